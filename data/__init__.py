@@ -1,0 +1,1 @@
+"""Videos to prepared examples: sources, decoding, frame selection, shards. Never imports `train`."""

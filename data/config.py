@@ -1,0 +1,283 @@
+"""`key=value` + YAML + checks, shared by every command; and the keys of `prepare`.
+
+Precedence: defaults < recipe < command line. Every mistake is reported at once, with the nearest
+valid key, and nothing heavier than pydantic is imported before that.
+"""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator, Sequence
+from difflib import get_close_matches
+from pathlib import Path
+from typing import Any, Literal, NoReturn, TypeVar
+
+import yaml
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic.fields import FieldInfo
+
+RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+
+
+class UserError(Exception):
+    """A mistake the user can mend: shown as it is, without a traceback, exit code 2."""
+
+
+class Section(BaseModel):
+    """Keys that belong together. Unknown keys are errors; values never change after loading."""
+
+    model_config = ConfigDict(
+        extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
+    )
+
+
+ConfigT = TypeVar("ConfigT", bound=Section)
+
+
+class SourceKeys(Section):
+    """Where samples come from. `source=jsonl` is short for `source.name=jsonl`."""
+
+    name: Literal["jsonl", "microworld"] = Field(description="which source reads the rows")
+    path: str | None = Field(
+        default=None, description="its file or folder (microworld: where its videos are rendered)"
+    )
+    limit: int | None = Field(default=None, gt=0, description="read at most this many rows")
+    seed: int = Field(default=0, ge=0, description="microworld: seed of the rendered videos")
+
+
+class FrameKeys(Section):
+    """How frames are chosen and stored: the frame policy."""
+
+    policy: Literal["scene", "uniform", "fps", "smolvlm", "shots"] = Field(
+        default="scene", description="how frames are chosen"
+    )
+    max: int = Field(default=32, ge=1, le=1024, description="at most this many frames a video")
+    px: int = Field(
+        default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
+    )
+    fps: float = Field(default=1.0, gt=0, description="policy=fps|smolvlm: frames a second")
+    detector: Literal["adaptive", "content", "hash", "histogram", "threshold"] = Field(
+        default="adaptive", description="policy=shots: which PySceneDetect detector finds cuts"
+    )
+    threshold: float | None = Field(
+        default=None, gt=0, description="policy=shots: the detector's threshold (null: its default)"
+    )
+    min_shot_s: float = Field(
+        default=0.3, ge=0, description="policy=scene|shots: a shorter shot is not cut off"
+    )
+    pick: Literal["first", "middle"] = Field(
+        default="middle", description="policy=shots: which frame stands for a shot"
+    )
+    min_gap_s: float = Field(
+        default=0.5, gt=0, description="policy=scene: frames closer than this are not added"
+    )
+    decoder: Literal["pyav", "decord"] = Field(default="pyav", description="what reads the video")
+
+
+class PrepareConfig(Section):
+    """Keys of scripts/prepare.py."""
+
+    source: SourceKeys
+    frames: FrameKeys = FrameKeys()
+    out: str = Field(description="folder of the prepared dataset")
+    workers: int = Field(
+        default_factory=lambda: os.cpu_count() or 1, ge=1, description="worker processes"
+    )
+    min_decoded: float = Field(
+        default=0.9, gt=0, le=1, description="a file of which less can be decoded is bad"
+    )
+    timeout_s: float = Field(default=600, gt=0, description="time limit for one video")
+    memory_gib: float = Field(default=4, gt=0, description="memory limit of one worker")
+    shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
+    overwrite: bool = Field(default=False, description="replace what is in out")
+    json_: str | None = Field(default=None, alias="json", description="write the summary here")
+
+
+# --- reading ---------------------------------------------------------------------------------
+
+
+def load(model: type[ConfigT], argv: Sequence[str]) -> ConfigT:
+    """Turn `["recipe=qlora", "optim.lr=3e-4"]` into a checked config.
+
+    Raises:
+        UserError: with one line for every mistake in the recipe and on the command line.
+    """
+    overrides, problems = _parse(argv)
+    recipe = overrides.pop("recipe", None)
+    values = read_recipe(recipe) if recipe is not None else {}
+    for key, text in overrides.items():
+        _assign(values, key, _value(text), problems)
+    values = _expand_names(model, values)
+    try:
+        config = model.model_validate(values)
+    except ValidationError as error:
+        explained = [_explain(model, dict(e)) for e in error.errors()]
+        raise UserError("\n".join(dict.fromkeys(problems + explained))) from None
+    if problems:
+        raise UserError("\n".join(problems))
+    return config
+
+
+def read_recipe(recipe: str) -> dict[str, Any]:
+    """A name in `recipes/` or the path of a YAML file → its keys."""
+    path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
+    if not path.is_file():
+        known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
+        raise UserError(f"recipe={recipe}: no such recipe{_nearest(recipe, known)}; known: {', '.join(known)}")
+    try:
+        values = yaml.safe_load(path.read_text(encoding="utf-8"))
+    except (yaml.YAMLError, UnicodeDecodeError) as error:
+        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+    if not isinstance(values, dict):
+        raise UserError(f"{path}: a recipe is a mapping of keys, got {type(values).__name__}")
+    return values
+
+
+def _parse(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
+    overrides: dict[str, str] = {}
+    problems = []
+    for argument in argv:
+        key, equals, text = argument.partition("=")
+        if not equals or key.startswith("-"):
+            shown = key.lstrip("-")
+            problems.append(f"{argument}: write key=value, as in {shown}=…")
+        elif key in overrides:
+            problems.append(f"{key}: given twice ({overrides[key]!r} and {text!r})")
+        else:
+            overrides[key] = text
+    return overrides, problems
+
+
+def _value(text: str) -> Any:
+    """Command-line text stays text (pydantic reads numbers), but for null and [lists]."""
+    if text in ("null", "None"):
+        return None
+    if text.startswith("[") and text.endswith("]"):
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError:
+            return text
+    return text
+
+
+def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:
+    *sections, leaf = key.split(".")
+    for name in sections:
+        inner = values.setdefault(name, {})
+        if not isinstance(inner, dict):  # `source=jsonl`, then `source.path=…`
+            inner = values[name] = {"name": inner}
+        values = inner
+    if isinstance(values.get(leaf), dict) and not isinstance(value, dict):
+        values[leaf]["name"] = value
+    elif isinstance(value, str) and not leaf:
+        problems.append(f"{key}: the key ends in a dot")
+    else:
+        values[leaf] = value
+
+
+def _expand_names(model: type[Section], values: dict[str, Any]) -> dict[str, Any]:
+    """`source: jsonl` is short for `source: {name: jsonl}` wherever a section has a name."""
+    sections = {name: inner for name, inner in _sections(model) if "name" in inner.model_fields}
+    return {
+        key: {"name": value} if key in sections and isinstance(value, str) else value
+        for key, value in values.items()
+    }
+
+
+def _sections(model: type[Section]) -> Iterator[tuple[str, type[Section]]]:
+    for name, field in model.model_fields.items():
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
+            yield name, field.annotation
+
+
+def leaves(model: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
+    """Every key of a config with its field, dotted: `optim.lr`, …"""
+    inner = dict(_sections(model))
+    for name, field in model.model_fields.items():
+        if name in inner:
+            yield from leaves(inner[name], f"{prefix}{name}.")
+        else:
+            yield prefix + (field.alias or name), field
+
+
+def _nearest(name: str, known: Sequence[str]) -> str:
+    """`, did you mean 'optim.lr'?` or nothing."""
+    close = get_close_matches(name, known, n=1, cutoff=0.6)
+    if not close:  # the section may be missing or wrong: compare the last part alone
+        last = {key.rsplit(".", 1)[-1]: key for key in reversed(known)}
+        close = [last[m] for m in get_close_matches(name.rsplit(".", 1)[-1], last, n=1, cutoff=0.7)]
+    return f", did you mean '{close[0]}'?" if close else ""
+
+
+def _explain(model: type[Section], error: dict[str, Any]) -> str:
+    key = ".".join(str(part) for part in error["loc"])
+    known = [name for name, _ in leaves(model)]
+    if error["type"] == "extra_forbidden":
+        return f"{key}: no such key{_nearest(key, known)}"
+    if error["type"] == "missing":
+        field = dict(leaves(model)).get(key)
+        if field is None:  # a whole section: name what it needs first
+            return f"{key}: missing; write {key}=…"
+        return f"{key}: missing ({field.description}); write {key}=…"
+    message = error["msg"].removeprefix("Value error, ")
+    message = message[:1].lower() + message[1:]
+    if not key:
+        return message
+    shown = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    return f"{key}: {message}{shown}"
+
+
+# --- showing ---------------------------------------------------------------------------------
+
+
+def resolved(config: Section) -> dict[str, Any]:
+    """The whole config as plain values, as written to a run folder."""
+    return config.model_dump(by_alias=True)
+
+
+def show(config: Section) -> str:
+    """Every key with its value and its one-line meaning."""
+    values = resolved(config)
+    lines = []
+    for key, field in leaves(type(config)):
+        value: Any = values
+        for part in key.split("."):
+            value = value[part]
+        text = f"{key}={'null' if value is None else value}"
+        lines.append(f"{text:<44}  {field.description}")
+    return "\n".join(lines)
+
+
+def usage(model: type[Section], doc: str) -> str:
+    """The text of `--help`: what the command does, then keys, defaults, meaning."""
+    lines = [doc.strip(), "", "keys (key=value):"]
+    for key, field in leaves(model):
+        default = field.get_default(call_default_factory=False) if not field.is_required() else ...
+        shown = key + "=" + ("…" if default is ... else "null" if default is None else str(default))
+        if field.default_factory is not None:
+            shown = f"{key}=auto"
+        lines.append(f"  {shown:<44}  {field.description}")
+    return "\n".join(lines)
+
+
+def command(
+    model: type[ConfigT], main: Callable[[ConfigT], int | None], doc: str | None
+) -> NoReturn:
+    """Run a command: `--help`, the keys, and a user's mistake as one line and exit code 2.
+
+    Under a launcher only the first process of a machine speaks; the others leave quietly.
+    """
+    argv = sys.argv[1:]
+    if any(a in ("-h", "--help", "help") for a in argv):
+        print(usage(model, doc or ""))
+        sys.exit(0)
+    try:
+        sys.exit(main(load(model, argv)) or 0)
+    except UserError as error:
+        if os.environ.get("LOCAL_RANK", "0") == "0":
+            print(error, file=sys.stderr)
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where it can", file=sys.stderr)
+        sys.exit(130)

@@ -1,0 +1,101 @@
+"""The types that flow from a source to a shard. Times are seconds from the start of the video."""
+
+from __future__ import annotations
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+Reason = Literal[
+    "bad row",
+    "no target",
+    "same id twice",
+    "missing file",
+    "unreadable",
+    "no video stream",
+    "no frames",
+    "truncated",
+    "timeout",
+    "memory",
+    "crash",
+]
+"""Why a video is set aside. A closed list, so that counts of two runs can be compared."""
+
+
+@dataclass(frozen=True, slots=True)
+class Event:
+    """Something that happens from `start_s` to `end_s` (half-open), told in `text`."""
+
+    start_s: float
+    end_s: float
+    text: str
+
+    def __post_init__(self) -> None:
+        if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
+            raise ValueError(f"event times must be finite, got {self.start_s} to {self.end_s}")
+        if not 0 <= self.start_s < self.end_s:
+            raise ValueError(f"an event needs 0 <= start < end, got {self.start_s} to {self.end_s}")
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """One question about the video and its answer, after the description."""
+
+    prompt: str
+    answer: str
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video file. `path` is absolute or relative to the working directory."""
+
+    path: str
+
+
+@dataclass(frozen=True, slots=True)
+class Sample:
+    """One video and what should be said about it."""
+
+    id: str
+    source: str
+    video: Video
+    events: tuple[Event, ...] = ()
+    description: str = ""
+    prompt: str = ""
+    """The instruction of this very row; empty: the run's `data.prompt`."""
+    system: str = ""
+    """The system turn of this very row; empty: the run's `data.system`."""
+    turns: tuple[Turn, ...] = ()
+    credit: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Rejected:
+    """A row that cannot become an example: one line of `quarantine.jsonl`."""
+
+    id: str
+    video: str
+    reason: Reason
+    detail: str
+
+
+@dataclass(frozen=True, slots=True)
+class Selection:
+    """The frames a policy chose, in time order.
+
+    `ranks[i]` is the place of frame i in the policy's own order of worth: 0 is the last to go
+    when a prompt must become shorter.
+    """
+
+    times_s: tuple[float, ...]
+    reasons: tuple[str, ...]
+    ranks: tuple[int, ...]
+    duration_s: float
+
+    def __post_init__(self) -> None:
+        if not len(self.times_s) == len(self.reasons) == len(self.ranks):
+            raise ValueError("times_s, reasons and ranks must have one entry per frame")
+        if any(b <= a for a, b in zip(self.times_s, self.times_s[1:], strict=False)):
+            raise ValueError("times_s must be strictly increasing")
+        if sorted(self.ranks) != list(range(len(self.ranks))):
+            raise ValueError("ranks must be a permutation of 0..n-1")

@@ -1,0 +1,64 @@
+"""What the model should say: a sample as text, and a generated timeline back as events.
+
+A timeline line is `[MM:SS - MM:SS] text`, on the clock that SmolVLM2's prompt prints for frames
+(minutes may pass 59). Starts are rounded down and ends up, so that an event is never shorter in
+text than it is, and never of zero length.
+"""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Sequence
+from typing import Literal
+
+from data.sample import Event
+
+Style = Literal["timeline", "paragraph"]
+_CLOCK = r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})"
+_LINE = re.compile(rf"^\W{{0,4}}{_CLOCK}\s*(?:-|–|—|to)\s*{_CLOCK}\s*[\])]?\s*[:\-–—]?\s*(.*)$", re.S)
+
+
+def clock(seconds: int) -> str:
+    """75 → `01:15`."""
+    return f"{seconds // 60:02d}:{seconds % 60:02d}"
+
+
+def timeline(events: Sequence[Event]) -> str:
+    """One line per event, by start."""
+    lines = []
+    for event in sorted(events, key=lambda e: (e.start_s, e.end_s)):
+        start = math.floor(event.start_s + 1e-6)
+        end = max(math.ceil(event.end_s - 1e-6), start + 1)
+        lines.append(f"[{clock(start)} - {clock(end)}] {' '.join(event.text.split())}")
+    return "\n".join(lines)
+
+
+def target(events: Sequence[Event], description: str, style: Style) -> tuple[str, bool]:
+    """The answer to learn, and whether it had to fall back to the other form.
+
+    `timeline` without events falls back to the description, `paragraph` without a description to
+    the timeline.
+    """
+    lines, paragraph = timeline(events), description.strip()
+    first, second = (lines, paragraph) if style == "timeline" else (paragraph, lines)
+    return (first, False) if first else (second, True)
+
+
+def parse_timeline(text: str) -> tuple[list[Event], int]:
+    """Events of a generated timeline, and how many non-empty lines were none. Never raises."""
+    events, bad = [], 0
+    for line in text.splitlines():
+        if not line.strip():
+            continue
+        found = _LINE.match(line.strip())
+        if found is None:
+            bad += 1
+            continue
+        h1, m1, s1, h2, m2, s2, words = found.groups()
+        start, end = (int(h or 0) * 3600 + int(m) * 60 + int(s) for h, m, s in ((h1, m1, s1), (h2, m2, s2)))
+        if end <= start:
+            bad += 1
+            continue
+        events.append(Event(float(start), float(end), words.strip()))
+    return events, bad

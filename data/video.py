@@ -1,0 +1,203 @@
+"""What a video file says about itself, one sequential decode, and exact fetch by time.
+
+Time is the presentation time (PTS) in seconds from the start of the container, which is what a
+player shows. Frame number ÷ average rate is never used: variable frame rates put it seconds off.
+The picture is the one FFmpeg calls the best video stream, turned as its rotation flag says.
+
+Two decoders stand behind `read` and `fetch`: PyAV (default) and decord (from `decord2`).
+"""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from data.sample import Reason
+
+Decoder = Literal["pyav", "decord"]
+
+
+class BadVideo(Exception):
+    """This file cannot be used; `reason` is from the closed list of quarantine reasons."""
+
+    def __init__(self, reason: Reason, detail: str):
+        super().__init__(detail)
+        self.reason: Reason = reason
+        self.detail = detail
+
+
+@dataclass(frozen=True)
+class VideoInfo:
+    """What a demux-only scan tells (a few ms: no frame is decoded)."""
+
+    path: str
+    codec: str
+    width_px: int
+    """As displayed: after rotation."""
+    height_px: int
+    rotation_deg: int
+    """Counter-clockwise quarter turns that bring the picture upright: 0, 90, 180 or 270."""
+    duration_s: float
+    times_s: np.ndarray
+    """(N,) float64, strictly increasing: when each announced frame is shown."""
+    num_announced: int
+    """Frames the header or the packets promise, whichever is more."""
+
+
+@dataclass(frozen=True)
+class Frame:
+    """One decoded picture."""
+
+    time_s: float
+    rgb: np.ndarray
+    """(H, W, 3) uint8, upright."""
+
+    def __repr__(self) -> str:
+        return f"Frame(time_s={self.time_s:.3f}, rgb={self.rgb.shape})"
+
+
+def probe(path: str) -> VideoInfo:
+    """Scan the packets of a file.
+
+    Raises:
+        BadVideo: missing file, unreadable, no video stream, no frames.
+    """
+    if not Path(path).is_file():
+        raise BadVideo("missing file", f"{path}: no such file")
+    if Path(path).stat().st_size == 0:
+        raise BadVideo("unreadable", f"{path}: the file is empty")
+    try:
+        with av.open(path) as container:
+            return _scan(path, container)
+    except MemoryError:  # FFmpeg raises it as one of its own errors
+        raise
+    except (FFmpegError, ValueError, OverflowError) as error:
+        raise BadVideo("unreadable", f"{path}: {error}") from None
+
+
+def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
+    stream = container.streams.best("video")
+    if stream is None:
+        raise BadVideo("no video stream", f"{path}: no video stream")
+    base = stream.time_base
+    start_s = container_start_s(container)
+    times, end_s, last_s = [], 0.0, 0.0
+    media = [s for s in container.streams if s.type in ("video", "audio")]
+    for packet in container.demux(media):
+        stamp = packet.pts if packet.pts is not None else packet.dts
+        if stamp is None or packet.size == 0 or packet.time_base is None:
+            continue
+        shown_s = float(stamp * packet.time_base) - start_s
+        length_s = float((packet.duration or 0) * packet.time_base)
+        last_s = max(last_s, shown_s + length_s)  # over every stream: is the file cut short?
+        if packet.stream is stream or packet.stream.index == stream.index:
+            if not packet.is_discard:
+                times.append(shown_s)
+                end_s = max(end_s, shown_s + length_s)
+    if not times:
+        raise BadVideo("no frames", f"{path}: the video stream has no frames")
+    times_s = np.unique(np.asarray(times, dtype=np.float64))
+    step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1 / float(stream.guessed_rate or 25)
+    if end_s <= times_s[-1]:
+        end_s = float(times_s[-1]) + step_s
+    announced = max(stream.frames, len(times))
+    if not stream.frames and container.duration:  # no frame count in the header: ask its duration
+        header_s = container.duration / av.time_base
+        if math.isfinite(header_s) and last_s > 0 and header_s > last_s:
+            announced = max(announced, round(len(times) * header_s / last_s))
+    rotation = _rotation_deg(container, stream)
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if width < 1 or height < 1:
+        raise BadVideo("unreadable", f"{path}: the header gives no picture size")
+    if rotation % 180:
+        width, height = height, width
+    return VideoInfo(
+        path=path,
+        codec=stream.codec_context.name,
+        width_px=width,
+        height_px=height,
+        rotation_deg=rotation,
+        duration_s=end_s,
+        times_s=times_s,
+        num_announced=announced,
+    )
+
+
+def container_start_s(container: av.container.InputContainer) -> float:
+    """Where the container's clock starts; every time is counted from here."""
+    return (container.start_time or 0) / av.time_base
+
+
+def _rotation_deg(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+    """The display matrix, which PyAV gives with a decoded frame only."""
+    container.seek(0, backward=True, any_frame=False) if container.size else None
+    for packet in container.demux(stream):
+        try:
+            for frame in packet.decode():
+                return round(frame.rotation / 90) * 90 % 360
+        except FFmpegError:
+            continue
+    raise BadVideo("no frames", f"{container.name}: no frame can be decoded")
+
+
+def scaled_size(width_px: int, height_px: int, *, short_px: int) -> tuple[int, int]:
+    """Width and height with the short side at most `short_px`; never enlarged, never below 1."""
+    factor = min(1.0, short_px / min(width_px, height_px))
+    return max(1, round(width_px * factor)), max(1, round(height_px * factor))
+
+
+def read(info: VideoInfo, *, short_px: int, decoder: Decoder = "pyav") -> Iterator[Frame]:
+    """Every frame in presentation order, in one sequential decode.
+
+    Pictures come scaled to a short side of `short_px` (bilinear: for measuring, not for keeping).
+    Damaged packets are passed over, as the ffmpeg program does; compare what came with
+    `info.num_announced`.
+
+    Raises:
+        BadVideo: the decoder gave up.
+    """
+    size = scaled_size(info.width_px, info.height_px, short_px=short_px)
+    if decoder == "decord":
+        from data import decode_decord  # imported where asked for: its libraries take a while
+
+        return decode_decord.read(info, size)
+    from data import decode_pyav
+
+    return decode_pyav.read(info, size)
+
+
+def fetch(
+    info: VideoInfo, times_s: Sequence[float], *, short_px: int, decoder: Decoder = "pyav"
+) -> list[Frame]:
+    """Exactly the frames shown at `times_s` (increasing, as `read` gave them), for keeping.
+
+    Scaled by area averaging to a short side of `short_px`, never enlarged.
+
+    Raises:
+        BadVideo: a wanted frame cannot be decoded.
+    """
+    size = scaled_size(info.width_px, info.height_px, short_px=short_px)
+    if decoder == "decord":
+        from data import decode_decord
+
+        frames = decode_decord.fetch(info, times_s, size)
+    else:
+        from data import decode_pyav
+
+        frames = decode_pyav.fetch(info, times_s, size)
+    got = [f.time_s for f in frames]
+    if len(got) != len(times_s) or np.abs(np.subtract(got, times_s)).max(initial=0) > 1e-3:
+        raise BadVideo("truncated", f"{info.path}: wanted frames at {list(times_s)} s, got {got}")
+    return frames
+
+
+def upright(rgb: np.ndarray, rotation_deg: int) -> np.ndarray:
+    """(H, W, 3) turned counter-clockwise by quarter turns."""
+    return np.ascontiguousarray(np.rot90(rgb, rotation_deg // 90)) if rotation_deg else rgb

@@ -1,0 +1,28 @@
+"""Videos to a prepared dataset: choose frames, keep them with their true times.
+
+    python scripts/prepare.py source=jsonl source.path=clips.jsonl out=prepared/clips
+    python scripts/prepare.py source=microworld source.limit=64 out=prepared/microworld
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
+
+from data.config import PrepareConfig, command
+
+
+def main(config: PrepareConfig) -> None:
+    from data.prepare import prepare, report
+    from data.shards import write_atomically
+
+    summary = prepare(config)
+    print(report(summary))
+    print(f"in {config.out}; set aside: {config.out}/quarantine.jsonl")
+    if config.json_:
+        write_atomically(Path(config.json_), json.dumps(summary, indent=1) + "\n")
+
+
+if __name__ == "__main__":
+    command(PrepareConfig, main, __doc__)

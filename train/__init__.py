@@ -1,0 +1,1 @@
+"""Prepared examples to a fine-tuned SmolVLM2."""

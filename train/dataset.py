@@ -1,0 +1,129 @@
+"""A prepared dataset as the trainer wants it: split, surveyed, encoded as it is read."""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import SmolVLMProcessor
+
+from data.config import UserError
+from train.config import DataKeys
+from train.encode import TooLong, decode_frames, encode, frame_size_px
+
+TEXT_COLUMNS = [
+    "id", "times_s", "duration_s", "events", "description", "prompt", "system", "turns", "ranks",
+]  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What encoding the whole set would give, found without decoding a picture."""
+
+    usable: tuple[int, ...]
+    tokens: tuple[int, ...]
+    """Length of each usable sample."""
+    supervised: int
+    too_long: tuple[str, ...]
+    frames_dropped: int
+    samples_shortened: int
+    fell_back: int
+
+    def lines(self, keys: DataKeys) -> list[str]:
+        """For people: lengths first, then everything that is not as it was stored."""
+        count = len(self.usable)
+        lengths = sorted(self.tokens)
+        shown = [
+            f"{count} samples, {lengths[0]}–{lengths[-1]} tokens (median {lengths[count // 2]}), "
+            f"{self.supervised / count:.0f} supervised on average"
+        ]
+        if self.fell_back:
+            other = "description" if keys.target == "timeline" else "timeline"
+            shown.append(f"{self.fell_back} of them have no {keys.target} and use their {other}")
+        if self.frames_dropped:
+            shown.append(
+                f"{self.frames_dropped} frames dropped from {self.samples_shortened} samples to fit "
+                f"data.max_tokens={keys.max_tokens}"
+            )
+        if self.too_long:
+            some = ", ".join(self.too_long[:3])
+            shown.append(
+                f"{len(self.too_long)} samples left out: text alone exceeds "
+                f"data.max_tokens={keys.max_tokens} ({some}{', …' if len(self.too_long) > 3 else ''})"
+            )
+        return shown
+
+
+def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: str) -> Survey:
+    """Encode every text once.
+
+    Raises:
+        UserError: nothing to train on, or a sample without a supervised token.
+    """
+    usable: list[int] = []
+    tokens: list[int] = []
+    too_long: list[str] = []
+    supervised = dropped = shortened = fell_back = 0
+    texts = dataset.select_columns(TEXT_COLUMNS)
+    for i, row in enumerate(tqdm(texts, desc=f"tokens of {name}", disable=len(texts) < 200)):
+        try:
+            encoded = encode(row, processor, keys)
+        except TooLong:
+            too_long.append(row["id"])
+            continue
+        answer_tokens = sum(label >= 0 for label in encoded.labels)
+        if answer_tokens <= 1:  # only <end_of_utterance>: an empty answer
+            raise UserError(f"sample {row['id']}: no token to learn, its answer is empty; correct the row and prepare again")
+        usable.append(i)
+        tokens.append(len(encoded.input_ids))
+        supervised += answer_tokens
+        fell_back += encoded.fell_back
+        missing = len(row["times_s"]) - len(encoded.kept)
+        dropped += missing
+        shortened += missing > 0
+    if not usable:
+        raise UserError(f"data.path={keys.path}: {len(texts)} {name} samples, none usable ({len(too_long)} too long for data.max_tokens={keys.max_tokens})")
+    return Survey(
+        tuple(usable), tuple(tokens), supervised, tuple(too_long), dropped, shortened, fell_back
+    )
+
+
+def split(dataset: Dataset, eval_share: float) -> tuple[Dataset, Dataset | None]:
+    """Hold out a share of the videos, always the same ones, chosen by a hash of their id."""
+    if eval_share == 0:
+        return dataset, None
+    ids = dataset["id"]
+    held = round(len(ids) * eval_share) or 1
+    if held >= len(ids):
+        raise UserError(f"data.eval_share={eval_share}: leaves nothing to train on in {len(ids)} videos")
+    order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode("utf-8", "replace")).digest())
+    return dataset.select(sorted(order[held:])), dataset.select(sorted(order[:held]))
+
+
+def encoded(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys) -> Dataset:
+    """Rows are encoded and their frames decoded when read, in the loader's workers."""
+    size_px = frame_size_px(processor)
+
+    def transform(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        samples = [to_sample(row, processor, keys, size_px) for row in rows]
+        return {key: [s[key] for s in samples] for key in samples[0]}
+
+    return dataset.with_transform(transform)
+
+
+def to_sample(
+    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys, size_px: int
+) -> dict[str, Any]:
+    """A prepared row → what `collate` takes."""
+    text = encode(row, processor, keys)
+    jpegs = [row["frames"][i]["bytes"] for i in text.kept]
+    return {
+        "id": text.id,
+        "input_ids": text.input_ids,
+        "labels": text.labels,
+        "frames": decode_frames(jpegs, size_px),
+    }

@@ -1,0 +1,84 @@
+"""Model + frames → description: the same frames and the same prompt as in training."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+from peft import PeftModel
+from transformers import PreTrainedModel, SmolVLMProcessor
+
+from data.config import FrameKeys, UserError
+from data.prepare import Chosen, choose_frames
+from data.video import BadVideo
+from train.collate import collate
+from train.config import DataKeys
+from train.encode import Exchange, decode_frames, encode_text, frame_size_px, instruction, normalise
+from train.model import load_model, load_processor, pick_precision
+from train.save import SavedRun
+
+
+def load_run(run: SavedRun, dtype: str = "auto") -> tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]:
+    """The run's model ready to generate, base and adapter in the precision of this device."""
+    precision = pick_precision(dtype)
+    model = load_model(run.base, "lora", precision)
+    if run.is_adapter:
+        model = PeftModel.from_pretrained(model, str(run.folder))
+    processor = load_processor(run.base.model_copy(update={"name": str(run.folder), "revision": None}))
+    return model.to(precision.device).eval(), processor
+
+
+def frames_of(path: str, keys: FrameKeys) -> Chosen:
+    """Frames of a new video.
+
+    Raises:
+        UserError: the video cannot be used.
+    """
+    try:
+        return choose_frames(path, keys)
+    except BadVideo as error:
+        raise UserError(f"{error.detail} ({error.reason})") from None
+
+
+def prompt_of(sample_id: str, chosen: Chosen, processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
+    """Frames with their times → an open prompt, as `collate` takes it."""
+    text = Exchange(instruction(sample_id, keys), None)
+    ids, labels = encode_text([text], chosen.times_s, chosen.duration_s, processor, keys.system or "")
+    frames = decode_frames(chosen.jpegs, frame_size_px(processor))
+    return {"id": sample_id, "input_ids": ids, "labels": labels, "frames": frames}
+
+
+def prompt_of_row(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
+    """A prepared row → its open prompt, to see what a model says of a held-out video."""
+    text = Exchange(row["prompt"] or instruction(row["id"], keys), None)
+    system = row["system"] or keys.system or ""
+    ids, labels = encode_text([text], row["times_s"], row["duration_s"], processor, system)
+    frames = decode_frames([f["bytes"] for f in row["frames"]], frame_size_px(processor))
+    return {"id": row["id"], "input_ids": ids, "labels": labels, "frames": frames}
+
+
+def generate(
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    prompts: Sequence[dict[str, Any]],
+    *,
+    max_new_tokens: int = 512,
+    batch: int = 1,
+) -> Iterator[str]:
+    """One text per prompt, greedily."""
+    tokenizer = processor.tokenizer
+    for start in range(0, len(prompts), batch):
+        inputs = collate(prompts[start : start + batch], tokenizer.pad_token_id, left=True)
+        inputs = {k: v.to(model.device) for k, v in inputs.items() if k not in ("labels", "sample_ids")}
+        inputs["pixel_values"] = normalise(inputs["pixel_values"], processor)
+        with torch.inference_mode():
+            out = model.generate(
+                **inputs,
+                do_sample=False,
+                max_new_tokens=max_new_tokens,
+                eos_token_id=tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token),
+                pad_token_id=tokenizer.pad_token_id,
+            )
+        answers = out[:, inputs["input_ids"].shape[1] :]  # (B, new)
+        yield from (text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True))

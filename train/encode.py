@@ -1,0 +1,209 @@
+"""A prepared row → token ids and labels, built together, and uint8 frames.
+
+The prompt is transformers' own (`SmolVLMProcessor`), given the frames' true times; only the
+instruction and the answer are ours. Labels are -100 everywhere but on the answers and the
+`<end_of_utterance>` that closes each: no second place decides the mask.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import SmolVLMProcessor
+
+from data.sample import Event
+from data.target import target
+from train.config import DataKeys
+
+IGNORED = -100
+TICKS = 1000
+"""Frame times reach the processor as frame numbers at this many frames a second."""
+INSTRUCTIONS = {
+    "timeline": "Describe what happens in this video, scene by scene, with times.",
+    "paragraph": "Describe this video in detail.",
+}
+
+
+class TooLong(Exception):
+    """Even with a single frame the sample exceeds `data.max_tokens`."""
+
+
+@dataclass(frozen=True)
+class Exchange:
+    """One instruction and its answer; the last answer is None when it is to be generated."""
+
+    prompt: str
+    answer: str | None
+
+
+@dataclass(frozen=True)
+class Encoded:
+    """One sample ready to be collated."""
+
+    id: str
+    input_ids: list[int]
+    labels: list[int]
+    kept: list[int]
+    """Which of the row's frames are in the prompt."""
+    fell_back: bool
+    """The row had no target in the form asked for, so the other form was used."""
+
+
+def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
+    """What is said about a row's video, and whether the target fell back to the other form."""
+    events = [Event(e["start_s"], e["end_s"], e["text"]) for e in row["events"]]
+    answer, fell_back = target(events, row["description"], keys.target)
+    first = Exchange(row["prompt"] or instruction(row["id"], keys), answer)
+    return [first, *(Exchange(t["prompt"], t["answer"]) for t in row["turns"])], fell_back
+
+
+def instruction(sample_id: str, keys: DataKeys) -> str:
+    """The run's instruction; from a list, always the same one for the same sample."""
+    if keys.prompt is None:
+        return INSTRUCTIONS[keys.target]
+    if isinstance(keys.prompt, str):
+        return keys.prompt
+    digest = hashlib.blake2b(sample_id.encode("utf-8", "replace"), digest_size=8).digest()
+    return keys.prompt[int.from_bytes(digest, "big") % len(keys.prompt)]
+
+
+def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> Encoded:
+    """Ids and labels of a row; frames are dropped whole, least valuable first, until it fits.
+
+    Raises:
+        TooLong: the text alone is too long.
+    """
+    talk, fell_back = exchanges(row, keys)
+    system = row["system"] or keys.system or ""
+    order = np.argsort(row["ranks"]).tolist()  # most valuable first
+    count = len(order)
+    while True:
+        kept = sorted(order[:count])
+        times_s = [row["times_s"][i] for i in kept]
+        ids, labels = encode_text(talk, times_s, row["duration_s"], processor, system)
+        excess = len(ids) - keys.max_tokens
+        if excess <= 0:
+            return Encoded(row["id"], ids, labels, kept, fell_back)
+        if count == 1:
+            raise TooLong(
+                f"sample {row['id']}: {len(ids)} tokens with one frame, data.max_tokens={keys.max_tokens}"
+            )
+        count = max(1, count - max(1, excess // (processor.image_seq_len + 16)))
+
+
+def encode_text(
+    talk: Sequence[Exchange],
+    times_s: Sequence[float],
+    duration_s: float,
+    processor: SmolVLMProcessor,
+    system: str = "",
+) -> tuple[list[int], list[int]]:
+    """Prompt and answers → (ids, labels), both (T,).
+
+    An open last answer (None) ends the ids where the model is to go on.
+    """
+    tokenizer = processor.tokenizer
+    ids: list[int] = []
+    labels: list[int] = []
+    for number, (prompt, answer) in enumerate(_pieces(talk, processor, system)):
+        if number == 0:
+            prompt_ids = _with_frames(prompt, times_s, duration_s, processor)
+        else:
+            prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
+        ids += prompt_ids
+        labels += [IGNORED] * len(prompt_ids)
+        if answer is not None:
+            answer_ids = tokenizer(answer, add_special_tokens=False)["input_ids"]
+            ids += answer_ids
+            labels += answer_ids
+    return ids, labels
+
+
+def _pieces(
+    talk: Sequence[Exchange], processor: SmolVLMProcessor, system: str
+) -> Iterator[tuple[str, str | None]]:
+    """The chat template's text, cut at the answers: (what comes before, the answer with its end)."""
+    messages: list[dict[str, Any]] = []
+    if system:
+        messages.append({"role": "system", "content": [_text(system, processor)]})
+    done = 0
+    for number, exchange in enumerate(talk):
+        content = [_text(exchange.prompt, processor)]
+        if number == 0:
+            content.insert(0, {"type": "video", "video": ""})
+        messages.append({"role": "user", "content": content})
+        whole = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
+        prompt, answer = whole[done:], None
+        if exchange.answer is not None:
+            reply = _text(exchange.answer, processor)
+            answer = f" {reply['text']}{processor.end_of_utterance_token}"
+            messages.append({"role": "assistant", "content": [reply]})
+        yield prompt, answer
+        done = len(whole) + len(answer or "")
+
+
+def _text(text: str, processor: SmolVLMProcessor) -> dict[str, str]:
+    """A text part. Marks with a meaning of their own lose their brackets: text is only text."""
+    marks = [*processor.tokenizer.get_added_vocab(), processor.video_token]
+    for mark in marks:
+        if len(mark) > 2 and mark in text:
+            text = text.replace(mark, mark.strip("<>|"))
+    return {"type": "text", "text": text.strip()}
+
+
+def _with_frames(
+    prompt: str, times_s: Sequence[float], duration_s: float, processor: SmolVLMProcessor
+) -> list[int]:
+    """Let the processor write the frames' place in the prompt. It needs their number, not them."""
+    stand_in = np.zeros((len(times_s), 4, 4, 3), dtype=np.uint8)  # (F, H, W, C)
+    metadata = {
+        "total_num_frames": max(1, round(duration_s * TICKS)),
+        "fps": float(TICKS),
+        "duration": duration_s,
+        "frames_indices": [round(t * TICKS) for t in times_s],
+    }
+    out = processor(
+        text=[prompt],
+        videos=[stand_in],
+        video_metadata=[metadata],
+        do_sample_frames=False,
+        do_resize=False,
+        do_rescale=False,
+        do_normalize=False,
+        do_pad=False,
+        add_special_tokens=False,
+        return_tensors="pt",
+    )
+    return out["input_ids"][0].tolist()
+
+
+def frame_size_px(processor: SmolVLMProcessor) -> int:
+    """Side of the square that the model sees."""
+    return int(processor.video_processor.max_image_size["longest_edge"])
+
+
+def decode_frames(jpegs: Sequence[bytes], size_px: int) -> torch.Tensor:
+    """Stored frames → (F, 3, size, size) uint8, resized once and directly to the model's square."""
+    pictures = []
+    for jpeg in jpegs:
+        with Image.open(io.BytesIO(jpeg)) as image:
+            square = image.convert("RGB").resize((size_px, size_px), Image.Resampling.LANCZOS)
+        pictures.append(torch.from_numpy(np.array(square)))  # (H, W, 3)
+    return torch.stack(pictures).permute(0, 3, 1, 2).contiguous()
+
+
+def normalise(frames: torch.Tensor, processor: SmolVLMProcessor) -> torch.Tensor:
+    """(..., 3, H, W) uint8 on any device → float, scaled as the processor says."""
+    video = processor.video_processor
+    shape = frames.shape
+    flat = video.rescale_and_normalize(
+        frames.reshape(-1, *shape[-3:]), True, video.rescale_factor, True, video.image_mean, video.image_std
+    )
+    return flat.reshape(shape)

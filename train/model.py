@@ -1,0 +1,250 @@
+"""Processor and model: the right precision for the device, quantised or not, what trains."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+
+import torch
+from peft import LoraConfig, PeftModel, get_peft_model
+from transformers import (
+    AutoProcessor,
+    BitsAndBytesConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMProcessor,
+)
+
+from data.config import UserError
+from train.config import LoraKeys, Method, ModelKeys, OptimKeys
+
+NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
+"""Full names: transformers 5 anchors them at the start, and short ones would protect nothing."""
+_LLM = r"model\.text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+_CONNECTOR = r"model\.connector\.modality_projection\.proj"
+_VISION = r"model\.vision_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+LORA_TARGETS = {
+    "llm": _LLM,
+    "llm+connector": f"{_LLM}|{_CONNECTOR}",
+    "all": f"{_LLM}|{_CONNECTOR}|{_VISION}",
+}
+"""Whole names: bare suffixes such as `q_proj` would also hit the vision tower."""
+PARTS = {"vision": "model.vision_model.", "connector": "model.connector.", "llm": ""}
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How numbers are held on this device."""
+
+    device: str
+    compute: torch.dtype
+    """Of activations and frozen weights."""
+
+
+def pick_precision(dtype: str) -> Precision:
+    """bf16 where it is native, fp16 on older GPUs (a T4 only emulates bf16), fp32 on a CPU."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto":
+        if device == "cpu":
+            return Precision(device, torch.float32)
+        native = torch.cuda.is_bf16_supported(including_emulation=False)
+        return Precision(device, torch.bfloat16 if native else torch.float16)
+    if dtype == "fp16" and device == "cpu":
+        raise UserError("model.dtype=fp16: a CPU trains in fp32 or bf16; leave model.dtype=auto")
+    return Precision(device, {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
+
+
+LARGE = 2048  # text hidden size from which a CPU needs minutes for one step
+
+
+def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
+    """Refuse early, in one line, what cannot be loaded or would take days on this machine."""
+    folder = Path(keys.name)
+    if folder.is_dir():
+        file = folder / "config.json"
+        if not file.is_file():
+            raise UserError(f"model.name={keys.name}: no config.json in that folder, so no checkpoint")
+    elif keys.name.count("/") != 1 or keys.name.startswith((".", "/", "~")):
+        raise UserError(
+            f"model.name={keys.name}: neither a folder nor a Hub id such as "
+            "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
+        )
+    else:
+        file = Path(_fetch_config(keys))
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        large = config.get("text_config", {}).get("hidden_size", 0) >= LARGE
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(f"{file}: not a model configuration") from None
+    if config.get("model_type") != "smolvlm":
+        raise UserError(f"model.name={keys.name}: a {config.get('model_type')!r} model; SmolVLM2 checkpoints are 'smolvlm'")
+    if large and not torch.cuda.is_available() and not force:
+        raise UserError(
+            f"model.name={keys.name}: no CUDA device here, and on a CPU so large a model takes minutes a step; "
+            "this machine can train model.name=tiny, or with patience "
+            "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct (train.force=true tries anyway)"
+        )
+
+
+def _fetch_config(keys: ModelKeys) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name = f"model.name={keys.name}"
+    try:
+        return hf_hub_download(keys.name, "config.json", revision=keys.revision)
+    except HFValidationError:
+        raise UserError(f"{name}: neither a folder nor a valid Hub id") from None
+    except GatedRepoError:
+        raise UserError(f"{name}: accept its terms on the Hub and log in with `hf auth login`") from None
+    except RevisionNotFoundError:
+        raise UserError(f"model.revision={keys.revision}: no such revision of {keys.name}") from None
+    except RepositoryNotFoundError:
+        raise UserError(f"{name}: no such model on the Hub, or no right to read it (`hf auth login`)") from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError):
+        raise UserError(
+            f"{name}: cannot be fetched (no network, or HF_HUB_OFFLINE is set) and is not in the local cache; "
+            "download it where there is a network and set model.name to its folder"
+        ) from None
+
+
+def load_processor(keys: ModelKeys) -> SmolVLMProcessor:
+    processor = AutoProcessor.from_pretrained(keys.name, revision=keys.revision)
+    if not isinstance(processor, SmolVLMProcessor):
+        raise UserError(f"model.name={keys.name}: not a SmolVLM2 checkpoint ({type(processor).__name__})")
+    return processor
+
+
+def load_model(keys: ModelKeys, method: Method, precision: Precision) -> SmolVLMForConditionalGeneration:
+    """The base model, all weights loaded from safetensors.
+
+    Full fine-tuning holds fp32 weights and computes in `precision.compute` under autocast (bf16
+    weights lose small updates), unless model.dtype asks for bf16 weights outright.
+    """
+    quantisation = None
+    weights = precision.compute
+    if method == "qlora":
+        quantisation = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=precision.compute,
+            llm_int8_skip_modules=NOT_QUANTISED,
+        )
+    elif method == "full" and keys.dtype == "auto":
+        weights = torch.float32
+    try:
+        model = SmolVLMForConditionalGeneration.from_pretrained(
+            keys.name,
+            revision=keys.revision,
+            dtype=weights,
+            attn_implementation=keys.attention,
+            quantization_config=quantisation,
+            use_safetensors=True,
+            device_map={"": torch.cuda.current_device()} if quantisation and precision.device == "cuda" else None,
+        )
+    except ImportError as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(f"model.attention={keys.attention}: {first}; use model.attention=sdpa") from None
+    check_position_ids(model)
+    return model
+
+
+def check_position_ids(model: SmolVLMForConditionalGeneration) -> None:
+    """Each vision patch must get its own position: some transformers versions shift them.
+
+    Raises:
+        UserError: with the version to install.
+    """
+    embeddings = model.model.vision_model.embeddings
+    side = embeddings.num_patches_per_side
+    weight = embeddings.patch_embedding.weight
+    seen: list[torch.Tensor] = []
+    hook = embeddings.position_embedding.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
+    picture = torch.zeros(1, 3, embeddings.image_size, embeddings.image_size, dtype=weight.dtype, device=weight.device)
+    whole = torch.ones(1, side, side, dtype=torch.bool, device=weight.device)
+    try:
+        with torch.no_grad():
+            embeddings(picture, whole)
+    finally:
+        hook.remove()
+    if not torch.equal(seen[0].flatten().cpu(), torch.arange(side * side)):
+        import transformers
+
+        raise UserError(
+            f"transformers {transformers.__version__} gives vision patches wrong positions in "
+            f"{weight.dtype}; pip install 'transformers>=5.21.1'"
+        )
+
+
+def set_trainable(
+    model: SmolVLMForConditionalGeneration, method: Method, lora: LoraKeys, optim: OptimKeys
+) -> SmolVLMForConditionalGeneration | PeftModel:
+    """Freeze what does not train and attach the adapter."""
+    if method == "full":
+        model.model.vision_model.requires_grad_(bool(optim.lr_vision))
+        model.model.connector.requires_grad_(optim.lr_connector != 0)
+    else:
+        config = LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=LORA_TARGETS[lora.targets],
+            use_dora=lora.dora,
+            use_rslora=lora.rslora,
+            task_type="CAUSAL_LM",
+        )
+        model.requires_grad_(False)
+        model = get_peft_model(model, config)
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    vision = base.model.vision_model
+    if not any(p.requires_grad for p in vision.parameters()):
+        # Left in autograd, a frozen tower is still recomputed and back-propagated through:
+        # gradient checkpointing makes its input require gradients. That doubles the step's FLOPs.
+        vision.forward = torch.no_grad()(vision.forward)
+    return model
+
+
+def trainable_by_part(model: torch.nn.Module) -> dict[str, int]:
+    """How many parameters train in the vision tower, the connector and the language model."""
+    counts = dict.fromkeys(PARTS, 0)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            counts[part_of(name)] += parameter.numel()
+    return counts
+
+
+def part_of(name: str) -> str:
+    """Parameter name → vision, connector or llm."""
+    return next(part for part, prefix in PARTS.items() if prefix in name)
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """All weights; a 4-bit weight counts as the two numbers that its byte holds."""
+    total = 0
+    for parameter in model.parameters():
+        packed = type(parameter).__name__ == "Params4bit" and parameter.dtype == torch.uint8
+        total += parameter.numel() * (2 if packed else 1)
+    return total
+
+
+def describe_trainable(model: torch.nn.Module) -> str:
+    """`31.7 M of 2.2 B parameters train (llm: 31.7 M, …)`"""
+    parts = trainable_by_part(model)
+    shown = ", ".join(f"{part}: {human(n)}" for part, n in parts.items() if n)
+    return f"{human(sum(parts.values()))} of {human(count_parameters(model))} parameters train ({shown})"
+
+
+def human(count: int) -> str:
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)

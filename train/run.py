@@ -1,0 +1,136 @@
+"""The run folder: where it is, what it records, what the run says before its first step."""
+
+from __future__ import annotations
+
+import json
+import os
+import re
+import subprocess
+import sys
+import time
+from collections.abc import Sequence
+from importlib.metadata import version
+from pathlib import Path
+from typing import Any
+
+import torch
+import yaml
+from transformers import SmolVLMProcessor
+
+from data.config import UserError, resolved
+from train.config import TrainConfig
+
+ROOT = Path(__file__).resolve().parents[1]
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
+
+
+def say(text: str) -> None:
+    """One line for people, from the first process only."""
+    if os.environ.get("RANK", "0") == "0":
+        print(text, flush=True)
+
+
+def run_folder(config: TrainConfig) -> Path:
+    """Where this run writes.
+
+    Raises:
+        UserError: the folder holds another run and `train.resume` is not set.
+    """
+    stamp = time.strftime("%Y%m%d-%H%M%S")
+    output = Path(config.train.output or f"runs/{config.train.method}-{stamp}")
+    begun = (output / "config.yaml").exists()
+    if config.train.resume and not any(output.glob("checkpoint-*")):
+        raise UserError(f"train.resume=true: no checkpoint in {output}; set train.output to the run's folder")
+    if begun and not config.train.resume:
+        finished = (output / "run.json").exists()
+        if not finished:
+            checkpoints = sorted(p.name for p in output.glob("checkpoint-*"))
+            if checkpoints:
+                raise UserError(f"train.output={output}: an unfinished run with {checkpoints[-1]}; continue it with train.resume=true, or choose another folder")
+    if output.exists() and not output.is_dir():
+        raise UserError(f"train.output={output}: is a file; give a folder")
+    return output
+
+
+def start(config: TrainConfig, output: Path) -> None:
+    """Write the resolved configuration: `recipe=<that file>` repeats the run."""
+    output.mkdir(parents=True, exist_ok=True)
+    text = yaml.safe_dump(json.loads(json.dumps(resolved(config))), sort_keys=False, allow_unicode=True)
+    (output / "config.yaml").write_text(text, encoding="utf-8")
+    if not config.train.resume:
+        (output / "metrics.jsonl").unlink(missing_ok=True)
+
+
+def set_up_tracker(config: TrainConfig, output: Path) -> None:
+    """wandb without a login writes offline, and says so."""
+    if config.log.to == "tensorboard":
+        os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(output / "tensorboard"))
+    if config.log.to != "wandb":
+        return
+    os.environ.setdefault("WANDB_PROJECT", config.log.project)
+    os.environ.setdefault("WANDB_DIR", str(output))
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    logged_in = "WANDB_API_KEY" in os.environ or (
+        netrc.is_file() and "api.wandb.ai" in netrc.read_text(encoding="utf-8", errors="replace")
+    )
+    if not logged_in and "WANDB_MODE" not in os.environ:
+        os.environ["WANDB_MODE"] = "offline"
+        say(f"wandb: not logged in, so offline; `wandb sync {output}/wandb/offline-run-*` sends it later")
+
+
+def record(config: TrainConfig, manifest: dict[str, Any], manifest_sha256: str, results: dict[str, Any]) -> dict[str, Any]:
+    """What it takes to know, later, what made this run."""
+    return {
+        "base": "base" if config.model.name == "tiny" else config.model.name,
+        "revision": config.model.revision,
+        "method": config.train.method,
+        "versions": {name: version(name) for name in PACKAGES},
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changed": bool(_git("status", "--porcelain")),
+        "device": torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu",
+        "dataset": {
+            "path": config.data.path,
+            "manifest_sha256": manifest_sha256,
+            "source": manifest["source"],
+            "rows": manifest["rows"],
+        },
+        "results": results,
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()
+
+
+def show_example(ids: Sequence[int], labels: Sequence[int], processor: SmolVLMProcessor) -> str:
+    """One sample as the model gets it: frames folded, what is learned marked.
+
+    Example:
+        Frame from 00:04:<frame ×64>
+        … Assistant:«[00:00 - 00:02] a dog runs.<end_of_utterance>»
+    """
+    pieces, learned = [], False
+    run: list[int] = []
+    opening, closing = ("\033[1;32m", "\033[0m") if sys.stdout.isatty() else ("«", "»")
+
+    def flush() -> None:
+        text = processor.tokenizer.decode(run, skip_special_tokens=False)
+        pieces.append(opening + text + closing if learned else text)
+        run.clear()
+
+    for token, label in zip(ids, labels, strict=True):
+        if (label >= 0) != learned:
+            flush()
+            learned = label >= 0
+        run.append(token)
+    flush()
+    fake, image = re.escape(processor.fake_image_token), re.escape(processor.image_token)
+    frame = re.compile(rf"{fake}{re.escape(processor.global_image_token)}((?:{image})+){fake}")
+    length = len(processor.image_token)
+    return frame.sub(lambda m: f"<frame ×{len(m[1]) // length}>", "".join(pieces))

@@ -1,0 +1,118 @@
+"""What a run leaves behind, and how it is found again."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from peft import PeftModel
+from pydantic import ValidationError
+from transformers import PreTrainedModel, SmolVLMProcessor
+
+from data.config import FrameKeys, UserError
+from data.selection.policies import POLICY_VERSION
+from data.shards import write_atomically
+from train.config import DataKeys, ModelKeys, TrainConfig
+
+POLICY_FILE = "frame_policy.json"
+
+
+def resolve_base(config: TrainConfig, output: Path) -> ModelKeys:
+    """`model.name=tiny` is built into the run folder, and then read like any checkpoint folder."""
+    if config.model.name != "tiny":
+        return config.model
+    folder = output / "base"
+    if not (folder / "model.safetensors").exists():
+        from train import tiny
+
+        tiny.build(folder, seed=config.train.seed)
+    return config.model.model_copy(update={"name": str(folder)})
+
+
+def save_run(
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    policy: dict[str, Any],
+    config: TrainConfig,
+    records: dict[str, Any],
+    output: Path,
+) -> None:
+    """Adapter or model (safetensors), processor, frame policy, record; the record last."""
+    model.save_pretrained(output)
+    processor.save_pretrained(output)
+    shown = {
+        **policy,
+        "target": config.data.target,
+        "prompt": config.data.prompt,
+        "system": config.data.system,
+    }
+    write_atomically(output / POLICY_FILE, json.dumps(shown, indent=1) + "\n")
+    write_atomically(output / "run.json", json.dumps(records, indent=1) + "\n")
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run folder as read back."""
+
+    folder: Path
+    base: ModelKeys
+    is_adapter: bool
+    frames: FrameKeys
+    data: DataKeys
+    """The target, instruction and system turn that the run learned."""
+
+
+def read_run(folder: str | Path) -> SavedRun:
+    """Find base, policy and prompt of a run.
+
+    Raises:
+        UserError: no run there, or parts of it missing.
+    """
+    path = Path(folder)
+    if not path.is_dir():
+        raise UserError(f"adapter={folder}: no such folder")
+    is_adapter = (path / "adapter_config.json").is_file()
+    if not is_adapter and not (path / "config.json").is_file():
+        raise UserError(f"adapter={folder}: holds neither an adapter nor a model; did the run finish?")
+    base = str(path)
+    if is_adapter:
+        told = _json(path / "adapter_config.json").get("base_model_name_or_path") or ""
+        base = str(path / "base") if (path / "base" / "config.json").is_file() else told
+        if not base:
+            raise UserError(f"adapter={folder}: does not say what its base model is; give model.name")
+    revision = _json(path / "run.json").get("revision") if (path / "run.json").is_file() else None
+    frames, data = _policy(path)
+    return SavedRun(
+        folder=path,
+        base=ModelKeys(name=base, revision=revision if is_adapter else None),
+        is_adapter=is_adapter,
+        frames=frames,
+        data=data,
+    )
+
+
+def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
+    file = path / POLICY_FILE
+    if not file.is_file():
+        raise UserError(f"{file}: missing, so how its frames were chosen is unknown; give frames.policy and frames.max")
+    stored = _json(file)
+    if stored.pop("version", None) != POLICY_VERSION:
+        raise UserError(f"{file}: written by another version of the policies; prepare and train again")
+    try:
+        talk = {key: stored.pop(key) for key in ("target", "prompt", "system")}
+        return FrameKeys.model_validate(stored), DataKeys.model_validate(talk)
+    except (KeyError, ValidationError):
+        raise UserError(f"{file}: not a frame policy of this version") from None
+
+
+def _json(file: Path) -> dict[str, Any]:
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: a JSON object was expected")
+    return value

@@ -1,0 +1,81 @@
+"""Fine-tune SmolVLM2 to describe videos.
+
+    accelerate launch train/sft.py recipe=qlora
+    accelerate launch train/sft.py recipe=lora data.path=prepared/clips optim.lr=2e-4
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # repo root: `data` and `train` must be ours
+
+from data.config import UserError, command
+from train.config import TrainConfig
+
+
+def main(config: TrainConfig) -> dict[str, float]:
+    """Prepared dataset + checkpoint → run folder with adapter (or model), policy and records."""
+    from train.checks import check_data
+
+    manifest = check_data(config.data)
+
+    from train import run, save
+    from train.dataset import encoded, split, survey
+    from train.model import check_reachable, describe_trainable, load_model, load_processor, pick_precision, set_trainable
+    from train.trainer import make_trainer, steps_per_epoch
+    from data.shards import manifest_hash, read_dataset
+
+    output = run.run_folder(config)
+    precision = pick_precision(config.model.dtype)
+    checkpoint = save.resolve_base(config, output)
+    check_reachable(checkpoint, force=config.train.force)
+    run.start(config, output)
+    run.set_up_tracker(config, output)
+
+    processor = load_processor(checkpoint)
+    train_rows, eval_rows = split(read_dataset(config.data.path), config.data.eval_share)
+    found = survey(train_rows, processor, config.data, "training")
+    train_rows = train_rows.select(found.usable)
+    if eval_rows is not None:
+        held = survey(eval_rows, processor, config.data, "evaluation")
+        eval_rows = eval_rows.select(held.usable)
+
+    model = load_model(checkpoint, config.train.method, precision)
+    model = set_trainable(model, config.train.method, config.lora, config.optim)
+    train_set = encoded(train_rows, processor, config.data)
+    eval_set = None if eval_rows is None else encoded(eval_rows, processor, config.data)
+    trainer = make_trainer(config, model, processor, train_set, eval_set, precision, output)
+
+    first = train_set[0]
+    run.say(run.show_example(first["input_ids"], first["labels"], processor))
+    for line in found.lines(config.data):
+        run.say(line)
+    run.say(f"{len(eval_rows) if eval_rows is not None else 0} samples held out")
+    run.say(describe_trainable(model))
+    devices = trainer.accelerator.num_processes
+    batch, accumulate = config.train.batch, config.train.accumulate
+    per_epoch = steps_per_epoch(config, len(train_rows), devices)
+    run.say(
+        f"batch {batch} × accumulate {accumulate} × {devices} device{'s' * (devices > 1)} = "
+        f"{batch * accumulate * devices} videos/step, {per_epoch} steps/epoch, "
+        f"{trainer.args.max_steps} steps; {precision.compute} on {precision.device}"
+    )
+
+    before = trainer.evaluate() if eval_set is not None and not config.train.resume else {}
+    trainer.train(resume_from_checkpoint=config.train.resume)
+    after = trainer.evaluate() if eval_set is not None else {}
+    results = {"steps": trainer.state.global_step}
+    for name, metrics in (("before", before), ("after", after)):
+        if "eval_loss" in metrics:
+            results[f"eval_loss_{name}"] = metrics["eval_loss"]
+    if trainer.is_world_process_zero():
+        records = run.record(config, manifest, manifest_hash(config.data.path), results)
+        save.save_run(trainer.model, processor, manifest["policy"], config, records, output)
+    if len(results) == 3:
+        run.say(f"held-out answer loss: {results['eval_loss_before']:.3f} before, {results['eval_loss_after']:.3f} after")
+    run.say(f"saved in {output}; try: python scripts/describe.py VIDEO adapter={output}")
+    return results
+
+
+if __name__ == "__main__":
+    command(TrainConfig, lambda config: main(config) and None, __doc__)

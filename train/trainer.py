@@ -1,0 +1,185 @@
+"""TRL's SFTTrainer with our batches: the loop, resume, logging and the fused loss are its own."""
+
+from __future__ import annotations
+
+import json
+import math
+import os
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from transformers import (
+    PreTrainedModel,
+    SmolVLMProcessor,
+    TrainerCallback,
+    TrainerControl,
+    TrainerState,
+    TrainingArguments,
+)
+from trl import SFTConfig, SFTTrainer
+
+from data.config import UserError
+from train.collate import collate
+from train.config import OptimKeys, TrainConfig
+from train.encode import normalise
+from train.model import Precision, part_of
+
+OPTIMIZERS = {
+    "adamw": "adamw_torch",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
+
+
+class VideoTrainer(SFTTrainer):
+    """Frames stay uint8 until they are on the device; a loss that is no number stops the run."""
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        sample_ids = inputs.pop("sample_ids")
+        # (1, F, 3, S, S) uint8 → float; the model casts to its own precision
+        inputs["pixel_values"] = normalise(inputs["pixel_values"], self.processing_class)
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = result[0] if return_outputs else result
+        if not torch.isfinite(loss):
+            raise UserError(
+                f"step {self.state.global_step + 1}: the loss is {loss.item()} on samples "
+                f"{', '.join(sample_ids)}; lower optim.lr, or take these samples out. "
+                f"The last good checkpoint is in {self.args.output_dir}"
+            )
+        return result
+
+
+class MetricsFile(TrainerCallback):
+    """Every logged row, as one JSON line in the run folder."""
+
+    def __init__(self, path: Path):
+        self._path = path
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if state.is_world_process_zero and logs:
+            row = {"step": state.global_step, **logs}
+            with self._path.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def make_trainer(
+    config: TrainConfig,
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    train_set: Dataset,
+    eval_set: Dataset | None,
+    precision: Precision,
+    output: Path,
+) -> VideoTrainer:
+    """Our keys → the library's arguments. The only place where they meet."""
+    trainer = VideoTrainer(
+        model=model,
+        args=_arguments(config, precision, output, len(train_set), evaluates=eval_set is not None),
+        data_collator=partial(collate, pad_id=processor.tokenizer.pad_token_id),
+        train_dataset=train_set,
+        eval_dataset=eval_set,
+        processing_class=processor,
+        callbacks=[MetricsFile(output / "metrics.jsonl")],
+    )
+    if precision.compute is not torch.bfloat16:
+        # TRL casts a quantised model's adapters to bf16 whatever the precision
+        for parameter in trainer.model.parameters():
+            if parameter.requires_grad and parameter.dtype is torch.bfloat16:
+                parameter.data = parameter.data.to(torch.float32)
+    if config.train.method == "full":
+        kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
+        groups = parameter_groups(trainer.model, config.optim)
+        trainer.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
+    return trainer
+
+
+def steps_per_epoch(config: TrainConfig, num_samples: int, num_devices: int) -> int:
+    """Optimizer steps in one pass over the data."""
+    batches = math.ceil(num_samples / num_devices / config.train.batch)
+    return max(1, math.ceil(batches / config.train.accumulate))
+
+
+def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:
+    """A learning rate each for vision, connector and language model; only matrices decay."""
+    rates = {
+        "vision": optim.lr_vision or 0.0,
+        "connector": optim.lr if optim.lr_connector is None else optim.lr_connector,
+        "llm": optim.lr,
+    }
+    groups: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((part_of(name), parameter.ndim >= 2), []).append(parameter)
+    return [
+        {"params": members, "lr": rates[part], "weight_decay": optim.weight_decay if decays else 0.0}
+        for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def _arguments(
+    config: TrainConfig, precision: Precision, output: Path, num_samples: int, *, evaluates: bool
+) -> SFTConfig:
+    train, optim = config.train, config.optim
+    on_gpu = precision.device == "cuda"
+    per_epoch = steps_per_epoch(config, num_samples, int(os.environ.get("WORLD_SIZE", "1")))
+    steps = train.steps or math.ceil(train.epochs * per_epoch)
+    if evaluates:
+        evaluation = {"eval_strategy": "steps", "eval_steps": min(train.eval_every or per_epoch, steps)}
+    else:
+        evaluation = {"eval_strategy": "no"}
+    return SFTConfig(
+        output_dir=str(output),
+        per_device_train_batch_size=train.batch,
+        per_device_eval_batch_size=train.batch,
+        gradient_accumulation_steps=train.accumulate,
+        max_steps=steps,
+        learning_rate=optim.lr,
+        lr_scheduler_type=optim.schedule,
+        warmup_steps=optim.warmup,
+        weight_decay=optim.weight_decay,
+        adam_beta2=optim.beta2,
+        max_grad_norm=optim.clip,
+        optim=OPTIMIZERS[optim.name],
+        bf16=on_gpu and precision.compute is torch.bfloat16,
+        fp16=on_gpu and precision.compute is torch.float16,
+        use_cpu=not on_gpu,
+        gradient_checkpointing=train.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if train.checkpointing else None,
+        seed=train.seed,
+        logging_steps=train.log_every,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=train.save_every,
+        save_total_limit=train.keep,
+        report_to=config.log.to,
+        project=config.log.project,
+        run_name=output.name,
+        dataloader_num_workers=config.data.workers,
+        dataloader_pin_memory=on_gpu,
+        prediction_loss_only=True,
+        # our own dataset, collator and labels: the library must touch none of them
+        max_length=None,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        completion_only_loss=False,
+        ddp_find_unused_parameters=False,
+        **evaluation,
+    )
