@@ -97,17 +97,22 @@ class PrepareConfig(Section):
 # --- reading ---------------------------------------------------------------------------------
 
 
-def load(model: type[ConfigT], argv: Sequence[str]) -> ConfigT:
+def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) -> ConfigT:
     """Turn `["recipe=qlora", "optim.lr=3e-4"]` into a checked config.
+
+    `files` names the key that collects arguments without `=` (paths, as in `describe VIDEO…`).
 
     Raises:
         UserError: with one line for every mistake in the recipe and on the command line.
     """
-    overrides, problems = _parse(argv)
+    paths = [a for a in argv if files and not a.startswith("-") and ("=" not in a or Path(a).exists())]
+    overrides, problems = _parse([a for a in argv if a not in paths])
     recipe = overrides.pop("recipe", None)
     values = read_recipe(recipe) if recipe is not None else {}
     for key, text in overrides.items():
         _assign(values, key, _value(text), problems)
+    if files and paths:
+        values[files] = paths
     values = _expand_names(model, values)
     try:
         config = model.model_validate(values)
@@ -262,7 +267,10 @@ def usage(model: type[Section], doc: str) -> str:
 
 
 def command(
-    model: type[ConfigT], main: Callable[[ConfigT], int | None], doc: str | None
+    model: type[ConfigT],
+    main: Callable[[ConfigT], object],
+    doc: str | None,
+    files: str | None = None,
 ) -> NoReturn:
     """Run a command: `--help`, the keys, and a user's mistake as one line and exit code 2.
 
@@ -273,7 +281,8 @@ def command(
         print(usage(model, doc or ""))
         sys.exit(0)
     try:
-        sys.exit(main(load(model, argv)) or 0)
+        main(load(model, argv, files))
+        sys.exit(0)
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(error, file=sys.stderr)

@@ -20,6 +20,8 @@ def _open(info: VideoInfo) -> tuple[object, np.ndarray]:
     import decord
     from decord import DECORDError
 
+    if info.container == "mpegts":  # it starts at the second key frame and repeats the last frame
+        raise BadVideo("unreadable", f"{info.path}: decord misreads MPEG-TS; use frames.decoder=pyav")
     try:
         reader = decord.VideoReader(info.path, ctx=decord.cpu(0), num_threads=0)
         count = len(reader)

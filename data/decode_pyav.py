@@ -84,55 +84,54 @@ def read(info: VideoInfo, size: tuple[int, int]) -> Iterator[Frame]:
 
 def fetch(info: VideoInfo, times_s: Sequence[float], size: tuple[int, int]) -> list[Frame]:
     """See `data.video.fetch`. Seeks only where a wanted frame lies in a later group of pictures."""
+    found = _collect(info, times_s, size, _keyframe_times_s(info))
+    missed = [t for t in times_s if t not in found]
+    if missed:  # some containers (MPEG-TS) seek past the key frame they were asked for
+        found |= _collect(info, missed, size, [])
+    return [found[t] for t in times_s if t in found]
+
+
+def _collect(
+    info: VideoInfo, times_s: Sequence[float], size: tuple[int, int], keys_s: Sequence[float]
+) -> dict[float, Frame]:
+    """Decode forward to each wanted time, jumping to the last of `keys_s` before it if that is ahead."""
     scaler = VideoReformatter()
     found: dict[float, Frame] = {}
+    wanted = list(times_s)
     with _opened(info) as (container, stream):
         start_s = container_start_s(container)
-        keys_s = _keyframe_times_s(container, stream, start_s)
-        wanted = list(times_s)
+        now_s = -np.inf
         while wanted:
-            key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=None)
-            if key_s is None or not _seek(container, stream, key_s + start_s):
-                container.seek(0)
-            behind = False
+            key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=-np.inf)
+            if key_s > max(now_s, 0.0):
+                container.seek(round((key_s + start_s) / stream.time_base), stream=stream)
             for frame in _frames(container, stream):
                 time_s = _time_s(frame, start_s)
                 if time_s is None:
                     continue
+                now_s = time_s
                 while wanted and wanted[0] < time_s - SAME_S:  # passed without being decoded
-                    behind = True
                     wanted.pop(0)
-                if wanted and abs(time_s - wanted[0]) <= SAME_S:
+                if wanted and time_s - wanted[0] > -SAME_S:
                     picture = _picture(frame, size, info.rotation_deg, scaler, "AREA")
                     found[wanted.pop(0)] = Frame(time_s, picture)
-                if not wanted or _later_key(keys_s, time_s, wanted[0]):
+                if not wanted or _seeking_pays(keys_s, now_s, wanted[0]):
                     break
             else:
-                break
-            if behind and not wanted:
-                break
-    return [found[t] for t in times_s if t in found]
+                return found  # the end of the file
+    return found
 
 
-def _later_key(keys_s: Sequence[float], now_s: float, wanted_s: float) -> bool:
-    """True where a key frame after the next one lies before the wanted frame: seeking pays."""
-    return sum(now_s < k <= wanted_s for k in keys_s) >= 2
+def _seeking_pays(keys_s: Sequence[float], now_s: float, wanted_s: float) -> bool:
+    """True where a whole group of pictures lies between here and the wanted frame's own."""
+    return sum(now_s < key_s <= wanted_s for key_s in keys_s) >= 2
 
 
-def _keyframe_times_s(
-    container: av.container.InputContainer, stream: av.VideoStream, start_s: float
-) -> list[float]:
-    keys = [
-        float(p.pts * p.time_base) - start_s
-        for p in container.demux(stream)
-        if p.is_keyframe and p.pts is not None and p.time_base is not None
-    ]
-    return sorted(keys)
-
-
-def _seek(container: av.container.InputContainer, stream: av.VideoStream, time_s: float) -> bool:
-    try:
-        container.seek(int(time_s / stream.time_base), stream=stream, backward=True)
-    except FFmpegError:
-        return False
-    return True
+def _keyframe_times_s(info: VideoInfo) -> list[float]:
+    with _opened(info) as (container, stream):
+        start_s = container_start_s(container)
+        return sorted(
+            float(packet.pts * packet.time_base) - start_s
+            for packet in container.demux(stream)
+            if packet.is_keyframe and packet.pts is not None and packet.time_base is not None
+        )

@@ -38,6 +38,8 @@ class VideoInfo:
     """What a demux-only scan tells (a few ms: no frame is decoded)."""
 
     path: str
+    container: str
+    """FFmpeg's name of the file format."""
     codec: str
     width_px: int
     """As displayed: after rotation."""
@@ -112,7 +114,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         header_s = container.duration / av.time_base
         if math.isfinite(header_s) and last_s > 0 and header_s > last_s:
             announced = max(announced, round(len(times) * header_s / last_s))
-    rotation = _rotation_deg(container, stream)
+    rotation = _rotation_deg(path)
     width, height = stream.codec_context.width, stream.codec_context.height
     if width < 1 or height < 1:
         raise BadVideo("unreadable", f"{path}: the header gives no picture size")
@@ -120,6 +122,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         width, height = height, width
     return VideoInfo(
         path=path,
+        container=container.format.name,
         codec=stream.codec_context.name,
         width_px=width,
         height_px=height,
@@ -135,16 +138,17 @@ def container_start_s(container: av.container.InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
-def _rotation_deg(container: av.container.InputContainer, stream: av.VideoStream) -> int:
+def _rotation_deg(path: str) -> int:
     """The display matrix, which PyAV gives with a decoded frame only."""
-    container.seek(0, backward=True, any_frame=False) if container.size else None
-    for packet in container.demux(stream):
-        try:
-            for frame in packet.decode():
-                return round(frame.rotation / 90) * 90 % 360
-        except FFmpegError:
-            continue
-    raise BadVideo("no frames", f"{container.name}: no frame can be decoded")
+    with av.open(path) as container:
+        stream = container.streams.best("video")
+        for packet in container.demux(stream):
+            try:
+                for frame in packet.decode():
+                    return round(frame.rotation / 90) * 90 % 360
+            except FFmpegError:
+                continue
+    raise BadVideo("no frames", f"{path}: no frame can be decoded")
 
 
 def scaled_size(width_px: int, height_px: int, *, short_px: int) -> tuple[int, int]:

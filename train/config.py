@@ -136,12 +136,28 @@ class TrainConfig(Section):
         return self
 
 
-class DescribeKeys(Section):
-    """Keys of scripts/describe.py beside the videos."""
+class BaseKeys(Section):
+    """The base model, where it is not the run's own."""
 
-    adapter: str = Field(description="run folder: an adapter or a fully fine-tuned model")
-    model: ModelKeys | None = Field(default=None, description="another base than the run's own")
-    frames: FrameKeys | None = Field(default=None, description="another frame policy than the run's own")
+    name: str | None = Field(default=None, description="another base than the run's record says")
+    dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto", description="precision: bf16 where native, fp16 on a T4, fp32 on CPU"
+    )
+
+
+class DescribeConfig(Section):
+    """Keys of scripts/describe.py; arguments without `=` are videos."""
+
+    videos: tuple[str, ...] = Field(default=(), description="video files; just write their paths")
+    adapter: str = Field(description="run folder: an adapter, or a fully fine-tuned model")
+    model: BaseKeys = BaseKeys()
+    frames: FrameKeys = Field(
+        default=FrameKeys(), description="given keys replace those of the run's own frame policy"
+    )
+    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
+    format: Literal["text", "json"] = Field(
+        default="text", description="json: one object a video, with text, events, times_s, policy"
+    )
 
 
 def main(config: TrainConfig) -> None:

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Iterator, Sequence
+from dataclasses import asdict
 from typing import Any
 
 import torch
@@ -10,23 +12,55 @@ from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.config import FrameKeys, UserError
-from data.prepare import Chosen, choose_frames
+from data.prepare import Chosen, choose_frames, policy_record
+from data.target import parse_timeline
 from data.video import BadVideo
 from train.collate import collate
-from train.config import DataKeys
+from train.config import DataKeys, DescribeConfig
 from train.encode import Exchange, decode_frames, encode_text, frame_size_px, instruction, normalise
-from train.model import load_model, load_processor, pick_precision
+from train.model import check_reachable, load_model, load_processor, pick_precision
 from train.save import SavedRun
 
 
 def load_run(run: SavedRun, dtype: str = "auto") -> tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]:
     """The run's model ready to generate, base and adapter in the precision of this device."""
     precision = pick_precision(dtype)
+    check_reachable(run.base, force=True)
     model = load_model(run.base, "lora", precision)
     if run.is_adapter:
         model = PeftModel.from_pretrained(model, str(run.folder))
     processor = load_processor(run.base.model_copy(update={"name": str(run.folder), "revision": None}))
     return model.to(precision.device).eval(), processor
+
+
+def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
+    """One description per video: its text, the events in it, the frames' times, the policy.
+
+    The run's own frame policy is used; keys given on the command line replace its, with a warning.
+
+    Raises:
+        UserError: a video or the model cannot be used.
+    """
+    given = {key: getattr(config.frames, key) for key in config.frames.model_fields_set}
+    changed = {key: value for key, value in given.items() if getattr(run.frames, key) != value}
+    if changed:
+        shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())
+        print(f"note: {shown} is not what {run.folder} was trained with", file=sys.stderr)
+    frames = run.frames.model_copy(update=given)
+    chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
+    model, processor = load_run(run, config.model.dtype)
+    for path, kept in chosen:
+        prompt = prompt_of(path, kept, processor, run.data)
+        (text,) = generate(model, processor, [prompt], max_new_tokens=config.max_new_tokens)
+        events, _ = parse_timeline(text)
+        yield {
+            "video": path,
+            "text": text,
+            "events": [asdict(event) for event in events],
+            "times_s": list(kept.times_s),
+            "duration_s": kept.duration_s,
+            "policy": policy_record(frames),
+        }
 
 
 def frames_of(path: str, keys: FrameKeys) -> Chosen:

@@ -65,8 +65,8 @@ class SavedRun:
     """The target, instruction and system turn that the run learned."""
 
 
-def read_run(folder: str | Path) -> SavedRun:
-    """Find base, policy and prompt of a run.
+def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
+    """Find base, policy and prompt of a run; `base` overrules the run's own record.
 
     Raises:
         UserError: no run there, or parts of it missing.
@@ -77,17 +77,21 @@ def read_run(folder: str | Path) -> SavedRun:
     is_adapter = (path / "adapter_config.json").is_file()
     if not is_adapter and not (path / "config.json").is_file():
         raise UserError(f"adapter={folder}: holds neither an adapter nor a model; did the run finish?")
-    base = str(path)
-    if is_adapter:
+    if base is not None and not is_adapter:
+        raise UserError(f"model.name={base}: {folder} is a whole model, it needs no base")
+    if not is_adapter:
+        base = str(path)
+    elif base is None:
         told = _json(path / "adapter_config.json").get("base_model_name_or_path") or ""
         base = str(path / "base") if (path / "base" / "config.json").is_file() else told
         if not base:
             raise UserError(f"adapter={folder}: does not say what its base model is; give model.name")
-    revision = _json(path / "run.json").get("revision") if (path / "run.json").is_file() else None
+    told_by_run = _json(path / "run.json") if (path / "run.json").is_file() else {}
+    revision = told_by_run.get("revision") if base == told_by_run.get("base") else None
     frames, data = _policy(path)
     return SavedRun(
         folder=path,
-        base=ModelKeys(name=base, revision=revision if is_adapter else None),
+        base=ModelKeys(name=base, revision=revision),
         is_adapter=is_adapter,
         frames=frames,
         data=data,

@@ -78,4 +78,4 @@ def main(config: TrainConfig) -> dict[str, float]:
 
 
 if __name__ == "__main__":
-    command(TrainConfig, lambda config: main(config) and None, __doc__)
+    command(TrainConfig, main, __doc__)

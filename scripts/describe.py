@@ -1,0 +1,34 @@
+"""Describe videos with a fine-tuned model: same frames, same prompt as in its training.
+
+    python scripts/describe.py VIDEO [VIDEO …] adapter=runs/clips
+    python scripts/describe.py VIDEO adapter=runs/clips format=json
+"""
+
+import json
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
+
+from data.config import UserError, command
+from train.config import DescribeConfig
+
+
+def main(config: DescribeConfig) -> None:
+    if not config.videos:
+        raise UserError("which video? python scripts/describe.py VIDEO adapter=RUN")
+    from train.describe import describe
+    from train.save import read_run
+
+    run = read_run(config.adapter, base=config.model.name)
+    for described in describe(config, run):
+        if config.format == "json":
+            print(json.dumps(described, ensure_ascii=False), flush=True)
+        elif len(config.videos) > 1:
+            print(f"{described['video']}\n{described['text']}\n", flush=True)
+        else:
+            print(described["text"], flush=True)
+
+
+if __name__ == "__main__":
+    command(DescribeConfig, main, __doc__, files="videos")

@@ -1,0 +1,52 @@
+import os
+
+os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it
+os.environ["TOKENIZERS_PARALLELISM"] = "false"
+
+from pathlib import Path
+
+import pytest
+
+ROOT = Path(__file__).resolve().parents[1]
+REAL_CLIPS = ROOT.parent / "shared" / "videos"
+
+
+@pytest.fixture(scope="session")
+def real_clips() -> Path:
+    """Real clips with hand labels, where this checkout has them beside it."""
+    if not (REAL_CLIPS / "clips.jsonl").is_file():
+        pytest.skip("no real clips beside this checkout")
+    return REAL_CLIPS
+
+
+@pytest.fixture(scope="session")
+def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    from train import tiny
+
+    return tiny.build(tmp_path_factory.mktemp("tiny") / "base")
+
+
+@pytest.fixture(scope="session")
+def processor(tiny_folder: Path):
+    from train.config import ModelKeys
+    from train.model import load_processor
+
+    return load_processor(ModelKeys(name=str(tiny_folder)))
+
+
+@pytest.fixture(scope="session")
+def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """24 micro-world videos, prepared with at most 6 frames."""
+    from data.config import FrameKeys, PrepareConfig, SourceKeys
+    from data.prepare import prepare
+
+    folder = tmp_path_factory.mktemp("world")
+    prepare(
+        PrepareConfig(
+            source=SourceKeys(name="microworld", path=str(folder / "videos"), limit=24),
+            frames=FrameKeys(max=6, px=96),
+            out=str(folder / "prepared"),
+            workers=2,
+        )
+    )
+    return folder / "prepared"

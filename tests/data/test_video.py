@@ -1,0 +1,125 @@
+"""The frame at time t is the frame that was drawn at t, whatever the file does with time."""
+
+import numpy as np
+import pytest
+
+from data.video import BadVideo, fetch, probe, read
+from tests.videos import HEIGHT, WIDTH, every, number_of, write_audio, write_video
+
+UNEVEN = [0.0, 0.04, 0.5, 0.533, 1.9, 2.0, 2.01, 3.25, 3.3, 4.0, 4.7, 4.71, 6.0, 6.1, 7.5, 7.9]
+DECODERS = ["pyav", "decord"]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize(
+    ("name", "times_s", "options"),
+    [
+        ("constant.mp4", every(1 / 25, 60), {}),
+        ("one_group.mp4", every(1 / 25, 60), {"gop": 250}),
+        ("uneven.mp4", UNEVEN, {}),
+        ("uneven.mkv", UNEVEN, {}),
+        ("later.mkv", every(0.1, 20), {"start_s": 5.0}),
+        ("later.ts", every(0.1, 20), {"start_s": 5.0}),
+        ("two_streams.mp4", every(0.1, 20), {"second_stream": True}),
+        ("single.mp4", [0.0], {}),
+        ("odd.mkv", every(0.1, 20), {"codec": "ffv1", "size": (161, 97)}),
+        ("vp9.webm", every(0.1, 20), {"codec": "libvpx-vp9"}),
+        ("unicode ünï çød 视频.mp4", every(0.1, 5), {}),
+    ],
+)
+def test_frame_at_t_was_drawn_at_t(tmp_path, decoder, name, times_s, options):
+    info = probe(str(write_video(tmp_path / name, times_s, **options)))
+    assert np.allclose(info.times_s, times_s, atol=2e-3)
+    if decoder == "decord" and name.endswith(".ts"):
+        with pytest.raises(BadVideo, match="pyav"):  # it would give wrong frames without a word
+            next(read(info, short_px=HEIGHT, decoder=decoder))
+        return
+    frames = list(read(info, short_px=HEIGHT, decoder=decoder))
+    assert [number_of(f.rgb) for f in frames] == list(range(len(times_s)))
+    assert np.allclose([f.time_s for f in frames], times_s, atol=2e-3)
+
+    wanted = [0, *range(3, len(times_s), 4)]
+    kept = fetch(info, [frames[i].time_s for i in wanted if i < len(frames)], short_px=HEIGHT, decoder=decoder)
+    assert [number_of(f.rgb) for f in kept] == [i for i in wanted if i < len(frames)]
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+@pytest.mark.parametrize("turn", [1, 2, 3])
+def test_rotation_is_applied(tmp_path, decoder, turn):
+    info = probe(str(write_video(tmp_path / "turned.mp4", every(0.1, 12), turn=turn)))
+    assert (info.width_px, info.height_px) == (WIDTH, HEIGHT)
+    frames = list(read(info, short_px=HEIGHT, decoder=decoder))
+    assert [number_of(f.rgb) for f in frames] == list(range(12))
+    kept = fetch(info, [frames[7].time_s], short_px=48, decoder=decoder)
+    assert kept[0].rgb.shape == (48, 80, 3) and number_of(kept[0].rgb) == 7
+
+
+def test_missing_duration_is_found_from_the_packets(tmp_path):
+    options = {"live": "1"}  # a live recording: no duration, no index
+    path = write_video(tmp_path / "live.webm", every(0.1, 20), codec="libvpx-vp9", container_options=options)
+    info = probe(str(path))
+    assert info.duration_s == pytest.approx(2.0, abs=0.11)
+    assert [number_of(f.rgb) for f in read(info, short_px=HEIGHT)] == list(range(20))
+
+
+def test_frames_are_never_enlarged(tmp_path):
+    info = probe(str(write_video(tmp_path / "small.mp4", every(0.1, 3))))
+    assert next(read(info, short_px=4000)).rgb.shape == (HEIGHT, WIDTH, 3)
+
+
+def test_decoders_agree(real_clips):
+    for name in ("nasa.mp4", "elephants_dream_vfr.mp4", "rotated.mp4", "bbb_30s_vp8.webm", "av1.mp4", "hevc_10bit.mp4"):
+        info = probe(str(real_clips / name))
+        ours, theirs = ([*read(info, short_px=64, decoder=d)] for d in DECODERS)
+        assert len(ours) == len(theirs) == len(info.times_s), name
+        assert np.allclose([f.time_s for f in ours], [f.time_s for f in theirs], atol=1e-3), name
+        times_s = [f.time_s for f in ours[::20]]
+        ours, theirs = (fetch(info, times_s, short_px=64, decoder=d) for d in DECODERS)
+        for a, b in zip(ours, theirs, strict=True):
+            assert a.rgb.shape == b.rgb.shape
+            assert np.abs(a.rgb.astype(int) - b.rgb).mean() < 5, name
+
+
+@pytest.mark.parametrize(
+    ("name", "content", "reason"),
+    [
+        ("empty.mp4", b"", "unreadable"),
+        ("text.mp4", b"this is not a video\n" * 50, "unreadable"),
+        ("page.mp4", b"<!doctype html><html><body>404</body></html>", "unreadable"),
+    ],
+)
+def test_files_that_are_no_video(tmp_path, name, content, reason):
+    (tmp_path / name).write_bytes(content)
+    with pytest.raises(BadVideo) as caught:
+        probe(str(tmp_path / name))
+    assert caught.value.reason == reason
+
+
+def test_missing_file_folder_and_sound_only(tmp_path):
+    for path, reason in (
+        (tmp_path / "nowhere.mp4", "missing file"),
+        (tmp_path, "missing file"),
+        (write_audio(tmp_path / "sound.mp4"), "no video stream"),
+    ):
+        with pytest.raises(BadVideo) as caught:
+            probe(str(path))
+        assert caught.value.reason == reason
+
+
+@pytest.mark.parametrize("name", ["cut.mp4", "cut.mkv", "cut.webm"])
+def test_a_cut_off_file_announces_more_than_it_gives(tmp_path, name):
+    codec = "libvpx-vp9" if name.endswith("webm") else "libx264"
+    options = {"movflags": "faststart"} if name.endswith("mp4") else {}
+    path = write_video(tmp_path / name, every(0.1, 100), codec=codec, container_options=options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    info = probe(str(path))
+    decoded = len(list(read(info, short_px=48)))
+    assert 0 < decoded < 0.9 * info.num_announced
+
+
+def test_header_without_body(tmp_path):
+    path = write_video(tmp_path / "head.mp4", every(0.1, 50), container_options={"movflags": "faststart"})
+    data = path.read_bytes()
+    path.write_bytes(data[: data.find(b"mdat") + 4])
+    with pytest.raises(BadVideo):
+        probe(str(path))
