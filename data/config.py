@@ -161,8 +161,8 @@ def _value(text: str) -> Any:
     if text.startswith("[") and text.endswith("]"):
         try:
             return yaml.safe_load(text)
-        except yaml.YAMLError:
-            return text
+        except yaml.YAMLError:  # `[What happens?, Tell me]`: a question mark means something to YAML
+            return [part.strip() for part in text[1:-1].split(",")]
     return text
 
 

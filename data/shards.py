@@ -59,9 +59,11 @@ def write_shard(out: Path, index: int, rows: Sequence[Row], rejected: Sequence[R
     path = shard_path(out, index)
     lines = "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
     write_atomically(path.with_suffix(".quarantine.jsonl"), lines)
-    table = pa.Table.from_pylist(list(rows), schema=FEATURES.arrow_schema)
     unfinished = path.with_suffix(".tmp")
-    pq.write_table(table, unfinished, row_group_size=32, compression="zstd")
+    with pq.ParquetWriter(unfinished, FEATURES.arrow_schema, compression="zstd") as writer:
+        if rows:  # an empty row group would break readers; a file without one does not
+            table = pa.Table.from_pylist(list(rows), schema=FEATURES.arrow_schema)
+            writer.write_table(table, row_group_size=32)
     _commit(unfinished, path)
 
 

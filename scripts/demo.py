@@ -6,7 +6,14 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
 from data.config import command
-from train.demo import DemoConfig, run_demo
+from train.config import DemoConfig
+
+
+def main(config: DemoConfig) -> None:
+    from train.demo import run_demo
+
+    run_demo(config)
+
 
 if __name__ == "__main__":
-    command(DemoConfig, run_demo, __doc__)
+    command(DemoConfig, main, __doc__)

@@ -12,16 +12,15 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from pydantic import Field
 from transformers import SmolVLMForConditionalGeneration
 
-from data.config import FrameKeys, PrepareConfig, Section, SourceKeys, load
+from data.config import FrameKeys, PrepareConfig, SourceKeys, load
 from data.prepare import prepare, report
 from data.sample import Event
 from data.shards import read_dataset, write_atomically
 from data.target import parse_timeline, timeline
 from train import sft, tiny
-from train.config import TrainConfig
+from train.config import DemoConfig, TrainConfig
 from train.dataset import split
 from train.describe import generate, load_run, prompt_of_row
 from train.metrics.grounding import tiou_f1
@@ -30,20 +29,6 @@ from train.model import load_processor
 from train.prewarm import prewarm
 from train.run import say
 from train.save import SavedRun, read_run
-
-
-class DemoConfig(Section):
-    """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
-
-    videos: int = Field(default=2000, ge=40, description="micro-world videos")
-    frames: int = Field(default=6, ge=2, le=32, description="frames a video")
-    policy: str = Field(default="scene", description="frame policy, as frames.policy")
-    steps: int = Field(default=800, ge=1, description="training steps")
-    prewarm_steps: int = Field(default=800, ge=10, description="steps of the vision warm-up")
-    seed: int = Field(default=0, ge=0, description="seed of videos, weights and data order")
-    prepared: str = Field(default="prepared", description="folder for videos and prepared data")
-    out: str = Field(default="runs/demo", description="run folder")
-    json_: str | None = Field(default=None, alias="json", description="write the scores here")
 
 
 @dataclass(frozen=True)

@@ -7,9 +7,10 @@
 import sys
 from pathlib import Path
 
-sys.path[0] = str(Path(__file__).resolve().parents[1])  # repo root: `data` and `train` must be ours
+if not __package__:  # run as a script: `data` and `train` must be this clone's, from any folder
+    sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.config import UserError, command
+from data.config import command
 from train.config import TrainConfig
 
 
@@ -18,12 +19,22 @@ def main(config: TrainConfig) -> dict[str, float]:
     from train.checks import check_data
 
     manifest = check_data(config.data)
+    import warnings
 
+    # the library warns of its own old names, which TRL still needs
+    warnings.filterwarnings("ignore", message=r".*gradient_checkpointing.* is deprecated", category=FutureWarning)
+    from data.shards import manifest_hash, read_dataset
     from train import run, save
     from train.dataset import encoded, split, survey
-    from train.model import check_reachable, describe_trainable, load_model, load_processor, pick_precision, set_trainable
+    from train.model import (
+        check_reachable,
+        describe_trainable,
+        load_model,
+        load_processor,
+        pick_precision,
+        set_trainable,
+    )
     from train.trainer import make_trainer, steps_per_epoch
-    from data.shards import manifest_hash, read_dataset
 
     output = run.run_folder(config)
     precision = pick_precision(config.model.dtype)

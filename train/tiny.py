@@ -79,15 +79,15 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> SmolVLMConfig:
 
 def tiny_processor() -> SmolVLMProcessor:
     """The processor classes of SmolVLM2, set to the tiny model's frame size."""
-    edge = {"longest_edge": FRAME_PX}
+    edge, whole = {"longest_edge": FRAME_PX}, {"longest_edge": 4 * FRAME_PX}  # as 512 and 2048
     half = [0.5, 0.5, 0.5]
     return SmolVLMProcessor(
         image_processor=SmolVLMImageProcessor(
-            size=edge, max_image_size=edge, image_mean=half, image_std=half
+            size=whole, max_image_size=edge, image_mean=half, image_std=half
         ),
         tokenizer=tiny_tokenizer(),
         video_processor=SmolVLMVideoProcessor(
-            size=edge,
+            size=whole,
             max_image_size=edge,
             image_mean=half,
             image_std=half,

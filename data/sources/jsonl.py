@@ -6,7 +6,7 @@ Chat rows:  {"messages": [{"role": "user", "content": "…" | [{"type": "video",
              "videos"?: ["a.mp4"]}
 
 A relative `video` is looked up beside the JSONL file. `events` may also be objects with `start_s`,
-`end_s`, `text`. A JSON list of such objects (LLaVA's form) is read too.
+`end_s`, `text`. A file named `.json` holds one list of such objects (LLaVA's form).
 """
 
 from __future__ import annotations
@@ -55,15 +55,16 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+    if path.suffix == ".json":  # one list, as LLaVA writes
+        try:
+            rows = json.loads(path.read_bytes())
+        except (ValueError, RecursionError) as error:
+            raise UserError(f"{path}: not JSON: {error}") from None
+        if not isinstance(rows, list):
+            raise UserError(f"{path}: a list of rows was expected; one row a line goes in a .jsonl file")
+        yield from enumerate(rows, start=1)
+        return
     with path.open("rb") as file:
-        if file.read(64).lstrip().startswith(b"["):  # a JSON list, as LLaVA writes
-            try:
-                rows = json.loads(path.read_bytes())
-            except (ValueError, RecursionError) as error:
-                raise UserError(f"{path}: not JSON: {error}") from None
-            yield from enumerate(rows, start=1)
-            return
-        file.seek(0)
         number = 0
         for line in file:
             if not line.strip():

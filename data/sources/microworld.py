@@ -93,7 +93,8 @@ def story(seed: int, index: int) -> tuple[Scene, ...]:
     num_long = int((~short).sum())
     shares = rng.dirichlet(np.full(num_long, 2.0))
     least = min(12, room // num_long)
-    lengths[~short] = least + np.floor(shares * (room - least * num_long)).astype(int)
+    ends = np.round(np.cumsum(shares) * (room - least * num_long)).astype(int)
+    lengths[~short] = least + np.diff(ends, prepend=0)
     scenes: list[Scene] = []
     for length in lengths:
         backgrounds = [b for b in BACKGROUNDS if not scenes or b != scenes[-1].background]

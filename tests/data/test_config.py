@@ -1,0 +1,124 @@
+import pytest
+from pydantic import Field
+
+from data.config import FrameKeys, PrepareConfig, Section, UserError, leaves, load, resolved, show, usage
+from train.config import DescribeConfig, TrainConfig
+from tests.videos import ROOT, run_command
+
+OUT = ["source=jsonl", "out=x"]
+
+
+@pytest.mark.parametrize("recipe", sorted(p.stem for p in (ROOT / "recipes").glob("*.yaml")))
+def test_every_recipe_loads(recipe):
+    config = load(TrainConfig, [f"recipe={recipe}"])
+    header = (ROOT / "recipes" / f"{recipe}.yaml").read_text().split("\n\n")[0]
+    assert all(word in header for word in ("Launch:", "Card", "emory", "ime"))
+    assert load(TrainConfig, []).model_fields_set != config.model_fields_set
+
+
+def test_defaults_then_recipe_then_command_line(tmp_path):
+    recipe = tmp_path / "r.yaml"
+    recipe.write_text("optim: {lr: 1e-4, clip: 2}\n")  # YAML 1.1 reads 1e-4 as text
+    config = load(TrainConfig, [f"recipe={recipe}", "optim.lr=3e-4"])
+    assert (config.optim.lr, config.optim.clip, config.optim.warmup) == (3e-4, 2.0, 0.03)
+
+
+def test_a_section_may_be_named_in_one_word():
+    for words in (["source=jsonl", "source.path=a"], ["source.path=a", "source=jsonl"]):
+        source = load(PrepareConfig, [*words, "out=x"]).source
+        assert (source.name, source.path) == ("jsonl", "a")
+
+
+def test_all_mistakes_at_once_with_the_nearest_key():
+    with pytest.raises(UserError) as caught:
+        load(TrainConfig, ["optim.lrr=3", "model.nme=x", "lr=3", "train.batch=0", "--help-me", "optim.lr=nan"])
+    lines = str(caught.value).splitlines()
+    assert "optim.lrr: no such key, did you mean 'optim.lr'?" in lines
+    assert "model.nme: no such key, did you mean 'model.name'?" in lines
+    assert "lr: no such key, did you mean 'optim.lr'?" in lines
+    assert any(line.startswith("train.batch: ") and "got '0'" in line for line in lines)
+    assert any(line.startswith("--help-me: write key=value") for line in lines)
+    assert any(line.startswith("optim.lr: ") and "finite" in line for line in lines)
+    assert len(lines) == 6
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["recipe=qlor"], "did you mean 'qlora'"),
+        (["optim.lr=1", "optim.lr=2"], "given twice"),
+        (["train.method=lora", "optim.lr_vision=1e-5"], "needs train.method=full"),
+        (["train=lora"], "train"),
+        (["model.name.x=3"], "model.name"),
+        (["data.eval_share=1"], "less than 1"),
+        (["=3"], ""),
+        ([".=3"], ""),
+    ],
+)
+def test_mistakes(argv, message):
+    with pytest.raises(UserError, match=message):
+        load(TrainConfig, argv)
+
+
+@pytest.mark.parametrize("content", ["a: [", "- 1\n- 2\n", "\x00", "just text"])
+def test_a_broken_recipe_is_one_line(tmp_path, content):
+    (tmp_path / "r.yaml").write_text(content)
+    with pytest.raises(UserError) as caught:
+        load(TrainConfig, [f"recipe={tmp_path}/r.yaml"])
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_null_lists_and_text():
+    config = load(TrainConfig, ["data.prompt=[What happens?, Tell me]", "train.steps=null", "data.system=yes"])
+    assert config.data.prompt == ("What happens?", "Tell me")
+    assert config.train.steps is None and config.data.system == "yes"
+
+
+def test_the_resolved_config_replays(tmp_path):
+    import json
+
+    import yaml
+
+    config = load(TrainConfig, ["recipe=full", "data.prompt=[a, b]", "optim.lr=1e-5"])
+    (tmp_path / "c.yaml").write_text(yaml.safe_dump(json.loads(json.dumps(resolved(config)))))
+    assert load(TrainConfig, [f"recipe={tmp_path}/c.yaml"]) == config
+
+
+def test_every_key_has_a_meaning():
+    for model in (TrainConfig, PrepareConfig, DescribeConfig):
+        for key, field in leaves(model):
+            assert field.description, key
+    assert "optim.lr=" in show(load(TrainConfig, []))
+    assert "frames.max=32" in usage(PrepareConfig, "doc")
+
+
+def test_files_are_collected_even_with_an_equals_sign(tmp_path):
+    class Config(Section):
+        videos: tuple[str, ...] = Field(default=(), description="files")
+        frames: FrameKeys = FrameKeys()
+
+    odd = tmp_path / "a=b.mp4"
+    odd.touch()
+    config = load(Config, ["x.mp4", str(odd), "frames.max=3"], files="videos")
+    assert config.videos == ("x.mp4", str(odd)) and config.frames.max == 3
+
+
+def test_refusal_is_quick_and_before_torch():
+    done = run_command("-X", "importtime", "train/sft.py", "recipe=qlora", "optim.lrr=3", "model.nme=x")
+    assert done.returncode == 2
+    said = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
+    assert len(said) == 2 and "model.name'?" in said[0] and "optim.lr'?" in said[1]
+    imported = {line.rsplit("|", 1)[-1].strip() for line in done.stderr.splitlines() if "|" in line}
+    assert imported and not imported & {"torch", "transformers", "datasets", "av", "numpy"}
+
+
+def test_config_module_prints_the_resolved_keys():
+    done = run_command("-m", "train.config", "recipe=qlora")
+    assert done.returncode == 0 and "train.method=qlora" in done.stdout
+    assert "model.name=HuggingFaceTB/SmolVLM2-2.2B-Instruct" in done.stdout
+
+
+@pytest.mark.parametrize("script", sorted(p.name for p in (ROOT / "scripts").glob("*.py")))
+def test_every_script_has_help(script):
+    done = run_command(f"scripts/{script}", "--help")
+    assert done.returncode == 0 and "keys (key=value):" in done.stdout

@@ -1,0 +1,163 @@
+"""The offline run through its command: what it writes, sets aside, continues and refuses."""
+
+import hashlib
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import numpy as np
+import pyarrow.parquet as pq
+import pytest
+from datasets import Image, List
+
+from data.config import UserError
+from data.shards import read_dataset, read_manifest
+from tests.videos import ROOT, every, number_of, run_command, write_audio, write_video
+
+
+@pytest.fixture(scope="module")
+def videos(tmp_path_factory):
+    """Good and bad files, and the rows that name them."""
+    folder = tmp_path_factory.mktemp("videos")
+    for i in range(5):
+        write_video(folder / f"good{i}.mp4", every(0.1, 30 + i))
+    (folder / "empty.mp4").touch()
+    (folder / "text.mp4").write_text("no video\n" * 99)
+    write_audio(folder / "sound.mp4")
+    cut = write_video(folder / "cut.mp4", every(0.1, 100), container_options={"movflags": "faststart"})
+    cut.write_bytes(cut.read_bytes()[: cut.stat().st_size // 2])
+    nearly = write_video(folder / "nearly.mp4", every(0.1, 240), container_options={"movflags": "faststart"})
+    nearly.write_bytes(nearly.read_bytes()[: int(nearly.stat().st_size * 0.97)])
+    names = [f"good{i}.mp4" for i in range(5)] + ["empty.mp4", "text.mp4", "sound.mp4", "cut.mp4", "nearly.mp4", "nowhere.mp4"]
+    rows = [{"video": n, "description": f"about {n}", "events": [[0.5, 1.5, "something"], [2.0, 99.0, "more"]]} for n in names]
+    rows.append({"video": "good0.mp4", "description": "again"})  # the id is the file's name
+    rows.append({"video": "good1.mp4", "id": "late", "events": [[50, 60, "after the end"]]})
+    lines = [json.dumps(row) for row in rows] + ["{broken"]
+    (folder / "rows.jsonl").write_text("\n".join(lines))
+    return folder
+
+
+def prepare(videos, out, *extra, code=0):
+    done = run_command("scripts/prepare.py", "source=jsonl", f"source.path={videos}/rows.jsonl", f"out={out}", "frames.max=4", *extra)
+    assert done.returncode == code, done.stderr
+    assert "Traceback" not in done.stderr
+    return done
+
+
+@pytest.fixture(scope="module")
+def prepared(videos, tmp_path_factory):
+    out = tmp_path_factory.mktemp("prepared") / "out"
+    prepare(videos, out, "shard_rows=4", f"json={out}.json")
+    return out
+
+
+def test_good_rows_have_frames_at_their_true_times(prepared):
+    dataset = read_dataset(prepared)
+    assert dataset["id"] == [f"good{i}" for i in range(5)] + ["nearly"]
+    for row in dataset:
+        assert len(row["frames"]) == len(row["times_s"]) == len(row["reasons"]) == len(row["ranks"]) <= 4
+        assert row["events"][-1]["end_s"] == pytest.approx(row["duration_s"])  # clamped to the video
+    assert 0.9 <= dataset[5]["decoded_share"] < 1 == dataset[0]["decoded_share"]
+    shown = dataset.cast_column("frames", List(Image()))[1]
+    numbers = [number_of(np.asarray(picture)) for picture in shown["frames"]]
+    assert numbers == [round(time_s / 0.1) for time_s in shown["times_s"]]
+
+
+def test_every_bad_row_is_in_quarantine_with_its_reason(prepared):
+    rows = [json.loads(line) for line in (prepared / "quarantine.jsonl").read_text().splitlines()]
+    assert {r["id"]: r["reason"] for r in rows} == {
+        "empty": "unreadable",
+        "text": "unreadable",
+        "sound": "no video stream",
+        "cut": "truncated",
+        "nowhere": "missing file",
+        "good0": "same id twice",
+        "late": "no target",
+        "rows.jsonl:14": "bad row",
+    }
+    manifest = read_manifest(prepared)
+    assert manifest["rows"] == 6 and sum(manifest["quarantined"].values()) == 8
+    summary = json.loads((prepared.parent / "out.json").read_text())
+    assert summary["rows"] == 6 and summary["seconds"] > 0
+
+
+def test_plain_datasets_opens_it(prepared):
+    from datasets import load_dataset
+
+    dataset = load_dataset("parquet", data_files=str(prepared / "*.parquet"), split="train")
+    assert dataset[0]["frames"][0].size == (160, 96)
+    assert pq.read_schema(prepared / "shard-00000.parquet").metadata[b"huggingface"]
+
+
+def digest(out):
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(out.iterdir())}
+
+
+def test_killed_run_continues_to_the_same_bytes(videos, prepared, tmp_path):
+    out = tmp_path / "out"
+    command = [sys.executable, "scripts/prepare.py", "source=jsonl", f"source.path={videos}/rows.jsonl", f"out={out}", "frames.max=4", "shard_rows=4", "workers=1"]
+    process = subprocess.Popen(command, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL, start_new_session=True)
+    deadline = time.monotonic() + 60
+    while not (out / "shard-00000.parquet").exists() and time.monotonic() < deadline:
+        time.sleep(0.01)
+    os.killpg(process.pid, signal.SIGKILL)
+    process.wait()
+    with pytest.raises(UserError, match="not finished"):
+        read_manifest(out)
+    done = prepare(videos, out, "shard_rows=4")
+    assert "done by an earlier run" in done.stdout
+    left = {name: h for name, h in digest(out).items() if not name.endswith(".tmp")}
+    assert left == digest(prepared)
+
+
+def test_a_finished_run_is_not_redone_and_another_is_refused(videos, prepared):
+    before = digest(prepared)
+    done = prepare(videos, prepared, "shard_rows=4")
+    assert "14 source rows were done by an earlier run" in done.stdout and digest(prepared) == before
+    done = prepare(videos, prepared, "shard_rows=4", "frames.px=64", code=2)
+    assert "policy differs" in done.stderr and "overwrite=true" in done.stderr and digest(prepared) == before
+
+
+def test_overwrite_replaces(videos, tmp_path):
+    prepare(videos, tmp_path / "o", "source.limit=2")
+    prepare(videos, tmp_path / "o", "source.limit=1", "overwrite=true")
+    assert read_dataset(tmp_path / "o")["id"] == ["good0"]
+
+
+def test_a_foreign_folder_is_left_alone(videos, tmp_path):
+    (tmp_path / "precious.txt").write_text("x")
+    done = prepare(videos, tmp_path, "overwrite=true", code=2)
+    assert "not empty" in done.stderr and os.listdir(tmp_path) == ["precious.txt"]
+
+
+def test_min_decoded_decides(videos, tmp_path):
+    prepare(videos, tmp_path / "o", "min_decoded=0.1")
+    assert "cut" in read_dataset(tmp_path / "o")["id"]
+
+
+@pytest.mark.parametrize("policy", ["uniform", "fps", "smolvlm", "shots"])
+def test_other_policies_and_decord(videos, tmp_path, policy):
+    prepare(videos, tmp_path / "o", f"frames.policy={policy}", "source.limit=3", "frames.decoder=decord")
+    dataset = read_dataset(tmp_path / "o")
+    assert len(dataset) == 3 and json.loads(dataset[0]["policy"])["policy"] == policy
+
+
+def test_real_clips(real_clips, tmp_path):
+    """The labelled clips all pass; the damaged one and its like do not."""
+    lines = (real_clips / "clips.jsonl").read_text().splitlines()
+    rows = [{**json.loads(line)} for line in lines]
+    for row in rows:
+        row["video"] = str(real_clips / row["video"])
+    (tmp_path / "empty.mp4").touch()
+    (tmp_path / "text.mp4").write_text("hello")
+    for name in (str(real_clips / "corrupted.mp4"), "empty.mp4", "text.mp4", "nowhere.mp4"):
+        rows.append({"video": name, "description": "x"})
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    out = tmp_path / "out"
+    done = run_command("scripts/prepare.py", "source=jsonl", f"source.path={tmp_path}/rows.jsonl", f"out={out}", "frames.max=16")
+    assert done.returncode == 0, done.stderr
+    assert read_manifest(out)["rows"] == 21
+    assert read_manifest(out)["quarantined"] == {"missing file": 1, "truncated": 1, "unreadable": 2}

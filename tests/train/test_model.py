@@ -1,0 +1,124 @@
+import re
+
+import pytest
+import torch
+from peft import PeftModel
+
+from data.config import UserError
+from train.config import LoraKeys, ModelKeys, OptimKeys
+from train.model import (
+    LORA_TARGETS,
+    Precision,
+    check_position_ids,
+    check_reachable,
+    describe_trainable,
+    load_model,
+    pick_precision,
+    set_trainable,
+    trainable_by_part,
+)
+
+CPU = Precision("cpu", torch.float32)
+
+
+def load(folder, method="lora", lora=None, optim=None):
+    model = load_model(ModelKeys(name=str(folder)), method, CPU)
+    return set_trainable(model, method, lora or LoraKeys(), optim or OptimKeys())
+
+
+@pytest.mark.parametrize(
+    ("targets", "parts"), [("llm", {"llm"}), ("llm+connector", {"llm", "connector"}), ("all", {"llm", "connector", "vision"})]
+)
+def test_lora_targets_hit_what_they_name_and_all_of_it(tiny_folder, targets, parts):
+    model = load(tiny_folder, lora=LoraKeys(targets=targets, r=4))
+    assert isinstance(model, PeftModel)
+    assert {part for part, count in trainable_by_part(model).items() if count} == parts
+    linear = {name for name, m in load_model(ModelKeys(name=str(tiny_folder)), "lora", CPU).named_modules() if isinstance(m, torch.nn.Linear)}
+    hit = {name for name in linear if re.fullmatch(LORA_TARGETS[targets], name)}
+    wanted = {name for name in linear if any(f"{p}_model" in name or p in name for p in parts if p != "llm") or ("llm" in parts and "text_model" in name)}
+    assert hit == wanted and not any("lm_head" in name for name in hit)
+    adapted = {name.removeprefix("base_model.model.") for name, m in model.named_modules() if hasattr(m, "lora_A")}
+    assert adapted == hit
+
+
+def test_qlora_quantises_the_language_model_only(tiny_folder):
+    from bitsandbytes.nn import Linear4bit
+
+    model = load(tiny_folder, "qlora").get_base_model()
+    quantised = {name.replace(".base_layer", "") for name, m in model.named_modules() if isinstance(m, Linear4bit)}
+    assert quantised and all("text_model.layers" in name for name in quantised)
+    assert len(quantised) == 3 * 7  # q k v o gate up down in each layer
+    assert type(model.lm_head) is torch.nn.Linear
+    assert {p.dtype for p in model.model.vision_model.parameters()} == {torch.float32}
+
+
+def test_full_has_a_part_for_each_rate_and_zero_freezes(tiny_folder):
+    parts = trainable_by_part(load(tiny_folder, "full"))
+    assert parts["vision"] == 0 and parts["connector"] and parts["llm"]
+    parts = trainable_by_part(load(tiny_folder, "full", optim=OptimKeys(lr_vision=1e-5, lr_connector=0)))
+    assert parts["vision"] and parts["connector"] == 0
+    assert "parameters train (" in describe_trainable(load(tiny_folder, "full"))
+
+
+def test_a_frozen_tower_is_outside_autograd(tiny_folder):
+    model = load(tiny_folder)
+    pixels = torch.rand(1, 2, 3, 64, 64)
+    model.enable_input_require_grads()  # as gradient checkpointing does
+    features = model.get_base_model().model.get_image_features(pixels, return_dict=True)
+    assert not features.last_hidden_state.requires_grad
+    assert not load(tiny_folder, "full", optim=OptimKeys(lr_vision=1e-5)).model.vision_model.forward.__name__ == "decorate_context"
+
+
+def test_position_ids_are_checked(tiny_folder, monkeypatch):
+    model = load_model(ModelKeys(name=str(tiny_folder)), "lora", CPU)
+    embeddings = model.model.vision_model.embeddings
+    right = torch.bucketize
+    monkeypatch.setattr(torch, "bucketize", lambda *a, **k: (right(*a, **k) - 1).clamp(min=0))
+    with pytest.raises(UserError, match=r"transformers>=5\.21\.1"):
+        check_position_ids(model)
+    assert not embeddings.position_embedding._forward_pre_hooks
+
+
+def test_precision_follows_the_device(monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    assert pick_precision("auto") == CPU and pick_precision("bf16").compute is torch.bfloat16
+    with pytest.raises(UserError, match="fp16"):
+        pick_precision("fp16")
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: True)
+    for native, dtype in ((True, torch.bfloat16), (False, torch.float16)):
+        # a T4 says yes to bf16 unless emulation is ruled out
+        monkeypatch.setattr(torch.cuda, "is_bf16_supported", lambda including_emulation=True, n=native: n or including_emulation)
+        assert pick_precision("auto") == Precision("cuda", dtype)
+
+
+@pytest.mark.parametrize(
+    ("name", "message"),
+    [
+        ("nowhere", "neither a folder nor a Hub id"),
+        ("../x", "neither a folder"),
+        ("a/b/c", "neither a folder"),
+        ("some one/else", "Hub id"),
+        ("HuggingFaceTB/SmolVLM2-256M-Video-Instruct", "cannot be fetched"),
+    ],
+)
+def test_what_cannot_be_loaded_is_one_line(name, message):
+    with pytest.raises(UserError, match=message) as caught:
+        check_reachable(ModelKeys(name=name))
+    assert len(str(caught.value).splitlines()) == 1
+
+
+def test_folders_that_are_no_checkpoint(tmp_path):
+    with pytest.raises(UserError, match=r"no config\.json"):
+        check_reachable(ModelKeys(name=str(tmp_path)))
+    for content, message in (("{", "not a model"), ("[]", "not a model"), ('{"model_type": "llama"}', "SmolVLM2")):
+        (tmp_path / "config.json").write_text(content)
+        with pytest.raises(UserError, match=message):
+            check_reachable(ModelKeys(name=str(tmp_path)))
+
+
+def test_a_large_model_on_a_cpu_is_refused_unless_forced(tmp_path, monkeypatch):
+    monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
+    (tmp_path / "config.json").write_text('{"model_type": "smolvlm", "text_config": {"hidden_size": 2048}}')
+    with pytest.raises(UserError, match="no CUDA device"):
+        check_reachable(ModelKeys(name=str(tmp_path)))
+    check_reachable(ModelKeys(name=str(tmp_path)), force=True)

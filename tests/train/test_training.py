@@ -1,0 +1,155 @@
+"""Real runs of the real trainer on the tiny model: what must not matter does not."""
+
+import json
+import shutil
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from data.config import UserError, load
+from train import sft
+from train.config import TrainConfig
+
+STEPS = 4
+
+
+def train(world, out, *extra, method="lora", base="tiny"):
+    argv = [
+        f"train.method={method}", f"model.name={base}", f"data.path={world}", f"train.output={out}", f"train.steps={STEPS}",
+        "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
+    ]  # fmt: skip
+    given = {a.split("=")[0] for a in extra}
+    return sft.main(load(TrainConfig, [a for a in argv if a.split("=")[0] not in given] + list(extra)))
+
+
+def losses(out):
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return {row["step"]: row["loss"] for row in rows if "loss" in row}
+
+
+@pytest.fixture(scope="module")
+def plain(world, tmp_path_factory):
+    """A LoRA run with a checkpoint half-way; others are compared with it."""
+    out = tmp_path_factory.mktemp("runs") / "plain"
+    train(world, out, "train.batch=4", "train.accumulate=1", "train.save_every=2", "lora.dropout=0.1")
+    return out
+
+
+def test_a_run_leaves_what_is_needed_to_use_it(plain):
+    names = {p.name for p in plain.iterdir()}
+    assert {"adapter_model.safetensors", "adapter_config.json", "frame_policy.json", "config.yaml", "run.json",
+            "metrics.jsonl", "processor_config.json", "tokenizer.json", "base"} <= names  # fmt: skip
+    policy = json.loads((plain / "frame_policy.json").read_text())
+    assert policy["policy"] == "scene" and policy["max"] == 6 and policy["target"] == "timeline"
+    record = json.loads((plain / "run.json").read_text())
+    assert record["versions"]["transformers"] and len(record["dataset"]["manifest_sha256"]) == 64
+    assert record["results"]["eval_loss_after"] < record["results"]["eval_loss_before"]
+    assert load(TrainConfig, [f"recipe={plain}/config.yaml"]).lora.dropout == 0.1
+
+
+@pytest.mark.parametrize("checkpointing", ["true", "false"])
+def test_batch_4_is_four_batches_of_1(world, tmp_path, checkpointing):
+    train(world, tmp_path / "a", "train.batch=4", "train.accumulate=1", f"train.checkpointing={checkpointing}")
+    train(world, tmp_path / "b", "train.batch=1", "train.accumulate=4", f"train.checkpointing={checkpointing}")
+    one, four = losses(tmp_path / "b"), losses(tmp_path / "a")
+    assert list(one) == [1, 2, 3, 4]
+    assert list(one.values()) == pytest.approx(list(four.values()), rel=1e-4)
+
+
+def test_stop_and_resume_is_no_stop(world, plain, tmp_path):
+    out = tmp_path / "stopped"
+    shutil.copytree(plain, out)
+    shutil.rmtree(out / "checkpoint-4")
+    for name in ("run.json", "adapter_model.safetensors", "frame_policy.json", "adapter_config.json"):
+        (out / name).unlink()  # as a run killed after step 2 leaves it
+    train(world, out, "train.batch=4", "train.accumulate=1", "train.save_every=2", "lora.dropout=0.1", "train.resume=true")
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    again = {row["step"]: row["loss"] for row in rows[-6:] if "loss" in row}
+    assert again == pytest.approx({step: losses(plain)[step] for step in (3, 4)}, rel=1e-5)
+    a, b = (load_file(f / "adapter_model.safetensors") for f in (plain, out))
+    assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
+
+
+def test_an_unfinished_run_is_not_started_over(world, plain, tmp_path):
+    out = tmp_path / "stopped"
+    shutil.copytree(plain, out)
+    (out / "run.json").unlink()
+    with pytest.raises(UserError, match="train.resume=true"):
+        train(world, out)
+    with pytest.raises(UserError, match="no checkpoint"):
+        train(world, tmp_path / "new", "train.resume=true")
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
+def test_only_what_should_train_changes(world, tiny_folder, tmp_path, method):
+    out = tmp_path / method
+    before = load_file(tiny_folder / "model.safetensors")
+    train(world, out, method=method, base=str(tiny_folder))
+    assert losses(out)[STEPS] < losses(out)[1]
+    after = load_file(tiny_folder / "model.safetensors")
+    assert all(torch.equal(before[k], after[k]) for k in before)  # the base is never written to
+    if method == "full":
+        after = load_file(out / "model.safetensors")
+        changed = {k for k in before if not torch.equal(before[k], after[k])}
+        assert changed and not any("vision_model" in k for k in changed)
+        assert any("connector" in k for k in changed) and any("text_model" in k for k in changed)
+    else:
+        adapter = load_file(out / "adapter_model.safetensors")
+        assert all("lora" in k and "text_model" in k for k in adapter)
+        assert {v.dtype for v in adapter.values()} == {torch.float32}  # not TRL's bf16, on a CPU
+        assert all(v.abs().sum() > 0 for k, v in adapter.items() if "lora_B" in k)
+
+
+def test_three_learning_rates(world, tmp_path):
+    train(world, tmp_path / "a", "optim.lr_vision=1e-4", "optim.lr_connector=0", "train.steps=1", method="full")
+    before, after = (load_file(tmp_path / f"a/{f}model.safetensors") for f in ("base/", ""))
+    # the first step is warm-up from zero unless warm-up is shorter than a step: compare after it
+    train(world, tmp_path / "b", "optim.lr_vision=1e-4", "optim.lr_connector=0", "optim.warmup=0", "train.steps=1", "optim.clip=1e6", method="full")
+    after = load_file(tmp_path / "b/model.safetensors")
+    moved = {k: (after[k] - before[k]).abs().max().item() for k in before}
+    vision = max(v for k, v in moved.items() if "vision_model" in k)
+    language = max(v for k, v in moved.items() if "text_model.layers" in k)
+    assert vision == pytest.approx(1e-4, rel=0.05) and language == pytest.approx(1e-3, rel=0.05)
+    assert all(v == 0 for k, v in moved.items() if "connector" in k)
+
+
+def test_a_loss_that_is_no_number_stops_with_the_samples(world, tiny_folder, tmp_path):
+    broken = tmp_path / "broken"
+    shutil.copytree(tiny_folder, broken)
+    weights = load_file(broken / "model.safetensors")
+    weights["lm_head.weight"][:] = float("nan")
+    save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
+    with pytest.raises(UserError, match=r"the loss is nan on samples world-0-\d{5}"):
+        train(world, tmp_path / "out", "data.eval_share=0", base=str(broken))
+
+
+def test_too_long_and_too_few(world, tmp_path, capsys):
+    with pytest.raises(UserError, match="none usable"):
+        train(world, tmp_path / "a", "data.max_tokens=64")
+    with pytest.raises(UserError, match="leaves nothing"):
+        train(world, tmp_path / "b", "data.eval_share=0.99")
+    train(world, tmp_path / "c", "data.max_tokens=160", "train.steps=1")
+    assert "frames dropped from" in capsys.readouterr().out
+
+
+def test_what_is_said_before_step_1(world, tmp_path, capsys):
+    train(world, tmp_path / "a", "train.batch=2", "train.accumulate=3", "train.steps=1")
+    said = capsys.readouterr().out
+    assert "<frame ×4>" in said and "«" in said and "<end_of_utterance>»" in said
+    assert "batch 2 × accumulate 3 × 1 device = 6 videos/step, 4 steps/epoch, 1 steps" in said
+    assert "parameters train (llm: " in said and "5 samples held out" in said
+
+
+@pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
+def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
+    pytest.importorskip("tensorboard" if tracker == "tensorboard" else "wandb")
+    for name in ("WANDB_API_KEY", "WANDB_MODE", "WANDB_DIR", "WANDB_PROJECT", "TENSORBOARD_LOGGING_DIR"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setenv("NETRC", str(tmp_path / "none"))
+    train(world, tmp_path / "a", f"log.to={tracker}", "train.steps=1")
+    if tracker == "wandb":
+        assert "not logged in, so offline" in capsys.readouterr().out
+        assert list((tmp_path / "a").glob("wandb/offline-run-*/*.wandb"))
+    else:
+        assert list((tmp_path / "a").rglob("events.out.tfevents*"))
