@@ -1,4 +1,4 @@
-"""`key=value` + YAML + checks, shared by every command; and the keys of `prepare`.
+"""`key=value` + YAML + checks, shared by every command.
 
 Precedence: defaults < recipe < command line. Every mistake is reported at once, with the nearest
 valid key, and nothing heavier than pydantic is imported before that.
@@ -11,10 +11,10 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, Field, ValidationError
+from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 RECIPES = Path(__file__).resolve().parents[1] / "recipes"
@@ -35,65 +35,6 @@ class Section(BaseModel):
 ConfigT = TypeVar("ConfigT", bound=Section)
 
 
-class SourceKeys(Section):
-    """Where samples come from. `source=jsonl` is short for `source.name=jsonl`."""
-
-    name: Literal["jsonl", "microworld"] = Field(description="which source reads the rows")
-    path: str | None = Field(
-        default=None, description="its file or folder (microworld: where its videos are rendered)"
-    )
-    limit: int | None = Field(default=None, gt=0, description="read at most this many rows")
-    seed: int = Field(default=0, ge=0, description="microworld: seed of the rendered videos")
-
-
-class FrameKeys(Section):
-    """How frames are chosen and stored: the frame policy."""
-
-    policy: Literal["scene", "uniform", "fps", "smolvlm", "shots"] = Field(
-        default="scene", description="how frames are chosen"
-    )
-    max: int = Field(default=32, ge=1, le=1024, description="at most this many frames a video")
-    px: int = Field(
-        default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
-    )
-    fps: float = Field(default=1.0, gt=0, description="policy=fps|smolvlm: frames a second")
-    detector: Literal["adaptive", "content", "hash", "histogram", "threshold"] = Field(
-        default="adaptive", description="policy=shots: which PySceneDetect detector finds cuts"
-    )
-    threshold: float | None = Field(
-        default=None, gt=0, description="policy=shots: the detector's threshold (null: its default)"
-    )
-    min_shot_s: float = Field(
-        default=0.3, ge=0, description="policy=scene|shots: a shorter shot is not cut off"
-    )
-    pick: Literal["first", "middle"] = Field(
-        default="middle", description="policy=shots: which frame stands for a shot"
-    )
-    min_gap_s: float = Field(
-        default=0.5, gt=0, description="policy=scene: frames closer than this are not added"
-    )
-    decoder: Literal["pyav", "decord"] = Field(default="pyav", description="what reads the video")
-
-
-class PrepareConfig(Section):
-    """Keys of scripts/prepare.py."""
-
-    source: SourceKeys
-    frames: FrameKeys = FrameKeys()
-    out: str = Field(description="folder of the prepared dataset")
-    workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="worker processes"
-    )
-    min_decoded: float = Field(
-        default=0.9, gt=0, le=1, description="a file of which less can be decoded is bad"
-    )
-    timeout_s: float = Field(default=600, gt=0, description="time limit for one video")
-    memory_gib: float = Field(default=4, gt=0, description="memory limit of one worker")
-    shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
-    overwrite: bool = Field(default=False, description="replace what is in out")
-    json_: str | None = Field(default=None, alias="json", description="write the summary here")
-
-
 # --- reading ---------------------------------------------------------------------------------
 
 
@@ -105,7 +46,9 @@ def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) ->
     Raises:
         UserError: with one line for every mistake in the recipe and on the command line.
     """
-    paths = [a for a in argv if files and not a.startswith("-") and ("=" not in a or Path(a).exists())]
+    paths = [
+        a for a in argv if files and not a.startswith("-") and ("=" not in a or Path(a).exists())
+    ]
     overrides, problems = _parse([a for a in argv if a not in paths])
     recipe = overrides.pop("recipe", None)
     values = read_recipe(recipe) if recipe is not None else {}
@@ -129,7 +72,9 @@ def read_recipe(recipe: str) -> dict[str, Any]:
     path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
-        raise UserError(f"recipe={recipe}: no such recipe{_nearest(recipe, known)}; known: {', '.join(known)}")
+        raise UserError(
+            f"recipe={recipe}: no such recipe{_nearest(recipe, known)}; known: {', '.join(known)}"
+        )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, UnicodeDecodeError) as error:
@@ -161,7 +106,9 @@ def _value(text: str) -> Any:
     if text.startswith("[") and text.endswith("]"):
         try:
             return yaml.safe_load(text)
-        except yaml.YAMLError:  # `[What happens?, Tell me]`: a question mark means something to YAML
+        except (
+            yaml.YAMLError
+        ):  # `[What happens?, Tell me]`: a question mark means something to YAML
             return [part.strip() for part in text[1:-1].split(",")]
     return text
 

@@ -21,13 +21,17 @@ def _open(info: VideoInfo) -> tuple[object, np.ndarray]:
     from decord import DECORDError
 
     if info.container == "mpegts":  # it starts at the second key frame and repeats the last frame
-        raise BadVideo("unreadable", f"{info.path}: decord misreads MPEG-TS; use frames.decoder=pyav")
+        raise BadVideo(
+            "unreadable", f"{info.path}: decord misreads MPEG-TS; use frames.decoder=pyav"
+        )
     try:
         reader = decord.VideoReader(info.path, ctx=decord.cpu(0), num_threads=0)
         count = len(reader)
     except (DECORDError, RuntimeError) as error:
         line = str(error).strip().splitlines()[0] if str(error).strip() else "cannot open"
-        raise BadVideo("unreadable", f"{info.path}: decord: {line}; try frames.decoder=pyav") from None
+        raise BadVideo(
+            "unreadable", f"{info.path}: decord: {line}; try frames.decoder=pyav"
+        ) from None
     if count == len(info.times_s):
         return reader, info.times_s
     # (N, 2) start and end of each frame, counted from the first frame

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from fractions import Fraction
 
 import av
 import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
-from data.video import BadVideo, Frame, VideoInfo, container_start_s, upright
+from data.video import BadVideo, Frame, VideoInfo, best_stream, container_start_s, upright
 
 SAME_S = 1e-4  # two times closer than this are the same frame
 
@@ -19,16 +20,16 @@ SAME_S = 1e-4  # two times closer than this are the same frame
 def _opened(info: VideoInfo) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     try:
         with av.open(info.path) as container:
-            stream = container.streams.best("video")
-            if stream is None:
-                raise BadVideo("no video stream", f"{info.path}: no video stream")
+            stream = best_stream(container)
             stream.thread_type = "AUTO"
             yield container, stream
     except FFmpegError as error:
         raise BadVideo("unreadable", f"{info.path}: {error}") from None
 
 
-def _frames(container: av.container.InputContainer, stream: av.VideoStream) -> Iterator[av.VideoFrame]:
+def _frames(
+    container: av.container.InputContainer, stream: av.VideoStream
+) -> Iterator[av.VideoFrame]:
     """Decode onwards from where the container stands.
 
     After a damaged packet the decoder patches pictures together from what it has; those are left
@@ -61,7 +62,11 @@ def _time_s(frame: av.VideoFrame, start_s: float) -> float | None:
 
 
 def _picture(
-    frame: av.VideoFrame, size: tuple[int, int], rotation_deg: int, scaler: VideoReformatter, how: str
+    frame: av.VideoFrame,
+    size: tuple[int, int],
+    rotation_deg: int,
+    scaler: VideoReformatter,
+    how: str,
 ) -> np.ndarray:
     width, height = size if rotation_deg % 180 == 0 else size[::-1]
     scaled = scaler.reformat(frame, width, height, format="rgb24", interpolation=how)
@@ -104,7 +109,8 @@ def _collect(
         while wanted:
             key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=-np.inf)
             if key_s > max(now_s, 0.0):
-                container.seek(round((key_s + start_s) / stream.time_base), stream=stream)
+                ticks = (key_s + start_s) / (stream.time_base or Fraction(1, av.time_base))
+                container.seek(round(ticks), stream=stream)
             for frame in _frames(container, stream):
                 time_s = _time_s(frame, start_s)
                 if time_s is None:

@@ -80,7 +80,7 @@ def _finish(
         return Done(item, Failure("crash", f"its process died with exit code {error.exitcode}"))
     except MemoryError:
         return Done(item, Failure("memory", f"needs more than memory_gib={memory_gib:g}"))
-    except Exception as error:  # whatever a decoder raises is that video's fault, and counted
+    except Exception as error:  # noqa: BLE001 - whatever a decoder raises is that video's fault, and counted
         line = " ".join(str(error).split())[:300]
         return Done(item, Failure("crash", f"{type(error).__name__}: {line}"))
 

@@ -7,131 +7,28 @@ cannot be used becomes a quarantine row with a reason, never a crash.
 from __future__ import annotations
 
 import hashlib
-import io
 import json
 import math
 import time
 from collections import Counter
 from collections.abc import Iterator
-from dataclasses import asdict, dataclass
 from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-import av
-from PIL import Image
 from tqdm import tqdm
 
-from data.config import FrameKeys, PrepareConfig, SourceKeys, UserError, resolved
+from data.choose import Numbered, policy_record, prepare_row
+from data.config import UserError, resolved
 from data.isolate import Failure, run_each
+from data.keys import PrepareConfig, SourceKeys
 from data.sample import Rejected, Sample
-from data.selection.policies import POLICY_VERSION, select
-from data.selection.shots import detector_for
-from data.selection.signals import SHORT_PX, measure
 from data.sources import jsonl, microworld
-from data.video import BadVideo, fetch, probe, read
 
 JPEG_QUALITY = 92
 SOURCES = {"jsonl": jsonl.read, "microworld": microworld.read}
-
-
-@dataclass(frozen=True)
-class Chosen:
-    """The frames of one video as a policy chose them, encoded for storing."""
-
-    jpegs: tuple[bytes, ...]
-    times_s: tuple[float, ...]
-    reasons: tuple[str, ...]
-    ranks: tuple[int, ...]
-    duration_s: float
-    decoded_share: float
-
-
-def choose_frames(path: str, keys: FrameKeys, min_decoded: float = 0.9) -> Chosen:
-    """Measure a video in one decode, select, and keep the selected frames as JPEG.
-
-    The same function serves the offline run and the description of a new video, so that both see
-    the same pictures.
-
-    Raises:
-        BadVideo: with the quarantine reason.
-    """
-    info = probe(path)
-    frames = read(info, short_px=SHORT_PX, decoder=keys.decoder)
-    signals = measure(info, frames, detector_for(keys))
-    if signals.decoded_share < min_decoded:
-        raise BadVideo(
-            "truncated",
-            f"{path}: {len(signals.times_s)} of {signals.num_announced} frames can be decoded "
-            f"({signals.decoded_share:.0%}, min_decoded={min_decoded:g})",
-        )
-    selection = select(signals, keys)
-    kept = fetch(info, selection.times_s, short_px=keys.px, decoder=keys.decoder)
-    return Chosen(
-        jpegs=tuple(_jpeg(frame.rgb) for frame in kept),
-        times_s=selection.times_s,
-        reasons=selection.reasons,
-        ranks=selection.ranks,
-        duration_s=selection.duration_s,
-        decoded_share=signals.decoded_share,
-    )
-
-
-def _jpeg(rgb: Any) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
-
-
-def policy_record(keys: FrameKeys) -> dict[str, Any]:
-    """The frame policy as it travels with the dataset, the run and the adapter."""
-    return {**resolved(keys), "version": POLICY_VERSION}
-
-
-@dataclass(frozen=True)
-class Numbered:
-    """A source row and the shard it belongs to."""
-
-    shard: int
-    item: Sample | Rejected
-
-
-def prepare_row(
-    numbered: Numbered, keys: FrameKeys, min_decoded: float
-) -> dict[str, Any] | Rejected:
-    """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker."""
-    item = numbered.item
-    if isinstance(item, Rejected):
-        return item
-    try:
-        chosen = choose_frames(item.video.path, keys, min_decoded)
-    except BadVideo as error:
-        return Rejected(item.id, item.video.path, error.reason, error.detail)
-    events = [asdict(e) for e in item.events if e.start_s < chosen.duration_s]
-    for event in events:
-        event["end_s"] = min(event["end_s"], chosen.duration_s)
-    if not events and not item.description:
-        detail = f"every event starts after the video's end ({chosen.duration_s:.3f} s)"
-        return Rejected(item.id, item.video.path, "no target", detail)
-    return {
-        "id": item.id,
-        "source": item.source,
-        "frames": [{"bytes": jpeg, "path": None} for jpeg in chosen.jpegs],
-        "times_s": list(chosen.times_s),
-        "duration_s": chosen.duration_s,
-        "events": events,
-        "description": item.description,
-        "prompt": item.prompt,
-        "system": item.system,
-        "turns": [asdict(t) for t in item.turns],
-        "reasons": list(chosen.reasons),
-        "ranks": list(chosen.ranks),
-        "decoded_share": chosen.decoded_share,
-        "credit": item.credit,
-        "policy": json.dumps(policy_record(keys), sort_keys=True),
-    }
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -199,13 +96,21 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         "shards": index,
         **counts,
         "quarantined": dict(sorted(reasons.items())),
-        "versions": {name: version(name) for name in ("av", "decord2", "scenedetect-headless", "pillow")},
+        "versions": {
+            name: version(name) for name in ("av", "decord2", "scenedetect-headless", "pillow")
+        },
     }
     shards.write_atomically(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    return {**manifest, "seconds": round(time.monotonic() - started, 2), "rows_from_before": done_before}
+    return {
+        **manifest,
+        "seconds": round(time.monotonic() - started, 2),
+        "rows_from_before": done_before,
+    }
 
 
-def _as_rejected(item: Sample | Rejected, outcome: dict[str, Any] | Rejected | Failure) -> dict[str, Any] | Rejected:
+def _as_rejected(
+    item: Sample | Rejected, outcome: dict[str, Any] | Rejected | Failure
+) -> dict[str, Any] | Rejected:
     if isinstance(outcome, Failure):
         video = item.video.path if isinstance(item, Sample) else item.video
         return Rejected(item.id, video, outcome.reason, outcome.detail)
@@ -218,7 +123,9 @@ def _without_repeats(items: Iterator[Sample | Rejected]) -> Iterator[Sample | Re
     for item in items:
         key = hashlib.blake2b(item.id.encode("utf-8", "replace"), digest_size=8).digest()
         if isinstance(item, Sample) and key in seen:
-            yield Rejected(item.id, item.video.path, "same id twice", "give each row an id of its own")
+            yield Rejected(
+                item.id, item.video.path, "same id twice", "give each row an id of its own"
+            )
             continue
         seen.add(key)
         yield item
@@ -238,7 +145,7 @@ def _identity(config: PrepareConfig) -> dict[str, Any]:
 def _source_hash(keys: SourceKeys) -> str | None:
     if keys.name == "microworld" or keys.path is None or not Path(keys.path).is_file():
         return None
-    with open(keys.path, "rb") as file:
+    with Path(keys.path).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
@@ -253,7 +160,9 @@ def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
         try:
             there = json.loads(manifest.read_text(encoding="utf-8"))
         except (OSError, ValueError):
-            raise UserError(f"out={out}: is not empty and no prepared dataset; choose another folder") from None
+            raise UserError(
+                f"out={out}: is not empty and no prepared dataset; choose another folder"
+            ) from None
         changed = [key for key in identity if there.get(key) != identity[key]]
         if not changed:
             return

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal
 
 Reason = Literal[
@@ -95,7 +96,7 @@ class Selection:
     def __post_init__(self) -> None:
         if not len(self.times_s) == len(self.reasons) == len(self.ranks):
             raise ValueError("times_s, reasons and ranks must have one entry per frame")
-        if any(b <= a for a, b in zip(self.times_s, self.times_s[1:], strict=False)):
+        if any(b <= a for a, b in pairwise(self.times_s)):
             raise ValueError("times_s must be strictly increasing")
         if sorted(self.ranks) != list(range(len(self.ranks))):
             raise ValueError("ranks must be a permutation of 0..n-1")

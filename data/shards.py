@@ -108,7 +108,9 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
         raise UserError(f"{file}: written by another version; prepare the dataset again")
     if not manifest.get("finished"):
-        raise UserError(f"data.path={path}: its scripts/prepare.py run has not finished; run it again to continue")
+        raise UserError(
+            f"data.path={path}: its scripts/prepare.py run has not finished; run it again to continue"
+        )
     return manifest
 
 

@@ -16,7 +16,9 @@ from data.sample import Event
 
 Style = Literal["timeline", "paragraph"]
 _CLOCK = r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})"
-_LINE = re.compile(rf"^\W{{0,4}}{_CLOCK}\s*(?:-|–|—|to)\s*{_CLOCK}\s*[\])]?\s*[:\-–—]?\s*(.*)$", re.S)
+_LINE = re.compile(
+    rf"^\W{{0,4}}{_CLOCK}\s*(?:-|–|—|to)\s*{_CLOCK}\s*[\])]?\s*[:\-–—]?\s*(.*)$", re.S
+)
 
 
 def clock(seconds: int) -> str:
@@ -56,7 +58,9 @@ def parse_timeline(text: str) -> tuple[list[Event], int]:
             bad += 1
             continue
         h1, m1, s1, h2, m2, s2, words = found.groups()
-        start, end = (int(h or 0) * 3600 + int(m) * 60 + int(s) for h, m, s in ((h1, m1, s1), (h2, m2, s2)))
+        start, end = (
+            int(h or 0) * 3600 + int(m) * 60 + int(s) for h, m, s in ((h1, m1, s1), (h2, m2, s2))
+        )
         if end <= start:
             bad += 1
             continue

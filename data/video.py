@@ -85,10 +85,7 @@ def probe(path: str) -> VideoInfo:
 
 
 def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
-    stream = container.streams.best("video")
-    if stream is None:
-        raise BadVideo("no video stream", f"{path}: no video stream")
-    base = stream.time_base
+    stream = best_stream(container)
     start_s = container_start_s(container)
     times, end_s, last_s = [], 0.0, 0.0
     media = [s for s in container.streams if s.type in ("video", "audio")]
@@ -99,14 +96,17 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         shown_s = float(stamp * packet.time_base) - start_s
         length_s = float((packet.duration or 0) * packet.time_base)
         last_s = max(last_s, shown_s + length_s)  # over every stream: is the file cut short?
-        if packet.stream is stream or packet.stream.index == stream.index:
-            if not packet.is_discard:
-                times.append(shown_s)
-                end_s = max(end_s, shown_s + length_s)
+        if packet.stream.index == stream.index and not packet.is_discard:
+            times.append(shown_s)
+            end_s = max(end_s, shown_s + length_s)
     if not times:
         raise BadVideo("no frames", f"{path}: the video stream has no frames")
     times_s = np.unique(np.asarray(times, dtype=np.float64))
-    step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1 / float(stream.guessed_rate or 25)
+    step_s = (
+        float(np.median(np.diff(times_s)))
+        if len(times_s) > 1
+        else 1 / float(stream.guessed_rate or 25)
+    )
     if end_s <= times_s[-1]:
         end_s = float(times_s[-1]) + step_s
     announced = max(stream.frames, len(times))
@@ -133,6 +133,18 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     )
 
 
+def best_stream(container: av.container.InputContainer) -> av.VideoStream:
+    """The one that FFmpeg calls best.
+
+    Raises:
+        BadVideo: there is none.
+    """
+    stream = container.streams.best("video")
+    if not isinstance(stream, av.VideoStream):
+        raise BadVideo("no video stream", f"{container.name}: no video stream")
+    return stream
+
+
 def container_start_s(container: av.container.InputContainer) -> float:
     """Where the container's clock starts; every time is counted from here."""
     return (container.start_time or 0) / av.time_base
@@ -141,10 +153,10 @@ def container_start_s(container: av.container.InputContainer) -> float:
 def _rotation_deg(path: str) -> int:
     """The display matrix, which PyAV gives with a decoded frame only."""
     with av.open(path) as container:
-        stream = container.streams.best("video")
-        for packet in container.demux(stream):
+        for packet in container.demux(best_stream(container)):
             try:
                 for frame in packet.decode():
+                    assert isinstance(frame, av.VideoFrame)
                     return round(frame.rotation / 90) * 90 % 360
             except FFmpegError:
                 continue

@@ -1,7 +1,7 @@
 """Describe videos with a fine-tuned model: same frames, same prompt as in its training.
 
-    python scripts/describe.py VIDEO [VIDEO …] adapter=runs/clips
-    python scripts/describe.py VIDEO adapter=runs/clips format=json
+python scripts/describe.py VIDEO [VIDEO …] adapter=runs/clips
+python scripts/describe.py VIDEO adapter=runs/clips format=json
 """
 
 import json

@@ -1,7 +1,7 @@
 """Videos to a prepared dataset: choose frames, keep them with their true times.
 
-    python scripts/prepare.py source=jsonl source.path=clips.jsonl out=prepared/clips
-    python scripts/prepare.py source=microworld source.limit=64 out=prepared/microworld
+python scripts/prepare.py source=jsonl source.path=clips.jsonl out=prepared/clips
+python scripts/prepare.py source=microworld source.limit=64 out=prepared/microworld
 """
 
 import json
@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
-from data.config import PrepareConfig, command
+from data.config import command
+from data.keys import PrepareConfig
 
 
 def main(config: PrepareConfig) -> None:

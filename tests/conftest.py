@@ -37,7 +37,7 @@ def processor(tiny_folder: Path):
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 micro-world videos, prepared with at most 6 frames."""
-    from data.config import FrameKeys, PrepareConfig, SourceKeys
+    from data.keys import FrameKeys, PrepareConfig, SourceKeys
     from data.prepare import prepare
 
     folder = tmp_path_factory.mktemp("world")

@@ -93,7 +93,9 @@ def _set_rotation(path: Path, turn: int) -> None:
     data = bytearray(path.read_bytes())
     at = data.find(b"tkhd")
     while at >= 0:
-        start = at + 4 + 4 + 20 + 8 + 8  # version+flags, times and ids (version 0), reserved, layer…volume
+        start = (
+            at + 4 + 4 + 20 + 8 + 8
+        )  # version+flags, times and ids (version 0), reserved, layer…volume
         struct.pack_into(">9i", data, start, a, b, 0, c, d, 0, 0, 0, 0x40000000)
         at = data.find(b"tkhd", at + 4)
     path.write_bytes(data)
@@ -103,7 +105,9 @@ def write_audio(path: Path) -> Path:
     """An MP4 with sound and no picture."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono")
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
+        )
         frame.sample_rate = 8000
         for i in range(8):
             frame.pts = i * 1024
@@ -116,7 +120,9 @@ def every(step_s: float, count: int) -> list[float]:
     return [i * step_s for i in range(count)]
 
 
-def run_command(*arguments: str, timeout_s: float = 240, **environment: str) -> subprocess.CompletedProcess[str]:
+def run_command(
+    *arguments: str, timeout_s: float = 240, **environment: str
+) -> subprocess.CompletedProcess[str]:
     """Run a script of this project as a user would, from its root, offline."""
     return subprocess.run(
         [sys.executable, *arguments],

@@ -1,12 +1,14 @@
-"""What can be refused before torch is imported, with the command that mends it."""
+"""What can be refused early, in one line with the command that mends it. The data is checked before
+torch is imported, the model before any weight is loaded."""
 
 from __future__ import annotations
 
+import json
 from pathlib import Path
 from typing import Any
 
 from data.config import UserError
-from train.config import DataKeys
+from train.config import DataKeys, ModelKeys
 
 MICROWORLD = (
     "python scripts/prepare.py source=microworld source.limit=64 frames.max=6 "
@@ -31,5 +33,81 @@ def check_data(keys: DataKeys) -> dict[str, Any]:
 
     manifest = read_manifest(keys.path)
     if manifest["rows"] == 0:
-        raise UserError(f"data.path={keys.path}: the prepared dataset is empty; see its quarantine.jsonl")
+        raise UserError(
+            f"data.path={keys.path}: the prepared dataset is empty; see its quarantine.jsonl"
+        )
     return manifest
+
+
+LARGE = 2048  # text hidden size from which a CPU needs minutes for one step
+
+
+def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
+    """Refuse early, in one line, what cannot be loaded or would take days on this machine."""
+    folder = Path(keys.name)
+    if folder.is_dir():
+        file = folder / "config.json"
+        if not file.is_file():
+            raise UserError(
+                f"model.name={keys.name}: no config.json in that folder, so no checkpoint"
+            )
+    elif keys.name.count("/") != 1 or keys.name.startswith((".", "/", "~")):
+        raise UserError(
+            f"model.name={keys.name}: neither a folder nor a Hub id such as "
+            "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
+        )
+    else:
+        file = Path(_fetch_config(keys))
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        large = config.get("text_config", {}).get("hidden_size", 0) >= LARGE
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(f"{file}: not a model configuration") from None
+    if config.get("model_type") != "smolvlm":
+        raise UserError(
+            f"model.name={keys.name}: a {config.get('model_type')!r} model; SmolVLM2 checkpoints are 'smolvlm'"
+        )
+    import torch
+
+    if large and not torch.cuda.is_available() and not force:
+        raise UserError(
+            f"model.name={keys.name}: no CUDA device here, and on a CPU so large a model takes minutes a step; "
+            "this machine can train model.name=tiny, or with patience "
+            "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct (train.force=true tries anyway)"
+        )
+
+
+def _fetch_config(keys: ModelKeys) -> str:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    name = f"model.name={keys.name}"
+    try:
+        return hf_hub_download(keys.name, "config.json", revision=keys.revision)
+    except HFValidationError:
+        raise UserError(f"{name}: neither a folder nor a valid Hub id") from None
+    except GatedRepoError:
+        raise UserError(
+            f"{name}: accept its terms on the Hub and log in with `hf auth login`"
+        ) from None
+    except RevisionNotFoundError:
+        raise UserError(
+            f"model.revision={keys.revision}: no such revision of {keys.name}"
+        ) from None
+    except RepositoryNotFoundError:
+        raise UserError(
+            f"{name}: no such model on the Hub, or no right to read it (`hf auth login`)"
+        ) from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError):
+        raise UserError(
+            f"{name}: cannot be fetched (no network, or HF_HUB_OFFLINE is set) and is not in the local cache; "
+            "download it where there is a network and set model.name to its folder"
+        ) from None

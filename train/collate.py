@@ -20,7 +20,9 @@ import torch
 from train.encode import IGNORED
 
 
-def collate(samples: Sequence[dict[str, Any]], pad_id: int, *, left: bool = False) -> dict[str, Any]:
+def collate(
+    samples: Sequence[dict[str, Any]], pad_id: int, *, left: bool = False
+) -> dict[str, Any]:
     """Samples hold `id`, `input_ids`, `labels` and `frames` (F_i, 3, S, S); F = ΣF_i.
 
     `left=True` pads on the left, for generation.

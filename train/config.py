@@ -1,6 +1,6 @@
 """The keys of a training run, typed and checked before torch is imported.
 
-    python -m train.config recipe=qlora optim.lr=3e-4     # prints the resolved keys and stops
+python -m train.config recipe=qlora optim.lr=3e-4     # prints the resolved keys and stops
 """
 
 from __future__ import annotations
@@ -9,7 +9,8 @@ from typing import Literal
 
 from pydantic import Field, model_validator
 
-from data.config import FrameKeys, Section, command, show
+from data.config import Section, command, show
+from data.keys import FrameKeys
 
 Method = Literal["full", "lora", "qlora"]
 
@@ -23,7 +24,8 @@ class ModelKeys(Section):
     )
     revision: str | None = Field(default=None, description="branch, tag or commit on the Hub")
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
-        default="auto", description="precision of compute: bf16 where native, fp16 on a T4, fp32 on CPU"
+        default="auto",
+        description="precision of compute: bf16 where native, fp16 on a T4, fp32 on CPU",
     )
     attention: Literal["sdpa", "flash_attention_2", "eager"] = Field(
         default="sdpa", description="attention kernel"
@@ -39,11 +41,14 @@ class DataKeys(Section):
         default="timeline", description="what to say: a line per event with times, or prose"
     )
     prompt: str | tuple[str, ...] | None = Field(
-        default=None, description="instruction, or a list chosen from by sample id (null: by target)"
+        default=None,
+        description="instruction, or a list chosen from by sample id (null: by target)",
     )
     system: str | None = Field(default=None, description="system turn (null: none)")
     max_tokens: int = Field(
-        default=8192, ge=64, description="longer samples lose whole frames, the least valuable first"
+        default=8192,
+        ge=64,
+        description="longer samples lose whole frames, the least valuable first",
     )
     workers: int = Field(default=2, ge=0, description="processes that decode frames for the step")
 
@@ -67,12 +72,16 @@ class OptimKeys(Section):
     name: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
         default="adamw", description="optimizer; the 8-bit ones need a GPU"
     )
-    lr: float = Field(default=1e-4, gt=0, description="peak learning rate (language model, adapters)")
+    lr: float = Field(
+        default=1e-4, gt=0, description="peak learning rate (language model, adapters)"
+    )
     lr_vision: float | None = Field(
         default=None, ge=0, description="train.method=full: of the vision tower (null or 0: frozen)"
     )
     lr_connector: float | None = Field(
-        default=None, ge=0, description="train.method=full: of the connector (null: as optim.lr; 0: frozen)"
+        default=None,
+        ge=0,
+        description="train.method=full: of the connector (null: as optim.lr; 0: frozen)",
     )
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="learning rate after the warm-up"
@@ -163,10 +172,10 @@ class DescribeConfig(Section):
 class DemoConfig(Section):
     """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
 
-    videos: int = Field(default=2000, ge=40, description="micro-world videos")
+    videos: int = Field(default=4000, ge=40, description="micro-world videos")
     frames: int = Field(default=6, ge=2, le=32, description="frames a video")
     policy: str = Field(default="scene", description="frame policy, as frames.policy")
-    steps: int = Field(default=800, ge=1, description="training steps")
+    steps: int = Field(default=900, ge=1, description="training steps")
     prewarm_steps: int = Field(default=800, ge=10, description="steps of the vision warm-up")
     seed: int = Field(default=0, ge=0, description="seed of videos, weights and data order")
     prepared: str = Field(default="prepared", description="folder for videos and prepared data")

@@ -76,7 +76,9 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
             continue
         answer_tokens = sum(label >= 0 for label in encoded.labels)
         if answer_tokens <= 1:  # only <end_of_utterance>: an empty answer
-            raise UserError(f"sample {row['id']}: no token to learn, its answer is empty; correct the row and prepare again")
+            raise UserError(
+                f"sample {row['id']}: no token to learn, its answer is empty; correct the row and prepare again"
+            )
         usable.append(i)
         tokens.append(len(encoded.input_ids))
         supervised += answer_tokens
@@ -85,7 +87,9 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         dropped += missing
         shortened += missing > 0
     if not usable:
-        raise UserError(f"data.path={keys.path}: {len(texts)} {name} samples, none usable ({len(too_long)} too long for data.max_tokens={keys.max_tokens})")
+        raise UserError(
+            f"data.path={keys.path}: {len(texts)} {name} samples, none usable ({len(too_long)} too long for data.max_tokens={keys.max_tokens})"
+        )
     return Survey(
         tuple(usable), tuple(tokens), supervised, tuple(too_long), dropped, shortened, fell_back
     )
@@ -98,8 +102,12 @@ def split(dataset: Dataset, eval_share: float) -> tuple[Dataset, Dataset | None]
     ids = dataset["id"]
     held = round(len(ids) * eval_share) or 1
     if held >= len(ids):
-        raise UserError(f"data.eval_share={eval_share}: leaves nothing to train on in {len(ids)} videos")
-    order = sorted(range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode("utf-8", "replace")).digest())
+        raise UserError(
+            f"data.eval_share={eval_share}: leaves nothing to train on in {len(ids)} videos"
+        )
+    order = sorted(
+        range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode("utf-8", "replace")).digest()
+    )
     return dataset.select(sorted(order[held:])), dataset.select(sorted(order[:held]))
 
 
@@ -108,7 +116,9 @@ def encoded(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys) -> Da
     size_px = frame_size_px(processor)
 
     def transform(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        rows = [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+        rows = [
+            dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
+        ]
         samples = [to_sample(row, processor, keys, size_px) for row in rows]
         return {key: [s[key] for s in samples] for key in samples[0]}
 

@@ -14,7 +14,8 @@ import numpy as np
 from datasets import Dataset
 from transformers import SmolVLMForConditionalGeneration
 
-from data.config import FrameKeys, PrepareConfig, SourceKeys, load
+from data.config import load
+from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare, report
 from data.sample import Event
 from data.shards import read_dataset, write_atomically
@@ -50,9 +51,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         source=SourceKeys(
             name="microworld", path=f"{world}-videos", limit=config.videos, seed=config.seed
         ),
-        frames=FrameKeys.model_validate(
-            {"policy": config.policy, "max": config.frames, "px": 96}
-        ),
+        frames=FrameKeys.model_validate({"policy": config.policy, "max": config.frames, "px": 96}),
         out=f"{world}-demo",
         overwrite=True,
     )

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict
 from typing import Any
@@ -11,26 +10,33 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.config import FrameKeys, UserError
-from data.prepare import Chosen, choose_frames, policy_record
+from data.choose import Chosen, choose_frames, policy_record
+from data.config import UserError
+from data.keys import FrameKeys
 from data.target import parse_timeline
 from data.video import BadVideo
+from train.checks import check_reachable
 from train.collate import collate
 from train.config import DataKeys, DescribeConfig
 from train.encode import Exchange, decode_frames, encode_text, frame_size_px, instruction, normalise
-from train.model import check_reachable, load_model, load_processor, pick_precision
+from train.model import load_model, load_processor, pick_precision
+from train.run import warn
 from train.save import SavedRun
 
 
-def load_run(run: SavedRun, dtype: str = "auto") -> tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]:
+def load_run(
+    run: SavedRun, dtype: str = "auto"
+) -> tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]:
     """The run's model ready to generate, base and adapter in the precision of this device."""
     precision = pick_precision(dtype)
     check_reachable(run.base, force=True)
-    model = load_model(run.base, "lora", precision)
-    if run.is_adapter:
-        model = PeftModel.from_pretrained(model, str(run.folder))
-    processor = load_processor(run.base.model_copy(update={"name": str(run.folder), "revision": None}))
-    return model.to(precision.device).eval(), processor
+    base = load_model(run.base, "lora", precision)
+    model = PeftModel.from_pretrained(base, str(run.folder)) if run.is_adapter else base
+    processor = load_processor(
+        run.base.model_copy(update={"name": str(run.folder), "revision": None})
+    )
+    model.to(torch.device(precision.device))
+    return model.eval(), processor
 
 
 def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
@@ -45,7 +51,7 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     changed = {key: value for key, value in given.items() if getattr(run.frames, key) != value}
     if changed:
         shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())
-        print(f"note: {shown} is not what {run.folder} was trained with", file=sys.stderr)
+        warn(f"note: {shown} is not what {run.folder} was trained with")
     frames = run.frames.model_copy(update=given)
     chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
@@ -75,15 +81,21 @@ def frames_of(path: str, keys: FrameKeys) -> Chosen:
         raise UserError(f"{error.detail} ({error.reason})") from None
 
 
-def prompt_of(sample_id: str, chosen: Chosen, processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
+def prompt_of(
+    sample_id: str, chosen: Chosen, processor: SmolVLMProcessor, keys: DataKeys
+) -> dict[str, Any]:
     """Frames with their times → an open prompt, as `collate` takes it."""
     text = Exchange(instruction(sample_id, keys), None)
-    ids, labels = encode_text([text], chosen.times_s, chosen.duration_s, processor, keys.system or "")
+    ids, labels = encode_text(
+        [text], chosen.times_s, chosen.duration_s, processor, keys.system or ""
+    )
     frames = decode_frames(chosen.jpegs, frame_size_px(processor))
     return {"id": sample_id, "input_ids": ids, "labels": labels, "frames": frames}
 
 
-def prompt_of_row(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
+def prompt_of_row(
+    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
+) -> dict[str, Any]:
     """A prepared row → its open prompt, to see what a model says of a held-out video."""
     text = Exchange(row["prompt"] or instruction(row["id"], keys), None)
     system = row["system"] or keys.system or ""
@@ -104,10 +116,12 @@ def generate(
     tokenizer = processor.tokenizer
     for start in range(0, len(prompts), batch):
         inputs = collate(prompts[start : start + batch], tokenizer.pad_token_id, left=True)
-        inputs = {k: v.to(model.device) for k, v in inputs.items() if k not in ("labels", "sample_ids")}
+        inputs = {
+            k: v.to(model.device) for k, v in inputs.items() if k not in ("labels", "sample_ids")
+        }
         inputs["pixel_values"] = normalise(inputs["pixel_values"], processor)
         with torch.inference_mode():
-            out = model.generate(
+            out = model.generate(  # type: ignore[operator]
                 **inputs,
                 do_sample=False,
                 max_new_tokens=max_new_tokens,
@@ -115,4 +129,6 @@ def generate(
                 pad_token_id=tokenizer.pad_token_id,
             )
         answers = out[:, inputs["input_ids"].shape[1] :]  # (B, new)
-        yield from (text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True))
+        yield from (
+            text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)
+        )

@@ -204,6 +204,11 @@ def normalise(frames: torch.Tensor, processor: SmolVLMProcessor) -> torch.Tensor
     video = processor.video_processor
     shape = frames.shape
     flat = video.rescale_and_normalize(
-        frames.reshape(-1, *shape[-3:]), True, video.rescale_factor, True, video.image_mean, video.image_std
+        frames.reshape(-1, *shape[-3:]),
+        True,
+        video.rescale_factor,
+        True,
+        video.image_mean,
+        video.image_std,
     )
     return flat.reshape(shape)

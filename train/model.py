@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import json
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 from peft import LoraConfig, PeftModel, get_peft_model
@@ -51,79 +49,23 @@ def pick_precision(dtype: str) -> Precision:
         return Precision(device, torch.bfloat16 if native else torch.float16)
     if dtype == "fp16" and device == "cpu":
         raise UserError("model.dtype=fp16: a CPU trains in fp32 or bf16; leave model.dtype=auto")
-    return Precision(device, {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype])
-
-
-LARGE = 2048  # text hidden size from which a CPU needs minutes for one step
-
-
-def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
-    """Refuse early, in one line, what cannot be loaded or would take days on this machine."""
-    folder = Path(keys.name)
-    if folder.is_dir():
-        file = folder / "config.json"
-        if not file.is_file():
-            raise UserError(f"model.name={keys.name}: no config.json in that folder, so no checkpoint")
-    elif keys.name.count("/") != 1 or keys.name.startswith((".", "/", "~")):
-        raise UserError(
-            f"model.name={keys.name}: neither a folder nor a Hub id such as "
-            "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
-        )
-    else:
-        file = Path(_fetch_config(keys))
-    try:
-        config = json.loads(file.read_text(encoding="utf-8"))
-        large = config.get("text_config", {}).get("hidden_size", 0) >= LARGE
-    except (ValueError, AttributeError, TypeError):
-        raise UserError(f"{file}: not a model configuration") from None
-    if config.get("model_type") != "smolvlm":
-        raise UserError(f"model.name={keys.name}: a {config.get('model_type')!r} model; SmolVLM2 checkpoints are 'smolvlm'")
-    if large and not torch.cuda.is_available() and not force:
-        raise UserError(
-            f"model.name={keys.name}: no CUDA device here, and on a CPU so large a model takes minutes a step; "
-            "this machine can train model.name=tiny, or with patience "
-            "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct (train.force=true tries anyway)"
-        )
-
-
-def _fetch_config(keys: ModelKeys) -> str:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
+    return Precision(
+        device, {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype]
     )
-
-    name = f"model.name={keys.name}"
-    try:
-        return hf_hub_download(keys.name, "config.json", revision=keys.revision)
-    except HFValidationError:
-        raise UserError(f"{name}: neither a folder nor a valid Hub id") from None
-    except GatedRepoError:
-        raise UserError(f"{name}: accept its terms on the Hub and log in with `hf auth login`") from None
-    except RevisionNotFoundError:
-        raise UserError(f"model.revision={keys.revision}: no such revision of {keys.name}") from None
-    except RepositoryNotFoundError:
-        raise UserError(f"{name}: no such model on the Hub, or no right to read it (`hf auth login`)") from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError):
-        raise UserError(
-            f"{name}: cannot be fetched (no network, or HF_HUB_OFFLINE is set) and is not in the local cache; "
-            "download it where there is a network and set model.name to its folder"
-        ) from None
 
 
 def load_processor(keys: ModelKeys) -> SmolVLMProcessor:
     processor = AutoProcessor.from_pretrained(keys.name, revision=keys.revision)
     if not isinstance(processor, SmolVLMProcessor):
-        raise UserError(f"model.name={keys.name}: not a SmolVLM2 checkpoint ({type(processor).__name__})")
+        raise UserError(
+            f"model.name={keys.name}: not a SmolVLM2 checkpoint ({type(processor).__name__})"
+        )
     return processor
 
 
-def load_model(keys: ModelKeys, method: Method, precision: Precision) -> SmolVLMForConditionalGeneration:
+def load_model(
+    keys: ModelKeys, method: Method, precision: Precision
+) -> SmolVLMForConditionalGeneration:
     """The base model, all weights loaded from safetensors.
 
     Full fine-tuning holds fp32 weights and computes in `precision.compute` under autocast (bf16
@@ -144,16 +86,20 @@ def load_model(keys: ModelKeys, method: Method, precision: Precision) -> SmolVLM
     try:
         model = SmolVLMForConditionalGeneration.from_pretrained(
             keys.name,
-            revision=keys.revision,
+            revision=keys.revision or "main",
             dtype=weights,
             attn_implementation=keys.attention,
             quantization_config=quantisation,
             use_safetensors=True,
-            device_map={"": torch.cuda.current_device()} if quantisation and precision.device == "cuda" else None,
+            device_map={"": torch.cuda.current_device()}
+            if quantisation and precision.device == "cuda"
+            else None,
         )
     except ImportError as error:
         first = str(error).strip().splitlines()[0]
-        raise UserError(f"model.attention={keys.attention}: {first}; use model.attention=sdpa") from None
+        raise UserError(
+            f"model.attention={keys.attention}: {first}; use model.attention=sdpa"
+        ) from None
     check_position_ids(model)
     return model
 
@@ -168,8 +114,12 @@ def check_position_ids(model: SmolVLMForConditionalGeneration) -> None:
     side = embeddings.num_patches_per_side
     weight = embeddings.patch_embedding.weight
     seen: list[torch.Tensor] = []
-    hook = embeddings.position_embedding.register_forward_pre_hook(lambda _, args: seen.append(args[0]))
-    picture = torch.zeros(1, 3, embeddings.image_size, embeddings.image_size, dtype=weight.dtype, device=weight.device)
+    hook = embeddings.position_embedding.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0])
+    )
+    picture = torch.zeros(
+        1, 3, embeddings.image_size, embeddings.image_size, dtype=weight.dtype, device=weight.device
+    )
     whole = torch.ones(1, side, side, dtype=torch.bool, device=weight.device)
     try:
         with torch.no_grad():
@@ -203,14 +153,13 @@ def set_trainable(
             task_type="CAUSAL_LM",
         )
         model.requires_grad_(False)
-        model = get_peft_model(model, config)
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
-    vision = base.model.vision_model
+    vision = model.model.vision_model
+    trained = model if method == "full" else get_peft_model(model, config)
     if not any(p.requires_grad for p in vision.parameters()):
         # Left in autograd, a frozen tower is still recomputed and back-propagated through:
         # gradient checkpointing makes its input require gradients. That doubles the step's FLOPs.
         vision.forward = torch.no_grad()(vision.forward)
-    return model
+    return trained
 
 
 def trainable_by_part(model: torch.nn.Module) -> dict[str, int]:

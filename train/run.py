@@ -30,6 +30,11 @@ def say(text: str) -> None:
         print(text, flush=True)
 
 
+def warn(text: str) -> None:
+    """One line beside the output proper, which may be read by a program."""
+    print(text, file=sys.stderr, flush=True)
+
+
 def run_folder(config: TrainConfig) -> Path:
     """Where this run writes.
 
@@ -40,13 +45,17 @@ def run_folder(config: TrainConfig) -> Path:
     output = Path(config.train.output or f"runs/{config.train.method}-{stamp}")
     begun = (output / "config.yaml").exists()
     if config.train.resume and not any(output.glob("checkpoint-*")):
-        raise UserError(f"train.resume=true: no checkpoint in {output}; set train.output to the run's folder")
+        raise UserError(
+            f"train.resume=true: no checkpoint in {output}; set train.output to the run's folder"
+        )
     if begun and not config.train.resume:
         finished = (output / "run.json").exists()
         if not finished:
             checkpoints = sorted(p.name for p in output.glob("checkpoint-*"))
             if checkpoints:
-                raise UserError(f"train.output={output}: an unfinished run with {checkpoints[-1]}; continue it with train.resume=true, or choose another folder")
+                raise UserError(
+                    f"train.output={output}: an unfinished run with {checkpoints[-1]}; continue it with train.resume=true, or choose another folder"
+                )
     if output.exists() and not output.is_dir():
         raise UserError(f"train.output={output}: is a file; give a folder")
     return output
@@ -55,7 +64,9 @@ def run_folder(config: TrainConfig) -> Path:
 def start(config: TrainConfig, output: Path) -> None:
     """Write the resolved configuration: `recipe=<that file>` repeats the run."""
     output.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(json.loads(json.dumps(resolved(config))), sort_keys=False, allow_unicode=True)
+    text = yaml.safe_dump(
+        json.loads(json.dumps(resolved(config))), sort_keys=False, allow_unicode=True
+    )
     (output / "config.yaml").write_text(text, encoding="utf-8")
     if not config.train.resume:
         (output / "metrics.jsonl").unlink(missing_ok=True)
@@ -75,10 +86,14 @@ def set_up_tracker(config: TrainConfig, output: Path) -> None:
     )
     if not logged_in and "WANDB_MODE" not in os.environ:
         os.environ["WANDB_MODE"] = "offline"
-        say(f"wandb: not logged in, so offline; `wandb sync {output}/wandb/offline-run-*` sends it later")
+        say(
+            f"wandb: not logged in, so offline; `wandb sync {output}/wandb/offline-run-*` sends it later"
+        )
 
 
-def record(config: TrainConfig, manifest: dict[str, Any], manifest_sha256: str, results: dict[str, Any]) -> dict[str, Any]:
+def record(
+    config: TrainConfig, manifest: dict[str, Any], manifest_sha256: str, results: dict[str, Any]
+) -> dict[str, Any]:
     """What it takes to know, later, what made this run."""
     return {
         "base": "base" if config.model.name == "tiny" else config.model.name,
@@ -101,7 +116,11 @@ def record(config: TrainConfig, manifest: dict[str, Any], manifest_sha256: str, 
 def _git(*arguments: str) -> str:
     try:
         done = subprocess.run(
-            ["git", "-C", str(ROOT), *arguments], capture_output=True, text=True, timeout=10, check=True
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
         )
     except (OSError, subprocess.SubprocessError):
         return ""

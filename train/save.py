@@ -7,12 +7,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import torch
 from peft import PeftModel
 from pydantic import ValidationError
 from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.config import FrameKeys, UserError
+from data.config import UserError
+from data.keys import FrameKeys
 from data.selection.policies import POLICY_VERSION
 from data.shards import write_atomically
 from train.config import DataKeys, ModelKeys, TrainConfig
@@ -41,7 +41,7 @@ def save_run(
     output: Path,
 ) -> None:
     """Adapter or model (safetensors), processor, frame policy, record; the record last."""
-    model.save_pretrained(output)
+    model.save_pretrained(str(output))
     processor.save_pretrained(output)
     shown = {
         **policy,
@@ -76,7 +76,9 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
         raise UserError(f"adapter={folder}: no such folder")
     is_adapter = (path / "adapter_config.json").is_file()
     if not is_adapter and not (path / "config.json").is_file():
-        raise UserError(f"adapter={folder}: holds neither an adapter nor a model; did the run finish?")
+        raise UserError(
+            f"adapter={folder}: holds neither an adapter nor a model; did the run finish?"
+        )
     if base is not None and not is_adapter:
         raise UserError(f"model.name={base}: {folder} is a whole model, it needs no base")
     if not is_adapter:
@@ -85,7 +87,9 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
         told = _json(path / "adapter_config.json").get("base_model_name_or_path") or ""
         base = str(path / "base") if (path / "base" / "config.json").is_file() else told
         if not base:
-            raise UserError(f"adapter={folder}: does not say what its base model is; give model.name")
+            raise UserError(
+                f"adapter={folder}: does not say what its base model is; give model.name"
+            )
     told_by_run = _json(path / "run.json") if (path / "run.json").is_file() else {}
     revision = told_by_run.get("revision") if base == told_by_run.get("base") else None
     frames, data = _policy(path)
@@ -101,10 +105,14 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
 def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
     file = path / POLICY_FILE
     if not file.is_file():
-        raise UserError(f"{file}: missing, so how its frames were chosen is unknown; give frames.policy and frames.max")
+        raise UserError(
+            f"{file}: missing, so how its frames were chosen is unknown; give frames.policy and frames.max"
+        )
     stored = _json(file)
     if stored.pop("version", None) != POLICY_VERSION:
-        raise UserError(f"{file}: written by another version of the policies; prepare and train again")
+        raise UserError(
+            f"{file}: written by another version of the policies; prepare and train again"
+        )
     try:
         talk = {key: stored.pop(key) for key in ("target", "prompt", "system")}
         return FrameKeys.model_validate(stored), DataKeys.model_validate(talk)

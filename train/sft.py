@@ -1,7 +1,7 @@
 """Fine-tune SmolVLM2 to describe videos.
 
-    accelerate launch train/sft.py recipe=qlora
-    accelerate launch train/sft.py recipe=lora data.path=prepared/clips optim.lr=2e-4
+accelerate launch train/sft.py recipe=qlora
+accelerate launch train/sft.py recipe=lora data.path=prepared/clips optim.lr=2e-4
 """
 
 import sys
@@ -16,18 +16,19 @@ from train.config import TrainConfig
 
 def main(config: TrainConfig) -> dict[str, float]:
     """Prepared dataset + checkpoint → run folder with adapter (or model), policy and records."""
-    from train.checks import check_data
+    from train.checks import check_data, check_reachable
 
     manifest = check_data(config.data)
     import warnings
 
     # the library warns of its own old names, which TRL still needs
-    warnings.filterwarnings("ignore", message=r".*gradient_checkpointing.* is deprecated", category=FutureWarning)
+    warnings.filterwarnings(
+        "ignore", message=r".*gradient_checkpointing.* is deprecated", category=FutureWarning
+    )
     from data.shards import manifest_hash, read_dataset
     from train import run, save
     from train.dataset import encoded, split, survey
     from train.model import (
-        check_reachable,
         describe_trainable,
         load_model,
         load_processor,
@@ -52,17 +53,17 @@ def main(config: TrainConfig) -> dict[str, float]:
         eval_rows = eval_rows.select(held.usable)
 
     model = load_model(checkpoint, config.train.method, precision)
-    model = set_trainable(model, config.train.method, config.lora, config.optim)
+    trained = set_trainable(model, config.train.method, config.lora, config.optim)
     train_set = encoded(train_rows, processor, config.data)
     eval_set = None if eval_rows is None else encoded(eval_rows, processor, config.data)
-    trainer = make_trainer(config, model, processor, train_set, eval_set, precision, output)
+    trainer = make_trainer(config, trained, processor, train_set, eval_set, precision, output)
 
     first = train_set[0]
     run.say(run.show_example(first["input_ids"], first["labels"], processor))
     for line in found.lines(config.data):
         run.say(line)
     run.say(f"{len(eval_rows) if eval_rows is not None else 0} samples held out")
-    run.say(describe_trainable(model))
+    run.say(describe_trainable(trained))
     devices = trainer.accelerator.num_processes
     batch, accumulate = config.train.batch, config.train.accumulate
     per_epoch = steps_per_epoch(config, len(train_rows), devices)
@@ -75,15 +76,17 @@ def main(config: TrainConfig) -> dict[str, float]:
     before = trainer.evaluate() if eval_set is not None and not config.train.resume else {}
     trainer.train(resume_from_checkpoint=config.train.resume)
     after = trainer.evaluate() if eval_set is not None else {}
-    results = {"steps": trainer.state.global_step}
+    results: dict[str, float] = {"steps": trainer.state.global_step}
     for name, metrics in (("before", before), ("after", after)):
         if "eval_loss" in metrics:
             results[f"eval_loss_{name}"] = metrics["eval_loss"]
     if trainer.is_world_process_zero():
         records = run.record(config, manifest, manifest_hash(config.data.path), results)
-        save.save_run(trainer.model, processor, manifest["policy"], config, records, output)
+        save.save_run(trained, processor, manifest["policy"], config, records, output)
     if len(results) == 3:
-        run.say(f"held-out answer loss: {results['eval_loss_before']:.3f} before, {results['eval_loss_after']:.3f} after")
+        run.say(
+            f"held-out answer loss: {results['eval_loss_before']:.3f} before, {results['eval_loss_after']:.3f} after"
+        )
     run.say(f"saved in {output}; try: python scripts/describe.py VIDEO adapter={output}")
     return results
 

@@ -28,7 +28,15 @@ FRAME_PX = 64
 PATCH_PX = 16
 SCALE = 2
 TOKENS_A_FRAME = (FRAME_PX // PATCH_PX) ** 2 // SCALE**2
-SPECIAL = ["<|endoftext|>", "<|im_start|>", "<|im_end|>", "<global-img>", "<fake_token_around_image>", "<image>", "<end_of_utterance>"]
+SPECIAL = [
+    "<|endoftext|>",
+    "<|im_start|>",
+    "<|im_end|>",
+    "<global-img>",
+    "<fake_token_around_image>",
+    "<image>",
+    "<end_of_utterance>",
+]
 
 
 def build(folder: Path, seed: int = 0) -> Path:
@@ -63,16 +71,16 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> SmolVLMConfig:
     )
     return SmolVLMConfig(
         text_config=text.to_dict(),
-        vision_config=dict(
-            hidden_size=64,
-            intermediate_size=128,
-            num_hidden_layers=2,
-            num_attention_heads=2,
-            image_size=FRAME_PX,
-            patch_size=PATCH_PX,
-        ),
+        vision_config={
+            "hidden_size": 64,
+            "intermediate_size": 128,
+            "num_hidden_layers": 2,
+            "num_attention_heads": 2,
+            "image_size": FRAME_PX,
+            "patch_size": PATCH_PX,
+        },
         scale_factor=SCALE,
-        image_token_id=tokenizer.convert_tokens_to_ids("<image>"),
+        image_token_id=tokenizer.get_vocab()["<image>"],
         tie_word_embeddings=False,
     )
 
@@ -81,6 +89,7 @@ def tiny_processor() -> SmolVLMProcessor:
     """The processor classes of SmolVLM2, set to the tiny model's frame size."""
     edge, whole = {"longest_edge": FRAME_PX}, {"longest_edge": 4 * FRAME_PX}  # as 512 and 2048
     half = [0.5, 0.5, 0.5]
+    sampling = {"fps": 1, "max_frames": 64, "video_size": edge}
     return SmolVLMProcessor(
         image_processor=SmolVLMImageProcessor(
             size=whole, max_image_size=edge, image_mean=half, image_std=half
@@ -91,7 +100,7 @@ def tiny_processor() -> SmolVLMProcessor:
             max_image_size=edge,
             image_mean=half,
             image_std=half,
-            video_sampling={"fps": 1, "max_frames": 64, "video_size": edge},
+            video_sampling=sampling,  # type: ignore[call-arg]  # its __init__ reads it undeclared
         ),
         image_seq_len=TOKENS_A_FRAME,
     )

@@ -47,6 +47,7 @@ class VideoTrainer(SFTTrainer):
     ) -> Any:
         sample_ids = inputs.pop("sample_ids")
         # (1, F, 3, S, S) uint8 → float; the model casts to its own precision
+        assert isinstance(self.processing_class, SmolVLMProcessor)
         inputs["pixel_values"] = normalise(inputs["pixel_values"], self.processing_class)
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
@@ -100,12 +101,12 @@ def make_trainer(
     )
     if precision.compute is not torch.bfloat16:
         # TRL casts a quantised model's adapters to bf16 whatever the precision
-        for parameter in trainer.model.parameters():
+        for parameter in model.parameters():
             if parameter.requires_grad and parameter.dtype is torch.bfloat16:
                 parameter.data = parameter.data.to(torch.float32)
     if config.train.method == "full":
-        kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args, trainer.model)
-        groups = parameter_groups(trainer.model, config.optim)
+        kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args)
+        groups = parameter_groups(model, config.optim)
         trainer.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
     return trainer
 
@@ -128,7 +129,11 @@ def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str,
         if parameter.requires_grad:
             groups.setdefault((part_of(name), parameter.ndim >= 2), []).append(parameter)
     return [
-        {"params": members, "lr": rates[part], "weight_decay": optim.weight_decay if decays else 0.0}
+        {
+            "params": members,
+            "lr": rates[part],
+            "weight_decay": optim.weight_decay if decays else 0.0,
+        }
         for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
     ]
 
@@ -140,10 +145,6 @@ def _arguments(
     on_gpu = precision.device == "cuda"
     per_epoch = steps_per_epoch(config, num_samples, int(os.environ.get("WORLD_SIZE", "1")))
     steps = train.steps or math.ceil(train.epochs * per_epoch)
-    if evaluates:
-        evaluation = {"eval_strategy": "steps", "eval_steps": min(train.eval_every or per_epoch, steps)}
-    else:
-        evaluation = {"eval_strategy": "no"}
     return SFTConfig(
         output_dir=str(output),
         per_device_train_batch_size=train.batch,
@@ -181,5 +182,6 @@ def _arguments(
         dataset_kwargs={"skip_prepare_dataset": True},
         completion_only_loss=False,
         ddp_find_unused_parameters=False,
-        **evaluation,
+        eval_strategy="steps" if evaluates else "no",
+        eval_steps=min(train.eval_every or per_epoch, steps),
     )

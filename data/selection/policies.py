@@ -8,10 +8,11 @@ from __future__ import annotations
 
 import heapq
 from collections.abc import Callable, Sequence
+from itertools import pairwise
 
 import numpy as np
 
-from data.config import FrameKeys
+from data.keys import FrameKeys
 from data.sample import Selection
 from data.selection.shots import shots_from_cuts
 from data.selection.signals import Signals
@@ -36,7 +37,9 @@ def fps(signals: Signals, keys: FrameKeys) -> Selection:
     """A fixed rate; where that exceeds the budget, evenly spaced instead."""
     count = max(1, round(signals.duration_s * keys.fps))
     if count > keys.max:
-        return _at_times(signals, _middles(signals.duration_s, keys.max), f"{keys.fps:g} fps, capped")
+        return _at_times(
+            signals, _middles(signals.duration_s, keys.max), f"{keys.fps:g} fps, capped"
+        )
     return _at_times(signals, (np.arange(count) + 0.5) / keys.fps, f"{keys.fps:g} fps")
 
 
@@ -48,7 +51,7 @@ def smolvlm(signals: Signals, keys: FrameKeys) -> Selection:
     """
     total = len(signals.times_s)
     mean_fps = total / signals.duration_s
-    wanted = max(1, min(int(round(keys.fps * signals.duration_s)), keys.max))
+    wanted = max(1, min(round(keys.fps * signals.duration_s), keys.max))
     start, end = 0, total - 1
     if signals.duration_s - 2 > keys.max * keys.fps:
         start, end = int(mean_fps), min(int(total - mean_fps), total - 1)
@@ -125,9 +128,7 @@ def _clearest(signals: Signals, start: int, end: int) -> int:
     return int(good[np.abs(good - middle).argmin()])
 
 
-def _fill_gaps(
-    signals: Signals, chosen: Sequence[int], keys: FrameKeys
-) -> list[tuple[int, str]]:
+def _fill_gaps(signals: Signals, chosen: Sequence[int], keys: FrameKeys) -> list[tuple[int, str]]:
     """Halve the widest gap, again and again, until the budget or `min_gap_s` is reached.
 
     The ends of the video count as twice their distance: a frame in the middle serves both sides.
@@ -135,7 +136,7 @@ def _fill_gaps(
     times_s = signals.times_s
     marks = sorted(times_s[i] for i in chosen)
     spans = [(-2 * marks[0], -marks[0], marks[0])]
-    spans += [(a - b, a, b) for a, b in zip(marks, marks[1:], strict=False)]
+    spans += [(a - b, a, b) for a, b in pairwise(marks)]
     tail_s = signals.duration_s - marks[-1]
     spans.append((-2 * tail_s, marks[-1], marks[-1] + 2 * tail_s))
     heapq.heapify(spans)

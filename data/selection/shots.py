@@ -8,6 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
 from fractions import Fraction
+from itertools import pairwise
 
 import numpy as np
 from scenedetect import (
@@ -21,7 +22,7 @@ from scenedetect import (
 from scenedetect.common import Timecode
 from scenedetect.detector import SceneDetector
 
-from data.config import FrameKeys
+from data.keys import FrameKeys
 
 TICK = Fraction(1, 1_000_000)
 SCENE_ADAPTIVE = {"adaptive_threshold": 3.0, "window_width": 2}
@@ -76,4 +77,4 @@ def shots_from_cuts(times_s: np.ndarray, cuts_s: Sequence[float]) -> list[tuple[
     """Frame times (N,) and cut times → shots as half-open index ranges that tile 0..N."""
     firsts = {int(np.abs(times_s - cut).argmin()) for cut in cuts_s}
     edges = [0, *sorted(firsts - {0}), len(times_s)]
-    return [(a, b) for a, b in zip(edges, edges[1:], strict=False) if b > a]
+    return [(a, b) for a, b in pairwise(edges) if b > a]

@@ -7,10 +7,10 @@ from dataclasses import dataclass
 
 import cv2
 import numpy as np
+from scenedetect.detector import SceneDetector
 
 from data.selection.shots import CutFinder
 from data.video import BadVideo, Frame, VideoInfo
-from scenedetect.detector import SceneDetector
 
 SHORT_PX = 144  # the pictures that are measured: PySceneDetect works near this size too
 
@@ -46,14 +46,14 @@ def measure(
     Raises:
         BadVideo: not one frame decoded.
     """
-    finder = CutFinder(detector, len(info.times_s) / max(info.duration_s, 1e-3)) if detector else None
+    finder = (
+        CutFinder(detector, len(info.times_s) / max(info.duration_s, 1e-3)) if detector else None
+    )
     rows = []
     for frame in frames:
         grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)  # (H, W)
         mean, spread = cv2.meanStdDev(grey)
-        rows.append(
-            (frame.time_s, mean[0, 0], spread[0, 0], cv2.Laplacian(grey, cv2.CV_32F).var())
-        )
+        rows.append((frame.time_s, mean[0, 0], spread[0, 0], cv2.Laplacian(grey, cv2.CV_32F).var()))
         if finder is not None:
             finder.see(frame.time_s, frame.rgb)
     if not rows:

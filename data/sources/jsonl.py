@@ -17,10 +17,17 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.config import SourceKeys, UserError
+from data.config import UserError
+from data.keys import SourceKeys
 from data.sample import Event, Rejected, Sample, Turn, Video
 
-ROLES = {"human": "user", "user": "user", "gpt": "assistant", "assistant": "assistant", "system": "system"}
+ROLES = {
+    "human": "user",
+    "user": "user",
+    "gpt": "assistant",
+    "assistant": "assistant",
+    "system": "system",
+}
 PLACEHOLDER = re.compile(r"<(?:video|image)>\s*")
 
 
@@ -61,7 +68,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
         except (ValueError, RecursionError) as error:
             raise UserError(f"{path}: not JSON: {error}") from None
         if not isinstance(rows, list):
-            raise UserError(f"{path}: a list of rows was expected; one row a line goes in a .jsonl file")
+            raise UserError(
+                f"{path}: a list of rows was expected; one row a line goes in a .jsonl file"
+            )
         yield from enumerate(rows, start=1)
         return
     with path.open("rb") as file:
@@ -132,7 +141,9 @@ def _events(value: Any) -> tuple[Event, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise _BadRow(f"events must be a list of [start_s, end_s, text], got {type(value).__name__}")
+        raise _BadRow(
+            f"events must be a list of [start_s, end_s, text], got {type(value).__name__}"
+        )
     events = []
     for i, item in enumerate(value):
         if isinstance(item, dict):
@@ -174,7 +185,9 @@ def _chat(row: dict[str, Any]) -> tuple[list[Turn], str, str]:
             turns.append(Turn(question, text))
             question = None
         else:
-            raise _BadRow("user and assistant must alternate, the user first, and every answer has text")
+            raise _BadRow(
+                "user and assistant must alternate, the user first, and every answer has text"
+            )
     return turns, system, video
 
 

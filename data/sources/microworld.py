@@ -20,7 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from data.config import SourceKeys
+from data.keys import SourceKeys
 from data.sample import Event, Sample, Video
 
 SIZE_PX = 96
@@ -122,7 +122,10 @@ def draw(scene: Scene, progress: float, size_px: int = SIZE_PX) -> np.ndarray:
     radius = scene.radius * growth.get(scene.action, 1.0)
     turn = progress * np.pi if scene.action == "spins" else 0.0
     ImageDraw.Draw(image).polygon(
-        [((x + radius * px) * side, (y + radius * py) * side) for px, py in _outline(scene.shape, turn)],
+        [
+            ((x + radius * px) * side, (y + radius * py) * side)
+            for px, py in _outline(scene.shape, turn)
+        ],
         fill=COLOURS[scene.colour],
     )
     return np.asarray(image.reduce(scale))

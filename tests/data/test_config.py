@@ -1,9 +1,10 @@
 import pytest
 from pydantic import Field
 
-from data.config import FrameKeys, PrepareConfig, Section, UserError, leaves, load, resolved, show, usage
-from train.config import DescribeConfig, TrainConfig
+from data.config import Section, UserError, leaves, load, resolved, show, usage
+from data.keys import FrameKeys, PrepareConfig
 from tests.videos import ROOT, run_command
+from train.config import DescribeConfig, TrainConfig
 
 OUT = ["source=jsonl", "out=x"]
 
@@ -31,7 +32,10 @@ def test_a_section_may_be_named_in_one_word():
 
 def test_all_mistakes_at_once_with_the_nearest_key():
     with pytest.raises(UserError) as caught:
-        load(TrainConfig, ["optim.lrr=3", "model.nme=x", "lr=3", "train.batch=0", "--help-me", "optim.lr=nan"])
+        load(
+            TrainConfig,
+            ["optim.lrr=3", "model.nme=x", "lr=3", "train.batch=0", "--help-me", "optim.lr=nan"],
+        )
     lines = str(caught.value).splitlines()
     assert "optim.lrr: no such key, did you mean 'optim.lr'?" in lines
     assert "model.nme: no such key, did you mean 'model.name'?" in lines
@@ -69,7 +73,9 @@ def test_a_broken_recipe_is_one_line(tmp_path, content):
 
 
 def test_null_lists_and_text():
-    config = load(TrainConfig, ["data.prompt=[What happens?, Tell me]", "train.steps=null", "data.system=yes"])
+    config = load(
+        TrainConfig, ["data.prompt=[What happens?, Tell me]", "train.steps=null", "data.system=yes"]
+    )
     assert config.data.prompt == ("What happens?", "Tell me")
     assert config.train.steps is None and config.data.system == "yes"
 
@@ -104,7 +110,9 @@ def test_files_are_collected_even_with_an_equals_sign(tmp_path):
 
 
 def test_refusal_is_quick_and_before_torch():
-    done = run_command("-X", "importtime", "train/sft.py", "recipe=qlora", "optim.lrr=3", "model.nme=x")
+    done = run_command(
+        "-X", "importtime", "train/sft.py", "recipe=qlora", "optim.lrr=3", "model.nme=x"
+    )
     assert done.returncode == 2
     said = [line for line in done.stderr.splitlines() if not line.startswith("import time")]
     assert len(said) == 2 and "model.name'?" in said[0] and "optim.lr'?" in said[1]

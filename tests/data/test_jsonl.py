@@ -4,14 +4,17 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.config import SourceKeys, UserError
+from data.config import UserError
+from data.keys import SourceKeys
 from data.sample import Event, Rejected, Sample, Turn
 from data.sources import jsonl
 
 
 def read(path, *lines, limit=None):
     file = path / "rows.jsonl"
-    file.write_bytes(b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines))
+    file.write_bytes(
+        b"\n".join(line if isinstance(line, bytes) else json.dumps(line).encode() for line in lines)
+    )
     return list(jsonl.read(SourceKeys(name="jsonl", path=str(file), limit=limit)))
 
 
@@ -28,19 +31,41 @@ def test_own_rows(tmp_path):
 
 
 def test_llava_and_chat_rows(tmp_path):
-    turns = [("human", "<video>\nWhat happens?"), ("gpt", "A dog runs."), ("human", "Where?"), ("gpt", "In a park.")]
-    llava = {"id": "l", "video": ["x.mp4"], "conversations": [{"from": f, "value": v} for f, v in turns]}
+    turns = [
+        ("human", "<video>\nWhat happens?"),
+        ("gpt", "A dog runs."),
+        ("human", "Where?"),
+        ("gpt", "In a park."),
+    ]
+    llava = {
+        "id": "l",
+        "video": ["x.mp4"],
+        "conversations": [{"from": f, "value": v} for f, v in turns],
+    }
     chat = {
         "id": "c",
         "messages": [
             {"role": "system", "content": "Be brief."},
-            {"role": "user", "content": [{"type": "video", "path": "x.mp4"}, {"type": "text", "text": "What happens?"}]},
+            {
+                "role": "user",
+                "content": [
+                    {"type": "video", "path": "x.mp4"},
+                    {"type": "text", "text": "What happens?"},
+                ],
+            },
             {"role": "assistant", "content": [{"type": "text", "text": "A dog runs."}]},
             {"role": "user", "content": "Where?"},
             {"role": "assistant", "content": "In a park."},
         ],
     }
-    swift = {"id": "s", "messages": [{"role": r, "content": v} for r, v in (("user", "<video>What happens?"), ("assistant", "A dog runs."))], "videos": ["x.mp4"]}
+    swift = {
+        "id": "s",
+        "messages": [
+            {"role": r, "content": v}
+            for r, v in (("user", "<video>What happens?"), ("assistant", "A dog runs."))
+        ],
+        "videos": ["x.mp4"],
+    }
     for sample in read(tmp_path, llava, chat, swift):
         assert sample.video.path == str(tmp_path / "x.mp4")
         assert (sample.prompt, sample.description) == ("What happens?", "A dog runs.")
@@ -99,7 +124,19 @@ JSON = st.recursive(
     lambda inner: st.lists(inner, max_size=4) | st.dictionaries(st.sampled_from(["from", "value", "role", "content", "type", "text", "path"]), inner, max_size=4),
     max_leaves=8,
 )  # fmt: skip
-KEYS = st.sampled_from(["id", "video", "videos", "events", "description", "prompt", "conversations", "messages", "credit"])
+KEYS = st.sampled_from(
+    [
+        "id",
+        "video",
+        "videos",
+        "events",
+        "description",
+        "prompt",
+        "conversations",
+        "messages",
+        "credit",
+    ]
+)
 
 
 @settings(max_examples=300, deadline=None)

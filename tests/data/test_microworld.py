@@ -1,20 +1,25 @@
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
 
-from data.config import SourceKeys
+from data.keys import SourceKeys
 from data.sources import microworld
 from data.video import probe, read
 
 
 def test_stories_are_uneven_and_deterministic():
     stories = [microworld.story(1, i) for i in range(200)]
-    assert stories == [microworld.story(1, i) for i in range(200)] != [microworld.story(2, i) for i in range(200)]
+    assert (
+        stories
+        == [microworld.story(1, i) for i in range(200)]
+        != [microworld.story(2, i) for i in range(200)]
+    )
     scenes = [scene for story in stories for scene in story]
     short = np.mean([scene.num_frames <= microworld.FPS for scene in scenes])
     assert 0.2 < short < 0.4 and min(s.num_frames for s in scenes) >= 4
     assert all(2 <= len(s) <= 5 and 60 <= sum(x.num_frames for x in s) <= 200 for s in stories)
-    assert all(a.background != b.background for s in stories for a, b in zip(s, s[1:]))
+    assert all(a.background != b.background for s in stories for a, b in pairwise(s))
 
 
 def test_rendered_video_shows_its_labels(tmp_path):

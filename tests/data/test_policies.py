@@ -1,11 +1,13 @@
 """What every policy promises, and what each does."""
 
+from itertools import pairwise
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.config import FrameKeys
+from data.keys import FrameKeys
 from data.sample import Selection
 from data.selection.policies import POLICIES, select
 from data.selection.shots import detector_for, shots_from_cuts
@@ -38,12 +40,19 @@ def any_signals(draw) -> Signals:
 
 
 @settings(max_examples=150, deadline=None)
-@given(any_signals(), st.sampled_from(sorted(POLICIES)), st.integers(1, 64), st.sampled_from(["first", "middle"]))
+@given(
+    any_signals(),
+    st.sampled_from(sorted(POLICIES)),
+    st.integers(1, 64),
+    st.sampled_from(["first", "middle"]),
+)
 def test_every_policy_keeps_its_promises(signals, policy, budget, pick):
     keys = FrameKeys(policy=policy, max=budget, pick=pick)
     chosen = select(signals, keys)
     assert 1 <= len(chosen.times_s) <= budget
-    assert set(chosen.times_s) <= set(signals.times_s.tolist())  # real frames, and by their own time
+    assert set(chosen.times_s) <= set(
+        signals.times_s.tolist()
+    )  # real frames, and by their own time
     assert list(chosen.times_s) == sorted(set(chosen.times_s))
     assert sorted(chosen.ranks) == list(range(len(chosen.ranks)))
     assert all(chosen.reasons)
@@ -65,7 +74,9 @@ def test_five_hundred_shots_in_a_small_budget():
 
 
 def test_uniform_takes_the_middles_of_equal_spans():
-    chosen = select(signals_of(every(0.1, 101), duration_s=10.0), FrameKeys(policy="uniform", max=4))
+    chosen = select(
+        signals_of(every(0.1, 101), duration_s=10.0), FrameKeys(policy="uniform", max=4)
+    )
     assert chosen.times_s == pytest.approx((1.2, 3.7, 6.2, 8.7), abs=0.06)
 
 
@@ -93,7 +104,7 @@ def test_scene_shows_every_shot_before_it_fills_gaps():
     cuts_s = [2.0, 2.4, 9.0]
     chosen = select(signals_of(every(0.1, 120), cuts_s=cuts_s), FrameKeys(policy="scene", max=6))
     edges = [0.0, *cuts_s, 12.0]
-    for start, end in zip(edges, edges[1:]):
+    for start, end in pairwise(edges):
         inside = [(t, r) for t, r in zip(chosen.times_s, chosen.reasons) if start <= t < end]
         assert any(r == "shot" for _, r in inside)
     assert len(chosen.times_s) == 6

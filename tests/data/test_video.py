@@ -39,7 +39,12 @@ def test_frame_at_t_was_drawn_at_t(tmp_path, decoder, name, times_s, options):
     assert np.allclose([f.time_s for f in frames], times_s, atol=2e-3)
 
     wanted = [0, *range(3, len(times_s), 4)]
-    kept = fetch(info, [frames[i].time_s for i in wanted if i < len(frames)], short_px=HEIGHT, decoder=decoder)
+    kept = fetch(
+        info,
+        [frames[i].time_s for i in wanted if i < len(frames)],
+        short_px=HEIGHT,
+        decoder=decoder,
+    )
     assert [number_of(f.rgb) for f in kept] == [i for i in wanted if i < len(frames)]
 
 
@@ -56,7 +61,9 @@ def test_rotation_is_applied(tmp_path, decoder, turn):
 
 def test_missing_duration_is_found_from_the_packets(tmp_path):
     options = {"live": "1"}  # a live recording: no duration, no index
-    path = write_video(tmp_path / "live.webm", every(0.1, 20), codec="libvpx-vp9", container_options=options)
+    path = write_video(
+        tmp_path / "live.webm", every(0.1, 20), codec="libvpx-vp9", container_options=options
+    )
     info = probe(str(path))
     assert info.duration_s == pytest.approx(2.0, abs=0.11)
     assert [number_of(f.rgb) for f in read(info, short_px=HEIGHT)] == list(range(20))
@@ -68,7 +75,14 @@ def test_frames_are_never_enlarged(tmp_path):
 
 
 def test_decoders_agree(real_clips):
-    for name in ("nasa.mp4", "elephants_dream_vfr.mp4", "rotated.mp4", "bbb_30s_vp8.webm", "av1.mp4", "hevc_10bit.mp4"):
+    for name in (
+        "nasa.mp4",
+        "elephants_dream_vfr.mp4",
+        "rotated.mp4",
+        "bbb_30s_vp8.webm",
+        "av1.mp4",
+        "hevc_10bit.mp4",
+    ):
         info = probe(str(real_clips / name))
         ours, theirs = ([*read(info, short_px=64, decoder=d)] for d in DECODERS)
         assert len(ours) == len(theirs) == len(info.times_s), name
@@ -118,7 +132,9 @@ def test_a_cut_off_file_announces_more_than_it_gives(tmp_path, name):
 
 
 def test_header_without_body(tmp_path):
-    path = write_video(tmp_path / "head.mp4", every(0.1, 50), container_options={"movflags": "faststart"})
+    path = write_video(
+        tmp_path / "head.mp4", every(0.1, 50), container_options={"movflags": "faststart"}
+    )
     data = path.read_bytes()
     path.write_bytes(data[: data.find(b"mdat") + 4])
     with pytest.raises(BadVideo):

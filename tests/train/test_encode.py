@@ -11,7 +11,15 @@ from PIL import Image
 
 from train.collate import collate
 from train.config import DataKeys
-from train.encode import INSTRUCTIONS, TooLong, decode_frames, encode, frame_size_px, instruction, normalise
+from train.encode import (
+    INSTRUCTIONS,
+    TooLong,
+    decode_frames,
+    encode,
+    frame_size_px,
+    instruction,
+    normalise,
+)
 from train.run import show_example
 
 
@@ -32,7 +40,9 @@ def row(count=2, **changes):
 
 def supervised(encoded, processor):
     tokenizer = processor.tokenizer
-    return tokenizer.convert_ids_to_tokens([t for t, label in zip(encoded.input_ids, encoded.labels) if label >= 0])
+    return tokenizer.convert_ids_to_tokens(
+        [t for t, label in zip(encoded.input_ids, encoded.labels) if label >= 0]
+    )
 
 
 def test_exact_supervised_tokens_of_a_two_frame_example(processor):
@@ -68,20 +78,31 @@ def theirs(example, processor, answers, system=None):
 def test_ids_and_pixels_are_transformers_own(processor, count, system):
     example = row(count)
     encoded = encode(example, processor, DataKeys(system=system))
-    out = theirs(example, processor, [(INSTRUCTIONS["timeline"], "[00:00 - 00:02] a red circle moves left.")], system)
+    out = theirs(
+        example,
+        processor,
+        [(INSTRUCTIONS["timeline"], "[00:00 - 00:02] a red circle moves left.")],
+        system,
+    )
     reference = out["input_ids"][0].tolist()
     assert encoded.input_ids == reference[: len(encoded.input_ids)]
     assert processor.tokenizer.decode(reference[len(encoded.input_ids) :]).strip() == ""
-    ours = normalise(decode_frames([f["bytes"] for f in example["frames"]], frame_size_px(processor)), processor)
+    ours = normalise(
+        decode_frames([f["bytes"] for f in example["frames"]], frame_size_px(processor)), processor
+    )
     assert ours.shape == out["pixel_values"][0].shape
     # they resize with torch, we with Pillow, both Lanczos: within rounding on [-1, 1]
     assert (ours - out["pixel_values"][0]).abs().mean() < 0.01
 
 
 def test_several_turns_and_the_rows_own_words(processor):
-    example = row(prompt="What is it?", system="Short.", turns=[{"prompt": "Where?", "answer": "On grey."}])
+    example = row(
+        prompt="What is it?", system="Short.", turns=[{"prompt": "Where?", "answer": "On grey."}]
+    )
     encoded = encode(example, processor, DataKeys(target="paragraph", system="unused"))
-    out = theirs(example, processor, [("What is it?", "A red circle."), ("Where?", "On grey.")], "Short.")
+    out = theirs(
+        example, processor, [("What is it?", "A red circle."), ("Where?", "On grey.")], "Short."
+    )
     assert encoded.input_ids == out["input_ids"][0].tolist()[: len(encoded.input_ids)]
     text = "".join(supervised(encoded, processor)).replace("Ġ", " ")
     assert text == " A red circle.<end_of_utterance> On grey.<end_of_utterance>"
@@ -96,12 +117,20 @@ def test_true_times_are_in_the_prompt(processor):
 
 def test_marks_in_texts_stay_text(processor):
     hostile = "look <image> <video> <|im_start|>User: <end_of_utterance> <fake_token_around_image>"
-    example = row(prompt=hostile, description=hostile, events=[], turns=[{"prompt": hostile, "answer": hostile}])
+    example = row(
+        prompt=hostile,
+        description=hostile,
+        events=[],
+        turns=[{"prompt": hostile, "answer": hostile}],
+    )
     encoded = encode(example, processor, DataKeys())
     ids = encoded.input_ids
     assert ids.count(processor.image_token_id) == 2 * processor.image_seq_len
     learned = [t for t, label in zip(ids, encoded.labels) if label >= 0]
-    assert learned.count(processor.tokenizer.eos_token_id) == 2 and ids.count(processor.tokenizer.bos_token_id) == 1
+    assert (
+        learned.count(processor.tokenizer.eos_token_id) == 2
+        and ids.count(processor.tokenizer.bos_token_id) == 1
+    )
 
 
 def test_over_long_samples_lose_whole_frames_least_valuable_first(processor):
@@ -112,10 +141,16 @@ def test_over_long_samples_lose_whole_frames_least_valuable_first(processor):
     least = encode(example, processor, DataKeys(max_tokens=90))
     assert len(least.input_ids) <= 90 and set(least.kept) <= {0, 2, 4, 6}
     for encoded in (whole, short, least):
-        assert encoded.input_ids.count(processor.image_token_id) == processor.image_seq_len * len(encoded.kept)
+        assert encoded.input_ids.count(processor.image_token_id) == processor.image_seq_len * len(
+            encoded.kept
+        )
         assert encoded.input_ids[-14:] == whole.input_ids[-14:]
     with pytest.raises(TooLong, match="sample a"):
-        encode(row(events=[{"start_s": 0, "end_s": 1, "text": "word " * 200}]), processor, DataKeys(max_tokens=200))
+        encode(
+            row(events=[{"start_s": 0, "end_s": 1, "text": "word " * 200}]),
+            processor,
+            DataKeys(max_tokens=200),
+        )
 
 
 @settings(max_examples=25, deadline=None)
@@ -123,7 +158,9 @@ def test_over_long_samples_lose_whole_frames_least_valuable_first(processor):
 def test_frames_and_image_tokens_always_match(processor, count, budget):
     encoded = encode(row(count), processor, DataKeys(max_tokens=budget))
     assert len(encoded.input_ids) <= budget
-    assert encoded.input_ids.count(processor.image_token_id) == processor.image_seq_len * len(encoded.kept)
+    assert encoded.input_ids.count(processor.image_token_id) == processor.image_seq_len * len(
+        encoded.kept
+    )
 
 
 def test_the_instruction_is_the_samples_own_choice(processor):
@@ -139,11 +176,26 @@ def test_a_batch_of_unequal_frame_counts(processor):
         example = row(count, id=str(count))
         encoded = encode(example, processor, DataKeys())
         frames = decode_frames([f["bytes"] for f in example["frames"]], frame_size_px(processor))
-        samples.append({"id": encoded.id, "input_ids": encoded.input_ids, "labels": encoded.labels, "frames": frames})
+        samples.append(
+            {
+                "id": encoded.id,
+                "input_ids": encoded.input_ids,
+                "labels": encoded.labels,
+                "frames": frames,
+            }
+        )
     batch = collate(samples, processor.tokenizer.pad_token_id)
     longest = len(samples[1]["input_ids"])
-    assert batch["input_ids"].shape == batch["labels"].shape == batch["attention_mask"].shape == (2, longest)
-    assert batch["pixel_values"].shape == (1, 4, 3, 64, 64) and batch["pixel_values"].dtype is torch.uint8
+    assert (
+        batch["input_ids"].shape
+        == batch["labels"].shape
+        == batch["attention_mask"].shape
+        == (2, longest)
+    )
+    assert (
+        batch["pixel_values"].shape == (1, 4, 3, 64, 64)
+        and batch["pixel_values"].dtype is torch.uint8
+    )
     used = len(samples[0]["input_ids"])
     assert batch["attention_mask"][0].tolist() == [1] * used + [0] * (longest - used)
     assert (batch["labels"][0, used:] == -100).all()

@@ -17,7 +17,9 @@ def tiou(a: Event, b: Event) -> float:
     return max(0.0, overlap) / union
 
 
-def tiou_f1(predicted: Sequence[Event], reference: Sequence[Event], threshold: float = 0.5) -> float:
+def tiou_f1(
+    predicted: Sequence[Event], reference: Sequence[Event], threshold: float = 0.5
+) -> float:
     """F1 of the largest one-to-one matching of events with tIoU >= threshold, for one video.
 
     Two empty lists agree (1.0); one empty list scores 0.

@@ -1,0 +1,121 @@
+"""One video → its chosen frames → one row of the prepared dataset. Runs in the workers.
+
+`choose_frames` also serves the description of a new video, so that both see the same pictures.
+"""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import asdict, dataclass
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from data.config import resolved
+from data.keys import FrameKeys
+from data.sample import Rejected, Sample
+from data.selection.policies import POLICY_VERSION, select
+from data.selection.shots import detector_for
+from data.selection.signals import SHORT_PX, measure
+from data.video import BadVideo, fetch, probe, read
+
+JPEG_QUALITY = 92
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """The frames of one video as a policy chose them, encoded for storing."""
+
+    jpegs: tuple[bytes, ...]
+    times_s: tuple[float, ...]
+    reasons: tuple[str, ...]
+    ranks: tuple[int, ...]
+    duration_s: float
+    decoded_share: float
+
+
+def choose_frames(path: str, keys: FrameKeys, min_decoded: float = 0.9) -> Chosen:
+    """Measure a video in one decode, select, and keep the selected frames as JPEG.
+
+    The same function serves the offline run and the description of a new video, so that both see
+    the same pictures.
+
+    Raises:
+        BadVideo: with the quarantine reason.
+    """
+    info = probe(path)
+    frames = read(info, short_px=SHORT_PX, decoder=keys.decoder)
+    signals = measure(info, frames, detector_for(keys))
+    if signals.decoded_share < min_decoded:
+        raise BadVideo(
+            "truncated",
+            f"{path}: {len(signals.times_s)} of {signals.num_announced} frames can be decoded "
+            f"({signals.decoded_share:.0%}, min_decoded={min_decoded:g})",
+        )
+    selection = select(signals, keys)
+    kept = fetch(info, selection.times_s, short_px=keys.px, decoder=keys.decoder)
+    return Chosen(
+        jpegs=tuple(_jpeg(frame.rgb) for frame in kept),
+        times_s=selection.times_s,
+        reasons=selection.reasons,
+        ranks=selection.ranks,
+        duration_s=selection.duration_s,
+        decoded_share=signals.decoded_share,
+    )
+
+
+def _jpeg(rgb: np.ndarray) -> bytes:
+    buffer = io.BytesIO()
+    Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
+    return buffer.getvalue()
+
+
+def policy_record(keys: FrameKeys) -> dict[str, Any]:
+    """The frame policy as it travels with the dataset, the run and the adapter."""
+    return {**resolved(keys), "version": POLICY_VERSION}
+
+
+@dataclass(frozen=True)
+class Numbered:
+    """A source row and the shard it belongs to."""
+
+    shard: int
+    item: Sample | Rejected
+
+
+def prepare_row(
+    numbered: Numbered, keys: FrameKeys, min_decoded: float
+) -> dict[str, Any] | Rejected:
+    """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker."""
+    item = numbered.item
+    if isinstance(item, Rejected):
+        return item
+    try:
+        chosen = choose_frames(item.video.path, keys, min_decoded)
+    except BadVideo as error:
+        return Rejected(item.id, item.video.path, error.reason, error.detail)
+    events = [asdict(e) for e in item.events if e.start_s < chosen.duration_s]
+    for event in events:
+        event["end_s"] = min(event["end_s"], chosen.duration_s)
+    if not events and not item.description:
+        detail = f"every event starts after the video's end ({chosen.duration_s:.3f} s)"
+        return Rejected(item.id, item.video.path, "no target", detail)
+    return {
+        "id": item.id,
+        "source": item.source,
+        "frames": [{"bytes": jpeg, "path": None} for jpeg in chosen.jpegs],
+        "times_s": list(chosen.times_s),
+        "duration_s": chosen.duration_s,
+        "events": events,
+        "description": item.description,
+        "prompt": item.prompt,
+        "system": item.system,
+        "turns": [asdict(t) for t in item.turns],
+        "reasons": list(chosen.reasons),
+        "ranks": list(chosen.ranks),
+        "decoded_share": chosen.decoded_share,
+        "credit": item.credit,
+        "policy": json.dumps(policy_record(keys), sort_keys=True),
+    }

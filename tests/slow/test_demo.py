@@ -1,0 +1,76 @@
+"""The demo learns what it says it learns, and what it trained can be trained further."""
+
+import json
+
+import pytest
+
+from data.config import load
+from tests.videos import run_command
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def demo(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("demo")
+    done = run_command(
+        "scripts/demo.py",
+        f"prepared={folder}/prepared",
+        f"out={folder}/run",
+        f"json={folder}/scores.json",
+        timeout_s=1500,
+    )
+    assert done.returncode == 0, done.stderr[-2000:]
+    return folder, done.stdout
+
+
+def test_the_demo_learns(demo):
+    folder, said = demo
+    scores = json.loads((folder / "scores.json").read_text())
+    assert scores["scene_f1_after"] >= 0.7 and scores["scene_f1_before"] <= 0.05
+    assert scores["answer_loss_after"] < 0.35 < 5 < scores["answer_loss_before"]
+    assert scores["tiou_f1_after"] <= scores["tiou_f1_ceiling"]
+    assert said.count("what happens:") == 3 and "before    after" in said
+
+
+@pytest.mark.parametrize("method", ["qlora", "lora", "full"])
+def test_each_method_improves_the_demos_model(demo, tmp_path, method):
+    """Another instruction and another form of answer, from the model that the demo trained."""
+    from train import sft
+    from train.config import TrainConfig
+
+    folder, _ = demo
+    results = sft.main(
+        load(TrainConfig, [f"recipe={method}", f"model.name={folder}/run", f"data.path={folder}/prepared/microworld-demo", "data.target=paragraph",
+                           "data.eval_share=0.01", "data.workers=0", "train.steps=8", "optim.lr=1e-3", f"train.output={tmp_path}/o"])
+    )  # fmt: skip
+    assert results["eval_loss_after"] < results["eval_loss_before"]
+
+
+def test_the_demos_model_uses_its_eyes(demo):
+    """With the frames of another video it no longer says what happens in this one."""
+    from data.shards import read_dataset
+    from data.target import parse_timeline
+    from train.dataset import split
+    from train.demo import _events
+    from train.describe import generate, load_run, prompt_of_row
+    from train.metrics.scenes import scene_f1
+    from train.save import read_run
+
+    folder, _ = demo
+    run = read_run(folder / "run")
+    model, processor = load_run(run)
+    _, held = split(read_dataset(folder / "prepared/microworld-demo"), 0.03)
+    rows = list(held)[:48]
+    prompts = [prompt_of_row(row, processor, run.data) for row in rows]
+    for prompt, other in zip(prompts, prompts[1:] + prompts[:1]):
+        prompt["swapped"] = other["frames"]
+    for prompt in prompts:
+        count = len(prompt["frames"])
+        prompt["frames"] = prompt.pop("swapped").repeat(6, 1, 1, 1)[:count]
+    texts = generate(model, processor, prompts, max_new_tokens=160, batch=16)
+    sums = [
+        sum(x)
+        for x in zip(*(scene_f1(parse_timeline(t)[0], _events(r)) for t, r in zip(texts, rows)))
+    ]
+    assert 2 * sums[0] / (sums[1] + sums[2]) < 0.15

@@ -1,0 +1,71 @@
+"""The tree is what the README says, and no module of ours hides one of somebody else."""
+
+import re
+import sys
+from importlib.metadata import packages_distributions
+
+import data
+import train
+from tests.videos import ROOT
+
+CODE = [p for folder in ("data", "train", "scripts") for p in (ROOT / folder).rglob("*.py")]
+
+
+def test_our_packages_are_the_imported_ones():
+    assert [p.__path__[0] for p in (data, train)] == [str(ROOT / "data"), str(ROOT / "train")]
+
+
+def test_no_script_shadows_a_library():
+    """A script's folder comes first on its path: `scripts/inspect.py` would break torch."""
+    taken = set(sys.stdlib_module_names) | set(packages_distributions())
+    for path in [
+        *(ROOT / "scripts").glob("*.py"),
+        *(ROOT / "train").glob("*.py"),
+        *(ROOT / "data").glob("*.py"),
+    ]:
+        assert path.stem == "__init__" or path.stem not in taken, path
+
+
+def test_data_never_imports_train():
+    for path in (ROOT / "data").rglob("*.py"):
+        assert not re.search(r"^\s*(from|import) train\b", path.read_text(), re.M), path
+
+
+def test_files_stay_readable():
+    for path in CODE:
+        assert len(path.read_text().splitlines()) <= 300, f"{path}: split it by concern"
+
+
+def test_the_readme_lists_every_file():
+    tree = (ROOT / "README.md").read_text()
+    for path in CODE:
+        if path.name != "__init__.py":
+            assert re.search(rf"\b{re.escape(path.name)}\b", tree), (
+                f"{path.relative_to(ROOT)} is not in the README's map"
+            )
+
+
+def test_the_readmes_paths_exist():
+    text = (ROOT / "README.md").read_text()
+    for path in re.findall(r"(?:scripts|train|data|recipes)/[\w/]+\.(?:py|yaml)", text):
+        assert (ROOT / path).is_file(), path
+
+
+def test_the_readmes_commands_parse():
+    """Every command of ours in the README is accepted by its own parser."""
+    from data.config import load
+    from data.keys import PrepareConfig
+    from train.config import DemoConfig, DescribeConfig, TrainConfig
+
+    text = (ROOT / "README.md").read_text()
+    models = {"train/sft.py": (TrainConfig, None), "scripts/prepare.py": (PrepareConfig, None),
+              "scripts/describe.py": (DescribeConfig, "videos"), "scripts/demo.py": (DemoConfig, None)}  # fmt: skip
+    found = 0
+    for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S):
+        for line in block.replace("\\\n", " ").splitlines():
+            words = line.split("#")[0].split()
+            for script, (model, files) in models.items():
+                if script in words:
+                    load(model, words[words.index(script) + 1 :], files)
+                    found += 1
+    assert found >= 5

@@ -1,0 +1,179 @@
+"""The commands as a user types them: launch, describe, and every refusal in one line."""
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.videos import ROOT, every, run_command, write_video
+
+BIN = Path(sys.executable).parent
+
+
+def launch(*arguments, **environment):
+    return subprocess.run(
+        [str(BIN / "accelerate"), "launch", *arguments],
+        cwd=ROOT, env={**os.environ, "HF_HUB_OFFLINE": "1", **environment}, capture_output=True, text=True, timeout=300,
+    )  # fmt: skip
+
+
+@pytest.fixture(scope="module")
+def run(world, tmp_path_factory):
+    """A QLoRA run by the README's command."""
+    out = tmp_path_factory.mktemp("runs") / "qlora"
+    done = launch("train/sft.py", "recipe=qlora", "model.name=tiny", f"data.path={world}", "data.eval_share=0.2",
+                  "train.steps=2", f"train.output={out}")  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "held-out answer loss:" in done.stdout and f"adapter={out}" in done.stdout
+    return out
+
+
+def test_describe_prints_text_or_an_object(run, world):
+    video = next((world.parent / "videos").glob("*.mp4"))
+    done = run_command(
+        "scripts/describe.py", str(video), f"adapter={run}", "format=json", "max_new_tokens=12"
+    )
+    assert done.returncode == 0, done.stderr
+    told = json.loads(done.stdout)
+    assert {"text", "events", "times_s", "policy"} <= set(told)
+    assert told["policy"]["policy"] == "scene" and 1 <= len(told["times_s"]) <= 6
+    done = run_command(
+        "scripts/describe.py",
+        str(video),
+        str(video),
+        f"adapter={run}",
+        "frames.max=3",
+        "max_new_tokens=3",
+    )
+    assert done.returncode == 0 and done.stdout.count(str(video)) == 2
+    assert "note: frames.max=3 is not what" in done.stderr
+
+
+def test_describe_sees_what_training_saw(run, world):
+    """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
+    from data.keys import FrameKeys
+    from data.shards import read_dataset
+    from train.describe import frames_of, prompt_of, prompt_of_row
+    from train.model import load_processor
+    from train.save import read_run
+
+    saved = read_run(run)
+    processor = load_processor(saved.base)
+    row = read_dataset(world)[0]
+    chosen = frames_of(str(world.parent / "videos" / f"{row['id']}.mp4"), saved.frames)
+    assert saved.frames == FrameKeys(max=6, px=96)
+    assert list(chosen.jpegs) == [f["bytes"] for f in row["frames"]]
+    new, stored = (
+        prompt_of(row["id"], chosen, processor, saved.data),
+        prompt_of_row(row, processor, saved.data),
+    )
+    assert new["input_ids"] == stored["input_ids"] and new["frames"].equal(stored["frames"])
+
+
+def test_batched_generation_is_single_generation(run, world):
+    from data.shards import read_dataset
+    from train.describe import generate, load_run, prompt_of_row
+    from train.save import read_run
+
+    saved = read_run(run)
+    model, processor = load_run(saved)
+    prompts = [prompt_of_row(read_dataset(world)[i], processor, saved.data) for i in range(4)]
+    prompts[1]["frames"] = prompts[1]["frames"].flip(0)
+    one = list(generate(model, processor, prompts, max_new_tokens=16, batch=1))
+    assert one == list(generate(model, processor, prompts, max_new_tokens=16, batch=4))
+    assert len(set(one)) > 1
+
+
+def refused(done, *words):
+    assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr
+    lines = [line for line in done.stderr.splitlines() if line.strip()]
+    assert len(lines) == 1, lines
+    for word in words:
+        assert word in lines[0]
+
+
+def test_bare_headline_command_names_the_next_one(tmp_path):
+    done = run_command("train/sft.py", "recipe=qlora", f"data.path={tmp_path}/videos")
+    refused(done, "scripts/prepare.py source=jsonl", "source=microworld", "does not exist")
+
+
+def test_no_network_and_no_card(world, tmp_path):
+    refused(
+        run_command("train/sft.py", "recipe=qlora", f"data.path={world}", HF_HOME=str(tmp_path)),
+        "cannot be fetched",
+        "model.name",
+    )
+    (tmp_path / "config.json").write_text(
+        '{"model_type": "smolvlm", "text_config": {"hidden_size": 2048}}'
+    )
+    done = run_command(
+        "train/sft.py",
+        "recipe=qlora",
+        f"data.path={world}",
+        f"model.name={tmp_path}",
+        CUDA_VISIBLE_DEVICES="",
+    )
+    refused(done, "no CUDA device", "model.name=tiny")
+
+
+@pytest.mark.parametrize("launcher", ["python", "accelerate"])
+def test_mistakes_come_first_and_once(launcher):
+    arguments = ("train/sft.py", "recipe=qlora", "optim.lrr=3", "model.nme=x")
+    done = run_command(*arguments) if launcher == "python" else launch("-q", *arguments)
+    assert done.returncode != 0
+    said = [line for line in done.stderr.splitlines() if "did you mean" in line]
+    assert (
+        len(said) == 2
+        and "did you mean" in done.stderr.strip().splitlines()[0 if launcher == "python" else -2]
+    )
+
+
+def test_describe_refusals(run, tmp_path):
+    good = write_video(tmp_path / "a.mp4", every(0.1, 12))
+    (tmp_path / "bad.mp4").write_text("no video")
+    refused(run_command("scripts/describe.py", f"adapter={run}"), "which video?")
+    refused(run_command("scripts/describe.py", str(good)), "adapter: missing")
+    refused(
+        run_command("scripts/describe.py", str(good), f"adapter={tmp_path}/no"), "no such folder"
+    )
+    refused(
+        run_command("scripts/describe.py", str(good), f"adapter={tmp_path}"),
+        "neither an adapter nor a model",
+    )
+    refused(
+        run_command("scripts/describe.py", str(tmp_path / "bad.mp4"), f"adapter={run}"),
+        "unreadable",
+    )
+    refused(
+        run_command("scripts/describe.py", str(tmp_path / "no.mp4"), f"adapter={run}"),
+        "missing file",
+    )
+
+
+@pytest.mark.parametrize(
+    ("content", "words"),
+    [
+        (None, "no manifest.json"),
+        ("{", "not JSON"),
+        ("[]", "another version"),
+        ('{"format_version": 0}', "another version"),
+        ('{"format_version": 1, "finished": false}', "not finished"),
+        ('{"format_version": 1, "finished": true, "rows": 0, "shards": 1}', "empty"),
+        ('{"format_version": 1, "finished": true, "rows": 3, "shards": 1}', "is missing"),
+    ],
+)
+def test_prepared_folders_that_are_not(tmp_path, content, words, monkeypatch):
+    from data.config import UserError
+    from data.shards import read_dataset
+    from train.checks import check_data
+    from train.config import DataKeys
+
+    if content is not None:
+        (tmp_path / "manifest.json").write_text(content)
+    with pytest.raises(UserError, match=words) as caught:
+        check_data(DataKeys(path=str(tmp_path)))
+        read_dataset(tmp_path)
+    assert len(str(caught.value).splitlines()) == 1
