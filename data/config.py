@@ -123,7 +123,7 @@ def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -
     if isinstance(values.get(leaf), dict) and not isinstance(value, dict):
         values[leaf]["name"] = value
     elif isinstance(value, str) and not leaf:
-        problems.append(f"{key}: the key ends in a dot")
+        problems.append(f"{key}=: no key before the equals sign, or it ends in a dot")
     else:
         values[leaf] = value
 

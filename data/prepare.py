@@ -28,7 +28,8 @@ from data.sample import Rejected, Sample
 from data.sources import jsonl, microworld
 
 JPEG_QUALITY = 92
-SOURCES = {"jsonl": jsonl.read, "microworld": microworld.read}
+SOURCES = {"jsonl": jsonl, "microworld": microworld}
+"""Each module has `read(keys)` → samples, and `count(keys)` → how many, or None."""
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -40,10 +41,11 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     from data import shards  # `datasets` takes a second to import: not in the workers
 
     started = time.monotonic()
+    source = SOURCES[config.source.name]
     out = Path(config.out)
     identity = _identity(config)
     _claim(out, identity, config.overwrite)
-    items = _without_repeats(SOURCES[config.source.name](config.source))
+    items = _without_repeats(source.read(config.source))
     work = partial(prepare_row, keys=config.frames, min_decoded=config.min_decoded)
     total, done_before = 0, 0
 
@@ -58,7 +60,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             else:
                 yield Numbered(shard, item)
 
-    with tqdm(desc="prepare", unit="video", total=config.source.limit) as bar:
+    with tqdm(desc="prepare", unit="video", total=source.count(config.source)) as bar:
         outcomes = run_each(
             work,
             todo(),

@@ -35,7 +35,7 @@ def load_run(
     processor = load_processor(
         run.base.model_copy(update={"name": str(run.folder), "revision": None})
     )
-    model.to(torch.device(precision.device))
+    model.to(torch.device(precision.device))  # type: ignore[arg-type]  # their wrapper hides the signature
     return model.eval(), processor
 
 

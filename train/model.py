@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from transformers import (
     AutoProcessor,
@@ -100,6 +101,12 @@ def load_model(
         raise UserError(
             f"model.attention={keys.attention}: {first}; use model.attention=sdpa"
         ) from None
+    if method == "qlora" and precision.device == "cpu":
+        for module in model.modules():
+            if isinstance(module, Linear4bit):
+                # An evaluation would repack the weights for a fast kernel without a backward, and
+                # training would go on with it: wrong gradients, on CPUs with AVX512-BF16 only.
+                module.support_avx512bf16_for_cpu = False
     check_position_ids(model)
     return model
 

@@ -25,6 +25,9 @@ def main(config: TrainConfig) -> dict[str, float]:
     warnings.filterwarnings(
         "ignore", message=r".*gradient_checkpointing.* is deprecated", category=FutureWarning
     )
+    from accelerate import PartialState
+    from accelerate.utils import broadcast_object_list
+
     from data.shards import manifest_hash, read_dataset
     from train import run, save
     from train.dataset import encoded, split, survey
@@ -39,9 +42,14 @@ def main(config: TrainConfig) -> dict[str, float]:
 
     output = run.run_folder(config)
     precision = pick_precision(config.model.dtype)
-    checkpoint = save.resolve_base(config, output)
-    check_reachable(checkpoint, force=config.train.force)
-    run.start(config, output)
+    if config.model.name != "tiny":
+        check_reachable(config.model, force=config.train.force)
+    processes = PartialState(cpu=precision.device == "cpu")
+    output = Path(broadcast_object_list([str(output)])[0])  # one clock names it for all
+    with processes.main_process_first():
+        checkpoint = save.resolve_base(config, output)
+        if processes.is_main_process:
+            run.start(config, output)
     run.set_up_tracker(config, output)
 
     processor = load_processor(checkpoint)

@@ -61,6 +61,16 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
             )
 
 
+def count(keys: SourceKeys) -> int | None:
+    """How many rows `read` will give, for the progress bar's ETA; None where that takes parsing."""
+    path = Path(keys.path or "")
+    if path.suffix == ".json" or not path.is_file():
+        return keys.limit
+    with path.open("rb") as file:
+        rows = sum(bool(line.strip()) for line in file)
+    return min(rows, keys.limit or rows)
+
+
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".json":  # one list, as LLaVA writes
         try:

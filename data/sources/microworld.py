@@ -192,11 +192,16 @@ def _id(seed: int, index: int) -> str:
     return f"world-{seed}-{index:05d}"
 
 
+def count(keys: SourceKeys) -> int:
+    """How many videos `read` will give."""
+    return keys.limit or 64
+
+
 def read(keys: SourceKeys) -> Iterator[Sample]:
     """Render what is missing into `source.path`, then one sample a video."""
     folder = Path(keys.path or "prepared/microworld-videos")
     folder.mkdir(parents=True, exist_ok=True)
-    indices = range(keys.limit or 64)
+    indices = range(count(keys))
     if any(not (folder / f"{_id(keys.seed, i)}.mp4").exists() for i in indices):
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
             work = pool.map(partial(render, keys.seed, folder=folder), indices, chunksize=16)

@@ -55,8 +55,8 @@ def test_all_mistakes_at_once_with_the_nearest_key():
         (["train=lora"], "train"),
         (["model.name.x=3"], "model.name"),
         (["data.eval_share=1"], "less than 1"),
-        (["=3"], ""),
-        ([".=3"], ""),
+        (["=3"], "ends in a dot"),
+        (["optim.=3"], "ends in a dot"),
     ],
 )
 def test_mistakes(argv, message):

@@ -74,6 +74,21 @@ def test_qlora_quantises_the_language_model_only(tiny_folder):
     assert {p.dtype for p in model.model.vision_model.parameters()} == {torch.float32}
 
 
+def test_4_bit_gradients_survive_an_evaluation(tiny_folder):
+    """bitsandbytes repacks CPU weights in evaluation for a kernel that has no backward."""
+    from bitsandbytes.functional import dequantize_4bit
+    from bitsandbytes.nn import Linear4bit
+
+    model = load_model(ModelKeys(name=str(tiny_folder)), "qlora", CPU)
+    layer = next(m for m in model.modules() if isinstance(m, Linear4bit))
+    weight = dequantize_4bit(layer.weight, layer.weight.quant_state).clone()
+    with torch.no_grad():
+        layer.eval()(torch.randn(2, 3, layer.in_features))
+    x = torch.randn(2, 3, layer.in_features, requires_grad=True)
+    layer.train()(x).sum().backward()
+    assert torch.allclose(x.grad, weight.sum(0).expand_as(x), atol=1e-4)
+
+
 def test_full_has_a_part_for_each_rate_and_zero_freezes(tiny_folder):
     parts = trainable_by_part(load(tiny_folder, "full"))
     assert parts["vision"] == 0 and parts["connector"] and parts["llm"]

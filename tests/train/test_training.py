@@ -130,6 +130,12 @@ def test_only_what_should_train_changes(world, tiny_folder, tmp_path, method):
         assert all(v.abs().sum() > 0 for k, v in adapter.items() if "lora_B" in k)
 
 
+@pytest.mark.parametrize("variant", ["lora.dora=true", "lora.rslora=true", "lora.targets=all"])
+def test_variants_of_the_adapter_learn(world, tmp_path, variant):
+    train(world, tmp_path / "a", variant, "data.eval_share=0", "train.accumulate=4")
+    assert losses(tmp_path / "a")[STEPS] < losses(tmp_path / "a")[1]
+
+
 def test_three_learning_rates(world, tmp_path):
     train(
         world,
