@@ -213,6 +213,12 @@ def usage(model: type[Section], doc: str) -> str:
     return "\n".join(lines)
 
 
+def this_python() -> str:
+    """The running interpreter as one would type it here, for commands that messages suggest."""
+    here = Path(sys.executable)
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"
+
+
 def command(
     model: type[ConfigT],
     main: Callable[[ConfigT], object],

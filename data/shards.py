@@ -126,5 +126,5 @@ def read_dataset(path: str | Path) -> Dataset:
     missing = [f for f in files if not Path(f).is_file()]
     if missing:
         raise UserError(f"data.path={path}: {missing[0]} is missing; prepare the dataset again")
-    dataset = load_dataset("parquet", data_files={"train": files}, split="train", features=FEATURES)
-    return dataset.cast_column("frames", List(Image(decode=False)))
+    stored = Features({**FEATURES, "frames": List(Image(decode=False))})
+    return load_dataset("parquet", data_files={"train": files}, split="train", features=stored)

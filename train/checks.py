@@ -7,11 +7,11 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
+from data.config import UserError, this_python
 from train.config import DataKeys, ModelKeys
 
 MICROWORLD = (
-    "python scripts/prepare.py source=microworld source.limit=64 frames.max=6 "
+    f"{this_python()} scripts/prepare.py source=microworld source.limit=64 frames.max=6 "
     "out=prepared/microworld  (then data.path=prepared/microworld)"
 )
 
@@ -25,8 +25,8 @@ def check_data(keys: DataKeys) -> dict[str, Any]:
     if not Path(keys.path).exists():
         raise UserError(
             f"data.path={keys.path} does not exist. Make it from your videos: "
-            f"python scripts/prepare.py source=jsonl source.path=YOUR.jsonl out={keys.path}  "
-            "(about 3 MB of frames a video at 32 frames, and about as long as decoding takes); "
+            f"{this_python()} scripts/prepare.py source=jsonl source.path=YOUR.jsonl out={keys.path}  "
+            "(about 3 MB a video; two cores get through some 30 s of video a second); "
             f"or try the synthetic micro-world in a minute: {MICROWORLD}"
         )
     from data.shards import read_manifest

@@ -14,7 +14,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import SmolVLMForConditionalGeneration
 
-from data.config import load
+from data.config import load, this_python
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare, report
 from data.sample import Event
@@ -142,7 +142,7 @@ def _summary(
     lines = []
     for i in range(min(3, len(held))):
         row = held[i]
-        said_before = " ".join(before.texts[i].split())
+        said_before = " ".join(before.texts[i].replace("\ufffd", "").split())  # half characters
         lines += [
             f"\n--- {videos}/{row['id']}.mp4 (frames at {', '.join(f'{t:.1f}' for t in row['times_s'])} s)",
             "what happens:",
@@ -158,7 +158,7 @@ def _summary(
         f"tIoU-F1 at .5                  {results['tiou_f1_before']:7.3f}  {results['tiou_f1_after']:7.3f}"
         f"   (perfect answers at whole seconds: {results['tiou_f1_ceiling']:.3f})",
         f"\nvideos in {videos}, chosen frames in {prepared}, model and curves in {out}",
-        f"describe one yourself: .venv/bin/python scripts/describe.py {videos}/{held[0]['id']}.mp4 adapter={out}",
+        f"describe one yourself: {this_python()} scripts/describe.py {videos}/{held[0]['id']}.mp4 adapter={out}",
         f"took {results['seconds'] / 60:.1f} minutes",
     ]
     return "\n".join(lines)

@@ -16,6 +16,7 @@ from data.keys import FrameKeys
 from data.selection.policies import POLICY_VERSION
 from data.shards import write_atomically
 from train.config import DataKeys, ModelKeys, TrainConfig
+from train.run import warn
 
 POLICY_FILE = "frame_policy.json"
 
@@ -79,6 +80,10 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
         raise UserError(
             f"adapter={folder}: holds neither an adapter nor a model; did the run finish?"
         )
+    if is_adapter and not (path / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"adapter={folder}: no adapter_model.safetensors (pickled weights are not loaded)"
+        )
     if base is not None and not is_adapter:
         raise UserError(f"model.name={base}: {folder} is a whole model, it needs no base")
     if not is_adapter:
@@ -105,9 +110,12 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
 def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
     file = path / POLICY_FILE
     if not file.is_file():
-        raise UserError(
-            f"{file}: missing, so how its frames were chosen is unknown; give frames.policy and frames.max"
+        assumed = FrameKeys()
+        warn(
+            f"note: {file} is missing, so how its frames were chosen is unknown; assuming "
+            f"frames.policy={assumed.policy} frames.max={assumed.max} and the timeline instruction"
         )
+        return assumed, DataKeys()
     stored = _json(file)
     if stored.pop("version", None) != POLICY_VERSION:
         raise UserError(

@@ -10,7 +10,7 @@ from pathlib import Path
 if not __package__:  # run as a script: `data` and `train` must be this clone's, from any folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.config import command
+from data.config import command, this_python
 from train.config import TrainConfig
 
 
@@ -27,6 +27,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     )
     from accelerate import PartialState
     from accelerate.utils import broadcast_object_list
+    from transformers import set_seed
 
     from data.shards import manifest_hash, read_dataset
     from train import run, save
@@ -60,6 +61,7 @@ def main(config: TrainConfig) -> dict[str, float]:
         held = survey(eval_rows, processor, config.data, "evaluation")
         eval_rows = eval_rows.select(held.usable)
 
+    set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
     model = load_model(checkpoint, config.train.method, precision)
     trained = set_trainable(model, config.train.method, config.lora, config.optim)
     train_set = encoded(train_rows, processor, config.data)
@@ -95,7 +97,7 @@ def main(config: TrainConfig) -> dict[str, float]:
         run.say(
             f"held-out answer loss: {results['eval_loss_before']:.3f} before, {results['eval_loss_after']:.3f} after"
         )
-    run.say(f"saved in {output}; try: python scripts/describe.py VIDEO adapter={output}")
+    run.say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")
     return results
 
 

@@ -177,6 +177,7 @@ def test_a_finished_run_is_not_redone_and_another_is_refused(videos, prepared):
 
 def test_overwrite_replaces(videos, tmp_path):
     prepare(videos, tmp_path / "o", "source.limit=2")
+    assert read_dataset(tmp_path / "o")["id"] == ["good0", "good1"]
     prepare(videos, tmp_path / "o", "source.limit=1", "overwrite=true")
     assert read_dataset(tmp_path / "o")["id"] == ["good0"]
 

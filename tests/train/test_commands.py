@@ -153,6 +153,34 @@ def test_describe_refusals(run, tmp_path):
     )
 
 
+def test_adapters_with_parts_missing(run, tmp_path, capsys):
+    import shutil
+
+    from data.config import UserError
+    from train.save import read_run
+
+    folder = tmp_path / "a"
+    shutil.copytree(run, folder)
+    (folder / "frame_policy.json").unlink()
+    assert read_run(folder).frames.policy == "scene"
+    assert "assuming frames.policy=scene frames.max=32" in capsys.readouterr().err
+    for content in (
+        "{",
+        "[]",
+        '{"version": 99}',
+        '{"version": 1, "policy": "x", "target": "timeline"}',
+    ):
+        (folder / "frame_policy.json").write_text(content)
+        with pytest.raises(UserError) as caught:
+            read_run(folder)
+        assert len(str(caught.value).splitlines()) == 1
+    (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
+    with pytest.raises(UserError, match="pickled weights are not loaded"):
+        read_run(folder)
+    with pytest.raises(UserError, match="needs no base"):
+        read_run(run / "base", base="x/y")
+
+
 @pytest.mark.parametrize(
     ("content", "words"),
     [

@@ -100,6 +100,16 @@ def test_stop_and_resume_is_no_stop(world, plain, tmp_path):
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
 
 
+def test_the_seed_decides_the_adapter(world, tiny_folder, tmp_path):
+    """A checkpoint from elsewhere, where nothing was seeded by building it."""
+    for name, seed in (("a", 1), ("b", 1), ("c", 2)):
+        train(world, tmp_path / name, f"train.seed={seed}", "train.steps=1", base=str(tiny_folder))
+        torch.rand(1)
+    a, b, c = (load_file(tmp_path / n / "adapter_model.safetensors") for n in "abc")
+    first = next(k for k in a if "lora_A" in k)
+    assert torch.equal(a[first], b[first]) and not torch.equal(a[first], c[first])
+
+
 def test_an_unfinished_run_is_not_started_over(world, plain, tmp_path):
     out = tmp_path / "stopped"
     shutil.copytree(plain, out)
