@@ -109,6 +109,7 @@ def prepare_row(
         "times_s": list(chosen.times_s),
         "duration_s": chosen.duration_s,
         "events": events,
+        "events_dropped": len(item.events) - len(events),
         "description": item.description,
         "prompt": item.prompt,
         "system": item.system,

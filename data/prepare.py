@@ -27,7 +27,6 @@ from data.keys import PrepareConfig, SourceKeys
 from data.sample import Rejected, Sample
 from data.sources import jsonl, microworld
 
-JPEG_QUALITY = 92
 SOURCES = {"jsonl": jsonl, "microworld": microworld}
 """Each module has `read(keys)` → samples, and `count(keys)` → how many, or None."""
 
@@ -42,6 +41,9 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
 
     started = time.monotonic()
     source = SOURCES[config.source.name]
+    expected = source.count(config.source)  # refuses a source that is not there, before out is ours
+    if expected == 0:
+        raise UserError(f"source.path={config.source.path}: no rows")
     out = Path(config.out)
     identity = _identity(config)
     _claim(out, identity, config.overwrite)
@@ -60,7 +62,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             else:
                 yield Numbered(shard, item)
 
-    with tqdm(desc="prepare", unit="video", total=source.count(config.source)) as bar:
+    with tqdm(desc="prepare", unit="video", total=expected) as bar:
         outcomes = run_each(
             work,
             todo(),
@@ -80,16 +82,12 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
                     rows.append(outcome)
             shards.write_shard(out, shard, rows, rejected)
     index = math.ceil(total / config.shard_rows)
-    if index == 0:
-        raise UserError(f"source={config.source.name} source.path={config.source.path}: no rows")
     every_rejected = [r for i in range(index) for r in shards.read_quarantine(out, i)]
     reasons = Counter(r.reason for r in every_rejected)
-    counts = {"rows": 0, "frames": 0, "video_s": 0.0}
+    counts: dict[str, float] = {"rows": 0, "frames": 0, "video_s": 0.0, "events_dropped": 0}
     for i in range(index):
-        table = shards.pq.read_table(shards.shard_path(out, i), columns=["times_s", "duration_s"])
-        counts["rows"] += table.num_rows
-        counts["frames"] += sum(len(t) for t in table["times_s"].to_pylist())
-        counts["video_s"] += sum(table["duration_s"].to_pylist())
+        for name, value in shards.shard_counts(out, i).items():
+            counts[name] += value
     shards.write_quarantine(out, every_rejected)
     manifest = {
         "finished": True,
@@ -160,15 +158,15 @@ def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
         raise UserError(f"out={out}: is a file; give a folder")
     if out.is_dir() and any(out.iterdir()):
         try:
-            there = json.loads(manifest.read_text(encoding="utf-8"))
-        except (OSError, ValueError):
+            there = dict(json.loads(manifest.read_text(encoding="utf-8")))
+        except (OSError, ValueError, TypeError):
             raise UserError(
                 f"out={out}: is not empty and no prepared dataset; choose another folder"
             ) from None
         changed = [key for key in identity if there.get(key) != identity[key]]
         if not changed:
             return
-        if not overwrite:
+        if not overwrite and any(out.glob("shard-*.parquet")):
             raise UserError(
                 f"out={out}: holds a dataset prepared otherwise ({', '.join(changed)} differs); "
                 "choose another out, or add overwrite=true"
@@ -193,6 +191,10 @@ def report(summary: dict[str, Any]) -> str:
             f"{summary['frames']} frames, {summary['frames'] / rows:.1f} a video; "
             f"{summary['video_s']:.0f} s of video in {summary['seconds']:.1f} s "
             f"({summary['video_s'] / max(summary['seconds'], 1e-3):.1f} × real time)"
+        )
+    if summary["events_dropped"]:
+        lines.append(
+            f"{summary['events_dropped']} events left out: they start after their video's end"
         )
     if summary["rows_from_before"]:
         lines.append(f"{summary['rows_from_before']} source rows were done by an earlier run")

@@ -36,6 +36,7 @@ FEATURES = Features(
         "events": List(
             {"start_s": Value("float64"), "end_s": Value("float64"), "text": Value("string")}
         ),
+        "events_dropped": Value("int32"),
         "description": Value("string"),
         "prompt": Value("string"),
         "system": Value("string"),
@@ -84,6 +85,18 @@ def read_quarantine(out: Path, index: int) -> Iterator[Rejected]:
     text = shard_path(out, index).with_suffix(".quarantine.jsonl").read_text(encoding="utf-8")
     for line in text.splitlines():
         yield Rejected(**json.loads(line))
+
+
+def shard_counts(out: Path, index: int) -> dict[str, float]:
+    """What the summary adds up; no picture is read."""
+    columns = ["times_s", "duration_s", "events_dropped"]
+    table = pq.read_table(shard_path(out, index), columns=columns)
+    return {
+        "rows": table.num_rows,
+        "frames": sum(map(len, table["times_s"].to_pylist())),
+        "video_s": sum(table["duration_s"].to_pylist()),
+        "events_dropped": sum(table["events_dropped"].to_pylist()),
+    }
 
 
 def write_quarantine(out: Path, rejected: Iterable[Rejected]) -> None:

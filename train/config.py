@@ -37,6 +37,9 @@ class DataKeys(Section):
 
     path: str = Field(default="prepared/videos", description="folder made by scripts/prepare.py")
     eval_share: float = Field(default=0.05, ge=0, lt=1, description="share of videos held out")
+    eval_max: int = Field(
+        default=200, ge=1, description="held-out videos at most: each evaluation sees all"
+    )
     target: Literal["timeline", "paragraph"] = Field(
         default="timeline", description="what to say: a line per event with times, or prose"
     )

@@ -11,6 +11,7 @@ from tqdm import tqdm
 from transformers import SmolVLMProcessor
 
 from data.config import UserError
+from data.shards import read_dataset
 from train.config import DataKeys
 from train.encode import TooLong, decode_frames, encode, frame_size_px
 
@@ -57,6 +58,31 @@ class Survey:
         return shown
 
 
+@dataclass(frozen=True)
+class Sets:
+    """What a run learns from and is measured on, encoded as it is read."""
+
+    train: Dataset
+    evaluation: Dataset | None
+    survey: Survey
+    """Of the training part."""
+
+
+def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
+    """Read, split and survey a prepared dataset.
+
+    Raises:
+        UserError: nothing usable in it.
+    """
+    train, held = split(read_dataset(keys.path), keys.eval_share, keys.eval_max)
+    found = survey(train, processor, keys, "training")
+    train = encoded(train.select(found.usable), processor, keys)
+    if held is None:
+        return Sets(train, None, found)
+    usable = survey(held, processor, keys, "evaluation").usable
+    return Sets(train, encoded(held.select(usable), processor, keys), found)
+
+
 def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: str) -> Survey:
     """Encode every text once.
 
@@ -95,12 +121,12 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
     )
 
 
-def split(dataset: Dataset, eval_share: float) -> tuple[Dataset, Dataset | None]:
-    """Hold out a share of the videos, always the same ones, chosen by a hash of their id."""
+def split(dataset: Dataset, eval_share: float, eval_max: int) -> tuple[Dataset, Dataset | None]:
+    """Hold out a share of the videos, at most `eval_max`: always the same ones, by hash of their id."""
     if eval_share == 0:
         return dataset, None
     ids = dataset["id"]
-    held = round(len(ids) * eval_share) or 1
+    held = min(round(len(ids) * eval_share) or 1, eval_max)
     if held >= len(ids):
         raise UserError(
             f"data.eval_share={eval_share}: leaves nothing to train on in {len(ids)} videos"

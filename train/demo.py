@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import shutil
 import time
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -28,7 +27,7 @@ from train.metrics.grounding import tiou_f1
 from train.metrics.scenes import scene_f1
 from train.model import load_processor
 from train.prewarm import prewarm
-from train.run import say
+from train.run import say, set_aside
 from train.save import SavedRun, read_run
 
 
@@ -59,7 +58,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
 
     say("\n2/4  build the tiny model and warm up its eyes")
     if out.exists():
-        shutil.rmtree(out)
+        set_aside(out)
     base = tiny.build(out / "start", seed=config.seed)
     training = load(
         TrainConfig,
@@ -82,7 +81,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     losses = sft.main(training)
 
     say("\n4/4  describe held-out videos, before and after")
-    _, held = split(read_dataset(keys.out), training.data.eval_share)
+    _, held = split(read_dataset(keys.out), training.data.eval_share, training.data.eval_max)
     assert held is not None
     after_run = read_run(out)
     before_run = SavedRun(base, training.model, False, after_run.frames, after_run.data)

@@ -15,6 +15,8 @@ from typing import Any
 
 import torch
 import yaml
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from transformers import SmolVLMProcessor
 
 from data.config import UserError, resolved
@@ -35,41 +37,64 @@ def warn(text: str) -> None:
     print(text, file=sys.stderr, flush=True)
 
 
-def run_folder(config: TrainConfig) -> Path:
-    """Where this run writes.
+def open_folder(config: TrainConfig, processes: PartialState) -> Path:
+    """The run folder, with the resolved configuration in it: `recipe=<that file>` repeats the run.
+
+    A finished run that is there already is moved aside, never written over.
 
     Raises:
-        UserError: the folder holds another run and `train.resume` is not set.
+        UserError: nothing to resume, a stopped run that should be resumed, or no folder.
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     output = Path(config.train.output or f"runs/{config.train.method}-{stamp}")
-    begun = (output / "config.yaml").exists()
-    if config.train.resume and not any(output.glob("checkpoint-*")):
+    checkpoints = sorted(output.glob("checkpoint-*"))
+    finished = (output / "run.json").exists()
+    if output.exists() and not output.is_dir():
+        raise UserError(f"train.output={output}: is a file; give a folder")
+    if config.train.resume and not checkpoints:
         raise UserError(
             f"train.resume=true: no checkpoint in {output}; set train.output to the run's folder"
         )
-    if begun and not config.train.resume:
-        finished = (output / "run.json").exists()
-        if not finished:
-            checkpoints = sorted(p.name for p in output.glob("checkpoint-*"))
-            if checkpoints:
-                raise UserError(
-                    f"train.output={output}: an unfinished run with {checkpoints[-1]}; continue it with train.resume=true, or choose another folder"
-                )
-    if output.exists() and not output.is_dir():
-        raise UserError(f"train.output={output}: is a file; give a folder")
+    if checkpoints and not finished and not config.train.resume:
+        raise UserError(
+            f"train.output={output}: a stopped run with {checkpoints[-1].name}; continue it with "
+            "train.resume=true, or choose another folder"
+        )
+    if (
+        finished
+        and not config.train.resume
+        and Path(config.model.name).resolve().is_relative_to(output.resolve())
+    ):
+        raise UserError(
+            f"train.output={output}: model.name={config.model.name} lies in it; choose another folder"
+        )
+    output = Path(broadcast_object_list([str(output)])[0])  # one clock names it for all processes
+    with processes.main_process_first():
+        if processes.is_main_process:
+            if finished and not config.train.resume:
+                set_aside(output)
+            _start(config, output)
     return output
 
 
-def start(config: TrainConfig, output: Path) -> None:
-    """Write the resolved configuration: `recipe=<that file>` repeats the run."""
-    output.mkdir(parents=True, exist_ok=True)
-    text = yaml.safe_dump(
-        json.loads(json.dumps(resolved(config))), sort_keys=False, allow_unicode=True
-    )
-    (output / "config.yaml").write_text(text, encoding="utf-8")
-    if not config.train.resume:
-        (output / "metrics.jsonl").unlink(missing_ok=True)
+def set_aside(folder: Path) -> None:
+    """Make room by renaming; nothing is deleted."""
+    aside = folder.with_name(f"{folder.name}-before-{time.strftime('%Y%m%d-%H%M%S')}")
+    folder.rename(aside)
+    say(f"the run that was in {folder} is now in {aside}")
+
+
+def _start(config: TrainConfig, output: Path) -> None:
+    try:
+        output.mkdir(parents=True, exist_ok=True)
+        text = yaml.safe_dump(
+            json.loads(json.dumps(resolved(config))), sort_keys=False, allow_unicode=True
+        )
+        (output / "config.yaml").write_text(text, encoding="utf-8")
+        if not config.train.resume:
+            (output / "metrics.jsonl").unlink(missing_ok=True)
+    except OSError as error:
+        raise UserError(f"train.output={output}: cannot be written ({error.strerror})") from None
 
 
 def set_up_tracker(config: TrainConfig, output: Path) -> None:

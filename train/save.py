@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from accelerate import PartialState
 from peft import PeftModel
 from pydantic import ValidationError
 from transformers import PreTrainedModel, SmolVLMProcessor
@@ -21,15 +22,16 @@ from train.run import warn
 POLICY_FILE = "frame_policy.json"
 
 
-def resolve_base(config: TrainConfig, output: Path) -> ModelKeys:
+def resolve_base(config: TrainConfig, output: Path, processes: PartialState) -> ModelKeys:
     """`model.name=tiny` is built into the run folder, and then read like any checkpoint folder."""
     if config.model.name != "tiny":
         return config.model
     folder = output / "base"
-    if not (folder / "model.safetensors").exists():
-        from train import tiny
+    with processes.main_process_first():
+        if processes.is_main_process and not (config.train.resume and folder.exists()):
+            from train import tiny
 
-        tiny.build(folder, seed=config.train.seed)
+            tiny.build(folder, seed=config.train.seed)
     return config.model.model_copy(update={"name": str(folder)})
 
 

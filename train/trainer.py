@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import PeftModel
 from transformers import (
     PreTrainedModel,
@@ -25,8 +24,10 @@ from trl import SFTConfig, SFTTrainer
 from data.config import UserError
 from train.collate import collate
 from train.config import OptimKeys, TrainConfig
+from train.dataset import Sets
 from train.encode import normalise
-from train.model import Precision, part_of
+from train.model import Precision, describe_trainable, part_of
+from train.run import say, show_example
 
 OPTIMIZERS = {
     "adamw": "adamw_torch",
@@ -84,18 +85,17 @@ def make_trainer(
     config: TrainConfig,
     model: PreTrainedModel | PeftModel,
     processor: SmolVLMProcessor,
-    train_set: Dataset,
-    eval_set: Dataset | None,
+    sets: Sets,
     precision: Precision,
     output: Path,
 ) -> VideoTrainer:
     """Our keys → the library's arguments. The only place where they meet."""
     trainer = VideoTrainer(
         model=model,
-        args=_arguments(config, precision, output, len(train_set), evaluates=eval_set is not None),
+        args=_arguments(config, precision, output, sets),
         data_collator=partial(collate, pad_id=processor.tokenizer.pad_token_id),
-        train_dataset=train_set,
-        eval_dataset=eval_set,
+        train_dataset=sets.train,
+        eval_dataset=sets.evaluation,
         processing_class=processor,
         callbacks=[MetricsFile(output / "metrics.jsonl")],
     )
@@ -109,6 +109,50 @@ def make_trainer(
         groups = parameter_groups(model, config.optim)
         trainer.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
     return trainer
+
+
+def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision: Precision) -> None:
+    """What will happen, before step 1: one example with its mask, lengths, what trains, the batch."""
+    processor = trainer.processing_class
+    assert isinstance(processor, SmolVLMProcessor) and trainer.model is not None
+    first = sets.train[0]
+    say(show_example(first["input_ids"], first["labels"], processor))
+    for line in sets.survey.lines(config.data):
+        say(line)
+    say(f"{0 if sets.evaluation is None else len(sets.evaluation)} samples held out")
+    say(describe_trainable(trainer.model))
+    devices, batch, accumulate = (
+        trainer.accelerator.num_processes,
+        config.train.batch,
+        config.train.accumulate,
+    )
+    say(
+        f"batch {batch} × accumulate {accumulate} × {devices} device{'s' * (devices > 1)} = "
+        f"{batch * accumulate * devices} videos/step, "
+        f"{steps_per_epoch(config, len(sets.train), devices)} steps/epoch, "
+        f"{trainer.args.max_steps} steps; {precision.compute} on {precision.device}"
+    )
+
+
+def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
+    """Train, with the held-out answer loss before and after."""
+    results: dict[str, float] = {}
+    evaluates = trainer.eval_dataset is not None
+    if evaluates and not resume:
+        results["eval_loss_before"] = trainer.evaluate()["eval_loss"]
+    trainer.train(resume_from_checkpoint=resume)
+    results["steps"] = trainer.state.global_step
+    if evaluates:
+        seen = [row for row in trainer.state.log_history if "eval_loss" in row]
+        last = (
+            seen[-1]
+            if seen and seen[-1]["step"] == trainer.state.global_step
+            else trainer.evaluate()
+        )
+        results["eval_loss_after"] = last["eval_loss"]
+        before = f"{results['eval_loss_before']:.3f} before, " if not resume else ""
+        say(f"held-out answer loss: {before}{last['eval_loss']:.3f} after")
+    return results
 
 
 def steps_per_epoch(config: TrainConfig, num_samples: int, num_devices: int) -> int:
@@ -138,12 +182,10 @@ def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str,
     ]
 
 
-def _arguments(
-    config: TrainConfig, precision: Precision, output: Path, num_samples: int, *, evaluates: bool
-) -> SFTConfig:
+def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Sets) -> SFTConfig:
     train, optim = config.train, config.optim
     on_gpu = precision.device == "cuda"
-    per_epoch = steps_per_epoch(config, num_samples, int(os.environ.get("WORLD_SIZE", "1")))
+    per_epoch = steps_per_epoch(config, len(sets.train), int(os.environ.get("WORLD_SIZE", "1")))
     steps = train.steps or math.ceil(train.epochs * per_epoch)
     return SFTConfig(
         output_dir=str(output),
@@ -182,6 +224,6 @@ def _arguments(
         dataset_kwargs={"skip_prepare_dataset": True},
         completion_only_loss=False,
         ddp_find_unused_parameters=False,
-        eval_strategy="steps" if evaluates else "no",
+        eval_strategy="no" if sets.evaluation is None else "steps",
         eval_steps=min(train.eval_every or per_epoch, steps),
     )

@@ -37,11 +37,7 @@ class _BadRow(Exception):
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read comes as `Rejected`, never as an exception."""
-    if keys.path is None:
-        raise UserError("source.path: missing; write source.path=FILE.jsonl")
-    path = Path(keys.path)
-    if not path.is_file():
-        raise UserError(f"source.path={keys.path}: no such file")
+    path = _file(keys)
     for number, row in _rows(path):
         if keys.limit is not None and number > keys.limit:
             return
@@ -62,13 +58,28 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
 
 
 def count(keys: SourceKeys) -> int | None:
-    """How many rows `read` will give, for the progress bar's ETA; None where that takes parsing."""
-    path = Path(keys.path or "")
-    if path.suffix == ".json" or not path.is_file():
-        return keys.limit
+    """How many rows `read` will give, for the progress bar's ETA; None where that takes parsing.
+
+    Raises:
+        UserError: there is no such file.
+    """
+    path = _file(keys)
+    if path.suffix == ".json":
+        return None
     with path.open("rb") as file:
         rows = sum(bool(line.strip()) for line in file)
     return min(rows, keys.limit or rows)
+
+
+def _file(keys: SourceKeys) -> Path:
+    if keys.path is None:
+        raise UserError("source.path: missing; write source.path=FILE.jsonl")
+    path = Path(keys.path)
+    if not path.is_file():
+        raise UserError(
+            f"source.path={keys.path}: {'is a folder' if path.is_dir() else 'no such file'}"
+        )
+    return path
 
 
 def _rows(path: Path) -> Iterator[tuple[int, Any]]:

@@ -47,7 +47,7 @@ def videos(tmp_path_factory):
         {
             "video": n,
             "description": f"about {n}",
-            "events": [[0.5, 1.5, "something"], [2.0, 99.0, "more"]],
+            "events": [[0.5, 1.5, "something"], [2.0, 99.0, "more"], [200, 201, "never"]],
         }
         for n in names
     ]
@@ -112,6 +112,7 @@ def test_every_bad_row_is_in_quarantine_with_its_reason(prepared):
         "rows.jsonl:14": "bad row",
     }
     manifest = read_manifest(prepared)
+    assert manifest["events_dropped"] == 6
     assert manifest["rows"] == 6 and sum(manifest["quarantined"].values()) == 8
     summary = json.loads((prepared.parent / "out.json").read_text())
     assert summary["rows"] == 6 and summary["seconds"] > 0
@@ -173,6 +174,20 @@ def test_a_finished_run_is_not_redone_and_another_is_refused(videos, prepared):
         and "overwrite=true" in done.stderr
         and digest(prepared) == before
     )
+
+
+def test_a_wrong_source_does_not_claim_the_folder(videos, tmp_path):
+    out = tmp_path / "o"
+    (tmp_path / "none.jsonl").write_text("\n\n")
+    for source, words in (
+        ("nowhere.jsonl", "no such file"),
+        ("none.jsonl", "no rows"),
+        (".", "is a folder"),
+    ):
+        done = run_command(
+            "scripts/prepare.py", "source=jsonl", f"source.path={tmp_path}/{source}", f"out={out}"
+        )
+        assert done.returncode == 2 and words in done.stderr and not out.exists()
 
 
 def test_overwrite_replaces(videos, tmp_path):

@@ -60,7 +60,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     folder, _ = demo
     run = read_run(folder / "run")
     model, processor = load_run(run)
-    _, held = split(read_dataset(folder / "prepared/microworld-demo"), 0.03)
+    _, held = split(read_dataset(folder / "prepared/microworld-demo"), 0.03, 200)
     rows = list(held)[:48]
     prompts = [prompt_of_row(row, processor, run.data) for row in rows]
     for prompt, other in zip(prompts, prompts[1:] + prompts[:1]):

@@ -110,6 +110,20 @@ def test_the_seed_decides_the_adapter(world, tiny_folder, tmp_path):
     assert torch.equal(a[first], b[first]) and not torch.equal(a[first], c[first])
 
 
+def test_a_finished_run_is_moved_aside_not_written_over(world, plain, tmp_path, capsys):
+    out = tmp_path / "again"
+    shutil.copytree(plain, out)
+    train(world, out, "train.steps=1", "data.eval_share=0", method="full")
+    (aside,) = tmp_path.glob("again-before-*")
+    assert f"is now in {aside}" in capsys.readouterr().out
+    assert (aside / "adapter_model.safetensors").read_bytes() == (
+        plain / "adapter_model.safetensors"
+    ).read_bytes()
+    assert (out / "model.safetensors").exists() and not (out / "adapter_config.json").exists()
+    with pytest.raises(UserError, match="lies in it"):
+        train(world, out, base=str(out))
+
+
 def test_an_unfinished_run_is_not_started_over(world, plain, tmp_path):
     out = tmp_path / "stopped"
     shutil.copytree(plain, out)
