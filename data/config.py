@@ -6,6 +6,7 @@ valid key, and nothing heavier than pydantic is imported before that.
 
 from __future__ import annotations
 
+import errno
 import os
 import sys
 from collections.abc import Callable, Iterator, Sequence
@@ -239,6 +240,14 @@ def command(
     except UserError as error:
         if os.environ.get("LOCAL_RANK", "0") == "0":
             print(error, file=sys.stderr)
+        sys.exit(2)
+    except OSError as error:
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise  # not the machine's state but our mistake: show where
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"{error.strerror}{where}: mend that, and the same command continues", file=sys.stderr
+        )
         sys.exit(2)
     except KeyboardInterrupt:
         print("stopped; the same command continues where it can", file=sys.stderr)

@@ -6,6 +6,7 @@ Whatever one item does to its process costs that item only: the worker is replac
 from __future__ import annotations
 
 import resource
+import signal
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
@@ -52,7 +53,7 @@ def run_each(
     pool = ProcessPool(
         max_workers=workers,
         context=get_context("spawn"),
-        initializer=_limit_memory,
+        initializer=_set_limits,
         initargs=(memory_gib,),
     )
     waiting: deque[tuple[Item, Future[Result]]] = deque()
@@ -85,6 +86,7 @@ def _finish(
         return Done(item, Failure("crash", f"{type(error).__name__}: {line}"))
 
 
-def _limit_memory(memory_gib: float) -> None:
+def _set_limits(memory_gib: float) -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     limit = int(memory_gib * 2**30)
     resource.setrlimit(resource.RLIMIT_AS, (limit, limit))

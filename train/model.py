@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
+from safetensors import SafetensorError
 from transformers import (
     AutoProcessor,
     BitsAndBytesConfig,
@@ -56,7 +57,12 @@ def pick_precision(dtype: str) -> Precision:
 
 
 def load_processor(keys: ModelKeys) -> SmolVLMProcessor:
-    processor = AutoProcessor.from_pretrained(keys.name, revision=keys.revision)
+    try:
+        processor = AutoProcessor.from_pretrained(keys.name, revision=keys.revision)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model.name={keys.name}: no processor can be loaded: {_first_line(error)}"
+        ) from None
     if not isinstance(processor, SmolVLMProcessor):
         raise UserError(
             f"model.name={keys.name}: not a SmolVLM2 checkpoint ({type(processor).__name__})"
@@ -97,9 +103,12 @@ def load_model(
             else None,
         )
     except ImportError as error:
-        first = str(error).strip().splitlines()[0]
         raise UserError(
-            f"model.attention={keys.attention}: {first}; use model.attention=sdpa"
+            f"model.attention={keys.attention}: {_first_line(error)}; use model.attention=sdpa"
+        ) from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"model.name={keys.name}: no weights can be loaded: {_first_line(error)}"
         ) from None
     if method == "qlora" and precision.device == "cpu":
         for module in model.modules():
@@ -109,6 +118,10 @@ def load_model(
                 module.support_avx512bf16_for_cpu = False
     check_position_ids(model)
     return model
+
+
+def _first_line(error: Exception) -> str:
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def check_position_ids(model: SmolVLMForConditionalGeneration) -> None:

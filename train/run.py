@@ -10,6 +10,7 @@ import sys
 import time
 from collections.abc import Sequence
 from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -98,7 +99,14 @@ def _start(config: TrainConfig, output: Path) -> None:
 
 
 def set_up_tracker(config: TrainConfig, output: Path) -> None:
-    """wandb without a login writes offline, and says so."""
+    """wandb without a login writes offline, and says so.
+
+    Raises:
+        UserError: the tracker is not installed.
+    """
+    tracker = config.log.to
+    if tracker != "none" and find_spec(tracker) is None:
+        raise UserError(f"log.to={tracker}: not installed; pip install -e '.[{tracker}]'")
     if config.log.to == "tensorboard":
         os.environ.setdefault("TENSORBOARD_LOGGING_DIR", str(output / "tensorboard"))
     if config.log.to != "wandb":

@@ -20,6 +20,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
+from data.config import UserError
 from data.keys import SourceKeys
 from data.sample import Event, Sample, Video
 
@@ -200,7 +201,10 @@ def count(keys: SourceKeys) -> int:
 def read(keys: SourceKeys) -> Iterator[Sample]:
     """Render what is missing into `source.path`, then one sample a video."""
     folder = Path(keys.path or "prepared/microworld-videos")
-    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise UserError(f"source.path={folder}: cannot be made ({error.strerror})") from None
     indices = range(count(keys))
     if any(not (folder / f"{_id(keys.seed, i)}.mp4").exists() for i in indices):
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:

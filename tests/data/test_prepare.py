@@ -197,6 +197,35 @@ def test_overwrite_replaces(videos, tmp_path):
     assert read_dataset(tmp_path / "o")["id"] == ["good0"]
 
 
+def test_a_full_disk_stops_with_one_line_and_resumes(videos, prepared, tmp_path):
+    out = tmp_path / "o"
+    argv = [
+        "scripts/prepare.py",
+        "source=jsonl",
+        f"source.path={videos}/rows.jsonl",
+        f"out={out}",
+        "frames.max=4",
+        "shard_rows=4",
+    ]
+    # no disk of ours can be filled here: the writer raises what it raises on a full one
+    code = (
+        "import errno, os, sys; sys.argv = sys.argv[1:]; sys.path.insert(0, os.getcwd());"
+        "import pyarrow.parquet as pq\n"
+        "def full(self, *a, **k): raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))\n"
+        "pq.ParquetWriter.write_table = full\n"
+        "import runpy; runpy.run_path(sys.argv[0], run_name='__main__')"
+    )
+    done = run_command("-c", code, *argv)
+    assert (
+        done.returncode == 2
+        and "No space left on device" in done.stderr
+        and "Traceback" not in done.stderr
+    )
+    assert not list(out.glob("*.parquet"))
+    prepare(videos, out, "shard_rows=4")
+    assert read_dataset(out)["id"] == read_dataset(prepared)["id"]
+
+
 def test_a_foreign_folder_is_left_alone(videos, tmp_path):
     (tmp_path / "precious.txt").write_text("x")
     done = prepare(videos, tmp_path, "overwrite=true", code=2)

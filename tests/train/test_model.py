@@ -165,6 +165,27 @@ def test_folders_that_are_no_checkpoint(tmp_path):
             check_reachable(ModelKeys(name=str(tmp_path)))
 
 
+def test_damaged_checkpoints_are_one_line(tiny_folder, tmp_path):
+    import shutil
+
+    from train.model import load_processor
+
+    for file, load_part in (
+        ("model.safetensors", lambda keys: load_model(keys, "lora", CPU)),
+        ("processor_config.json", load_processor),
+        ("tokenizer.json", load_processor),
+    ):
+        for damage in ("cut", "gone"):
+            folder = tmp_path / f"{file}-{damage}"
+            shutil.copytree(tiny_folder, folder)
+            (folder / file).write_bytes((folder / file).read_bytes()[:50]) if damage == "cut" else (
+                folder / file
+            ).unlink()
+            with pytest.raises(UserError, match=r"model\.name=") as caught:
+                load_part(ModelKeys(name=str(folder)))
+            assert len(str(caught.value).splitlines()) == 1
+
+
 def test_a_large_model_on_a_cpu_is_refused_unless_forced(tmp_path, monkeypatch):
     monkeypatch.setattr(torch.cuda, "is_available", lambda: False)
     (tmp_path / "config.json").write_text(

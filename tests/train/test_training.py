@@ -216,6 +216,12 @@ def test_what_is_said_before_step_1(world, tmp_path, capsys):
     assert "parameters train (llm: " in said and "5 samples held out" in said
 
 
+def test_a_tracker_that_is_not_installed(world, tmp_path, monkeypatch):
+    monkeypatch.setattr("train.run.find_spec", lambda name: None)
+    with pytest.raises(UserError, match=r"pip install -e '\.\[trackio\]'"):
+        train(world, tmp_path / "a", "log.to=trackio")
+
+
 @pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
 def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
     pytest.importorskip("tensorboard" if tracker == "tensorboard" else "wandb")
