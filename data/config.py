@@ -78,7 +78,7 @@ def read_recipe(recipe: str) -> dict[str, Any]:
         )
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, UnicodeDecodeError) as error:
+    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
         raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys, got {type(values).__name__}")
@@ -107,9 +107,8 @@ def _value(text: str) -> Any:
     if text.startswith("[") and text.endswith("]"):
         try:
             return yaml.safe_load(text)
-        except (
-            yaml.YAMLError
-        ):  # `[What happens?, Tell me]`: a question mark means something to YAML
+        except (yaml.YAMLError, ValueError):
+            # `[What happens?, Tell me]`: a question mark means something to YAML
             return [part.strip() for part in text[1:-1].split(",")]
     return text
 
@@ -212,6 +211,12 @@ def usage(model: type[Section], doc: str) -> str:
             shown = f"{key}=auto"
         lines.append(f"  {shown:<44}  {field.description}")
     return "\n".join(lines)
+
+
+def check_writable(key: str, path: str | None) -> None:
+    """Refuse, before the work, a file that could not be written after it."""
+    if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
+        raise UserError(f"{key}={path}: no such folder to write to")
 
 
 def this_python() -> str:

@@ -105,10 +105,11 @@ def _collect(
     wanted = list(times_s)
     with _opened(info) as (container, stream):
         start_s = container_start_s(container)
-        now_s = -np.inf
+        now_s, sought_s = -np.inf, 0.0
         while wanted:
             key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=-np.inf)
-            if key_s > max(now_s, 0.0):
+            if key_s > max(now_s, sought_s):  # each key once: a seek may land far before it
+                sought_s = key_s
                 ticks = (key_s + start_s) / (stream.time_base or Fraction(1, av.time_base))
                 container.seek(round(ticks), stream=stream)
             for frame in _frames(container, stream):
@@ -121,7 +122,7 @@ def _collect(
                 if wanted and time_s - wanted[0] > -SAME_S:
                     picture = _picture(frame, size, info.rotation_deg, scaler, "AREA")
                     found[wanted.pop(0)] = Frame(time_s, picture)
-                if not wanted or _seeking_pays(keys_s, now_s, wanted[0]):
+                if not wanted or _seeking_pays(keys_s, max(now_s, sought_s), wanted[0]):
                     break
             else:
                 return found  # the end of the file

@@ -63,7 +63,7 @@ class PrepareConfig(Section):
         default=0.9, gt=0, le=1, description="a file of which less can be decoded is bad"
     )
     timeout_s: float = Field(default=600, gt=0, description="time limit for one video")
-    memory_gib: float = Field(default=4, gt=0, description="memory limit of one worker")
+    memory_gib: float = Field(default=4, ge=1, le=1024, description="memory limit of one worker")
     shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
     overwrite: bool = Field(default=False, description="replace what is in out")
     json_: str | None = Field(default=None, alias="json", description="write the summary here")

@@ -16,13 +16,13 @@ from functools import partial
 from importlib.metadata import version
 from itertools import groupby
 from pathlib import Path
-from typing import Any
+from typing import Any, NoReturn
 
 from tqdm import tqdm
 
 from data.choose import Numbered, policy_record, prepare_row
 from data.config import UserError, resolved
-from data.isolate import Failure, run_each
+from data.isolate import Done, Failure, run_each
 from data.keys import PrepareConfig, SourceKeys
 from data.sample import Rejected, Sample
 from data.sources import jsonl, microworld
@@ -71,16 +71,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
             memory_gib=config.memory_gib,
         )
         for shard, finished in groupby(outcomes, key=lambda done: done.item.shard):
-            rows: list[dict[str, Any]] = []
-            rejected: list[Rejected] = []
-            for done in finished:
-                bar.update()
-                outcome = _as_rejected(done.item.item, done.outcome)
-                if isinstance(outcome, Rejected):
-                    rejected.append(outcome)
-                else:
-                    rows.append(outcome)
-            shards.write_shard(out, shard, rows, rejected)
+            shards.write_shard(out, shard, (_outcome(done, bar) for done in finished))
     index = math.ceil(total / config.shard_rows)
     every_rejected = [r for i in range(index) for r in shards.read_quarantine(out, i)]
     reasons = Counter(r.reason for r in every_rejected)
@@ -108,13 +99,15 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     }
 
 
-def _as_rejected(
-    item: Sample | Rejected, outcome: dict[str, Any] | Rejected | Failure
+def _outcome(
+    done: Done[Numbered, dict[str, Any] | Rejected], bar: tqdm[NoReturn]
 ) -> dict[str, Any] | Rejected:
-    if isinstance(outcome, Failure):
+    bar.update()
+    if isinstance(done.outcome, Failure):
+        item = done.item.item
         video = item.video.path if isinstance(item, Sample) else item.video
-        return Rejected(item.id, video, outcome.reason, outcome.detail)
-    return outcome
+        return Rejected(item.id, video, done.outcome.reason, done.outcome.detail)
+    return done.outcome
 
 
 def _without_repeats(items: Iterator[Sample | Rejected]) -> Iterator[Sample | Rejected]:
@@ -156,7 +149,7 @@ def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
     manifest = out / "manifest.json"
     if out.exists() and not out.is_dir():
         raise UserError(f"out={out}: is a file; give a folder")
-    if out.is_dir() and any(out.iterdir()):
+    if out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir()):
         try:
             there = dict(json.loads(manifest.read_text(encoding="utf-8")))
         except (OSError, ValueError, TypeError):
@@ -164,7 +157,7 @@ def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
                 f"out={out}: is not empty and no prepared dataset; choose another folder"
             ) from None
         changed = [key for key in identity if there.get(key) != identity[key]]
-        if not changed:
+        if not changed and not overwrite:
             return
         if not overwrite and any(out.glob("shard-*.parquet")):
             raise UserError(
@@ -198,4 +191,6 @@ def report(summary: dict[str, Any]) -> str:
         )
     if summary["rows_from_before"]:
         lines.append(f"{summary['rows_from_before']} source rows were done by an earlier run")
+        if lost:
+            lines.append("what was set aside then is not tried again; overwrite=true starts over")
     return "\n".join(lines)

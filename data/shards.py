@@ -13,7 +13,7 @@ from __future__ import annotations
 import hashlib
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -26,6 +26,8 @@ from data.config import UserError
 from data.sample import Rejected
 
 FORMAT_VERSION = 1
+GROUP_ROWS = 32
+"""Rows held in memory before they are written; also what a reader of the shard fetches at a time."""
 FEATURES = Features(
     {
         "id": Value("string"),
@@ -55,17 +57,30 @@ def shard_path(out: Path, index: int) -> Path:
     return out / f"shard-{index:05d}.parquet"
 
 
-def write_shard(out: Path, index: int, rows: Sequence[Row], rejected: Sequence[Rejected]) -> None:
-    """The quarantine lines first, then the rows: the Parquet's name says that both are there."""
+def write_shard(out: Path, index: int, outcomes: Iterable[Row | Rejected]) -> None:
+    """Rows as they come, a group at a time; the quarantine lines, then the final name of the rows,
+    which says that both are there."""
     path = shard_path(out, index)
-    lines = "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
-    write_atomically(path.with_suffix(".quarantine.jsonl"), lines)
     unfinished = path.with_suffix(".tmp")
+    rejected: list[Rejected] = []
+    group: list[Row] = []
     with pq.ParquetWriter(unfinished, FEATURES.arrow_schema, compression="zstd") as writer:
-        if rows:  # an empty row group would break readers; a file without one does not
-            table = pa.Table.from_pylist(list(rows), schema=FEATURES.arrow_schema)
-            writer.write_table(table, row_group_size=32)
+        for outcome in outcomes:
+            if isinstance(outcome, Rejected):
+                rejected.append(outcome)
+                continue
+            group.append(outcome)
+            if len(group) == GROUP_ROWS:
+                writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
+                group.clear()
+        if group:  # an empty group would break readers; a file without one does not
+            writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
+    write_atomically(path.with_suffix(".quarantine.jsonl"), _lines(rejected))
     _commit(unfinished, path)
+
+
+def _lines(rejected: Iterable[Rejected]) -> str:
+    return "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
 
 
 def write_atomically(path: Path, text: str) -> None:
@@ -83,8 +98,9 @@ def _commit(unfinished: Path, path: Path) -> None:
 
 def read_quarantine(out: Path, index: int) -> Iterator[Rejected]:
     text = shard_path(out, index).with_suffix(".quarantine.jsonl").read_text(encoding="utf-8")
-    for line in text.splitlines():
-        yield Rejected(**json.loads(line))
+    for line in text.split("\n"):  # not splitlines: file names may hold any other line separator
+        if line:
+            yield Rejected(**json.loads(line))
 
 
 def shard_counts(out: Path, index: int) -> dict[str, float]:
@@ -100,8 +116,7 @@ def shard_counts(out: Path, index: int) -> dict[str, float]:
 
 
 def write_quarantine(out: Path, rejected: Iterable[Rejected]) -> None:
-    lines = (json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
-    write_atomically(out / "quarantine.jsonl", "".join(lines))
+    write_atomically(out / "quarantine.jsonl", _lines(rejected))
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:

@@ -71,9 +71,13 @@ def probe(path: str) -> VideoInfo:
     Raises:
         BadVideo: missing file, unreadable, no video stream, no frames.
     """
-    if not Path(path).is_file():
+    try:
+        size_bytes = Path(path).stat().st_size if Path(path).is_file() else None
+    except (OSError, ValueError) as error:  # a name too long, a folder not ours to enter
+        raise BadVideo("missing file", f"{path[:200]}: {error.args[-1]}") from None
+    if size_bytes is None:
         raise BadVideo("missing file", f"{path}: no such file")
-    if Path(path).stat().st_size == 0:
+    if size_bytes == 0:
         raise BadVideo("unreadable", f"{path}: the file is empty")
     try:
         with av.open(path) as container:
@@ -87,20 +91,28 @@ def probe(path: str) -> VideoInfo:
 def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     stream = best_stream(container)
     start_s = container_start_s(container)
-    times, end_s, last_s = [], 0.0, 0.0
-    media = [s for s in container.streams if s.type in ("video", "audio")]
-    for packet in container.demux(media):
+    times, end_s, last_s, discarded, untimed = [], 0.0, 0.0, 0, 0
+    for packet in container.demux():  # of every stream: the file is cut short where all of them end
         stamp = packet.pts if packet.pts is not None else packet.dts
+        mine = packet.stream.index == stream.index and packet.size > 0
         if stamp is None or packet.size == 0 or packet.time_base is None:
+            untimed += mine
             continue
         shown_s = float(stamp * packet.time_base) - start_s
         length_s = float((packet.duration or 0) * packet.time_base)
-        last_s = max(last_s, shown_s + length_s)  # over every stream: is the file cut short?
-        if packet.stream.index == stream.index and not packet.is_discard:
+        last_s = max(last_s, shown_s + length_s)
+        if mine and packet.is_discard:  # cut away by an edit list
+            discarded += 1
+        elif mine:
             times.append(shown_s)
             end_s = max(end_s, shown_s + length_s)
     if not times:
-        raise BadVideo("no frames", f"{path}: the video stream has no frames")
+        why = (
+            "its frames carry no times; remux it into MP4 or MKV"
+            if untimed
+            else "the video stream is empty"
+        )
+        raise BadVideo("no frames", f"{path}: {why}")
     times_s = np.unique(np.asarray(times, dtype=np.float64))
     step_s = (
         float(np.median(np.diff(times_s)))
@@ -109,11 +121,15 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     )
     if end_s <= times_s[-1]:
         end_s = float(times_s[-1]) + step_s
-    announced = max(stream.frames, len(times))
-    if not stream.frames and container.duration:  # no frame count in the header: ask its duration
-        header_s = container.duration / av.time_base
-        if math.isfinite(header_s) and last_s > 0 and header_s > last_s:
-            announced = max(announced, round(len(times) * header_s / last_s))
+    repeated = len(times) - len(times_s)  # two frames of one time: only one is ever shown
+    counted = (
+        0 if discarded else stream.frames - repeated
+    )  # the header counts what an edit cuts away
+    announced = max(counted, len(times_s))
+    if counted <= 0 and container.duration:  # no usable frame count: ask the header's duration
+        header_s = container.duration / av.time_base - max(0.0, start_s)  # some count from zero
+        if math.isfinite(header_s) and header_s > last_s > 0:
+            announced = max(announced, round(len(times_s) * header_s / last_s))
     rotation = _rotation_deg(path)
     width, height = stream.codec_context.width, stream.codec_context.height
     if width < 1 or height < 1:

@@ -5,11 +5,12 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
-from data.config import command
+from data.config import check_writable, command
 from train.config import DemoConfig
 
 
 def main(config: DemoConfig) -> None:
+    check_writable("json", config.json_)
     from train.demo import run_demo
 
     run_demo(config)

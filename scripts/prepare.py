@@ -10,11 +10,12 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
-from data.config import command
+from data.config import check_writable, command
 from data.keys import PrepareConfig
 
 
 def main(config: PrepareConfig) -> None:
+    check_writable("json", config.json_)
     from data.prepare import prepare, report
     from data.shards import write_atomically
 

@@ -47,16 +47,20 @@ def write_video(
     turn: int = 0,
     size: tuple[int, int] = (WIDTH, HEIGHT),
     gop: int = 12,
+    rate: int | None = None,
+    sound_s: float = 0.0,
     container_options: dict[str, str] | None = None,
 ) -> Path:
-    """Frame i is shown at `start_s + times_s[i]`. `turn`: quarter turns that a player must undo."""
+    """Frame i is shown at `start_s + times_s[i]`. `turn`: quarter turns that a player must undo.
+    `rate`: frame numbers at this constant rate, for codecs that know no milliseconds."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         streams = []
         if second_stream:  # smaller, and first in the file
-            streams.append(_stream(container, codec, (80, 48), gop))
+            streams.append(_stream(container, codec, (80, 48), gop, rate))
             streams[0].disposition = Disposition.dependent  # not the one to play by default
         width, height = size if turn % 2 == 0 else size[::-1]
-        streams.append(_stream(container, codec, (width, height), gop))
+        streams.append(_stream(container, codec, (width, height), gop, rate))
+        sound = container.add_stream("aac", rate=8000, layout="mono") if sound_s else None
         if second_stream:
             streams[-1].disposition = Disposition.default
         for i, time_s in enumerate(times_s):
@@ -66,24 +70,45 @@ def write_video(
                 if main and turn:
                     picture = np.ascontiguousarray(np.rot90(picture, -turn))
                 frame = av.VideoFrame.from_ndarray(picture, format="rgb24")
-                frame.pts, frame.time_base = round((start_s + time_s) / TICK), TICK
+                tick = TICK if rate is None else Fraction(1, rate)
+                frame.pts, frame.time_base = round((start_s + time_s) / tick), tick
                 container.mux(stream.encode(frame))
         for stream in streams:
             container.mux(stream.encode())
+        if sound is not None:
+            for frame in _silence(sound_s):
+                container.mux(sound.encode(frame))
+            container.mux(sound.encode())
     if turn:
         _set_rotation(path, turn)
     return path
 
 
-def _stream(container: av.container.OutputContainer, codec: str, size: tuple[int, int], gop: int):
-    stream = container.add_stream(codec, rate=30)
+def _stream(
+    container: av.container.OutputContainer,
+    codec: str,
+    size: tuple[int, int],
+    gop: int,
+    rate: int | None,
+):
+    stream = container.add_stream(codec, rate=rate or 30)
     stream.width, stream.height = size
     stream.pix_fmt = "yuv420p"
-    stream.time_base = stream.codec_context.time_base = TICK
+    if rate is None:
+        stream.time_base = stream.codec_context.time_base = TICK
     stream.codec_context.gop_size = gop
     if codec == "libx264":
         stream.options = {"crf": "12", "bf": "2"}
     return stream
+
+
+def _silence(length_s: float):
+    for i in range(int(length_s * 8000 / 1024)):
+        frame = av.AudioFrame.from_ndarray(
+            np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
+        )
+        frame.sample_rate, frame.pts = 8000, i * 1024
+        yield frame
 
 
 def _set_rotation(path: Path, turn: int) -> None:
@@ -105,12 +130,7 @@ def write_audio(path: Path) -> Path:
     """An MP4 with sound and no picture."""
     with av.open(str(path), "w") as container:
         stream = container.add_stream("aac", rate=8000, layout="mono")
-        frame = av.AudioFrame.from_ndarray(
-            np.zeros((1, 1024), dtype=np.float32), format="fltp", layout="mono"
-        )
-        frame.sample_rate = 8000
-        for i in range(8):
-            frame.pts = i * 1024
+        for frame in _silence(1.0):
             container.mux(stream.encode(frame))
         container.mux(stream.encode())
     return path

@@ -5,7 +5,7 @@ python -m train.config recipe=qlora optim.lr=3e-4     # prints the resolved keys
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
@@ -43,7 +43,7 @@ class DataKeys(Section):
     target: Literal["timeline", "paragraph"] = Field(
         default="timeline", description="what to say: a line per event with times, or prose"
     )
-    prompt: str | tuple[str, ...] | None = Field(
+    prompt: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         default=None,
         description="instruction, or a list chosen from by sample id (null: by target)",
     )
@@ -166,6 +166,7 @@ class DescribeConfig(Section):
     frames: FrameKeys = Field(
         default=FrameKeys(), description="given keys replace those of the run's own frame policy"
     )
+    prompt: str | None = Field(default=None, description="another instruction than the run's own")
     max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
     format: Literal["text", "json"] = Field(
         default="text", description="json: one object a video, with text, events, times_s, policy"

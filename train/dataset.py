@@ -139,16 +139,24 @@ def split(dataset: Dataset, eval_share: float, eval_max: int) -> tuple[Dataset, 
 
 def encoded(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys) -> Dataset:
     """Rows are encoded and their frames decoded when read, in the loader's workers."""
-    size_px = frame_size_px(processor)
+    return dataset.with_transform(Encoder(processor, keys))
 
-    def transform(batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+
+@dataclass(frozen=True)
+class Encoder:
+    """Prepared rows → samples, as `datasets` wants a transform: columns in, columns out. A class at
+    module level, because loader workers that are not forked receive it by pickling."""
+
+    processor: SmolVLMProcessor
+    keys: DataKeys
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         rows = [
             dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
         ]
-        samples = [to_sample(row, processor, keys, size_px) for row in rows]
+        size_px = frame_size_px(self.processor)
+        samples = [to_sample(row, self.processor, self.keys, size_px) for row in rows]
         return {key: [s[key] for s in samples] for key in samples[0]}
-
-    return dataset.with_transform(transform)
 
 
 def to_sample(

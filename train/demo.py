@@ -13,7 +13,7 @@ import numpy as np
 from datasets import Dataset
 from transformers import SmolVLMForConditionalGeneration
 
-from data.config import load, this_python
+from data.config import UserError, load, this_python
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare, report
 from data.sample import Event
@@ -22,7 +22,7 @@ from data.target import parse_timeline, timeline
 from train import sft, tiny
 from train.config import DemoConfig, TrainConfig
 from train.dataset import split
-from train.describe import generate, load_run, prompt_of_row
+from train.describe import generate, load_run, prompt_of
 from train.metrics.grounding import tiou_f1
 from train.metrics.scenes import scene_f1
 from train.model import load_processor
@@ -52,9 +52,12 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         ),
         frames=FrameKeys.model_validate({"policy": config.policy, "max": config.frames, "px": 96}),
         out=f"{world}-demo",
-        overwrite=True,
     )
-    say(report(prepare(keys)))
+    try:
+        summary = prepare(keys)
+    except UserError:  # there from a demo with other settings
+        summary = prepare(keys.model_copy(update={"overwrite": True}))
+    say(report(summary))
 
     say("\n2/4  build the tiny model and warm up its eyes")
     if out.exists():
@@ -108,7 +111,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
 def score(run: SavedRun, held: Dataset) -> Scores:
     """Describe every held-out video and compare with the exact labels."""
     model, processor = load_run(run)
-    prompts = [prompt_of_row(row, processor, run.data) for row in held]
+    prompts = [prompt_of(row, processor, run.data) for row in held]
     texts = tuple(generate(model, processor, prompts, max_new_tokens=160, batch=16))
     counts = np.zeros(3, dtype=int)  # matched, predicted, reference
     for text, row in zip(texts, held, strict=True):

@@ -18,7 +18,7 @@ from data.video import BadVideo
 from train.checks import check_reachable
 from train.collate import collate
 from train.config import DataKeys, DescribeConfig
-from train.encode import Exchange, decode_frames, encode_text, frame_size_px, instruction, normalise
+from train.encode import Exchange, decode_frames, fit_frames, frame_size_px, instruction, normalise
 from train.model import load_model, load_processor, pick_precision
 from train.run import warn
 from train.save import SavedRun
@@ -56,7 +56,7 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
     for path, kept in chosen:
-        prompt = prompt_of(path, kept, processor, run.data)
+        prompt = prompt_of(row_of(path, kept, config.prompt or ""), processor, run.data)
         (text,) = generate(model, processor, [prompt], max_new_tokens=config.max_new_tokens)
         events, _ = parse_timeline(text)
         yield {
@@ -81,26 +81,24 @@ def frames_of(path: str, keys: FrameKeys) -> Chosen:
         raise UserError(f"{error.detail} ({error.reason})") from None
 
 
-def prompt_of(
-    sample_id: str, chosen: Chosen, processor: SmolVLMProcessor, keys: DataKeys
-) -> dict[str, Any]:
-    """Frames with their times → an open prompt, as `collate` takes it."""
-    text = Exchange(instruction(sample_id, keys), None)
-    ids, labels = encode_text(
-        [text], chosen.times_s, chosen.duration_s, processor, keys.system or ""
-    )
-    frames = decode_frames(chosen.jpegs, frame_size_px(processor))
-    return {"id": sample_id, "input_ids": ids, "labels": labels, "frames": frames}
+def row_of(path: str, chosen: Chosen, prompt: str = "") -> dict[str, Any]:
+    """Frames of a new video in the form of a prepared row, with nothing said about it yet."""
+    return {
+        "id": path,
+        "frames": [{"bytes": jpeg} for jpeg in chosen.jpegs],
+        "times_s": list(chosen.times_s),
+        "duration_s": chosen.duration_s,
+        "ranks": list(chosen.ranks),
+        "prompt": prompt,
+        "system": "",
+    }
 
 
-def prompt_of_row(
-    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
-) -> dict[str, Any]:
-    """A prepared row → its open prompt, to see what a model says of a held-out video."""
-    text = Exchange(row["prompt"] or instruction(row["id"], keys), None)
-    system = row["system"] or keys.system or ""
-    ids, labels = encode_text([text], row["times_s"], row["duration_s"], processor, system)
-    frames = decode_frames([f["bytes"] for f in row["frames"]], frame_size_px(processor))
+def prompt_of(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
+    """A row → its prompt, open where the answer goes, as `collate` takes it."""
+    talk = [Exchange(row["prompt"] or instruction(row["id"], keys), None)]
+    ids, labels, kept = fit_frames(talk, row, processor, keys)
+    frames = decode_frames([row["frames"][i]["bytes"] for i in kept], frame_size_px(processor))
     return {"id": row["id"], "input_ids": ids, "labels": labels, "frames": frames}
 
 

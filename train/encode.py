@@ -81,6 +81,18 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
         TooLong: the text alone is too long.
     """
     talk, fell_back = exchanges(row, keys)
+    ids, labels, kept = fit_frames(talk, row, processor, keys)
+    return Encoded(row["id"], ids, labels, kept, fell_back)
+
+
+def fit_frames(
+    talk: Sequence[Exchange], row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
+) -> tuple[list[int], list[int], list[int]]:
+    """Ids, labels and which frames are kept; frames go whole, least valuable first, until it fits.
+
+    Raises:
+        TooLong: the text alone is too long.
+    """
     system = row["system"] or keys.system or ""
     order = np.argsort(row["ranks"]).tolist()  # most valuable first
     count = len(order)
@@ -90,7 +102,7 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
         ids, labels = encode_text(talk, times_s, row["duration_s"], processor, system)
         excess = len(ids) - keys.max_tokens
         if excess <= 0:
-            return Encoded(row["id"], ids, labels, kept, fell_back)
+            return ids, labels, kept
         if count == 1:
             raise TooLong(
                 f"sample {row['id']}: {len(ids)} tokens with one frame, data.max_tokens={keys.max_tokens}"
@@ -151,9 +163,11 @@ def _pieces(
 
 def _text(text: str, processor: SmolVLMProcessor) -> dict[str, str]:
     """A text part. Marks with a meaning of their own lose their brackets: text is only text."""
-    marks = [*processor.tokenizer.get_added_vocab(), processor.video_token]
-    for mark in marks:
-        if len(mark) > 2 and mark in text:
+    marks = [
+        m for m in (*processor.tokenizer.get_added_vocab(), processor.video_token) if len(m) > 2
+    ]
+    while found := [mark for mark in marks if mark in text]:  # again: `<<image>>` leaves another
+        for mark in found:
             text = text.replace(mark, mark.strip("<>|"))
     return {"type": "text", "text": text.strip()}
 

@@ -88,7 +88,7 @@ def load_model(
             bnb_4bit_compute_dtype=precision.compute,
             llm_int8_skip_modules=NOT_QUANTISED,
         )
-    elif method == "full" and keys.dtype == "auto":
+    elif method == "full" and keys.dtype != "bf16":
         weights = torch.float32
     try:
         model = SmolVLMForConditionalGeneration.from_pretrained(

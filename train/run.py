@@ -48,7 +48,7 @@ def open_folder(config: TrainConfig, processes: PartialState) -> Path:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     output = Path(config.train.output or f"runs/{config.train.method}-{stamp}")
-    checkpoints = sorted(output.glob("checkpoint-*"))
+    checkpoints = sorted(output.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
     finished = (output / "run.json").exists()
     if output.exists() and not output.is_dir():
         raise UserError(f"train.output={output}: is a file; give a folder")

@@ -51,6 +51,7 @@ def save_run(
         "target": config.data.target,
         "prompt": config.data.prompt,
         "system": config.data.system,
+        "max_tokens": config.data.max_tokens,
     }
     write_atomically(output / POLICY_FILE, json.dumps(shown, indent=1) + "\n")
     write_atomically(output / "run.json", json.dumps(records, indent=1) + "\n")
@@ -124,7 +125,7 @@ def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
             f"{file}: written by another version of the policies; prepare and train again"
         )
     try:
-        talk = {key: stored.pop(key) for key in ("target", "prompt", "system")}
+        talk = {key: stored.pop(key) for key in ("target", "prompt", "system", "max_tokens")}
         return FrameKeys.model_validate(stored), DataKeys.model_validate(talk)
     except (KeyError, ValidationError):
         raise UserError(f"{file}: not a frame policy of this version") from None

@@ -22,6 +22,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from data.config import UserError
+from data.shards import write_atomically
 from train.collate import collate
 from train.config import OptimKeys, TrainConfig
 from train.dataset import Sets
@@ -52,7 +53,7 @@ class VideoTrainer(SFTTrainer):
         inputs["pixel_values"] = normalise(inputs["pixel_values"], self.processing_class)
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
-        if not torch.isfinite(loss):
+        if model.training and not torch.isfinite(loss):
             raise UserError(
                 f"step {self.state.global_step + 1}: the loss is {loss.item()} on samples "
                 f"{', '.join(sample_ids)}; lower optim.lr, or take these samples out. "
@@ -66,6 +67,15 @@ class MetricsFile(TrainerCallback):
 
     def __init__(self, path: Path):
         self._path = path
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """A resumed run repeats the steps after its checkpoint: their old rows go."""
+        if state.is_world_process_zero and self._path.exists():
+            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
+            kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+            write_atomically(self._path, "".join(kept))
 
     def on_log(
         self,
@@ -99,10 +109,10 @@ def make_trainer(
         processing_class=processor,
         callbacks=[MetricsFile(output / "metrics.jsonl")],
     )
-    if precision.compute is not torch.bfloat16:
-        # TRL casts a quantised model's adapters to bf16 whatever the precision
+    if config.train.method == "qlora":
+        # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
         for parameter in model.parameters():
-            if parameter.requires_grad and parameter.dtype is torch.bfloat16:
+            if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
     if config.train.method == "full":
         kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args)
@@ -136,22 +146,22 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
 
 def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
     """Train, with the held-out answer loss before and after."""
-    results: dict[str, float] = {}
-    evaluates = trainer.eval_dataset is not None
-    if evaluates and not resume:
-        results["eval_loss_before"] = trainer.evaluate()["eval_loss"]
     trainer.train(resume_from_checkpoint=resume)
-    results["steps"] = trainer.state.global_step
-    if evaluates:
-        seen = [row for row in trainer.state.log_history if "eval_loss" in row]
-        last = (
-            seen[-1]
-            if seen and seen[-1]["step"] == trainer.state.global_step
-            else trainer.evaluate()
-        )
-        results["eval_loss_after"] = last["eval_loss"]
-        before = f"{results['eval_loss_before']:.3f} before, " if not resume else ""
-        say(f"held-out answer loss: {before}{last['eval_loss']:.3f} after")
+    results: dict[str, float] = {"steps": trainer.state.global_step}
+    if trainer.eval_dataset is None:
+        return results
+    seen = {
+        row["step"]: row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row
+    }
+    last = trainer.state.global_step
+    before = seen.get(0)
+    after = seen[last] if last in seen else trainer.evaluate()["eval_loss"]
+    if before is not None:
+        results["eval_loss_before"] = before
+    results["eval_loss_after"] = after
+    say(
+        f"held-out answer loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
+    )
     return results
 
 
@@ -185,6 +195,14 @@ def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str,
 def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Sets) -> SFTConfig:
     train, optim = config.train, config.optim
     on_gpu = precision.device == "cuda"
+    mixed = (
+        {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(precision.compute, "no")
+        if on_gpu
+        else "no"
+    )
+    os.environ["ACCELERATE_MIXED_PRECISION"] = (
+        mixed  # ours, not that of the user's accelerate config
+    )
     per_epoch = steps_per_epoch(config, len(sets.train), int(os.environ.get("WORLD_SIZE", "1")))
     steps = train.steps or math.ceil(train.epochs * per_epoch)
     return SFTConfig(
@@ -200,8 +218,8 @@ def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Se
         adam_beta2=optim.beta2,
         max_grad_norm=optim.clip,
         optim=OPTIMIZERS[optim.name],
-        bf16=on_gpu and precision.compute is torch.bfloat16,
-        fp16=on_gpu and precision.compute is torch.float16,
+        bf16=mixed == "bf16",
+        fp16=mixed == "fp16",
         use_cpu=not on_gpu,
         gradient_checkpointing=train.checkpointing,
         gradient_checkpointing_kwargs={"use_reentrant": False} if train.checkpointing else None,
@@ -225,5 +243,7 @@ def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Se
         completion_only_loss=False,
         ddp_find_unused_parameters=False,
         eval_strategy="no" if sets.evaluation is None else "steps",
+        # before step 1 by the loop itself: calling evaluate() first would leave DDP unwrapped
+        eval_on_start=sets.evaluation is not None and not train.resume,
         eval_steps=min(train.eval_every or per_epoch, steps),
     )

@@ -38,22 +38,22 @@ class _BadRow(Exception):
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read comes as `Rejected`, never as an exception."""
     path = _file(keys)
-    for number, row in _rows(path):
-        if keys.limit is not None and number > keys.limit:
+    for taken, (number, row) in enumerate(_rows(path)):
+        if taken == keys.limit:
             return
         where = f"{path.name}:{number}"
         try:
             if isinstance(row, _BadRow):
                 raise row
             yield _sample(row, path)
-        except _BadRow as error:
+        except (_BadRow, ValueError) as error:  # a path such as `/` is a ValueError
             name = row.get("id") if isinstance(row, dict) else None
             video = row.get("video") if isinstance(row, dict) else None
             yield Rejected(
-                id=str(name) if name is not None else where,
-                video=str(video or ""),
+                id=_plain(str(name))[:200] if name is not None else where,
+                video=_plain(str(video or ""))[:500],
                 reason="bad row",
-                detail=f"{where}: {error}",
+                detail=_plain(f"{where}: {error}")[:500],
             )
 
 
@@ -95,11 +95,9 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
         yield from enumerate(rows, start=1)
         return
     with path.open("rb") as file:
-        number = 0
-        for line in file:
+        for number, line in enumerate(file, start=1):
             if not line.strip():
                 continue
-            number += 1
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
@@ -139,8 +137,12 @@ def _text(row: dict[str, Any], key: str) -> str:
         return str(value)
     if not isinstance(value, str):
         raise _BadRow(f"{key} must be text, got {type(value).__name__}")
-    # a lone surrogate is legal JSON but no text that a tokenizer or a shard could hold
-    return value.encode("utf-8", "replace").decode("utf-8").strip()
+    return _plain(value).strip()
+
+
+def _plain(text: str) -> str:
+    """Without lone surrogates: legal JSON, but nothing a tokenizer, a shard or a path could hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def _video(row: dict[str, Any], chat_video: str) -> str:
@@ -155,7 +157,7 @@ def _video(row: dict[str, Any], chat_video: str) -> str:
         raise _BadRow(f"video={value}: give a local file; download it first")
     if "\0" in value:
         raise _BadRow("video holds a NUL character")
-    return value
+    return _plain(value)
 
 
 def _events(value: Any) -> tuple[Event, ...]:
@@ -173,7 +175,7 @@ def _events(value: Any) -> tuple[Event, ...]:
             raise _BadRow(f"events[{i}] must be [start_s, end_s, text], got {item!r}")
         if any(isinstance(t, bool) or not isinstance(t, int | float) for t in item[:2]):
             raise _BadRow(f"events[{i}]: times are seconds as numbers, got {item[:2]!r}")
-        text = " ".join(item[2].encode("utf-8", "replace").decode("utf-8").split())
+        text = " ".join(_plain(item[2]).split())
         if not text:
             raise _BadRow(f"events[{i}]: the text is empty")
         try:
@@ -231,4 +233,4 @@ def _content(content: Any) -> tuple[str, str]:
 
 
 def _clean(text: str) -> str:
-    return PLACEHOLDER.sub("", text.encode("utf-8", "replace").decode("utf-8")).strip()
+    return PLACEHOLDER.sub("", _plain(text)).strip()

@@ -55,6 +55,7 @@ def test_all_mistakes_at_once_with_the_nearest_key():
         (["train=lora"], "train"),
         (["model.name.x=3"], "model.name"),
         (["data.eval_share=1"], "less than 1"),
+        (["data.prompt=[]"], "at least 1 item"),
         (["=3"], "ends in a dot"),
         (["optim.=3"], "ends in a dot"),
     ],
@@ -64,7 +65,7 @@ def test_mistakes(argv, message):
         load(TrainConfig, argv)
 
 
-@pytest.mark.parametrize("content", ["a: [", "- 1\n- 2\n", "\x00", "just text"])
+@pytest.mark.parametrize("content", ["a: [", "- 1\n- 2\n", "\x00", "just text", "a: 2024-99-99"])
 def test_a_broken_recipe_is_one_line(tmp_path, content):
     (tmp_path / "r.yaml").write_text(content)
     with pytest.raises(UserError) as caught:

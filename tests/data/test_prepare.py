@@ -190,6 +190,51 @@ def test_a_wrong_source_does_not_claim_the_folder(videos, tmp_path):
         assert done.returncode == 2 and words in done.stderr and not out.exists()
 
 
+def test_hostile_texts_and_paths_stay_rows(tmp_path):
+    """Line separators, lone surrogates, paths that are no file names: counted, never a crash."""
+    rows = [
+        {"video": "a\u2028b\x85c.mp4", "description": "x"},
+        {"video": "a\ud800.mp4", "description": "x"},
+        {"video": "/", "description": "x"},
+        {"video": "..", "description": "x"},
+        {"video": "n" * 5000 + ".mp4", "description": "x"},
+        {"video": 3, "id": "i\udc00\u2029"},
+    ]
+    (tmp_path / "rows.jsonl").write_text("\n\n" + "\n".join(map(json.dumps, rows)))
+    out = tmp_path / "o"
+    argv = (
+        "scripts/prepare.py",
+        "source=jsonl",
+        f"source.path={tmp_path}/rows.jsonl",
+        f"out={out}",
+    )
+    for _ in range(2):  # and the second time reads what the first wrote
+        done = run_command(*argv)
+        assert done.returncode == 0 and "Traceback" not in done.stderr, done.stderr
+        assert sum(read_manifest(out)["quarantined"].values()) == 6
+    lines = (out / "quarantine.jsonl").read_text().split("\n")
+    assert all(len(line) < 12_000 for line in lines) and "rows.jsonl:8" in lines[5]
+
+
+def test_overwrite_starts_over_even_where_nothing_changed(tmp_path):
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"video": "later.mp4", "description": "x"}))
+    argv = (
+        "scripts/prepare.py",
+        "source=jsonl",
+        f"source.path={tmp_path}/rows.jsonl",
+        f"out={tmp_path}/o",
+    )
+    assert run_command(*argv).returncode == 0
+    write_video(tmp_path / "later.mp4", every(0.1, 12))
+    assert "overwrite=true starts over" in run_command(*argv).stdout
+    assert "1 videos prepared, 0 quarantined" in run_command(*argv, "overwrite=true").stdout
+
+
+def test_a_summary_that_could_not_be_written_is_refused_first(videos, tmp_path):
+    done = prepare(videos, tmp_path / "o", f"json={tmp_path}/no/x.json", code=2)
+    assert "no such folder" in done.stderr and not (tmp_path / "o").exists()
+
+
 def test_overwrite_replaces(videos, tmp_path):
     prepare(videos, tmp_path / "o", "source.limit=2")
     assert read_dataset(tmp_path / "o")["id"] == ["good0", "good1"]

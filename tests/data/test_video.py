@@ -59,6 +59,32 @@ def test_rotation_is_applied(tmp_path, decoder, turn):
     assert kept[0].rgb.shape == (48, 80, 3) and number_of(kept[0].rgb) == 7
 
 
+def announced_and_decoded(path):
+    info = probe(str(path))
+    return info.num_announced, len(list(read(info, short_px=48)))
+
+
+def test_whole_files_announce_what_they_give(tmp_path):
+    """An edit list that cuts the start, a late start, sound that goes on longer: none is damage."""
+    cut = write_video(tmp_path / "edited.mp4", every(0.1, 60), start_s=-2.0)
+    late = write_video(tmp_path / "late.mkv", every(0.1, 60), start_s=100.0)
+    talk = write_video(tmp_path / "talk.mkv", every(0.1, 20), sound_s=6.0)
+    for path in (cut, late, talk):
+        announced, decoded = announced_and_decoded(path)
+        assert announced == decoded >= 20, path.name
+
+
+@pytest.mark.parametrize("name", ["old.wmv", "old.avi", "old.mpg", "old.flv"])
+def test_containers_that_seek_badly_are_still_exact(tmp_path, name):
+    codec = {"wmv": "wmv2", "avi": "mpeg4", "mpg": "mpeg2video", "flv": "flv1"}[name[-3:]]
+    info = probe(str(write_video(tmp_path / name, every(0.1, 80), codec=codec, rate=10)))
+    frames = list(read(info, short_px=HEIGHT))
+    wanted = frames[::9]
+    kept = fetch(info, [f.time_s for f in wanted], short_px=HEIGHT)
+    assert [number_of(f.rgb) for f in kept] == [number_of(f.rgb) for f in wanted]
+    assert len({number_of(f.rgb) for f in frames}) >= 79
+
+
 def test_missing_duration_is_found_from_the_packets(tmp_path):
     options = {"live": "1"}  # a live recording: no duration, no index
     path = write_video(
@@ -113,6 +139,7 @@ def test_missing_file_folder_and_sound_only(tmp_path):
     for path, reason in (
         (tmp_path / "nowhere.mp4", "missing file"),
         (tmp_path, "missing file"),
+        (tmp_path / ("x" * 300), "missing file"),
         (write_audio(tmp_path / "sound.mp4"), "no video stream"),
     ):
         with pytest.raises(BadVideo) as caught:

@@ -53,7 +53,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     from data.target import parse_timeline
     from train.dataset import split
     from train.demo import _events
-    from train.describe import generate, load_run, prompt_of_row
+    from train.describe import generate, load_run, prompt_of
     from train.metrics.scenes import scene_f1
     from train.save import read_run
 
@@ -62,7 +62,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     model, processor = load_run(run)
     _, held = split(read_dataset(folder / "prepared/microworld-demo"), 0.03, 200)
     rows = list(held)[:48]
-    prompts = [prompt_of_row(row, processor, run.data) for row in rows]
+    prompts = [prompt_of(row, processor, run.data) for row in rows]
     for prompt, other in zip(prompts, prompts[1:] + prompts[:1]):
         prompt["swapped"] = other["frames"]
     for prompt in prompts:

@@ -56,7 +56,7 @@ def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
     from data.keys import FrameKeys
     from data.shards import read_dataset
-    from train.describe import frames_of, prompt_of, prompt_of_row
+    from train.describe import frames_of, prompt_of, row_of
     from train.model import load_processor
     from train.save import read_run
 
@@ -66,21 +66,19 @@ def test_describe_sees_what_training_saw(run, world):
     chosen = frames_of(str(world.parent / "videos" / f"{row['id']}.mp4"), saved.frames)
     assert saved.frames == FrameKeys(max=6, px=96)
     assert list(chosen.jpegs) == [f["bytes"] for f in row["frames"]]
-    new, stored = (
-        prompt_of(row["id"], chosen, processor, saved.data),
-        prompt_of_row(row, processor, saved.data),
-    )
+    new = prompt_of({**row_of("v", chosen), "id": row["id"]}, processor, saved.data)
+    stored = prompt_of(row, processor, saved.data)
     assert new["input_ids"] == stored["input_ids"] and new["frames"].equal(stored["frames"])
 
 
 def test_batched_generation_is_single_generation(run, world):
     from data.shards import read_dataset
-    from train.describe import generate, load_run, prompt_of_row
+    from train.describe import generate, load_run, prompt_of
     from train.save import read_run
 
     saved = read_run(run)
     model, processor = load_run(saved)
-    prompts = [prompt_of_row(read_dataset(world)[i], processor, saved.data) for i in range(4)]
+    prompts = [prompt_of(read_dataset(world)[i], processor, saved.data) for i in range(4)]
     prompts[1]["frames"] = prompts[1]["frames"].flip(0)
     one = list(generate(model, processor, prompts, max_new_tokens=16, batch=1))
     assert one == list(generate(model, processor, prompts, max_new_tokens=16, batch=4))
