@@ -99,6 +99,8 @@ def _stream(
     stream.codec_context.gop_size = gop
     if codec == "libx264":
         stream.options = {"crf": "12", "bf": "2"}
+    if codec == "mpeg4":  # in AVI: frames out of order, and no presentation times to sort them by
+        stream.options = {"bf": "2"}
     return stream
 
 

@@ -82,7 +82,11 @@ def test_containers_that_seek_badly_are_still_exact(tmp_path, name):
     wanted = frames[::9]
     kept = fetch(info, [f.time_s for f in wanted], short_px=HEIGHT)
     assert [number_of(f.rgb) for f in kept] == [number_of(f.rgb) for f in wanted]
-    assert len({number_of(f.rgb) for f in frames}) >= 79
+    numbers = [number_of(f.rgb) for f in frames]
+    # AVI keeps no presentation times: with B-frames FFmpeg's clock starts one frame late
+    late_s = 0.1 if name == "old.avi" else 0.0
+    assert len(numbers) >= 79
+    assert numbers == [round((f.time_s - late_s) / 0.1) for f in frames]
 
 
 def test_missing_duration_is_found_from_the_packets(tmp_path):
