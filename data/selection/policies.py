@@ -129,31 +129,40 @@ def _clearest(signals: Signals, start: int, end: int) -> int:
 
 
 def _fill_gaps(signals: Signals, chosen: Sequence[int], keys: FrameKeys) -> list[tuple[int, str]]:
-    """Halve the widest gap, again and again, until the budget or `min_gap_s` is reached.
+    """Spend the rest of the budget where frames are furthest apart, evenly inside each gap.
 
-    The ends of the video count as twice their distance: a frame in the middle serves both sides.
+    The next frame always goes to the gap with the widest spacing, until that is below twice
+    `min_gap_s`. At an end of the video the last half spacing stays empty: the very first and last
+    frames are often black.
     """
     times_s = signals.times_s
-    marks = sorted(times_s[i] for i in chosen)
-    spans = [(-2 * marks[0], -marks[0], marks[0])]
-    spans += [(a - b, a, b) for a, b in pairwise(marks)]
-    tail_s = signals.duration_s - marks[-1]
-    spans.append((-2 * tail_s, marks[-1], marks[-1] + 2 * tail_s))
-    heapq.heapify(spans)
-    taken, added = set(chosen), []
-    while spans and len(taken) < keys.max:
-        width, a, b = heapq.heappop(spans)
-        if -width < 2 * keys.min_gap_s:
+    marks = [float(times_s[i]) for i in sorted(chosen)]
+    inner = list(pairwise(marks))
+    # (from, towards, width in spacings before any frame is added): ends run away from their mark
+    gaps = [
+        (marks[0], 0.0, 0.5),
+        (marks[-1], signals.duration_s, 0.5),
+        *((a, b, 1.0) for a, b in inner),
+    ]
+    added = [0] * len(gaps)
+    heap = [(-abs(b - a) / spacings, k) for k, (a, b, spacings) in enumerate(gaps)]
+    heapq.heapify(heap)
+    for _ in range(keys.max - len(chosen)):
+        spacing_s, k = -heap[0][0], heap[0][1]
+        if spacing_s < 2 * keys.min_gap_s:
             break
-        middle = min(max((a + b) / 2, 0.0), signals.duration_s)
-        i = int(np.abs(times_s - middle).argmin())
-        if i in taken:
-            continue
-        taken.add(i)
-        added.append((i, "gap"))
-        for left, right in ((a, times_s[i]), (times_s[i], b)):
-            heapq.heappush(spans, (left - right, left, right))
-    return added
+        added[k] += 1
+        start, stop, spacings = gaps[k]
+        heapq.heapreplace(heap, (-abs(stop - start) / (spacings + added[k]), k))
+    wanted_s = [
+        start + (stop - start) * (j + 1) / (spacings + count)
+        for (start, stop, spacings), count in zip(gaps, added, strict=True)
+        for j in range(count)
+    ]
+    nearest = {int(np.abs(times_s - time_s).argmin()) for time_s in wanted_s} - set(chosen)
+    in_order = sorted(nearest)
+    ranks = _spread_ranks(len(in_order))
+    return [(i, "gap") for _, i in sorted(zip(ranks, in_order, strict=True))]
 
 
 def _selection(
