@@ -228,7 +228,7 @@ def test_two_processes_train_one_model(world, tmp_path):
 
     (tmp_path / "two.py").write_text(TWO_PROCESSES)
     done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--nproc_per_node", "2", "--master_port", "29611", str(tmp_path / "two.py"),
+        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(tmp_path / "two.py"),
          "train.method=lora", "model.name=tiny", f"data.path={world}", "data.eval_share=0.2", "data.workers=0",
          "train.steps=2", "train.accumulate=2", f"train.output={tmp_path}/o"],
         cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200,
