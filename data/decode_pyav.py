@@ -89,7 +89,7 @@ def read(info: VideoInfo, size: tuple[int, int]) -> Iterator[Frame]:
 
 def fetch(info: VideoInfo, times_s: Sequence[float], size: tuple[int, int]) -> list[Frame]:
     """See `data.video.fetch`. Seeks only where a wanted frame lies in a later group of pictures."""
-    found = _collect(info, times_s, size, _keyframe_times_s(info))
+    found = _collect(info, times_s, size, info.key_times_s)
     missed = [t for t in times_s if t not in found]
     if missed:  # some containers (MPEG-TS) seek past the key frame they were asked for
         found |= _collect(info, missed, size, [])
@@ -132,13 +132,3 @@ def _collect(
 def _seeking_pays(keys_s: Sequence[float], now_s: float, wanted_s: float) -> bool:
     """True where a whole group of pictures lies between here and the wanted frame's own."""
     return sum(now_s < key_s <= wanted_s for key_s in keys_s) >= 2
-
-
-def _keyframe_times_s(info: VideoInfo) -> list[float]:
-    with _opened(info) as (container, stream):
-        start_s = container_start_s(container)
-        return sorted(
-            float(packet.pts * packet.time_base) - start_s
-            for packet in container.demux(stream)
-            if packet.is_keyframe and packet.pts is not None and packet.time_base is not None
-        )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import math
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Literal
+from typing import Any, Literal
 
 Reason = Literal[
     "bad row",
@@ -36,6 +36,11 @@ class Event:
             raise ValueError(f"event times must be finite, got {self.start_s} to {self.end_s}")
         if not 0 <= self.start_s < self.end_s:
             raise ValueError(f"an event needs 0 <= start < end, got {self.start_s} to {self.end_s}")
+
+
+def events_of(row: dict[str, Any]) -> list[Event]:
+    """The events of a prepared row."""
+    return [Event(e["start_s"], e["end_s"], e["text"]) for e in row["events"]]
 
 
 @dataclass(frozen=True, slots=True)

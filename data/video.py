@@ -49,6 +49,8 @@ class VideoInfo:
     duration_s: float
     times_s: np.ndarray
     """(N,) float64, strictly increasing: when each announced frame is shown."""
+    key_times_s: tuple[float, ...]
+    """Where decoding can start, sorted."""
     num_announced: int
     """Frames the header or the packets promise, whichever is more."""
 
@@ -91,7 +93,7 @@ def probe(path: str) -> VideoInfo:
 def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     stream = best_stream(container)
     start_s = container_start_s(container)
-    times, end_s, last_s, discarded, untimed = [], 0.0, 0.0, 0, 0
+    times, keys, end_s, last_s, discarded, untimed = [], [], 0.0, 0.0, 0, 0
     for packet in container.demux():  # of every stream: the file is cut short where all of them end
         stamp = packet.pts if packet.pts is not None else packet.dts
         mine = packet.stream.index == stream.index and packet.size > 0
@@ -101,6 +103,8 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         shown_s = float(stamp * packet.time_base) - start_s
         length_s = float((packet.duration or 0) * packet.time_base)
         last_s = max(last_s, shown_s + length_s)
+        if mine and packet.is_keyframe and packet.pts is not None:
+            keys.append(shown_s)
         if mine and packet.is_discard:  # cut away by an edit list
             discarded += 1
         elif mine:
@@ -145,6 +149,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         rotation_deg=rotation,
         duration_s=end_s,
         times_s=times_s,
+        key_times_s=tuple(sorted(keys)),
         num_announced=announced,
     )
 

@@ -16,7 +16,7 @@ from transformers import SmolVLMForConditionalGeneration
 from data.config import UserError, load, this_python
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare, report
-from data.sample import Event
+from data.sample import events_of
 from data.shards import read_dataset, write_atomically
 from data.target import parse_timeline, timeline
 from train import sft, tiny
@@ -89,7 +89,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     after_run = read_run(out)
     before_run = SavedRun(base, training.model, False, after_run.frames, after_run.data)
     before, after = (score(run, held) for run in (before_run, after_run))
-    ceiling = _mean_tiou([timeline(_events(row)) for row in held], held)
+    ceiling = _mean_tiou([timeline(events_of(row)) for row in held], held)
     results = {
         "scene_f1_before": before.scene_f1,
         "scene_f1_after": after.scene_f1,
@@ -115,7 +115,7 @@ def score(run: SavedRun, held: Dataset) -> Scores:
     texts = tuple(generate(model, processor, prompts, max_new_tokens=160, batch=16))
     counts = np.zeros(3, dtype=int)  # matched, predicted, reference
     for text, row in zip(texts, held, strict=True):
-        counts += scene_f1(parse_timeline(text)[0], _events(row))
+        counts += scene_f1(parse_timeline(text)[0], events_of(row))
     return Scores(
         scene_f1=float(2 * counts[0] / max(1, counts[1] + counts[2])),
         tiou_f1=_mean_tiou(texts, held),
@@ -125,11 +125,7 @@ def score(run: SavedRun, held: Dataset) -> Scores:
 
 def _mean_tiou(texts: Sequence[str], held: Dataset) -> float:
     pairs = zip(texts, held, strict=True)
-    return float(np.mean([tiou_f1(parse_timeline(text)[0], _events(row)) for text, row in pairs]))
-
-
-def _events(row: dict[str, Any]) -> list[Event]:
-    return [Event(e["start_s"], e["end_s"], e["text"]) for e in row["events"]]
+    return float(np.mean([tiou_f1(parse_timeline(text)[0], events_of(row)) for text, row in pairs]))
 
 
 def _summary(
@@ -148,7 +144,7 @@ def _summary(
         lines += [
             f"\n--- {videos}/{row['id']}.mp4 (frames at {', '.join(f'{t:.1f}' for t in row['times_s'])} s)",
             "what happens:",
-            *(f"    {line}" for line in timeline(_events(row)).splitlines()),
+            *(f"    {line}" for line in timeline(events_of(row)).splitlines()),
             f"before: {said_before[:100]}{'…' if len(said_before) > 100 else ''}",
             "after:",
             *(f"    {line}" for line in after.texts[i].splitlines()),

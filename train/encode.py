@@ -18,7 +18,7 @@ import torch
 from PIL import Image
 from transformers import SmolVLMProcessor
 
-from data.sample import Event
+from data.sample import events_of
 from data.target import target
 from train.config import DataKeys
 
@@ -58,8 +58,7 @@ class Encoded:
 
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
     """What is said about a row's video, and whether the target fell back to the other form."""
-    events = [Event(e["start_s"], e["end_s"], e["text"]) for e in row["events"]]
-    answer, fell_back = target(events, row["description"], keys.target)
+    answer, fell_back = target(events_of(row), row["description"], keys.target)
     first = Exchange(row["prompt"] or instruction(row["id"], keys), answer)
     return [first, *(Exchange(t["prompt"], t["answer"]) for t in row["turns"])], fell_back
 

@@ -74,7 +74,8 @@ class MetricsFile(TrainerCallback):
         """A resumed run repeats the steps after its checkpoint: their old rows go."""
         if state.is_world_process_zero and self._path.exists():
             lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            kept = [line for line in lines if json.loads(line)["step"] <= state.global_step]
+            whole = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
+            kept = [line for line in whole if json.loads(line)["step"] <= state.global_step]
             write_atomically(self._path, "".join(kept))
 
     def on_log(

@@ -50,10 +50,10 @@ def test_each_method_improves_the_demos_model(demo, tmp_path, method):
 
 def test_the_demos_model_uses_its_eyes(demo):
     """With the frames of another video it no longer says what happens in this one."""
+    from data.sample import events_of
     from data.shards import read_dataset
     from data.target import parse_timeline
     from train.dataset import split
-    from train.demo import _events
     from train.describe import generate, load_run, prompt_of
     from train.metrics.scenes import scene_f1
     from train.save import read_run
@@ -72,6 +72,6 @@ def test_the_demos_model_uses_its_eyes(demo):
     texts = generate(model, processor, prompts, max_new_tokens=160, batch=16)
     sums = [
         sum(x)
-        for x in zip(*(scene_f1(parse_timeline(t)[0], _events(r)) for t, r in zip(texts, rows)))
+        for x in zip(*(scene_f1(parse_timeline(t)[0], events_of(r)) for t, r in zip(texts, rows)))
     ]
     assert 2 * sums[0] / (sums[1] + sums[2]) < 0.15

@@ -191,6 +191,8 @@ def test_a_resumed_run_has_each_step_once(world, plain, tmp_path):
     out = tmp_path / "stopped"
     shutil.copytree(plain, out)
     (out / "checkpoint-4").rename(tmp_path / "away")
+    with (out / "metrics.jsonl").open("a") as file:
+        file.write('{"step": 4, "lo')  # killed while it wrote
     (out / "run.json").unlink()
     train(
         world, out, "train.batch=4", "train.accumulate=1", "lora.dropout=0.1", "train.resume=true"
