@@ -1,0 +1,161 @@
+"""How good a selection is, measured without a model: coverage of events, of content, of time."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.selection.transitions import Transition
+
+
+@dataclass(frozen=True)
+class Recall:
+    """Events with at least one chosen frame, summed over videos."""
+
+    hit: int
+    total: int
+    per_video: tuple[float, ...]
+
+    @property
+    def micro(self) -> float:
+        """Share of all events."""
+        return self.hit / self.total if self.total else 1.0
+
+    @property
+    def macro(self) -> float:
+        """Mean over videos of their share."""
+        return float(np.mean(self.per_video)) if self.per_video else 1.0
+
+    @property
+    def fully_covered(self) -> float:
+        """Share of videos with every event hit."""
+        return float(np.mean([r == 1.0 for r in self.per_video])) if self.per_video else 1.0
+
+
+def events_hit(times_s: Sequence[float], events: Sequence[tuple[float, float]]) -> int:
+    """How many half-open events `[start_s, end_s)` hold a chosen time."""
+    chosen = np.sort(np.asarray(times_s, dtype=np.float64))
+    return sum(int(np.searchsorted(chosen, b) > np.searchsorted(chosen, a)) for a, b in events)
+
+
+def event_recall(
+    chosen: Sequence[Sequence[float]], events: Sequence[Sequence[tuple[float, float]]]
+) -> Recall:
+    """Event recall over videos; those without events are left out."""
+    hits = [
+        (events_hit(times_s, wanted), len(wanted))
+        for times_s, wanted in zip(chosen, events, strict=True)
+        if wanted
+    ]
+    return Recall(
+        hit=sum(h for h, _ in hits),
+        total=sum(n for _, n in hits),
+        per_video=tuple(h / n for h, n in hits),
+    )
+
+
+@dataclass(frozen=True)
+class Matches:
+    """Predicted against labelled transitions."""
+
+    matched: int
+    missed: int
+    false: int
+
+    def __add__(self, other: Matches) -> Matches:
+        return Matches(
+            self.matched + other.matched, self.missed + other.missed, self.false + other.false
+        )
+
+    @property
+    def f1(self) -> float:
+        """Harmonic mean of precision and recall; 1 where nothing was to be found or was."""
+        wrong = self.missed + self.false
+        return 2 * self.matched / (2 * self.matched + wrong) if self.matched + wrong else 1.0
+
+
+def match_cuts(
+    predicted: Sequence[Transition], labelled: Sequence[Transition], *, tolerance_s: float
+) -> Matches:
+    """Hard cuts, TRECVID's way as PySceneDetect's benchmark has it: all pairs within the
+    tolerance, nearest first, one to one. A cut's time is that of its new shot's first frame.
+    """
+    found = np.array([t.end_s for t in predicted if t.hard])
+    wanted = np.array([t.end_s for t in labelled if t.hard])
+    apart = np.abs(found[:, None] - wanted[None, :])  # (P, L)
+    pairs = sorted((apart[i, j], i, j) for i, j in np.argwhere(apart <= tolerance_s + 1e-6))
+    used_found: set[int] = set()
+    used_wanted: set[int] = set()
+    for _, i, j in pairs:
+        if i not in used_found and j not in used_wanted:
+            used_found.add(i)
+            used_wanted.add(j)
+    matched = len(used_found)
+    return Matches(matched, len(wanted) - matched, len(found) - matched)
+
+
+def match_gradual(predicted: Sequence[Transition], labelled: Sequence[Transition]) -> Matches:
+    """Gradual transitions: one whose middle lies inside a labelled one matches it; a second one
+    inside the same is false. A hard cut found where a gradual one is labelled matches nothing
+    here, and is false among the cuts.
+    """
+    wanted = [t for t in labelled if not t.hard]
+    found = [(t.start_s + t.end_s) / 2 for t in predicted if not t.hard]
+    matched: set[int] = set()
+    for middle_s in found:
+        inside = [j for j, t in enumerate(wanted) if t.start_s <= middle_s <= t.end_s]
+        matched.update([j for j in inside if j not in matched][:1])
+    return Matches(len(matched), len(wanted) - len(matched), len(found) - len(matched))
+
+
+def nearest_distance(features: np.ndarray, chosen: Sequence[int]) -> tuple[float, float]:
+    """Features (N, D) and chosen rows → mean and maximum over all rows of the Euclidean distance
+    to the nearest chosen one (the mean is VKF's Mean Minimum Distance; lower is better)."""
+    picked = features[list(chosen)].astype(np.float64)  # (K, D)
+    rows = features.astype(np.float64)
+    squared = (rows**2).sum(1)[:, None] + (picked**2).sum(1)[None] - 2 * rows @ picked.T  # (N, K)
+    nearest = np.sqrt(np.maximum(squared, 0)).min(axis=1)
+    return float(nearest.mean()), float(nearest.max())
+
+
+def redundancy(features: np.ndarray, chosen: Sequence[int]) -> float:
+    """Mean over the chosen of the largest cosine to another chosen one, about the video's mean."""
+    picked = features[list(chosen)].astype(np.float64) - features.mean(axis=0)  # (K, D)
+    if len(picked) < 2:
+        return 0.0
+    picked /= np.linalg.norm(picked, axis=1, keepdims=True) + 1e-9
+    cosine = picked @ picked.T
+    np.fill_diagonal(cosine, -1.0)
+    return float(cosine.max(axis=1).mean())
+
+
+def share_in_transitions(times_s: Sequence[float], labelled: Sequence[Transition]) -> float:
+    """Share of chosen frames strictly inside a labelled transition."""
+    if not len(times_s):
+        return 0.0
+    inside = [any(t.start_s < time_s < t.end_s for t in labelled) for time_s in times_s]
+    return float(np.mean(inside))
+
+
+def share_unclear(
+    luma: np.ndarray, contrast: np.ndarray, sharpness: np.ndarray, chosen: Sequence[int]
+) -> float:
+    """Share of chosen frames that are black or blank, or less than half as sharp as the median
+    of the half second (12 frames) on either side. All arrays (N,)."""
+    if not len(chosen):
+        return 0.0
+    bad = 0
+    for i in chosen:
+        around = sharpness[max(0, i - 12) : i + 13]
+        bad += bool(luma[i] < 12 or contrast[i] < 4 or sharpness[i] < 0.5 * np.median(around))
+    return bad / len(chosen)
+
+
+def time_error_s(reported_s: Sequence[float], true_s: np.ndarray) -> float:
+    """Largest distance of a reported time from the nearest real presentation time."""
+    if not len(reported_s):
+        return 0.0
+    apart = np.abs(np.asarray(reported_s)[:, None] - true_s[None, :])  # (K, N)
+    return float(apart.min(axis=1).max())

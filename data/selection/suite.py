@@ -1,0 +1,334 @@
+"""Built videos whose shots, transitions and events are known exactly: the measure of selection.
+
+One-take material (micro-world scenes, moving textures, and real one-take clips where a folder of
+them is given) is joined by hard cuts, dissolves and fades, and disturbed by flashes and whip pans.
+Deterministic by seed; one half of the videos is for tuning, the other, from other takes, for the
+report.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Iterator, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import asdict, dataclass
+from fractions import Fraction
+from functools import lru_cache, partial
+from itertools import pairwise
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Literal
+
+import av
+import cv2
+import numpy as np
+
+from data.selection.transitions import Transition
+from data.sources import microworld
+from data.video import probe, read
+
+WIDTH, HEIGHT, FPS = 256, 144, 25
+TICK = Fraction(1, 1000)
+SEED = 20261120
+Half = Literal["tune", "report"]
+
+
+@dataclass(frozen=True)
+class BuiltVideo:
+    """A video and everything that is known about it, in seconds."""
+
+    id: str
+    group: str
+    half: Half
+    path: str
+    duration_s: float
+    transitions: tuple[Transition, ...]
+    events: tuple[tuple[float, float], ...]
+
+
+@dataclass(frozen=True)
+class Group:
+    """How the videos of one group are put together. Ranges are inclusive."""
+
+    segments: tuple[int, int]
+    length_s: tuple[float, float]
+    joins: tuple[str, ...]
+    flashes: int = 0
+    whips: int = 0
+    still: bool = False
+    variable_rate: bool = False
+
+
+GROUPS = {
+    "hard": Group((6, 10), (1.0, 4.0), ("cut",)),
+    "montage": Group((20, 40), (0.3, 1.0), ("cut",)),
+    "dissolve": Group((5, 8), (1.5, 4.0), ("dissolve",)),
+    "fade": Group((5, 7), (1.5, 4.0), ("fade",)),
+    "flash": Group((5, 8), (1.5, 4.0), ("cut",), flashes=2),
+    "whip": Group((4, 7), (2.0, 4.0), ("cut",), whips=1),
+    "static": Group((2, 4), (4.0, 12.0), ("cut",), still=True),
+    "vfr": Group((5, 8), (1.0, 4.0), ("cut", "cut", "dissolve"), variable_rate=True),
+    "one-take": Group((1, 1), (10.0, 20.0), ("cut",)),
+    "mixed": Group(
+        (6, 12), (0.5, 5.0), ("cut", "cut", "dissolve", "fade"), flashes=1, variable_rate=True
+    ),
+}
+
+
+def build(folder: Path, *, per_half: int = 4, clips: Path | None = None) -> list[BuiltVideo]:
+    """Render what is missing into `folder` and return all videos with their labels.
+
+    `clips`: a folder with `clips.jsonl` (rows with `video`, `cuts_s`, `gradual_s`); its clips
+    without cuts lend their pictures. Without it textures stand in.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    halves: tuple[Half, ...] = ("tune", "report")
+    jobs = [(group, half, i) for group in GROUPS for half in halves for i in range(per_half)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        return list(pool.map(partial(_build_one, folder=folder, clips=clips), jobs))
+
+
+def _build_one(job: tuple[str, Half, int], folder: Path, clips: Path | None) -> BuiltVideo:
+    group, half, index = job
+    rng = np.random.default_rng([SEED, list(GROUPS).index(group), half == "report", index])
+    name = f"{group}-{half}-{index}{'' if clips is None else '-real'}"
+    path, labels = folder / f"{name}.mp4", folder / f"{name}.json"
+    if path.exists() and labels.exists():
+        return _read_labels(labels)
+    pictures, joins, events = _compose(GROUPS[group], rng, one_takes(clips, half))
+    times_s = _clock(len(pictures), GROUPS[group].variable_rate, rng)
+    encode(path, pictures, times_s)
+    end_s = float(times_s[-1]) + 1 / FPS
+    bounds_s = np.append(times_s, end_s)
+    built = BuiltVideo(
+        id=name,
+        group=group,
+        half=half,
+        path=str(path),
+        duration_s=end_s,
+        transitions=tuple(
+            Transition(float(times_s[last]), float(times_s[first]), hard=first == last + 1)
+            for last, first in joins
+        ),
+        events=tuple((float(bounds_s[a]), float(bounds_s[b])) for a, b in events),
+    )
+    labels.write_text(json.dumps(asdict(built)), encoding="utf-8")
+    return built
+
+
+def _read_labels(path: Path) -> BuiltVideo:
+    row = json.loads(path.read_text(encoding="utf-8"))
+    row["transitions"] = tuple(Transition(**t) for t in row["transitions"])
+    row["events"] = tuple((a, b) for a, b in row["events"])
+    return BuiltVideo(**row)
+
+
+# --- putting a video together ------------------------------------------------------------------
+
+
+def _compose(
+    group: Group, rng: np.random.Generator, takes: Sequence[Path]
+) -> tuple[list[np.ndarray], list[tuple[int, int]], list[tuple[int, int]]]:
+    """Pictures; (last of old, first of new) per join; events as half-open index ranges."""
+    pictures: list[np.ndarray] = []
+    joins: list[tuple[int, int]] = []
+    events: list[tuple[int, int]] = []
+    count = int(rng.integers(group.segments[0], group.segments[1] + 1))
+    tail: list[np.ndarray] = []  # what the segment before still shows during the join
+    kind, what = "cut", ""
+    for k in range(count):
+        before = len(tail)
+        following = str(rng.choice(group.joins)) if k + 1 < count else "cut"
+        after = 0 if following == "cut" else int(rng.integers(5, 31))
+        length = round(float(rng.uniform(*group.length_s)) * FPS)
+        shown, phases, what = _segment(before + length + after, rng, takes, group.still, what)
+        for _ in range(int(rng.integers(0, group.whips + 1)) if length > 40 else 0):
+            at = before + int(rng.integers(12, length - 24))
+            shown = _whip(shown, at, int(rng.integers(5, 12)), rng)
+        for _ in range(int(rng.integers(0, group.flashes + 1)) if length > 30 else 0):
+            _flash(shown, before + int(rng.integers(8, length - 10)), rng)
+        start = len(pictures)
+        pictures += _join(tail, shown[:before], kind)
+        if k:
+            joins.append((start - 1, len(pictures)))
+        body = len(pictures)
+        pictures += shown[before : before + length]
+        edges = sorted({0, length, *(p - before for p in phases if 12 < p - before < length - 12)})
+        events += [(body + a, body + b) for a, b in pairwise(edges)]
+        tail, kind = shown[before + length :], following
+    return pictures, joins, events
+
+
+def _join(old: list[np.ndarray], new: list[np.ndarray], kind: str) -> list[np.ndarray]:
+    """The pictures between two shots; none for a cut."""
+    count = len(new)
+    shares = (np.arange(count) + 1) / (count + 1)
+    if kind == "dissolve":
+        return [_blend(a, b, share) for a, b, share in zip(old, new, shares, strict=True)]
+    black = np.zeros((HEIGHT, WIDTH, 3), np.uint8)  # a fade: out to black, then in from it
+    return [
+        _blend(a, black, 2 * share) if share < 0.5 else _blend(black, b, 2 * share - 1)
+        for a, b, share in zip(old, new, shares, strict=True)
+    ]
+
+
+def _blend(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
+    return cv2.addWeighted(a, 1 - share, b, share, 0)
+
+
+def _flash(shown: list[np.ndarray], at: int, rng: np.random.Generator) -> None:
+    white = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    strength = float(rng.uniform(0.5, 0.95))
+    for j in range(int(rng.integers(1, 4))):
+        shown[at + j] = _blend(shown[at + j], white, strength * 0.8**j)
+
+
+def _whip(
+    shown: list[np.ndarray], at: int, length: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """A fast pan to the other side of a mirrored panorama, blurred along its way; one shot."""
+    side = int(rng.choice([-1, 1]))
+    result = shown[:at]
+    for j, picture in enumerate(shown[at:]):
+        wide = np.concatenate([picture, picture[:, ::-1, ::-1]], axis=1)  # (H, 2W, 3)
+        share = 0.5 - 0.5 * np.cos(np.pi * min(1.0, j / length))
+        speed = np.sin(np.pi * min(1.0, j / length)) * np.pi / 2 * WIDTH / length
+        turned = np.roll(wide, -side * round(share * WIDTH), axis=1)[:, :WIDTH]
+        result.append(cv2.blur(turned, (max(1, round(speed / 2)), 1)))
+    return result
+
+
+# --- material -----------------------------------------------------------------------------------
+
+
+def one_takes(clips: Path | None, half: Half) -> list[Path]:
+    """The clips without cuts of one half: every second one, by name."""
+    if clips is None:
+        return []
+    rows = [json.loads(line) for line in (clips / "clips.jsonl").read_text("utf-8").splitlines()]
+    whole = sorted(
+        row["video"] for row in rows if not row["cuts_s"] and not row["gradual_s"] and row["events"]
+    )
+    return [clips / name for name in whole[half == "report" :: 2]]
+
+
+def _segment(
+    length: int, rng: np.random.Generator, takes: Sequence[Path], still: bool, before: str
+) -> tuple[list[np.ndarray], list[int], str]:
+    """`length` pictures of one take, where inside it something new begins, and what it shows.
+
+    Never what was shown `before`: a cut inside one take is none to the eye.
+    """
+    kind = str(rng.choice(["world", "texture", "real"]))
+    seed = int(rng.integers(2**31))
+    phases: list[int] = []
+    if kind == "world":
+        scene = microworld.story(seed, 0)[0]
+        while (what := scene.background) == before:
+            seed += 1
+            scene = microworld.story(seed, 0)[0]
+        shown = _world(length, scene)
+    elif kind == "real" and takes:
+        others = [path for path in takes if path.stem.split("_")[0] != before]
+        path = others[int(rng.integers(len(others)))]
+        what = path.stem.split("_")[0]  # `frog` and `frog_vp8` show the same
+        every = _take(path)
+        start = int(rng.integers(max(1, len(every) - length)))
+        forth = [*every[start:], *every[::-1], *every]  # runs to and fro where it is too short
+        shown = [forth[i % len(forth)] for i in range(length)]
+    else:
+        shown, phases = _texture(length, seed)
+        what = str(seed)
+    if still:
+        noise = np.random.default_rng(seed).integers(0, 4, (4, HEIGHT, WIDTH, 3), dtype=np.uint8)
+        first = shown[len(shown) // 2] // 2 + 60
+        return [first + noise[i % 4] for i in range(length)], [], what
+    return list(shown), phases, what
+
+
+@lru_cache(maxsize=3)
+def _take(path: Path) -> list[np.ndarray]:
+    pictures = []
+    for frame in read(probe(str(path)), short_px=HEIGHT):
+        pictures.append(cv2.resize(frame.rgb, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
+        if len(pictures) == 400:
+            break
+    return pictures
+
+
+def _world(length: int, scene: microworld.Scene) -> list[np.ndarray]:
+    """One micro-world scene, its background widened to the picture."""
+    shown = []
+    for i in range(length):
+        square = microworld.draw(scene, (i + 0.5) / length, HEIGHT)
+        side = (WIDTH - HEIGHT) // 2
+        shown.append(cv2.copyMakeBorder(square, 0, 0, side, side, cv2.BORDER_REPLICATE))
+    return shown
+
+
+def _texture(length: int, seed: int) -> tuple[list[np.ndarray], list[int]]:
+    """A camera over a random landscape, in phases (hold, pan, zoom), with an object on its way."""
+    rng = np.random.default_rng(seed)
+    height, width = HEIGHT * 3, WIDTH * 3
+    land = np.zeros((height, width, 3), np.float32)
+    for cells in (2, 5, 14, 40):
+        coarse = rng.random((cells, cells * 2, 3)).astype(np.float32)
+        wide = cv2.resize(coarse, (width, height), interpolation=cv2.INTER_CUBIC)
+        land += np.asarray(wide, np.float32) / np.float32(cells**0.4)
+    low, high = float(rng.uniform(0, 60)), float(rng.uniform(150, 255))
+    land = (low + (high - low) * (land - land.min()) / (np.ptp(land) + 1e-6)).astype(np.uint8)
+    colour = tuple(int(c) for c in rng.integers(0, 256, 3))
+    x, y, zoom = 0.5, 0.5, 1.2
+    phases = [0]
+    dx = dy = dz = 0.0
+    shown = []
+    for i in range(length):
+        if i == phases[-1]:  # a new phase of the camera
+            phases.append(i + int(rng.integers(40, 120)))
+            dx, dy, dz = rng.uniform(-0.003, 0.003, 3) * rng.integers(0, 2, 3)
+        x, y = float(np.clip(x + dx, 0.25, 0.75)), float(np.clip(y + dy, 0.25, 0.75))
+        zoom = float(np.clip(zoom * (1 + dz), 0.9, 1.5))
+        centre = (x * width, y * height)
+        view = cv2.getRectSubPix(land, (int(WIDTH * zoom), int(HEIGHT * zoom)), centre)
+        view = cv2.resize(view, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA)
+        at = (int(WIDTH * (0.1 + 0.8 * i / length)), int(HEIGHT * (0.5 + 0.2 * np.sin(i / 15))))
+        cv2.circle(view, at, HEIGHT // 9, colour, -1)
+        shown.append(view)
+    return shown, phases[1:-1]
+
+
+# --- encoding -----------------------------------------------------------------------------------
+
+
+def _clock(count: int, variable: bool, rng: np.random.Generator) -> np.ndarray:
+    """(count,) times in whole milliseconds: 25 a second, or steps of 20 to 80 ms in stretches."""
+    if not variable:
+        return np.arange(count) / FPS
+    steps = np.repeat(rng.choice([20, 40, 60, 80], count // 10 + 1), 10)[:count]
+    return (np.cumsum(steps) - steps[0]) / 1000
+
+
+def encode(
+    path: Path, pictures: Sequence[np.ndarray] | Iterator[np.ndarray], times_s: np.ndarray
+) -> None:
+    """H.264 as x264 makes it by default (B-frames, scene-cut key frames), whole or not at all."""
+    unfinished = path.with_suffix(".tmp")
+    stream = None
+    with av.open(str(unfinished), "w", format="mp4") as container:
+        for picture, time_s in zip(pictures, times_s, strict=True):
+            if stream is None:
+                stream = container.add_stream("libx264", rate=FPS)
+                stream.height, stream.width = picture.shape[:2]
+                stream.pix_fmt = "yuv420p"
+                stream.time_base = stream.codec_context.time_base = TICK
+                stream.thread_count = 1  # the same bytes whatever the machine
+                stream.options = {"preset": "veryfast", "crf": "23"}
+            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
+            frame.pts, frame.time_base = round(time_s / TICK), TICK
+            container.mux(stream.encode(frame))
+        if stream is not None:
+            container.mux(stream.encode())
+    with unfinished.open("rb") as file:
+        os.fsync(file.fileno())
+    unfinished.rename(path)
