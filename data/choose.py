@@ -17,7 +17,7 @@ from data.config import resolved
 from data.keys import FrameKeys
 from data.sample import Rejected, Sample
 from data.selection.policies import POLICY_VERSION, select
-from data.selection.shots import detector_for
+from data.selection.detectors import detector_for
 from data.selection.signals import SHORT_PX, measure
 from data.video import BadVideo, fetch, probe, read
 

@@ -11,17 +11,35 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
-from data.video import BadVideo, Frame, VideoInfo, best_stream, container_start_s, upright
+from data.video import (
+    BadVideo,
+    Frame,
+    Skip,
+    VideoInfo,
+    best_stream,
+    container_start_s,
+    scaled_size,
+    upright,
+)
 
 SAME_S = 1e-4  # two times closer than this are the same frame
 
 
+SKIP = {"none": "DEFAULT", "nonref": "NONREF", "nonkey": "NONKEY"}
+PLANAR = {f"yuv{j}{s}p" for j in ("", "j") for s in ("420", "422", "444")}
+
+
 @contextmanager
-def _opened(info: VideoInfo) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+def _opened(
+    info: VideoInfo, threads: int, skip: str = "DEFAULT", vectors: bool = False
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     try:
-        with av.open(info.path) as container:
+        options = {"flags2": "+export_mvs"} if vectors else {}
+        with av.open(info.path, options=options) as container:
             stream = best_stream(container)
             stream.thread_type = "AUTO"
+            stream.codec_context.thread_count = threads
+            stream.codec_context.skip_frame = skip
             yield container, stream
     except FFmpegError as error:
         raise BadVideo("unreadable", f"{info.path}: {error}") from None
@@ -61,49 +79,108 @@ def _time_s(frame: av.VideoFrame, start_s: float) -> float | None:
     return float(stamp * frame.time_base) - start_s
 
 
-def _picture(
-    frame: av.VideoFrame,
-    size: tuple[int, int],
-    rotation_deg: int,
-    scaler: VideoReformatter,
-    how: str,
-) -> np.ndarray:
-    width, height = size if rotation_deg % 180 == 0 else size[::-1]
-    scaled = scaler.reformat(frame, width, height, format="rgb24", interpolation=how)
-    return upright(scaled.to_ndarray(), rotation_deg)
+class PyavFrame:
+    """See `data.video.Decoded`."""
+
+    def __init__(self, frame: av.VideoFrame, time_s: float, info: VideoInfo, scalers: Scalers):
+        self.time_s = time_s
+        self._frame, self._info, self._scalers = frame, info, scalers
+
+    def planes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        frame = self._frame
+        if frame.format.name not in PLANAR:  # high bit depths, RGB: converted small
+            frame = self._scalers.small.reformat(
+                frame, 256, 144, format="yuv420p", interpolation="FAST_BILINEAR"
+            )
+        y, u, v = (
+            np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]
+            for p in frame.planes
+        )
+        return y, u, v
+
+    def keep(self, short_px: int) -> PyavKept:
+        width, height = self._size(short_px)
+        scaled = self._scalers.keep.reformat(
+            self._frame, width, height, format="yuv420p", interpolation="AREA"
+        )
+        return PyavKept(scaled, self._info.rotation_deg, self._scalers)
+
+    def rgb(self, short_px: int) -> np.ndarray:
+        width, height = self._size(short_px)
+        scaled = self._scalers.look.reformat(
+            self._frame, width, height, format="rgb24", interpolation="FAST_BILINEAR"
+        )
+        return upright(scaled.to_ndarray(), self._info.rotation_deg)
+
+    def motion(self) -> float | None:
+        side = self._frame.side_data.get("MOTION_VECTORS")
+        if side is None:
+            return None
+        vectors = side.to_ndarray()
+        length = np.hypot(vectors["motion_x"], vectors["motion_y"]) / vectors["motion_scale"]
+        area = vectors["w"].astype(np.float64) * vectors["h"]
+        return float((length * area).sum() / max(1.0, area.sum()) / self._frame.width)
+
+    def _size(self, short_px: int) -> tuple[int, int]:
+        """Width and height as coded: before turning."""
+        return scaled_size(self._frame.width, self._frame.height, short_px=short_px)
 
 
-def read(info: VideoInfo, size: tuple[int, int]) -> Iterator[Frame]:
-    """See `data.video.read`; `size` is (width, height) as displayed."""
-    scaler = VideoReformatter()  # one for the whole file: each frame's own would leak its tables
+class PyavKept:
+    """See `data.video.Kept`: 1.5 bytes a pixel, turned and coloured when it is asked for."""
+
+    def __init__(self, frame: av.VideoFrame, rotation_deg: int, scalers: Scalers):
+        self.num_bytes = frame.width * frame.height * 3 // 2
+        self._frame, self._rotation_deg, self._scalers = frame, rotation_deg, scalers
+
+    def rgb(self) -> np.ndarray:
+        picture = self._scalers.colour.reformat(self._frame, format="rgb24").to_ndarray()
+        return upright(picture, self._rotation_deg)
+
+
+class Scalers:
+    """One per use and file: a scaler rebuilds its tables whenever sizes change."""
+
+    def __init__(self) -> None:
+        self.small, self.keep = VideoReformatter(), VideoReformatter()
+        self.look, self.colour = VideoReformatter(), VideoReformatter()
+
+
+def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[PyavFrame]:
+    """See `data.video.read`."""
+    scalers = Scalers()
     last_s = -np.inf
-    with _opened(info) as (container, stream):
+    with _opened(info, threads, SKIP[skip], vectors) as (container, stream):
         start_s = container_start_s(container)
         for frame in _frames(container, stream):
             time_s = _time_s(frame, start_s)
             if time_s is None or time_s <= last_s + SAME_S:
                 continue
             last_s = time_s
-            yield Frame(time_s, _picture(frame, size, info.rotation_deg, scaler, "FAST_BILINEAR"))
+            yield PyavFrame(frame, time_s, info, scalers)
 
 
-def fetch(info: VideoInfo, times_s: Sequence[float], size: tuple[int, int]) -> list[Frame]:
+def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:
     """See `data.video.fetch`. Seeks only where a wanted frame lies in a later group of pictures."""
-    found = _collect(info, times_s, size, info.key_times_s)
+    found = _collect(info, times_s, short_px, info.key_times_s, threads)
     missed = [t for t in times_s if t not in found]
     if missed:  # some containers (MPEG-TS) seek past the key frame they were asked for
-        found |= _collect(info, missed, size, [])
+        found |= _collect(info, missed, short_px, [], threads)
     return [found[t] for t in times_s if t in found]
 
 
 def _collect(
-    info: VideoInfo, times_s: Sequence[float], size: tuple[int, int], keys_s: Sequence[float]
+    info: VideoInfo,
+    times_s: Sequence[float],
+    short_px: int,
+    keys_s: Sequence[float],
+    threads: int,
 ) -> dict[float, Frame]:
     """Decode forward to each wanted time, jumping to the last of `keys_s` before it if that is ahead."""
-    scaler = VideoReformatter()
+    scalers = Scalers()
     found: dict[float, Frame] = {}
     wanted = list(times_s)
-    with _opened(info) as (container, stream):
+    with _opened(info, threads) as (container, stream):
         start_s = container_start_s(container)
         now_s, sought_s = -np.inf, 0.0
         while wanted:
@@ -120,8 +197,8 @@ def _collect(
                 while wanted and wanted[0] < time_s - SAME_S:  # passed without being decoded
                     wanted.pop(0)
                 if wanted and time_s - wanted[0] > -SAME_S:
-                    picture = _picture(frame, size, info.rotation_deg, scaler, "AREA")
-                    found[wanted.pop(0)] = Frame(time_s, picture)
+                    kept = PyavFrame(frame, time_s, info, scalers).keep(short_px)
+                    found[wanted.pop(0)] = Frame(time_s, kept.rgb())
                 if not wanted or _seeking_pays(keys_s, max(now_s, sought_s), wanted[0]):
                     break
             else:

@@ -4,7 +4,9 @@ Time is the presentation time (PTS) in seconds from the start of the container, 
 player shows. Frame number ÷ average rate is never used: variable frame rates put it seconds off.
 The picture is the one FFmpeg calls the best video stream, turned as its rotation flag says.
 
-Two decoders stand behind `read` and `fetch`: PyAV (default) and decord (from `decord2`).
+Two decoders stand behind `read` and `fetch`: PyAV (default) and decord (from `decord2`). A frame
+that `read` gives is not converted: measuring looks at small planes, and only what is kept is paid
+for in full.
 """
 
 from __future__ import annotations
@@ -13,7 +15,7 @@ import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, Protocol
 
 import av
 import numpy as np
@@ -22,6 +24,8 @@ from av.error import FFmpegError
 from data.sample import Reason
 
 Decoder = Literal["pyav", "decord"]
+Skip = Literal["none", "nonref", "nonkey"]
+"""Frames the decoder leaves out: none, those no other frame needs, all but key frames."""
 
 
 class BadVideo(Exception):
@@ -57,7 +61,7 @@ class VideoInfo:
 
 @dataclass(frozen=True)
 class Frame:
-    """One decoded picture."""
+    """One decoded picture, converted for keeping."""
 
     time_s: float
     rgb: np.ndarray
@@ -65,6 +69,33 @@ class Frame:
 
     def __repr__(self) -> str:
         return f"Frame(time_s={self.time_s:.3f}, rgb={self.rgb.shape})"
+
+
+class Kept(Protocol):
+    """A picture at its final size in as little memory as its decoder needs."""
+
+    num_bytes: int
+
+    def rgb(self) -> np.ndarray:
+        """(H, W, 3) uint8, upright."""
+
+
+class Decoded(Protocol):
+    """A frame as the decoder gave it; valid as long as it is held."""
+
+    time_s: float
+
+    def planes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        """Luma (H, W) and two chroma planes (h, w), uint8, limited range, as coded: not turned."""
+
+    def keep(self, short_px: int) -> Kept:
+        """Scaled by area averaging to a short side of at most `short_px`."""
+
+    def rgb(self, short_px: int) -> np.ndarray:
+        """(H, W, 3) uint8, upright, scaled fast: for looking at, not for keeping."""
+
+    def motion(self) -> float | None:
+        """Mean length of the codec's motion vectors as a share of the picture's width."""
 
 
 def probe(path: str) -> VideoInfo:
@@ -190,28 +221,39 @@ def scaled_size(width_px: int, height_px: int, *, short_px: int) -> tuple[int, i
     return max(1, round(width_px * factor)), max(1, round(height_px * factor))
 
 
-def read(info: VideoInfo, *, short_px: int, decoder: Decoder = "pyav") -> Iterator[Frame]:
+def read(
+    info: VideoInfo,
+    *,
+    decoder: Decoder = "pyav",
+    threads: int = 0,
+    skip: Skip = "none",
+    vectors: bool = False,
+) -> Iterator[Decoded]:
     """Every frame in presentation order, in one sequential decode.
 
-    Pictures come scaled to a short side of `short_px` (bilinear: for measuring, not for keeping).
     Damaged packets are passed over, as the ffmpeg program does; compare what came with
-    `info.num_announced`.
+    `info.num_announced`. `threads`: of the decoder, 0 for as many as there are cores. `vectors`:
+    also export motion vectors (H.264 and MPEG-4 have them).
 
     Raises:
         BadVideo: the decoder gave up.
     """
-    size = scaled_size(info.width_px, info.height_px, short_px=short_px)
     if decoder == "decord":
         from data import decode_decord  # imported where asked for: its libraries take a while
 
-        return decode_decord.read(info, size)
+        return decode_decord.read(info, threads)
     from data import decode_pyav
 
-    return decode_pyav.read(info, size)
+    return decode_pyav.read(info, threads, skip, vectors)
 
 
 def fetch(
-    info: VideoInfo, times_s: Sequence[float], *, short_px: int, decoder: Decoder = "pyav"
+    info: VideoInfo,
+    times_s: Sequence[float],
+    *,
+    short_px: int,
+    decoder: Decoder = "pyav",
+    threads: int = 0,
 ) -> list[Frame]:
     """Exactly the frames shown at `times_s` (increasing, as `read` gave them), for keeping.
 
@@ -220,15 +262,14 @@ def fetch(
     Raises:
         BadVideo: a wanted frame cannot be decoded.
     """
-    size = scaled_size(info.width_px, info.height_px, short_px=short_px)
     if decoder == "decord":
         from data import decode_decord
 
-        frames = decode_decord.fetch(info, times_s, size)
+        frames = decode_decord.fetch(info, times_s, short_px, threads)
     else:
         from data import decode_pyav
 
-        frames = decode_pyav.fetch(info, times_s, size)
+        frames = decode_pyav.fetch(info, times_s, short_px, threads)
     got = [f.time_s for f in frames]
     if len(got) != len(times_s) or np.abs(np.subtract(got, times_s)).max(initial=0) > 1e-3:
         raise BadVideo("truncated", f"{info.path}: wanted frames at {list(times_s)} s, got {got}")

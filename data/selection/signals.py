@@ -1,23 +1,31 @@
-"""Everything a policy may ask about a video, measured in one decode pass."""
+"""Everything a policy may ask about a video, measured in one decode pass.
+
+Looking at a frame must cost little beside decoding it. So luma and chroma are read where the
+decoder left them, scaled once by point samples and then halved again and again (2 × 2 averages are
+nearly free), and nothing is turned into RGB unless a policy asks for it.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
 from scenedetect.detector import SceneDetector
 
-from data.selection.shots import CutFinder
-from data.video import BadVideo, Frame, VideoInfo
+from data.selection.candidates import Candidates
+from data.selection.detectors import CutFinder
+from data.video import BadVideo, Decoded, VideoInfo
 
-SHORT_PX = 144  # the pictures that are measured: PySceneDetect works near this size too
+DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
+ENCODE_BATCH = 32
+SMALL = (9, 16)  # rows and columns of the picture that is kept of every frame
 
 
 @dataclass(frozen=True)
 class Signals:
-    """Per-frame measures of the N frames that really decoded."""
+    """Measures of the N frames that really decoded, and of the C candidates among them."""
 
     times_s: np.ndarray
     """(N,) strictly increasing presentation times."""
@@ -26,45 +34,164 @@ class Signals:
     contrast: np.ndarray
     """(N,) standard deviation of brightness."""
     sharpness: np.ndarray
-    """(N,) variance of the Laplacian of brightness."""
-    cuts_s: tuple[float, ...]
-    """First frame after each cut, by the detector that was fed; empty where none was."""
+    """(N,) Brenner's focus measure: mean squared difference of pixels two apart."""
+    change: np.ndarray
+    """(N,) mean absolute difference to the frame before, luma plus chroma at 64 × 36; first 0."""
+    small: np.ndarray
+    """(N, 3, 9, 16) uint8: luma and two chroma planes, averaged."""
+    key: np.ndarray
+    """(N,) bool: an I-frame that decoding can start from."""
     duration_s: float
+    decoded_share: float
+    """Frames decoded ÷ frames announced, at most 1; of key frames where others were skipped."""
     num_announced: int
+    candidates: np.ndarray
+    """(C,) increasing frame indices that policies choose from which look at pictures."""
+    thumbs: np.ndarray | None = None
+    """(C, S, S) uint8 brightness of the candidates."""
+    features: np.ndarray | None = None
+    """(C, D) unit vectors of an image encoder."""
+    relevance: np.ndarray | None = None
+    """(C,) cosine of each candidate to the query text."""
+    motion: np.ndarray | None = None
+    """(N,) mean length of the codec's motion vectors ÷ width; 0 where a frame has none."""
+    cuts_s: tuple[float, ...] = ()
+    """First frame after each cut, by the PySceneDetect detector that was fed."""
 
-    @property
-    def decoded_share(self) -> float:
-        """Frames decoded ÷ frames announced, at most 1."""
-        return min(1.0, len(self.times_s) / max(1, self.num_announced))
+
+@dataclass(frozen=True)
+class Looks:
+    """What is measured beside the always: decided by the policy, before the decode."""
+
+    candidates: Candidates
+    detector: SceneDetector | None = None
+    thumb_px: int | None = None
+    encode: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
+    """(n pictures) → (n, D) unit vectors."""
+    picture_px: int = 224
+    """Short side of the RGB pictures that `encode` gets."""
+    text: np.ndarray | None = None
+    """(D,) unit vector of the query."""
+    vectors: bool = False
 
 
 def measure(
-    info: VideoInfo, frames: Iterable[Frame], detector: SceneDetector | None = None
+    info: VideoInfo, frames: Iterable[Decoded], looks: Looks, *, skipping: bool = False
 ) -> Signals:
-    """Look at every frame once; memory does not grow with the pictures.
+    """Look at every frame once. `skipping`: the decoder was told to leave frames out.
 
     Raises:
         BadVideo: not one frame decoded.
     """
+    room = len(info.times_s) + 1
+    table = np.zeros((room, 6), np.float32)
+    times_s = np.zeros(room)
+    small = np.zeros((room, 3, *SMALL), np.uint8)
     finder = (
-        CutFinder(detector, len(info.times_s) / max(info.duration_s, 1e-3)) if detector else None
+        CutFinder(looks.detector, len(info.times_s) / max(info.duration_s, 1e-3))
+        if looks.detector is not None
+        else None
     )
-    rows = []
+    thumbs: list[np.ndarray] = []
+    pictures: list[np.ndarray] = []
+    features: list[np.ndarray] = []
+
+    def look_closer(settled: tuple[int, Decoded] | None) -> None:
+        if settled is None:
+            return
+        if looks.thumb_px is not None:
+            thumbs.append(_thumb(settled[1].planes()[0], looks.thumb_px))
+        if looks.encode is not None:
+            pictures.append(settled[1].rgb(looks.picture_px))
+            if len(pictures) == ENCODE_BATCH:
+                features.append(looks.encode(pictures))
+                pictures.clear()
+
+    before: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
+    recent = 0.0
+    n = 0
     for frame in frames:
-        grey = cv2.cvtColor(frame.rgb, cv2.COLOR_RGB2GRAY)  # (H, W)
-        mean, spread = cv2.meanStdDev(grey)
-        rows.append((frame.time_s, mean[0, 0], spread[0, 0], cv2.Laplacian(grey, cv2.CV_32F).var()))
+        if n == room:  # the packets announced fewer
+            room *= 2
+            table, times_s, small = (_grown(a, room) for a in (table, times_s, small))
+        y, u, v = frame.planes()
+        wide = cv2.resize(y, (256, 144), interpolation=cv2.INTER_LINEAR)
+        half = cv2.resize(wide, (128, 72), interpolation=cv2.INTER_AREA)
+        now = (
+            cv2.resize(half, (64, 36), interpolation=cv2.INTER_AREA),
+            cv2.resize(u, (64, 36), interpolation=cv2.INTER_LINEAR),
+            cv2.resize(v, (64, 36), interpolation=cv2.INTER_LINEAR),
+        )
+        for plane in range(3):
+            quarter = cv2.resize(now[plane], (32, 18), interpolation=cv2.INTER_AREA)
+            cv2.resize(quarter, SMALL[::-1], dst=small[n, plane], interpolation=cv2.INTER_AREA)
+        mean, spread = cv2.meanStdDev(half)
+        sharpness = cv2.norm(wide[:, 2:], wide[:, :-2], cv2.NORM_L2SQR) / wide.size
+        change = 0.0
+        if before is not None:
+            change = sum(cv2.norm(a, b, cv2.NORM_L1) for a, b in zip(now, before, strict=True))
+            change /= now[0].size
+        before = now
+        times_s[n] = frame.time_s
+        row = table[n]
+        row[0], row[1], row[2], row[3] = mean[0, 0], spread[0, 0], sharpness, change
+        # a jump well above what was going on may be a cut: no window of candidates spans it
+        fresh = change > 3 * recent + 4
+        recent = change if fresh else 0.7 * recent + 0.3 * change
+        look_closer(looks.candidates.see(n, frame, sharpness if spread[0, 0] > 4 else 0.0, fresh))
+        if looks.vectors:
+            length = frame.motion()
+            row[4], row[5] = length or 0.0, length is not None
         if finder is not None:
-            finder.see(frame.time_s, frame.rgb)
-    if not rows:
+            finder.see(frame.time_s, frame.rgb(DETECTOR_PX))
+        n += 1
+    if not n:
         raise BadVideo("no frames", f"{info.path}: no frame can be decoded")
-    table = np.asarray(rows, dtype=np.float64)  # (N, 4)
+    if looks.vectors and not table[:n, 5].any():
+        raise BadVideo(
+            "unreadable",
+            f"{info.path}: {info.codec} gives no motion vectors; "
+            "frames.method=vectors needs H.264 or MPEG-4, use method=ssim or flow",
+        )
+    look_closer(looks.candidates.close())
+    if looks.encode is not None and pictures:
+        features.append(looks.encode(pictures))
+    encoded = np.concatenate(features) if features else None
+    times_s = times_s[:n]
+    key = np.isin(np.round(times_s, 4), np.round(info.key_times_s, 4))
+    share = key.sum() / max(1, len(info.key_times_s)) if skipping else n / info.num_announced
     return Signals(
-        times_s=table[:, 0],
-        luma=table[:, 1],
-        contrast=table[:, 2],
-        sharpness=table[:, 3],
-        cuts_s=tuple(finder.cuts_s()) if finder is not None else (),
-        duration_s=max(info.duration_s, float(table[-1, 0])),
+        times_s=times_s,
+        luma=_full_range(table[:n, 0] - 16),
+        contrast=_full_range(table[:n, 1]),
+        sharpness=table[:n, 2],
+        change=table[:n, 3],
+        small=small[:n],
+        key=key,
+        duration_s=max(info.duration_s, float(times_s[-1])),
+        decoded_share=min(1.0, float(share)),
         num_announced=info.num_announced,
+        candidates=looks.candidates.indices,
+        thumbs=np.stack(thumbs) if thumbs else None,
+        features=encoded,
+        relevance=encoded @ looks.text if encoded is not None and looks.text is not None else None,
+        motion=table[:n, 4] if looks.vectors else None,
+        cuts_s=tuple(finder.cuts_s()) if finder is not None else (),
     )
+
+
+def _thumb(luma: np.ndarray, px: int) -> np.ndarray:
+    """(H, W) → (px, px): point samples twice as fine, averaged."""
+    fine = cv2.resize(luma, (2 * px, 2 * px), interpolation=cv2.INTER_LINEAR)
+    return cv2.resize(fine, (px, px), interpolation=cv2.INTER_AREA)
+
+
+def _full_range(limited: np.ndarray) -> np.ndarray:
+    """Video luma of 16 to 235 → 0 to 255; what lies outside is cut off."""
+    return np.clip(limited * (255 / 219), 0, 255)
+
+
+def _grown(array: np.ndarray, room: int) -> np.ndarray:
+    larger = np.zeros((room, *array.shape[1:]), array.dtype)
+    larger[: len(array)] = array
+    return larger
