@@ -16,10 +16,11 @@ from PIL import Image
 from data.config import resolved
 from data.keys import FrameKeys
 from data.sample import Rejected, Sample
+from data.selection.looks import looks_for
 from data.selection.policies import POLICY_VERSION, select
-from data.selection.detectors import detector_for
-from data.selection.signals import SHORT_PX, measure
-from data.video import BadVideo, fetch, probe, read
+from data.selection.refine import refined
+from data.selection.signals import measure
+from data.video import BadVideo, Skip, fetch, probe, read
 
 JPEG_QUALITY = 92
 
@@ -36,28 +37,46 @@ class Chosen:
     decoded_share: float
 
 
-def choose_frames(path: str, keys: FrameKeys, min_decoded: float = 0.9) -> Chosen:
-    """Measure a video in one decode, select, and keep the selected frames as JPEG.
+SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey"}
+
+
+def choose_frames(
+    path: str, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0
+) -> Chosen:
+    """Measure a video in one decode, select, and give the selected frames as JPEG.
 
     The same function serves the offline run and the description of a new video, so that both see
-    the same pictures.
+    the same pictures. Frames are kept while the pass runs by; one that was not is fetched.
 
     Raises:
         BadVideo: with the quarantine reason.
     """
     info = probe(path)
-    frames = read(info, short_px=SHORT_PX, decoder=keys.decoder)
-    signals = measure(info, frames, detector_for(keys))
+    looks = looks_for(keys, info)
+    skip = "nonkey" if keys.policy == "keyframes" else SKIP[keys.speed]
+    frames = read(
+        info, decoder=keys.decoder, threads=threads, skip=skip, vectors=keys.method == "vectors"
+    )
+    signals = measure(info, frames, looks, skip=skip)
     if signals.decoded_share < min_decoded:
+        what = "frames" if skip == "none" else "key frames"
         raise BadVideo(
             "truncated",
-            f"{path}: {len(signals.times_s)} of {signals.num_announced} frames can be decoded "
-            f"({signals.decoded_share:.0%}, min_decoded={min_decoded:g})",
+            f"{path}: {signals.decoded_share:.0%} of its {what} can be decoded "
+            f"(min_decoded={min_decoded:g})",
         )
     selection = select(signals, keys)
-    kept = fetch(info, selection.times_s, short_px=keys.px, decoder=keys.decoder)
+    kept = looks.candidates.kept
+    if keys.speed == "keyframes" and keys.policy != "keyframes":
+        selection, kept = refined(info, selection, short_px=keys.px, threads=threads)
+    missing = [t for t in selection.times_s if t not in kept]
+    fetched = {}
+    if missing:
+        found = fetch(info, missing, short_px=keys.px, decoder=keys.decoder, threads=threads)
+        fetched = {time_s: frame.rgb for time_s, frame in zip(missing, found, strict=True)}
+    pictures = [kept[t].rgb() if t in kept else fetched[t] for t in selection.times_s]
     return Chosen(
-        jpegs=tuple(_jpeg(frame.rgb) for frame in kept),
+        jpegs=tuple(_jpeg(picture) for picture in pictures),
         times_s=selection.times_s,
         reasons=selection.reasons,
         ranks=selection.ranks,
@@ -86,14 +105,14 @@ class Numbered:
 
 
 def prepare_row(
-    numbered: Numbered, keys: FrameKeys, min_decoded: float
+    numbered: Numbered, keys: FrameKeys, min_decoded: float, threads: int
 ) -> dict[str, Any] | Rejected:
     """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker."""
     item = numbered.item
     if isinstance(item, Rejected):
         return item
     try:
-        chosen = choose_frames(item.video.path, keys, min_decoded)
+        chosen = choose_frames(item.video.path, keys, min_decoded, threads=threads)
     except BadVideo as error:
         return Rejected(item.id, item.video.path, error.reason, error.detail)
     events = [asdict(e) for e in item.events if e.start_s < chosen.duration_s]

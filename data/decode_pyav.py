@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
+from typing import Literal
 
 import av
 import numpy as np
@@ -13,25 +14,31 @@ from av.video.reformatter import VideoReformatter
 
 from data.video import (
     BadVideo,
+    Decoded,
     Frame,
     Skip,
     VideoInfo,
     best_stream,
     container_start_s,
     scaled_size,
+    seconds,
     upright,
 )
 
 SAME_S = 1e-4  # two times closer than this are the same frame
 
 
-SKIP = {"none": "DEFAULT", "nonref": "NONREF", "nonkey": "NONKEY"}
+SKIP: dict[Skip, Literal["DEFAULT", "NONREF", "NONKEY"]] = {
+    "none": "DEFAULT",
+    "nonref": "NONREF",
+    "nonkey": "NONKEY",
+}
 PLANAR = {f"yuv{j}{s}p" for j in ("", "j") for s in ("420", "422", "444")}
 
 
 @contextmanager
 def _opened(
-    info: VideoInfo, threads: int, skip: str = "DEFAULT", vectors: bool = False
+    info: VideoInfo, threads: int, skip: Skip = "none", vectors: bool = False
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     try:
         options = {"flags2": "+export_mvs"} if vectors else {}
@@ -39,7 +46,7 @@ def _opened(
             stream = best_stream(container)
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = threads
-            stream.codec_context.skip_frame = skip
+            stream.codec_context.skip_frame = SKIP[skip]
             yield container, stream
     except FFmpegError as error:
         raise BadVideo("unreadable", f"{info.path}: {error}") from None
@@ -72,11 +79,16 @@ def _frames(
                 yield frame
 
 
+def _ticks(stream: av.VideoStream, time_s: float) -> int:
+    return round(time_s / (stream.time_base or Fraction(1, av.time_base)))
+
+
 def _time_s(frame: av.VideoFrame, start_s: float) -> float | None:
     stamp = frame.pts if frame.pts is not None else frame.dts
-    if stamp is None or frame.time_base is None:
+    unit = frame.time_base
+    if stamp is None or unit is None:
         return None
-    return float(stamp * frame.time_base) - start_s
+    return seconds(stamp, unit.numerator, unit.denominator) - start_s
 
 
 class PyavFrame:
@@ -93,7 +105,7 @@ class PyavFrame:
                 frame, 256, 144, format="yuv420p", interpolation="FAST_BILINEAR"
             )
         y, u, v = (
-            np.frombuffer(p, np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]
+            np.frombuffer(p, dtype=np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]  # type: ignore[call-overload] # a plane is a buffer; PyAV's stubs do not say so
             for p in frame.planes
         )
         return y, u, v
@@ -150,7 +162,7 @@ def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[P
     """See `data.video.read`."""
     scalers = Scalers()
     last_s = -np.inf
-    with _opened(info, threads, SKIP[skip], vectors) as (container, stream):
+    with _opened(info, threads, skip, vectors) as (container, stream):
         start_s = container_start_s(container)
         for frame in _frames(container, stream):
             time_s = _time_s(frame, start_s)
@@ -158,6 +170,27 @@ def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[P
                 continue
             last_s = time_s
             yield PyavFrame(frame, time_s, info, scalers)
+
+
+def read_spans(
+    info: VideoInfo, starts_s: Sequence[float], length_s: float, threads: int
+) -> Iterator[list[Decoded]]:
+    """See `data.video.read_spans`."""
+    scalers = Scalers()
+    with _opened(info, threads) as (container, stream):
+        origin_s = container_start_s(container)
+        for i, start_s in enumerate(starts_s):
+            stop_s = min([start_s + length_s, *starts_s[i + 1 : i + 2]])
+            container.seek(_ticks(stream, start_s + origin_s), stream=stream)
+            span: list[Decoded] = []
+            for frame in _frames(container, stream):
+                time_s = _time_s(frame, origin_s)
+                if time_s is None or time_s < start_s - SAME_S:
+                    continue
+                if time_s >= stop_s - SAME_S:
+                    break
+                span.append(PyavFrame(frame, time_s, info, scalers))
+            yield span
 
 
 def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:
@@ -187,8 +220,7 @@ def _collect(
             key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=-np.inf)
             if key_s > max(now_s, sought_s):  # each key once: a seek may land far before it
                 sought_s = key_s
-                ticks = (key_s + start_s) / (stream.time_base or Fraction(1, av.time_base))
-                container.seek(round(ticks), stream=stream)
+                container.seek(_ticks(stream, key_s + start_s), stream=stream)
             for frame in _frames(container, stream):
                 time_s = _time_s(frame, start_s)
                 if time_s is None:

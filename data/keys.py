@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import os
-from typing import Literal
+from typing import Literal, Self
 
-from pydantic import Field
+from pydantic import Field, model_validator
 
 from data.config import Section
 
@@ -21,33 +21,127 @@ class SourceKeys(Section):
     seed: int = Field(default=0, ge=0, description="microworld: seed of the rendered videos")
 
 
+METHODS = {
+    "correlation": ("zscore", "frobenius"),
+    "embedding": ("farthest", "neighbour", "facility", "maxvol", "longvu", "retake"),
+    "motion": ("ssim", "flow", "vectors"),
+    "query": ("aks", "bolt"),
+}
+"""Policies that are a family; the first is the default."""
+THRESHOLDS = {
+    "l1": (0.0, 255.0),
+    "l2": (0.0, 255.0),
+    "correlation": (0.0, 1.0),
+    "embedding": (-1.0, 1.0),
+}
+"""Ranges of `frames.threshold` where it is ours; that of `shots` is its detector's own."""
+
+
 class FrameKeys(Section):
     """How frames are chosen and stored: the frame policy."""
 
-    policy: Literal["scene", "uniform", "fps", "smolvlm", "shots"] = Field(
-        default="scene", description="how frames are chosen"
-    )
+    policy: Literal[
+        "scene",
+        "uniform",
+        "fps",
+        "smolvlm",
+        "l1",
+        "l2",
+        "correlation",
+        "shots",
+        "embedding",
+        "motion",
+        "keyframes",
+        "topn",
+        "kts",
+        "query",
+    ] = Field(default="scene", description="how frames are chosen")
     max: int = Field(default=32, ge=1, le=1024, description="at most this many frames a video")
     px: int = Field(
         default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
     )
+    speed: Literal["exact", "fast", "keyframes"] = Field(
+        default="exact",
+        description="fast skips frames no other needs; keyframes decodes I-frames only",
+    )
     fps: float = Field(default=1.0, gt=0, description="policy=fps|smolvlm: frames a second")
-    detector: Literal["adaptive", "content", "hash", "histogram", "threshold"] = Field(
-        default="adaptive", description="policy=shots: which PySceneDetect detector finds cuts"
+    rate: float = Field(
+        default=4.0,
+        gt=0,
+        le=60,
+        description="candidates a second, where pictures are compared (at most 4096 a video)",
+    )
+    method: str | None = Field(
+        default=None,
+        description="policy=correlation|embedding|motion|query: "
+        + "; ".join("|".join(names) for names in METHODS.values()),
     )
     threshold: float | None = Field(
-        default=None, gt=0, description="policy=shots: the detector's threshold (null: its default)"
+        default=None, description="policy=shots|l1|l2|correlation|embedding (null: its default)"
+    )
+    size: int = Field(
+        default=128, ge=8, le=512, description="policy=correlation: side of the compared pictures"
+    )
+    max_shift: int | None = Field(
+        default=None, ge=0, description="policy=correlation: largest shift in pixels (null: any)"
+    )
+    circular: bool = Field(
+        default=False, description="policy=correlation: shifts wrap around, no zero padding"
+    )
+    detector: Literal[
+        "adaptive",
+        "content",
+        "hash",
+        "histogram",
+        "threshold",
+        "histogram-coarse",
+        "histogram-fine",
+    ] = Field(default="adaptive", description="policy=shots: PySceneDetect's detector or a preset")
+    detector_options: dict[str, bool | int | float | list[float]] = Field(
+        default={}, description="policy=shots: more of its parameters, as {bins: 256}"
     )
     min_shot_s: float = Field(
         default=0.3, ge=0, description="policy=scene|shots: a shorter shot is not cut off"
     )
-    pick: Literal["first", "middle"] = Field(
+    pick: Literal["first", "middle", "sharpest"] = Field(
         default="middle", description="policy=shots: which frame stands for a shot"
     )
-    min_gap_s: float = Field(
-        default=0.5, gt=0, description="policy=scene: frames closer than this are not added"
+    max_gap_s: float = Field(
+        default=10.0, gt=0, description="policy=scene: where nothing moves, frames at most this far"
     )
+    encoder: str | None = Field(
+        default=None, description="policy=embedding|query: image encoder, a Hub id or a folder"
+    )
+    query: str | None = Field(default=None, description="policy=query: the text to look for")
     decoder: Literal["pyav", "decord"] = Field(default="pyav", description="what reads the video")
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        policy, methods = self.policy, METHODS.get(self.policy, ())
+        if self.method is not None and self.method not in methods:
+            known = f"policy={policy} knows {', '.join(methods)}" if methods else "leave it out"
+            raise ValueError(f"method={self.method}: {known}")
+        low, high = THRESHOLDS.get(policy, (0.0, float("inf")))
+        if self.threshold is not None and not low <= self.threshold <= high:
+            raise ValueError(
+                f"threshold={self.threshold:g}: policy={policy} takes {low:g} to {high:g}"
+            )
+        if policy in ("embedding", "query") and not self.encoder:
+            raise ValueError(
+                f"policy={policy} needs frames.encoder=…, an image encoder on the Hub or in a "
+                "folder, as google/siglip2-base-patch16-224"
+            )
+        if policy == "query" and not (self.query or "").strip():
+            raise ValueError("policy=query needs frames.query=…, the text to look for")
+        if self.decoder == "decord" and (
+            self.speed != "exact" or policy == "keyframes" or self.method == "vectors"
+        ):
+            raise ValueError(
+                "decoder=decord decodes every frame and exports no motion vectors; use decoder=pyav"
+            )
+        if self.speed != "exact" and self.method == "vectors":
+            raise ValueError("method=vectors needs every frame; use speed=exact")
+        return self
 
 
 class PrepareConfig(Section):
@@ -58,6 +152,9 @@ class PrepareConfig(Section):
     out: str = Field(description="folder of the prepared dataset")
     workers: int = Field(
         default_factory=lambda: os.cpu_count() or 1, ge=1, description="worker processes"
+    )
+    threads: int = Field(
+        default=1, ge=0, le=64, description="decoder threads of one worker (0: as many as cores)"
     )
     min_decoded: float = Field(
         default=0.9, gt=0, le=1, description="a file of which less can be decoded is bad"

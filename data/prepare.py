@@ -48,7 +48,12 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     identity = _identity(config)
     _claim(out, identity, config.overwrite)
     items = _without_repeats(source.read(config.source))
-    work = partial(prepare_row, keys=config.frames, min_decoded=config.min_decoded)
+    work = partial(
+        prepare_row,
+        keys=config.frames,
+        min_decoded=config.min_decoded,
+        threads=config.threads,
+    )
     total, done_before = 0, 0
 
     def todo() -> Iterator[Numbered]:

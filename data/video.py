@@ -125,14 +125,20 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     stream = best_stream(container)
     start_s = container_start_s(container)
     times, keys, end_s, last_s, discarded, untimed = [], [], 0.0, 0.0, 0, 0
+    units = {
+        s.index: (s.time_base.numerator, s.time_base.denominator)
+        for s in container.streams
+        if s.time_base is not None
+    }
     for packet in container.demux():  # of every stream: the file is cut short where all of them end
         stamp = packet.pts if packet.pts is not None else packet.dts
-        mine = packet.stream.index == stream.index and packet.size > 0
-        if stamp is None or packet.size == 0 or packet.time_base is None:
+        number = packet.stream_index
+        mine = number == stream.index and packet.size > 0
+        if stamp is None or packet.size == 0 or number not in units:
             untimed += mine
             continue
-        shown_s = float(stamp * packet.time_base) - start_s
-        length_s = float((packet.duration or 0) * packet.time_base)
+        shown_s = seconds(stamp, *units[number]) - start_s
+        length_s = seconds(packet.duration or 0, *units[number])
         last_s = max(last_s, shown_s + length_s)
         if mine and packet.is_keyframe and packet.pts is not None:
             keys.append(shown_s)
@@ -202,6 +208,11 @@ def container_start_s(container: av.container.InputContainer) -> float:
     return (container.start_time or 0) / av.time_base
 
 
+def seconds(ticks: int, numerator: int, denominator: int) -> float:
+    """A time stamp in a stream's units → seconds. One function, so that equal stamps stay equal."""
+    return ticks * numerator / denominator
+
+
 def _rotation_deg(path: str) -> int:
     """The display matrix, which PyAV gives with a decoded frame only."""
     with av.open(path) as container:
@@ -245,6 +256,16 @@ def read(
     from data import decode_pyav
 
     return decode_pyav.read(info, threads, skip, vectors)
+
+
+def read_spans(
+    info: VideoInfo, starts_s: Sequence[float], length_s: float, *, threads: int = 0
+) -> Iterator[list[Decoded]]:
+    """For each key frame time (increasing): the frames from it on, until `length_s` later or the
+    next start, by one seek each. PyAV only. A start that cannot be reached gives an empty list."""
+    from data import decode_pyav
+
+    return decode_pyav.read_spans(info, starts_s, length_s, threads)
 
 
 def fetch(

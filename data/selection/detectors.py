@@ -4,9 +4,10 @@ pass. Times go in as timestamps, so that variable frame rates keep their seconds
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+import inspect
+from collections.abc import Iterable
 from fractions import Fraction
-from itertools import pairwise
+from typing import Any
 
 import numpy as np
 from scenedetect import (
@@ -20,30 +21,59 @@ from scenedetect import (
 from scenedetect.common import Timecode
 from scenedetect.detector import SceneDetector
 
+from data.config import UserError
 from data.keys import FrameKeys
 
 TICK = Fraction(1, 1_000_000)
-SCENE_ADAPTIVE = {"adaptive_threshold": 3.0, "window_width": 2}
-"""The `scene` policy's rule: PySceneDetect's best ratio over BBC, AutoShot and ClipShots (its
-benchmark table), with the narrower window, so that shots under half a second are kept apart."""
+DETECTORS: dict[str, tuple[type[SceneDetector], str, dict[str, Any]]] = {
+    "adaptive": (AdaptiveDetector, "adaptive_threshold", {}),
+    "content": (ContentDetector, "threshold", {}),
+    "hash": (HashDetector, "threshold", {}),
+    "histogram": (HistogramDetector, "threshold", {}),
+    "threshold": (ThresholdDetector, "threshold", {}),
+    # the settings of the experiments this project began with; lengths in frames
+    "histogram-coarse": (
+        HistogramDetector,
+        "threshold",
+        {"threshold": 0.05, "bins": 256, "min_scene_len": 15},
+    ),
+    "histogram-fine": (
+        HistogramDetector,
+        "threshold",
+        {"threshold": 0.01, "bins": 256, "min_scene_len": 1},
+    ),
+}
+"""Class, the name of its threshold, preset parameters."""
 
 
 def detector_for(keys: FrameKeys) -> SceneDetector | None:
-    """The detector that a policy needs fed during the decode, or None."""
-    if keys.policy == "scene":
-        return AdaptiveDetector(min_scene_len=keys.min_shot_s, **SCENE_ADAPTIVE)
+    """The detector that policy `shots` needs fed during the decode, or None for other policies.
+
+    Raises:
+        UserError: a parameter that the detector does not have or does not take.
+    """
     if keys.policy != "shots":
         return None
-    kinds = {
-        "adaptive": (AdaptiveDetector, "adaptive_threshold"),
-        "content": (ContentDetector, "threshold"),
-        "hash": (HashDetector, "threshold"),
-        "histogram": (HistogramDetector, "threshold"),
-        "threshold": (ThresholdDetector, "threshold"),
-    }
-    kind, name = kinds[keys.detector]
-    given = {} if keys.threshold is None else {name: keys.threshold}
-    return kind(min_scene_len=keys.min_shot_s, **given)
+    kind, threshold_name, preset = DETECTORS[keys.detector]
+    options: dict[str, Any] = {"min_scene_len": keys.min_shot_s, **preset}
+    if keys.threshold is not None:
+        options[threshold_name] = keys.threshold
+    known = [name for name in inspect.signature(kind).parameters if name != "filter_mode"]
+    for name, value in keys.detector_options.items():
+        if name not in known:
+            raise UserError(
+                f"frames.detector_options.{name}: detector={keys.detector} knows {', '.join(known)}"
+            )
+        options[name] = value
+        if name == "weights" and isinstance(value, list):
+            options[name] = ContentDetector.Components(*value)
+    try:
+        return kind(**options)
+    except (TypeError, ValueError, AssertionError, IndexError) as error:
+        line = " ".join(str(error).split()) or type(error).__name__
+        raise UserError(
+            f"frames.detector_options={keys.detector_options}: detector={keys.detector}: {line}"
+        ) from None
 
 
 class CutFinder:
@@ -69,5 +99,3 @@ class CutFinder:
 
     def _keep(self, cuts: Iterable[FrameTimecode]) -> None:
         self._cuts_s.extend(cut.seconds for cut in cuts)
-
-

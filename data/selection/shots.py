@@ -11,17 +11,21 @@ The pictures compared are the 9 × 16 ones that are kept of every frame.
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import cv2
 import numpy as np
 
 from data.selection.signals import Signals
+from data.selection.transitions import Transition
 
 CUT_RATIO = 2.75  # difference across ÷ difference within; tuned on the suite's tuning half
 CUT_FLOOR = 3.0  # grey levels, mean over luma and chroma
 SIDE_S = 0.25  # a flash up to this long is none
 MOST_SIDE = 15  # frames
+SHORT_BY_S = 0.1  # first to last frame of a shot is a frame less than its length
 NOISE = 0.5  # grey levels that two pictures of one still scene differ by
 GRADUAL_RATIO = 2.5
 GRADUAL_FLOOR = 5.0
@@ -164,6 +168,40 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
     return found
 
 
-def find_transitions(signals):
+def find_changes(signals: Signals, min_shot_s: float = 0.0) -> list[Change]:
+    """Cuts, dissolves and fades in time order; of two closer than `min_shot_s` the clearer one.
+
+    None where only key frames were decoded: they do not show what lies between them.
+    """
+    if signals.sparse:
+        return []
     cuts = [c for c in find_cuts(signals) if c.ratio >= CUT_RATIO]
-    return sorted([*cuts, *find_gradual(signals, cuts)], key=lambda c: c.last)
+    found = [*cuts, *find_gradual(signals, cuts)]
+    times_s = signals.times_s
+    kept: list[Change] = []
+    for change in sorted(found, key=lambda c: -c.ratio):
+        length_s = [  # of the shot between the two
+            times_s[c.last] - times_s[change.first]
+            if c.last > change.last
+            else times_s[change.last] - times_s[c.first]
+            for c in kept
+        ]
+        if all(between >= min_shot_s - SHORT_BY_S for between in length_s):
+            kept.append(change)
+    return sorted(kept, key=lambda c: c.last)
+
+
+def transitions(signals: Signals, min_shot_s: float = 0.0) -> list[Transition]:
+    """The same in seconds."""
+    times_s = signals.times_s
+    return [
+        Transition(float(times_s[c.last]), float(times_s[c.first]), c.hard)
+        for c in find_changes(signals, min_shot_s)
+    ]
+
+
+def shots_from_cuts(times_s: np.ndarray, cuts_s: Sequence[float]) -> list[tuple[int, int]]:
+    """Frame times (N,) and cut times → shots as half-open index ranges that tile 0..N."""
+    firsts = {int(np.abs(times_s - cut).argmin()) for cut in cuts_s}
+    edges = [0, *sorted(firsts - {0}), len(times_s)]
+    return [(a, b) for a, b in pairwise(edges) if b > a]

@@ -7,16 +7,15 @@ nearly free), and nothing is turned into RGB unless a policy asks for it.
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable
 from dataclasses import dataclass
 
 import cv2
 import numpy as np
-from scenedetect.detector import SceneDetector
 
-from data.selection.candidates import Candidates
 from data.selection.detectors import CutFinder
-from data.video import BadVideo, Decoded, VideoInfo
+from data.selection.looks import Looks
+from data.video import BadVideo, Decoded, Skip, VideoInfo
 
 DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
 ENCODE_BATCH = 32
@@ -36,7 +35,7 @@ class Signals:
     sharpness: np.ndarray
     """(N,) Brenner's focus measure: mean squared difference of pixels two apart."""
     change: np.ndarray
-    """(N,) mean absolute difference to the frame before, luma plus chroma at 64 × 36; first 0."""
+    """(N,) mean absolute difference to the frame before, luma at 64 × 36 plus both chroma; first 0."""
     small: np.ndarray
     """(N, 3, 9, 16) uint8: luma and two chroma planes, averaged."""
     key: np.ndarray
@@ -45,6 +44,8 @@ class Signals:
     decoded_share: float
     """Frames decoded ÷ frames announced, at most 1; of key frames where others were skipped."""
     num_announced: int
+    sparse: bool
+    """Only key frames were decoded: what is next to each other here is not in the video."""
     candidates: np.ndarray
     """(C,) increasing frame indices that policies choose from which look at pictures."""
     thumbs: np.ndarray | None = None
@@ -59,26 +60,10 @@ class Signals:
     """First frame after each cut, by the PySceneDetect detector that was fed."""
 
 
-@dataclass(frozen=True)
-class Looks:
-    """What is measured beside the always: decided by the policy, before the decode."""
-
-    candidates: Candidates
-    detector: SceneDetector | None = None
-    thumb_px: int | None = None
-    encode: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
-    """(n pictures) → (n, D) unit vectors."""
-    picture_px: int = 224
-    """Short side of the RGB pictures that `encode` gets."""
-    text: np.ndarray | None = None
-    """(D,) unit vector of the query."""
-    vectors: bool = False
-
-
 def measure(
-    info: VideoInfo, frames: Iterable[Decoded], looks: Looks, *, skipping: bool = False
+    info: VideoInfo, frames: Iterable[Decoded], looks: Looks, *, skip: Skip = "none"
 ) -> Signals:
-    """Look at every frame once. `skipping`: the decoder was told to leave frames out.
+    """Look at every frame once. `skip`: what the decoder was told to leave out.
 
     Raises:
         BadVideo: not one frame decoded.
@@ -119,18 +104,19 @@ def measure(
         half = cv2.resize(wide, (128, 72), interpolation=cv2.INTER_AREA)
         now = (
             cv2.resize(half, (64, 36), interpolation=cv2.INTER_AREA),
-            cv2.resize(u, (64, 36), interpolation=cv2.INTER_LINEAR),
-            cv2.resize(v, (64, 36), interpolation=cv2.INTER_LINEAR),
+            cv2.resize(u, (32, 18), interpolation=cv2.INTER_LINEAR),
+            cv2.resize(v, (32, 18), interpolation=cv2.INTER_LINEAR),
         )
-        for plane in range(3):
-            quarter = cv2.resize(now[plane], (32, 18), interpolation=cv2.INTER_AREA)
-            cv2.resize(quarter, SMALL[::-1], dst=small[n, plane], interpolation=cv2.INTER_AREA)
+        quarter = cv2.resize(now[0], (32, 18), interpolation=cv2.INTER_AREA)
+        for plane, picture in enumerate((quarter, now[1], now[2])):
+            cv2.resize(picture, SMALL[::-1], dst=small[n, plane], interpolation=cv2.INTER_AREA)
         mean, spread = cv2.meanStdDev(half)
-        sharpness = cv2.norm(wide[:, 2:], wide[:, :-2], cv2.NORM_L2SQR) / wide.size
+        sharpness = _brenner(wide)
         change = 0.0
         if before is not None:
-            change = sum(cv2.norm(a, b, cv2.NORM_L1) for a, b in zip(now, before, strict=True))
-            change /= now[0].size
+            change = sum(
+                cv2.norm(a, b, cv2.NORM_L1) / a.size for a, b in zip(now, before, strict=True)
+            )
         before = now
         times_s[n] = frame.time_s
         row = table[n]
@@ -159,7 +145,7 @@ def measure(
     encoded = np.concatenate(features) if features else None
     times_s = times_s[:n]
     key = np.isin(np.round(times_s, 4), np.round(info.key_times_s, 4))
-    share = key.sum() / max(1, len(info.key_times_s)) if skipping else n / info.num_announced
+    share = key.sum() / max(1, len(info.key_times_s)) if skip != "none" else n / info.num_announced
     return Signals(
         times_s=times_s,
         luma=_full_range(table[:n, 0] - 16),
@@ -171,6 +157,7 @@ def measure(
         duration_s=max(info.duration_s, float(times_s[-1])),
         decoded_share=min(1.0, float(share)),
         num_announced=info.num_announced,
+        sparse=skip == "nonkey",
         candidates=looks.candidates.indices,
         thumbs=np.stack(thumbs) if thumbs else None,
         features=encoded,
@@ -178,6 +165,15 @@ def measure(
         motion=table[:n, 4] if looks.vectors else None,
         cuts_s=tuple(finder.cuts_s()) if finder is not None else (),
     )
+
+
+def sharpness_of(luma: np.ndarray) -> float:
+    """Brenner's focus measure of a luma plane (H, W), on the same scale as `Signals.sharpness`."""
+    return _brenner(cv2.resize(luma, (256, 144), interpolation=cv2.INTER_LINEAR))
+
+
+def _brenner(wide: np.ndarray) -> float:
+    return float(cv2.norm(wide[:, 2:], wide[:, :-2], cv2.NORM_L2SQR) / wide.size)
 
 
 def _thumb(luma: np.ndarray, px: int) -> np.ndarray:

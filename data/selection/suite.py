@@ -250,8 +250,9 @@ def _segment(
 @lru_cache(maxsize=3)
 def _take(path: Path) -> list[np.ndarray]:
     pictures = []
-    for frame in read(probe(str(path)), short_px=HEIGHT):
-        pictures.append(cv2.resize(frame.rgb, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
+    for frame in read(probe(str(path))):
+        picture = frame.rgb(HEIGHT)
+        pictures.append(cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
         if len(pictures) == 400:
             break
     return pictures

@@ -1,0 +1,70 @@
+"""What a policy needs measured and kept, decided before the decode."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from scenedetect.detector import SceneDetector
+
+from data.keys import FrameKeys
+from data.selection.candidates import LIMIT_BYTES, Candidates
+from data.selection.clock import CLOCK_POLICIES, by_clock
+from data.selection.detectors import detector_for
+from data.video import VideoInfo, scaled_size
+
+MOST_CANDIDATES = 4096  # bounds memory where their pictures are compared
+WINDOWS = 8  # per frame of the budget: how finely `scene` can place one
+LEAST_WINDOW_S = 0.2
+
+
+@dataclass(frozen=True)
+class Looks:
+    """What is measured beside the always: decided by the policy, before the decode."""
+
+    candidates: Candidates
+    detector: SceneDetector | None = None
+    thumb_px: int | None = None
+    encode: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
+    """(n pictures) → (n, D) unit vectors."""
+    picture_px: int = 224
+    """Short side of the RGB pictures that `encode` gets."""
+    text: np.ndarray | None = None
+    """(D,) unit vector of the query."""
+    vectors: bool = False
+
+
+def looks_for(keys: FrameKeys, info: VideoInfo) -> Looks:
+    """The looks that `keys.policy` needs on this video.
+
+    Raises:
+        UserError: the encoder cannot be loaded.
+    """
+    policy, duration_s = keys.policy, info.duration_s
+    if policy in ("scene", "topn"):
+        window_s = max(LEAST_WINDOW_S, duration_s / (WINDOWS * keys.max))
+        return Looks(Candidates("clearest", window_s=window_s, keep_px=keys.px))
+    if policy in CLOCK_POLICIES:  # right if every frame decodes; else what is missing is fetched
+        known_s = info.times_s[by_clock(info.times_s, duration_s, keys)]
+        return Looks(Candidates("known", known_s=known_s, keep_px=keys.px))
+    if policy in ("shots", "keyframes") or keys.method == "vectors":
+        num_frames = len(info.key_times_s if policy == "keyframes" else info.times_s)
+        width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
+        fit = num_frames * width * height * 3 // 2 <= LIMIT_BYTES
+        return Looks(
+            Candidates("all", keep_px=keys.px if fit else 0),
+            detector=detector_for(keys),
+            vectors=keys.method == "vectors",
+        )
+    step_s = max(1 / keys.rate, duration_s / MOST_CANDIDATES)
+    ticks = Candidates("ticks", window_s=step_s, keep_px=keys.px)
+    if policy in ("embedding", "query"):
+        from data.selection import embed  # torch and transformers: only where asked for
+
+        encoder = embed.load(str(keys.encoder))
+        text = encoder.text(str(keys.query)) if policy == "query" else None
+        return Looks(ticks, encode=encoder.images, picture_px=encoder.short_px, text=text)
+    if policy == "kts":
+        return Looks(ticks)
+    return Looks(ticks, thumb_px=keys.size)
