@@ -111,11 +111,13 @@ class PyavFrame:
         return y, u, v
 
     def keep(self, short_px: int) -> PyavKept:
-        width, height = self._size(short_px)
-        scaled = self._scalers.keep.reformat(
-            self._frame, width, height, format="yuv420p", interpolation="AREA"
-        )
-        return PyavKept(scaled, self._info.rotation_deg, self._scalers)
+        frame, size = self._frame, self._size(short_px)
+        if size != (frame.width, frame.height) or frame.format.name not in PLANAR:
+            # chroma keeps the detail that the smaller picture can show
+            frame = self._scalers.keep.reformat(
+                frame, *size, format="yuv444p", interpolation="AREA"
+            )
+        return PyavKept(frame, self._info.rotation_deg, self._scalers)
 
     def rgb(self, short_px: int) -> np.ndarray:
         width, height = self._size(short_px)
@@ -139,10 +141,10 @@ class PyavFrame:
 
 
 class PyavKept:
-    """See `data.video.Kept`: 1.5 bytes a pixel, turned and coloured when it is asked for."""
+    """See `data.video.Kept`: turned and coloured when it is asked for."""
 
     def __init__(self, frame: av.VideoFrame, rotation_deg: int, scalers: Scalers):
-        self.num_bytes = frame.width * frame.height * 3 // 2
+        self.num_bytes = sum(plane.buffer_size for plane in frame.planes)
         self._frame, self._rotation_deg, self._scalers = frame, rotation_deg, scalers
 
     def rgb(self) -> np.ndarray:

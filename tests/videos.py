@@ -15,6 +15,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
+from data.video import Decoder, Frame, VideoInfo, read
+
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, BITS = 160, 96, 8
 TICK = Fraction(1, 1000)
@@ -140,6 +142,11 @@ def write_audio(path: Path) -> Path:
 
 def every(step_s: float, count: int) -> list[float]:
     return [i * step_s for i in range(count)]
+
+
+def pictures(info: VideoInfo, short_px: int, decoder: Decoder = "pyav") -> list[Frame]:
+    """Every frame in order, converted while the decoder holds it."""
+    return [Frame(f.time_s, f.rgb(short_px)) for f in read(info, decoder=decoder)]
 
 
 def run_command(

@@ -18,6 +18,7 @@ import numpy as np
 BASE_RATE = 0.05  # unnoticed changes a second
 EDGE = 0.25  # chance that a frame right at a boundary is not wholly of its shot
 BLUR_S = 0.08  # how fast that falls off
+EVEN = 0.01  # shots that even spacing is worth: decides among equals
 LEAST = 0.02  # boundaries less probable than this do not split candidates
 MOST_CUTS = 600  # bounds time and memory of a long video
 
@@ -82,6 +83,9 @@ def allocate(
     hazard = (np.r_[0.0, -np.log1p(-p).cumsum()[:-1]] + background)[frames]  # (C,)
     clear = _clear(p, times_s, frames)
     gain = clear[:, None] * -np.expm1(np.minimum(hazard[None, :] - hazard[:, None], 0.0))
+    spacing_s = max(float(times_s[-1] - times_s[0]), 1e-9) / budget
+    apart = (times_s[frames][:, None] - times_s[frames][None, :]) / spacing_s
+    gain += EVEN * -np.expm1(-np.maximum(apart, 0.0))
     gain[~np.tri(len(frames), k=-1, dtype=bool)] = -np.inf  # [y, x]: y comes after x
     best, back = clear, []
     for _ in range(min(budget, len(frames)) - 1):

@@ -63,9 +63,9 @@ def farthest(features: np.ndarray, budget: int) -> list[int]:
     chosen = [int((features @ centre).argmax())]
     closest = 1 - features @ features[chosen[0]]  # (C,) distance to the nearest chosen one
     while len(chosen) < min(budget, len(features)):
+        closest[chosen] = -np.inf
         chosen.append(int(np.round(closest, 6).argmax()))
         closest = np.minimum(closest, 1 - features @ features[chosen[-1]])
-        closest[chosen] = -np.inf
     return chosen
 
 

@@ -51,7 +51,7 @@ def looks_for(keys: FrameKeys, info: VideoInfo) -> Looks:
     if policy in ("shots", "keyframes") or keys.method == "vectors":
         num_frames = len(info.key_times_s if policy == "keyframes" else info.times_s)
         width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
-        fit = num_frames * width * height * 3 // 2 <= LIMIT_BYTES
+        fit = num_frames * width * height * 3 <= LIMIT_BYTES
         return Looks(
             Candidates("all", keep_px=keys.px if fit else 0),
             detector=detector_for(keys),

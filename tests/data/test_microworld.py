@@ -5,7 +5,8 @@ import numpy as np
 
 from data.keys import SourceKeys
 from data.sources import microworld
-from data.video import probe, read
+from data.video import probe
+from tests.videos import pictures
 
 
 def test_stories_are_uneven_and_deterministic():
@@ -25,7 +26,7 @@ def test_stories_are_uneven_and_deterministic():
 def test_rendered_video_shows_its_labels(tmp_path):
     (sample,) = microworld.read(SourceKeys(name="microworld", path=str(tmp_path), limit=1, seed=3))
     info = probe(sample.video.path)
-    frames = list(read(info, short_px=96))
+    frames = pictures(info, 96)
     for event, scene in zip(sample.events, microworld.story(3, 0), strict=True):
         inside = [f for f in frames if event.start_s <= f.time_s < event.end_s]
         assert len(inside) == scene.num_frames

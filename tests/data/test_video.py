@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from data.video import BadVideo, fetch, probe, read
-from tests.videos import HEIGHT, WIDTH, every, number_of, write_audio, write_video
+from tests.videos import HEIGHT, WIDTH, every, number_of, pictures, write_audio, write_video
 
 UNEVEN = [0.0, 0.04, 0.5, 0.533, 1.9, 2.0, 2.01, 3.25, 3.3, 4.0, 4.7, 4.71, 6.0, 6.1, 7.5, 7.9]
 DECODERS = ["pyav", "decord"]
@@ -32,9 +32,9 @@ def test_frame_at_t_was_drawn_at_t(tmp_path, decoder, name, times_s, options):
     assert np.allclose(info.times_s, times_s, atol=2e-3)
     if decoder == "decord" and name.endswith(".ts"):
         with pytest.raises(BadVideo, match="pyav"):  # it would give wrong frames without a word
-            next(read(info, short_px=HEIGHT, decoder=decoder))
+            next(read(info, decoder=decoder))
         return
-    frames = list(read(info, short_px=HEIGHT, decoder=decoder))
+    frames = pictures(info, HEIGHT, decoder)
     assert [number_of(f.rgb) for f in frames] == list(range(len(times_s)))
     assert np.allclose([f.time_s for f in frames], times_s, atol=2e-3)
 
@@ -53,7 +53,7 @@ def test_frame_at_t_was_drawn_at_t(tmp_path, decoder, name, times_s, options):
 def test_rotation_is_applied(tmp_path, decoder, turn):
     info = probe(str(write_video(tmp_path / "turned.mp4", every(0.1, 12), turn=turn)))
     assert (info.width_px, info.height_px) == (WIDTH, HEIGHT)
-    frames = list(read(info, short_px=HEIGHT, decoder=decoder))
+    frames = pictures(info, HEIGHT, decoder)
     assert [number_of(f.rgb) for f in frames] == list(range(12))
     kept = fetch(info, [frames[7].time_s], short_px=48, decoder=decoder)
     assert kept[0].rgb.shape == (48, 80, 3) and number_of(kept[0].rgb) == 7
@@ -61,7 +61,7 @@ def test_rotation_is_applied(tmp_path, decoder, turn):
 
 def announced_and_decoded(path):
     info = probe(str(path))
-    return info.num_announced, len(list(read(info, short_px=48)))
+    return info.num_announced, len(pictures(info, 48))
 
 
 def test_whole_files_announce_what_they_give(tmp_path):
@@ -78,7 +78,7 @@ def test_whole_files_announce_what_they_give(tmp_path):
 def test_containers_that_seek_badly_are_still_exact(tmp_path, name):
     codec = {"wmv": "wmv2", "avi": "mpeg4", "mpg": "mpeg2video", "flv": "flv1"}[name[-3:]]
     info = probe(str(write_video(tmp_path / name, every(0.1, 80), codec=codec, rate=10)))
-    frames = list(read(info, short_px=HEIGHT))
+    frames = pictures(info, HEIGHT)
     wanted = frames[::9]
     kept = fetch(info, [f.time_s for f in wanted], short_px=HEIGHT)
     assert [number_of(f.rgb) for f in kept] == [number_of(f.rgb) for f in wanted]
@@ -96,12 +96,12 @@ def test_missing_duration_is_found_from_the_packets(tmp_path):
     )
     info = probe(str(path))
     assert info.duration_s == pytest.approx(2.0, abs=0.11)
-    assert [number_of(f.rgb) for f in read(info, short_px=HEIGHT)] == list(range(20))
+    assert [number_of(f.rgb) for f in pictures(info, HEIGHT)] == list(range(20))
 
 
 def test_frames_are_never_enlarged(tmp_path):
     info = probe(str(write_video(tmp_path / "small.mp4", every(0.1, 3))))
-    assert next(read(info, short_px=4000)).rgb.shape == (HEIGHT, WIDTH, 3)
+    assert next(read(info)).rgb(4000).shape == (HEIGHT, WIDTH, 3)
 
 
 def test_decoders_agree(real_clips):
@@ -114,7 +114,7 @@ def test_decoders_agree(real_clips):
         "hevc_10bit.mp4",
     ):
         info = probe(str(real_clips / name))
-        ours, theirs = ([*read(info, short_px=64, decoder=d)] for d in DECODERS)
+        ours, theirs = (pictures(info, 64, d) for d in DECODERS)
         assert len(ours) == len(theirs) == len(info.times_s), name
         assert np.allclose([f.time_s for f in ours], [f.time_s for f in theirs], atol=1e-3), name
         times_s = [f.time_s for f in ours[::20]]
@@ -158,7 +158,7 @@ def test_a_cut_off_file_announces_more_than_it_gives(tmp_path, name):
     path = write_video(tmp_path / name, every(0.1, 100), codec=codec, container_options=options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     info = probe(str(path))
-    decoded = len(list(read(info, short_px=48)))
+    decoded = len(pictures(info, 48))
     assert 0 < decoded < 0.9 * info.num_announced
 
 
