@@ -15,12 +15,12 @@ from PIL import Image
 
 from data.config import resolved
 from data.keys import FrameKeys
-from data.sample import Rejected, Sample
+from data.sample import Rejected, Sample, Selection
 from data.selection.looks import looks_for
 from data.selection.policies import POLICY_VERSION, select
 from data.selection.refine import refined
-from data.selection.signals import measure
-from data.video import BadVideo, Skip, fetch, probe, read
+from data.selection.signals import Signals, measure
+from data.video import BadVideo, Kept, Skip, VideoInfo, fetch, probe, read
 
 JPEG_QUALITY = 92
 
@@ -40,19 +40,27 @@ class Chosen:
 SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey"}
 
 
-def choose_frames(
-    path: str, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0
-) -> Chosen:
-    """Measure a video in one decode, select, and give the selected frames as JPEG.
+@dataclass(frozen=True)
+class Looked:
+    """What one pass over a video found, before any picture is encoded."""
 
-    The same function serves the offline run and the description of a new video, so that both see
-    the same pictures. Frames are kept while the pass runs by; one that was not is fetched.
+    info: VideoInfo
+    signals: Signals
+    selection: Selection
+    kept: dict[float, Kept]
+    """Pictures by time; a chosen one that is not here must be fetched."""
+
+
+def look(
+    path: str, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0, keep: bool = True
+) -> Looked:
+    """One decode pass and the policy's choice. `keep=False`: no pictures are kept.
 
     Raises:
         BadVideo: with the quarantine reason.
     """
     info = probe(path)
-    looks = looks_for(keys, info)
+    looks = looks_for(keys, info, keep=keep)
     skip = "nonkey" if keys.policy == "keyframes" else SKIP[keys.speed]
     frames = read(
         info, decoder=keys.decoder, threads=threads, skip=skip, vectors=keys.method == "vectors"
@@ -65,23 +73,43 @@ def choose_frames(
             f"{path}: {signals.decoded_share:.0%} of its {what} can be decoded "
             f"(min_decoded={min_decoded:g})",
         )
-    selection = select(signals, keys)
-    kept = looks.candidates.kept
+    selection, kept = select(signals, keys), looks.candidates.kept
     if keys.speed == "keyframes" and keys.policy != "keyframes":
         selection, kept = refined(info, selection, short_px=keys.px, threads=threads)
-    missing = [t for t in selection.times_s if t not in kept]
+    return Looked(info, signals, selection, kept)
+
+
+def pictures(looked: Looked, keys: FrameKeys, *, threads: int = 0) -> list[np.ndarray]:
+    """The chosen frames, (H, W, 3) uint8 each: kept from the pass, else fetched."""
+    times_s, kept = looked.selection.times_s, looked.kept
+    missing = [t for t in times_s if t not in kept]
     fetched = {}
     if missing:
-        found = fetch(info, missing, short_px=keys.px, decoder=keys.decoder, threads=threads)
+        found = fetch(looked.info, missing, short_px=keys.px, decoder=keys.decoder, threads=threads)
         fetched = {time_s: frame.rgb for time_s, frame in zip(missing, found, strict=True)}
-    pictures = [kept[t].rgb() if t in kept else fetched[t] for t in selection.times_s]
+    return [kept[t].rgb() if t in kept else fetched[t] for t in times_s]
+
+
+def choose_frames(
+    path: str, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0
+) -> Chosen:
+    """Measure a video in one decode, select, and give the selected frames as JPEG.
+
+    The same function serves the offline run and the description of a new video, so that both see
+    the same pictures.
+
+    Raises:
+        BadVideo: with the quarantine reason.
+    """
+    looked = look(path, keys, min_decoded, threads=threads)
+    selection = looked.selection
     return Chosen(
-        jpegs=tuple(_jpeg(picture) for picture in pictures),
+        jpegs=tuple(_jpeg(picture) for picture in pictures(looked, keys, threads=threads)),
         times_s=selection.times_s,
         reasons=selection.reasons,
         ranks=selection.ranks,
         duration_s=selection.duration_s,
-        decoded_share=signals.decoded_share,
+        decoded_share=looked.signals.decoded_share,
     )
 
 

@@ -33,6 +33,7 @@ SKIP: dict[Skip, Literal["DEFAULT", "NONREF", "NONKEY"]] = {
     "nonref": "NONREF",
     "nonkey": "NONKEY",
 }
+CHROMA_PX = 192  # short side that chroma keeps at least
 PLANAR = {f"yuv{j}{s}p" for j in ("", "j") for s in ("420", "422", "444")}
 
 
@@ -41,11 +42,12 @@ def _opened(
     info: VideoInfo, threads: int, skip: Skip = "none", vectors: bool = False
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     try:
-        options = {"flags2": "+export_mvs"} if vectors else {}
-        with av.open(info.path, options=options) as container:
+        with av.open(info.path) as container:
             stream = best_stream(container)
             stream.thread_type = "AUTO"
             stream.codec_context.thread_count = threads
+            if vectors:
+                stream.codec_context.options = {"flags2": "+export_mvs"}
             stream.codec_context.skip_frame = SKIP[skip]
             yield container, stream
     except FFmpegError as error:
@@ -113,10 +115,9 @@ class PyavFrame:
     def keep(self, short_px: int) -> PyavKept:
         frame, size = self._frame, self._size(short_px)
         if size != (frame.width, frame.height) or frame.format.name not in PLANAR:
-            # chroma keeps the detail that the smaller picture can show
-            frame = self._scalers.keep.reformat(
-                frame, *size, format="yuv444p", interpolation="AREA"
-            )
+            # half-size chroma is how video is stored; a small picture would lose colour by it
+            pixels = "yuv420p" if min(size) >= 2 * CHROMA_PX else "yuv444p"
+            frame = self._scalers.keep.reformat(frame, *size, format=pixels, interpolation="AREA")
         return PyavKept(frame, self._info.rotation_deg, self._scalers)
 
     def rgb(self, short_px: int) -> np.ndarray:
@@ -131,7 +132,9 @@ class PyavFrame:
         if side is None:
             return None
         vectors = side.to_ndarray()
-        length = np.hypot(vectors["motion_x"], vectors["motion_y"]) / vectors["motion_scale"]
+        length = np.hypot(vectors["motion_x"], vectors["motion_y"]) / np.maximum(
+            1, vectors["motion_scale"]
+        )
         area = vectors["w"].astype(np.float64) * vectors["h"]
         return float((length * area).sum() / max(1.0, area.sum()) / self._frame.width)
 

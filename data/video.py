@@ -32,9 +32,12 @@ class BadVideo(Exception):
     """This file cannot be used; `reason` is from the closed list of quarantine reasons."""
 
     def __init__(self, reason: Reason, detail: str):
-        super().__init__(detail)
+        super().__init__(reason, detail)  # both, so that it travels between processes
         self.reason: Reason = reason
         self.detail = detail
+
+    def __str__(self) -> str:
+        return self.detail
 
 
 @dataclass(frozen=True)

@@ -15,7 +15,7 @@ from data.selection.detectors import detector_for
 from data.video import VideoInfo, scaled_size
 
 MOST_CANDIDATES = 4096  # bounds memory where their pictures are compared
-WINDOWS = 8  # per frame of the budget: how finely `scene` can place one
+WINDOWS = 6  # per frame of the budget: how finely `scene` can place one
 LEAST_WINDOW_S = 0.2
 
 
@@ -35,30 +35,32 @@ class Looks:
     vectors: bool = False
 
 
-def looks_for(keys: FrameKeys, info: VideoInfo) -> Looks:
-    """The looks that `keys.policy` needs on this video.
+def looks_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Looks:
+    """The looks that `keys.policy` needs on this video; `keep`: and pictures of the candidates.
 
     Raises:
         UserError: the encoder cannot be loaded.
     """
     policy, duration_s = keys.policy, info.duration_s
+    keep_px = keys.px if keep else 0
+    width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
+    room = max(1, LIMIT_BYTES // (width * height * 3 // 2))  # pictures, or a little less
     if policy in ("scene", "topn"):
-        window_s = max(LEAST_WINDOW_S, duration_s / (WINDOWS * keys.max))
-        return Looks(Candidates("clearest", window_s=window_s, keep_px=keys.px))
+        windows = min(WINDOWS * keys.max, room // 2)  # shots open windows of their own
+        window_s = max(LEAST_WINDOW_S, duration_s / max(windows, 2 * keys.max))
+        return Looks(Candidates("clearest", window_s=window_s, keep_px=keep_px))
     if policy in CLOCK_POLICIES:  # right if every frame decodes; else what is missing is fetched
         known_s = info.times_s[by_clock(info.times_s, duration_s, keys)]
-        return Looks(Candidates("known", known_s=known_s, keep_px=keys.px))
+        return Looks(Candidates("known", known_s=known_s, keep_px=keep_px))
     if policy in ("shots", "keyframes") or keys.method == "vectors":
         num_frames = len(info.key_times_s if policy == "keyframes" else info.times_s)
-        width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
-        fit = num_frames * width * height * 3 <= LIMIT_BYTES
         return Looks(
-            Candidates("all", keep_px=keys.px if fit else 0),
+            Candidates("all", keep_px=keep_px if num_frames <= room else 0),
             detector=detector_for(keys),
             vectors=keys.method == "vectors",
         )
     step_s = max(1 / keys.rate, duration_s / MOST_CANDIDATES)
-    ticks = Candidates("ticks", window_s=step_s, keep_px=keys.px)
+    ticks = Candidates("ticks", window_s=step_s, keep_px=keep_px)
     if policy in ("embedding", "query"):
         from data.selection import embed  # torch and transformers: only where asked for
 

@@ -112,12 +112,14 @@ def match_gradual(predicted: Sequence[Transition], labelled: Sequence[Transition
 
 def nearest_distance(features: np.ndarray, chosen: Sequence[int]) -> tuple[float, float]:
     """Features (N, D) and chosen rows → mean and maximum over all rows of the Euclidean distance
-    to the nearest chosen one (the mean is VKF's Mean Minimum Distance; lower is better)."""
+    to the nearest chosen one, as root mean square per value (the mean is VKF's Mean Minimum
+    Distance; lower is better)."""
     picked = features[list(chosen)].astype(np.float64)  # (K, D)
     rows = features.astype(np.float64)
     squared = (rows**2).sum(1)[:, None] + (picked**2).sum(1)[None] - 2 * rows @ picked.T  # (N, K)
     nearest = np.sqrt(np.maximum(squared, 0)).min(axis=1)
-    return float(nearest.mean()), float(nearest.max())
+    grey = np.sqrt(features.shape[1])  # per value: grey levels, whatever the number of values
+    return float(nearest.mean() / grey), float(nearest.max() / grey)
 
 
 def redundancy(features: np.ndarray, chosen: Sequence[int]) -> float:

@@ -19,6 +19,7 @@ from data.video import BadVideo, Decoded, Skip, VideoInfo
 
 DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
 ENCODE_BATCH = 32
+SAME_S = 1e-4  # two times closer than this are the same frame
 SMALL = (9, 16)  # rows and columns of the picture that is kept of every frame
 
 
@@ -100,8 +101,7 @@ def measure(
             room *= 2
             table, times_s, small = (_grown(a, room) for a in (table, times_s, small))
         y, u, v = frame.planes()
-        wide = cv2.resize(y, (256, 144), interpolation=cv2.INTER_LINEAR)
-        half = cv2.resize(wide, (128, 72), interpolation=cv2.INTER_AREA)
+        half = cv2.resize(y, (128, 72), interpolation=cv2.INTER_LINEAR)
         now = (
             cv2.resize(half, (64, 36), interpolation=cv2.INTER_AREA),
             cv2.resize(u, (32, 18), interpolation=cv2.INTER_LINEAR),
@@ -111,7 +111,7 @@ def measure(
         for plane, picture in enumerate((quarter, now[1], now[2])):
             cv2.resize(picture, SMALL[::-1], dst=small[n, plane], interpolation=cv2.INTER_AREA)
         mean, spread = cv2.meanStdDev(half)
-        sharpness = _brenner(wide)
+        sharpness = sharpness_of(y)
         change = 0.0
         if before is not None:
             change = sum(
@@ -144,7 +144,9 @@ def measure(
         features.append(looks.encode(pictures))
     encoded = np.concatenate(features) if features else None
     times_s = times_s[:n]
-    key = np.isin(np.round(times_s, 4), np.round(info.key_times_s, 4))
+    key = np.zeros(n, bool)
+    marks = np.searchsorted(times_s, np.asarray(info.key_times_s) - SAME_S).clip(0, n - 1)
+    key[marks[np.abs(times_s[marks] - info.key_times_s) < SAME_S]] = True
     share = key.sum() / max(1, len(info.key_times_s)) if skip != "none" else n / info.num_announced
     return Signals(
         times_s=times_s,
@@ -168,12 +170,10 @@ def measure(
 
 
 def sharpness_of(luma: np.ndarray) -> float:
-    """Brenner's focus measure of a luma plane (H, W), on the same scale as `Signals.sharpness`."""
-    return _brenner(cv2.resize(luma, (256, 144), interpolation=cv2.INTER_LINEAR))
-
-
-def _brenner(wide: np.ndarray) -> float:
-    return float(cv2.norm(wide[:, 2:], wide[:, :-2], cv2.NORM_L2SQR) / wide.size)
+    """Brenner's focus measure of a luma plane (H, W), on about 64 of its rows at full width: blur
+    shows first in the finest detail."""
+    rows = luma[:: max(1, luma.shape[0] // 64)]
+    return cv2.norm(rows[:, 2:], rows[:, :-2], cv2.NORM_L2SQR) / rows.size
 
 
 def _thumb(luma: np.ndarray, px: int) -> np.ndarray:

@@ -1,0 +1,153 @@
+"""Policies side by side on labelled videos: the figures behind the table in the README."""
+
+from __future__ import annotations
+
+from collections import defaultdict
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from functools import partial
+from multiprocessing import get_context
+
+import numpy as np
+
+from data.bench.suite import BuiltVideo
+from data.choose import look
+from data.keys import FrameKeys
+from data.selection import quality
+from data.selection.shots import transitions
+
+ENTRIES: dict[str, dict[str, object]] = {
+    "scene": {},
+    "scene (fast)": {"speed": "fast"},
+    "scene (keyframes)": {"speed": "keyframes"},
+    "uniform": {"policy": "uniform"},
+    "fps": {"policy": "fps"},
+    "smolvlm": {"policy": "smolvlm"},
+    "l1": {"policy": "l1"},
+    "l2": {"policy": "l2"},
+    "correlation": {"policy": "correlation"},
+    "correlation (frobenius)": {"policy": "correlation", "method": "frobenius"},
+    "shots (adaptive)": {"policy": "shots"},
+    "shots (adaptive, first)": {"policy": "shots", "pick": "first"},
+    "shots (content)": {"policy": "shots", "detector": "content"},
+    "shots (hash)": {"policy": "shots", "detector": "hash"},
+    "shots (histogram)": {"policy": "shots", "detector": "histogram"},
+    "shots (histogram-coarse, first)": {
+        "policy": "shots",
+        "detector": "histogram-coarse",
+        "pick": "first",
+    },
+    "shots (histogram-fine, first)": {
+        "policy": "shots",
+        "detector": "histogram-fine",
+        "pick": "first",
+    },
+    "motion (ssim)": {"policy": "motion"},
+    "motion (flow)": {"policy": "motion", "method": "flow"},
+    "motion (vectors)": {"policy": "motion", "method": "vectors"},
+    "keyframes": {"policy": "keyframes"},
+    "topn": {"policy": "topn"},
+    "kts": {"policy": "kts"},
+}
+"""Name in the table → keys. Those that need a learned encoder are not among them."""
+
+
+@dataclass(frozen=True)
+class Score:
+    """One policy on one video with one budget."""
+
+    video: str
+    group: str
+    name: str
+    budget: int
+    hit: int
+    total: int
+    frames: int
+    mean_distance: float
+    max_distance: float
+    redundancy: float
+    in_transition: float
+    unclear: float
+    time_error_s: float
+
+
+@dataclass(frozen=True)
+class Found:
+    """The shots of one video against its labels."""
+
+    video: str
+    group: str
+    num_shots: int
+    cuts: quality.Matches
+    gradual: quality.Matches
+
+
+def compare(
+    videos: Sequence[BuiltVideo],
+    budgets: Sequence[int],
+    entries: dict[str, dict[str, object]] = ENTRIES,
+    *,
+    workers: int = 2,
+) -> tuple[list[Score], list[Found]]:
+    """Every entry on every video with every budget, as a user would get it."""
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        work = partial(_compare_one, budgets=budgets, entries=entries)
+        results = list(pool.map(work, videos))
+    return [score for scores, _ in results for score in scores], [found for _, found in results]
+
+
+def _compare_one(
+    video: BuiltVideo, budgets: Sequence[int], entries: dict[str, dict[str, object]]
+) -> tuple[list[Score], Found]:
+    whole = look(video.path, FrameKeys(), threads=1, keep=False).signals
+    step_s = float(np.median(np.diff(whole.times_s)))
+    predicted = transitions(whole, FrameKeys().min_shot_s)
+    found = Found(
+        video.id,
+        video.group,
+        num_shots=len(video.transitions) + 1,
+        cuts=quality.match_cuts(predicted, video.transitions, tolerance_s=step_s),
+        gradual=quality.match_gradual(predicted, video.transitions),
+    )
+    features = whole.small.reshape(len(whole.small), -1)
+    scores = []
+    for name, options in entries.items():
+        for budget in budgets:
+            keys = FrameKeys.model_validate({**options, "max": budget})
+            chosen = look(video.path, keys, threads=1, keep=False).selection.times_s
+            frames = [int(np.abs(whole.times_s - t).argmin()) for t in chosen]
+            mean_distance, max_distance = quality.nearest_distance(features, frames)
+            scores.append(
+                Score(
+                    video.id,
+                    video.group,
+                    name,
+                    budget,
+                    hit=quality.events_hit(chosen, video.events),
+                    total=len(video.events),
+                    frames=len(chosen),
+                    mean_distance=mean_distance,
+                    max_distance=max_distance,
+                    redundancy=quality.redundancy(features, frames),
+                    in_transition=quality.share_in_transitions(chosen, video.transitions),
+                    unclear=quality.share_unclear(
+                        whole.luma, whole.contrast, whole.sharpness, frames
+                    ),
+                    time_error_s=quality.time_error_s(chosen, whole.times_s),
+                )
+            )
+    return scores, found
+
+
+def recall_of(scores: Sequence[Score]) -> float:
+    """Micro event recall."""
+    return sum(s.hit for s in scores) / max(1, sum(s.total for s in scores))
+
+
+def by_group(scores: Sequence[Score]) -> dict[str, list[Score]]:
+    """Scores by the videos' group."""
+    groups: dict[str, list[Score]] = defaultdict(list)
+    for score in scores:
+        groups[score.group].append(score)
+    return groups
