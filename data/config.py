@@ -177,6 +177,9 @@ def _explain(model: type[Section], error: dict[str, Any]) -> str:
     if not key:
         return message
     shown = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    if error["type"] == "literal_error":
+        close = get_close_matches(str(error["input"]), message.split("'")[1::2], n=1, cutoff=0.6)
+        shown += f", did you mean '{close[0]}'?" if close else ""
     return f"{key}: {message}{shown}"
 
 

@@ -119,12 +119,13 @@ class FrameKeys(Section):
     def _fits_together(self) -> Self:
         policy, methods = self.policy, METHODS.get(self.policy, ())
         if self.method is not None and self.method not in methods:
-            known = f"policy={policy} knows {', '.join(methods)}" if methods else "leave it out"
-            raise ValueError(f"method={self.method}: {known}")
+            known = f"knows {', '.join(methods)}" if methods else "has no methods, leave it out"
+            raise ValueError(f"method={self.method}: policy={policy} {known}")
         low, high = THRESHOLDS.get(policy, (0.0, float("inf")))
         if self.threshold is not None and not low <= self.threshold <= high:
             raise ValueError(
-                f"threshold={self.threshold:g}: policy={policy} takes {low:g} to {high:g}"
+                f"threshold={self.threshold:g}: policy={policy} takes {low:g} "
+                + (f"to {high:g}" if high < float("inf") else "or more")
             )
         if policy in ("embedding", "query") and not self.encoder:
             raise ValueError(

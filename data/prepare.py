@@ -25,6 +25,7 @@ from data.config import UserError, resolved
 from data.isolate import Done, Failure, run_each
 from data.keys import PrepareConfig, SourceKeys
 from data.sample import Rejected, Sample
+from data.selection.looks import check
 from data.sources import jsonl, microworld
 
 SOURCES = {"jsonl": jsonl, "microworld": microworld}
@@ -39,6 +40,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     """
     from data import shards  # `datasets` takes a second to import: not in the workers
 
+    check(config.frames)
     started = time.monotonic()
     source = SOURCES[config.source.name]
     expected = source.count(config.source)  # refuses a source that is not there, before out is ours

@@ -35,6 +35,21 @@ class Looks:
     vectors: bool = False
 
 
+def check(keys: FrameKeys) -> None:
+    """Refuse, before any video, what would fail on every one of them.
+
+    Raises:
+        UserError: an encoder that cannot be loaded, a detector's parameter that it does not have.
+    """
+    detector_for(keys)
+    if keys.policy in ("embedding", "query"):
+        from data.selection import embed
+
+        encoder = embed.load(str(keys.encoder))
+        if keys.policy == "query":
+            encoder.text(str(keys.query))
+
+
 def looks_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Looks:
     """The looks that `keys.policy` needs on this video; `keep`: and pictures of the candidates.
 

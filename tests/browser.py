@@ -1,0 +1,111 @@
+"""A real headless Chromium, driven over its debugging pipe; nothing to install beside it."""
+
+from __future__ import annotations
+
+import base64
+import json
+import os
+import shutil
+import subprocess
+from dataclasses import dataclass
+from pathlib import Path
+from types import TracebackType
+from typing import Any
+
+import pytest
+
+NAMES = ("chromium", "chromium-browser", "google-chrome")
+
+
+@dataclass(frozen=True)
+class Opened:
+    """What became of a page."""
+
+    problems: list[str]
+    """Console errors, exceptions, refused loads."""
+    screenshot: bytes
+    values: list[Any]
+
+
+class Browser:
+    """`with Browser(profile) as browser: browser.open(path, …)`."""
+
+    def __init__(self, profile: Path):
+        program = next((p for p in map(shutil.which, NAMES) if p), None)
+        if program is None:
+            pytest.skip("no Chromium on this machine")
+        theirs_in, self._out = os.pipe()
+        self._in, theirs_out = os.pipe()
+        flags = "--headless --no-sandbox --disable-gpu --remote-debugging-pipe --hide-scrollbars"
+        self._process = subprocess.Popen(
+            ["bash", "-c", f'exec "$0" {flags} --user-data-dir="$1" 3<&{theirs_in} 4>&{theirs_out}', program, str(profile)],
+            pass_fds=(theirs_in, theirs_out),
+            stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        os.close(theirs_in)
+        os.close(theirs_out)
+        self._buffer, self._count = b"", 0
+        self._problems: list[str] = []
+
+    def __enter__(self) -> Browser:
+        return self
+
+    def __exit__(
+        self,
+        kind: type[BaseException] | None,
+        error: BaseException | None,
+        at: TracebackType | None,
+    ) -> None:
+        self._process.kill()
+        self._process.wait()
+        os.close(self._in)
+        os.close(self._out)
+
+    def open(self, path: Path, *, width: int, expressions: list[str]) -> Opened:
+        """Load a local page at a width, wait until it is there, evaluate expressions in it."""
+        self._problems = []
+        target = self._call("Target.createTarget", url="about:blank")["targetId"]
+        session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
+        for domain in ("Page", "Runtime", "Log"):
+            self._call(f"{domain}.enable", session)
+        self._call("Emulation.setDeviceMetricsOverride", session, width=width, height=900, deviceScaleFactor=1, mobile=True)  # fmt: skip
+        self._call("Page.navigate", session, url=path.as_uri())
+        while self._read().get("method") != "Page.loadEventFired":
+            pass
+        values = [
+            self._call("Runtime.evaluate", session, expression=e, returnByValue=True)["result"].get(
+                "value"
+            )
+            for e in expressions
+        ]
+        shot = self._call("Page.captureScreenshot", session)["data"]
+        self._call("Target.closeTarget", targetId=target)
+        return Opened(self._problems, base64.b64decode(shot), values)
+
+    def _call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
+        self._count += 1
+        message = {"id": self._count, "method": method, "params": params}
+        if session:
+            message["sessionId"] = session
+        os.write(self._out, json.dumps(message).encode() + b"\0")
+        while True:
+            answer = self._read()
+            if answer.get("id") == self._count:
+                assert "error" not in answer, answer
+                return answer["result"]
+
+    def _read(self) -> dict[str, Any]:
+        while b"\0" not in self._buffer:
+            got = os.read(self._in, 1 << 16)
+            assert got, "Chromium closed its pipe"
+            self._buffer += got
+        raw, _, self._buffer = self._buffer.partition(b"\0")
+        message: dict[str, Any] = json.loads(raw)
+        params = message.get("params", {})
+        if message.get("method") == "Runtime.exceptionThrown":
+            self._problems.append(str(params["exceptionDetails"]))
+        if message.get("method") == "Log.entryAdded" and params["entry"]["level"] == "error":
+            self._problems.append(params["entry"]["text"])
+        if message.get("method") == "Runtime.consoleAPICalled" and params["type"] == "error":
+            self._problems.append(str(params["args"]))
+        return message
