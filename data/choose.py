@@ -60,11 +60,9 @@ def look(
         BadVideo: with the quarantine reason.
     """
     info = probe(path)
-    looks = looks_for(keys, info, keep=keep)
+    looks = looks_for(keys, info, keep=keep and keys.decoder == "pyav")
     skip = "nonkey" if keys.policy == "keyframes" else SKIP[keys.speed]
-    frames = read(
-        info, decoder=keys.decoder, threads=threads, skip=skip, vectors=keys.method == "vectors"
-    )
+    frames = read(info, threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure(info, frames, looks, skip=skip)
     if signals.decoded_share < min_decoded:
         what = "frames" if skip == "none" else "key frames"
@@ -76,6 +74,8 @@ def look(
     selection, kept = select(signals, keys), looks.candidates.kept
     if keys.speed == "keyframes" and keys.policy != "keyframes":
         selection, kept = refined(info, selection, short_px=keys.px, threads=threads)
+    if keys.decoder != "pyav":  # the choice is the same; the pictures are to be that decoder's
+        kept = {}
     return Looked(info, signals, selection, kept)
 
 

@@ -1,4 +1,4 @@
-"""Decoding with decord (the maintained `decord2`), behind the same two functions.
+"""Fetching with decord (the maintained `decord2`), behind the same function as PyAV.
 
 decord numbers frames in presentation order, so its frame i is the packet scan's i-th time; where
 the two disagree on how many frames there are, its own clock decides.
@@ -6,9 +6,8 @@ the two disagree on how many frames there are, its own clock decides.
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
-import cv2
 import numpy as np
 from PIL import Image
 
@@ -50,55 +49,11 @@ def _batch(reader: object, indices: Sequence[int], info: VideoInfo) -> np.ndarra
         raise BadVideo("truncated", f"{info.path}: decord: {line}") from None
 
 
-class DecordFrame:
-    """See `data.video.Decoded`; decord has already turned and coloured the picture. Its own
-    `Kept`: at its final size it is an array."""
-
-    def __init__(self, time_s: float, picture: np.ndarray):
-        self.time_s, self._picture = time_s, picture
-
-    def planes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
-        small = cv2.resize(self._picture, (256, 144), interpolation=cv2.INTER_LINEAR)
-        packed = cv2.cvtColor(small, cv2.COLOR_RGB2YUV_I420)  # (216, 256): y, then u, then v
-        u, v = packed[144:].reshape(2, 72, 128)
-        return packed[:144], u, v
-
-    def keep(self, short_px: int) -> DecordKept:
-        return DecordKept(_scaled(self._picture, short_px))
-
-    def rgb(self, short_px: int) -> np.ndarray:
-        height, width = self._picture.shape[:2]
-        size = scaled_size(width, height, short_px=short_px)
-        return cv2.resize(self._picture, size, interpolation=cv2.INTER_LINEAR)
-
-    def motion(self) -> float | None:
-        return None  # decord exports no motion vectors
-
-
-class DecordKept:
-    """See `data.video.Kept`."""
-
-    def __init__(self, picture: np.ndarray):
-        self.num_bytes, self._picture = picture.nbytes, picture
-
-    def rgb(self) -> np.ndarray:
-        return self._picture
-
-
 def _scaled(rgb: np.ndarray, short_px: int) -> np.ndarray:
     size = scaled_size(rgb.shape[1], rgb.shape[0], short_px=short_px)
     if (rgb.shape[1], rgb.shape[0]) == size:
         return rgb
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
-
-
-def read(info: VideoInfo, threads: int) -> Iterator[DecordFrame]:
-    """See `data.video.read`."""
-    reader, times_s = _open(info, threads)
-    for start in range(0, len(times_s), CHUNK):
-        indices = range(start, min(start + CHUNK, len(times_s)))
-        for i, rgb in zip(indices, _batch(reader, indices, info), strict=True):  # (n, H, W, 3)
-            yield DecordFrame(float(times_s[i]), rgb)
 
 
 def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:

@@ -113,7 +113,9 @@ class FrameKeys(Section):
         default=None, description="policy=embedding|query: image encoder, a Hub id or a folder"
     )
     query: str | None = Field(default=None, description="policy=query: the text to look for")
-    decoder: Literal["pyav", "decord"] = Field(default="pyav", description="what reads the video")
+    decoder: Literal["pyav", "decord"] = Field(
+        default="pyav", description="what decodes the kept pictures; the choice is the same"
+    )
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
@@ -134,12 +136,6 @@ class FrameKeys(Section):
             )
         if policy == "query" and not (self.query or "").strip():
             raise ValueError("policy=query needs frames.query=…, the text to look for")
-        if self.decoder == "decord" and (
-            self.speed != "exact" or policy == "keyframes" or self.method == "vectors"
-        ):
-            raise ValueError(
-                "decoder=decord decodes every frame and exports no motion vectors; use decoder=pyav"
-            )
         if self.speed != "exact" and self.method == "vectors":
             raise ValueError("method=vectors needs every frame; use speed=exact")
         return self

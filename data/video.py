@@ -4,9 +4,9 @@ Time is the presentation time (PTS) in seconds from the start of the container, 
 player shows. Frame number ÷ average rate is never used: variable frame rates put it seconds off.
 The picture is the one FFmpeg calls the best video stream, turned as its rotation flag says.
 
-Two decoders stand behind `read` and `fetch`: PyAV (default) and decord (from `decord2`). A frame
-that `read` gives is not converted: measuring looks at small planes, and only what is kept is paid
-for in full.
+`read` is PyAV's, so that what is measured, and chosen by it, is the same everywhere; `fetch` gives
+pictures by PyAV or by decord (from `decord2`). A frame that `read` gives is not converted:
+measuring looks at small planes, and only what is kept is paid for in full.
 """
 
 from __future__ import annotations
@@ -238,7 +238,6 @@ def scaled_size(width_px: int, height_px: int, *, short_px: int) -> tuple[int, i
 def read(
     info: VideoInfo,
     *,
-    decoder: Decoder = "pyav",
     threads: int = 0,
     skip: Skip = "none",
     vectors: bool = False,
@@ -252,10 +251,6 @@ def read(
     Raises:
         BadVideo: the decoder gave up.
     """
-    if decoder == "decord":
-        from data import decode_decord  # imported where asked for: its libraries take a while
-
-        return decode_decord.read(info, threads)
     from data import decode_pyav
 
     return decode_pyav.read(info, threads, skip, vectors)
@@ -265,7 +260,7 @@ def read_spans(
     info: VideoInfo, starts_s: Sequence[float], length_s: float, *, threads: int = 0
 ) -> Iterator[list[Decoded]]:
     """For each key frame time (increasing): the frames from it on, until `length_s` later or the
-    next start, by one seek each. PyAV only. A start that cannot be reached gives an empty list."""
+    next start, by one seek each. A start that cannot be reached gives an empty list."""
     from data import decode_pyav
 
     return decode_pyav.read_spans(info, starts_s, length_s, threads)
@@ -287,7 +282,7 @@ def fetch(
         BadVideo: a wanted frame cannot be decoded.
     """
     if decoder == "decord":
-        from data import decode_decord
+        from data import decode_decord  # imported where asked for: its libraries take a while
 
         frames = decode_decord.fetch(info, times_s, short_px, threads)
     else:

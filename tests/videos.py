@@ -15,7 +15,7 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from data.video import Decoder, Frame, VideoInfo, read
+from data.video import Decoder, Frame, VideoInfo, fetch, read
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, BITS = 160, 96, 8
@@ -145,8 +145,10 @@ def every(step_s: float, count: int) -> list[float]:
 
 
 def pictures(info: VideoInfo, short_px: int, decoder: Decoder = "pyav") -> list[Frame]:
-    """Every frame in order, converted while the decoder holds it."""
-    return [Frame(f.time_s, f.rgb(short_px)) for f in read(info, decoder=decoder)]
+    """Every frame in order."""
+    if decoder == "decord":
+        return fetch(info, info.times_s.tolist(), short_px=short_px, decoder=decoder)
+    return [Frame(f.time_s, f.rgb(short_px)) for f in read(info)]
 
 
 def run_command(

@@ -32,7 +32,7 @@ def test_frame_at_t_was_drawn_at_t(tmp_path, decoder, name, times_s, options):
     assert np.allclose(info.times_s, times_s, atol=2e-3)
     if decoder == "decord" and name.endswith(".ts"):
         with pytest.raises(BadVideo, match="pyav"):  # it would give wrong frames without a word
-            next(read(info, decoder=decoder))
+            pictures(info, HEIGHT, decoder)
         return
     frames = pictures(info, HEIGHT, decoder)
     assert [number_of(f.rgb) for f in frames] == list(range(len(times_s)))
