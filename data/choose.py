@@ -35,6 +35,8 @@ class Chosen:
     ranks: tuple[int, ...]
     duration_s: float
     decoded_share: float
+    unseen_s: float
+    """The longest time between two frames that were decoded: how far off a boundary can be."""
 
 
 SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey"}
@@ -110,6 +112,7 @@ def choose_frames(
         ranks=selection.ranks,
         duration_s=selection.duration_s,
         decoded_share=looked.signals.decoded_share,
+        unseen_s=float(np.diff(looked.signals.times_s).max(initial=0.0)),
     )
 
 
@@ -164,6 +167,7 @@ def prepare_row(
         "reasons": list(chosen.reasons),
         "ranks": list(chosen.ranks),
         "decoded_share": chosen.decoded_share,
+        "unseen_s": chosen.unseen_s,
         "credit": item.credit,
         "policy": json.dumps(policy_record(keys), sort_keys=True),
     }

@@ -83,8 +83,11 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     every_rejected = [r for i in range(index) for r in shards.read_quarantine(out, i)]
     reasons = Counter(r.reason for r in every_rejected)
     counts: dict[str, float] = {"rows": 0, "frames": 0, "video_s": 0.0, "events_dropped": 0}
+    unseen_s = 0.0
     for i in range(index):
-        for name, value in shards.shard_counts(out, i).items():
+        found = shards.shard_counts(out, i)
+        unseen_s = max(unseen_s, found.pop("unseen_s"))
+        for name, value in found.items():
             counts[name] += value
     shards.write_quarantine(out, every_rejected)
     manifest = {
@@ -93,6 +96,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
         **identity,
         "shards": index,
         **counts,
+        "unseen_s": unseen_s,
         "quarantined": dict(sorted(reasons.items())),
         "versions": {
             name: version(name) for name in ("av", "decord2", "scenedetect-headless", "pillow")
@@ -191,6 +195,11 @@ def report(summary: dict[str, Any]) -> str:
             f"{summary['frames']} frames, {summary['frames'] / rows:.1f} a video; "
             f"{summary['video_s']:.0f} s of video in {summary['seconds']:.1f} s "
             f"({summary['video_s'] / max(summary['seconds'], 1e-3):.1f} × real time)"
+        )
+    if rows and summary["policy"]["speed"] != "exact":
+        lines.append(
+            f"speed={summary['policy']['speed']}: frames are shown at their true times; what happens "
+            f"between two that were decoded is not seen, at most {summary['unseen_s']:.2f} s at a time"
         )
     if summary["events_dropped"]:
         lines.append(

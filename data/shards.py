@@ -25,7 +25,7 @@ from datasets import Dataset, Features, Image, List, Value, load_dataset
 from data.config import UserError
 from data.sample import Rejected
 
-FORMAT_VERSION = 1
+FORMAT_VERSION = 2
 GROUP_ROWS = 32
 """Rows held in memory before they are written; also what a reader of the shard fetches at a time."""
 FEATURES = Features(
@@ -46,6 +46,7 @@ FEATURES = Features(
         "reasons": List(Value("string")),
         "ranks": List(Value("int32")),
         "decoded_share": Value("float64"),
+        "unseen_s": Value("float64"),
         "credit": Value("string"),
         "policy": Value("string"),
     }
@@ -104,14 +105,15 @@ def read_quarantine(out: Path, index: int) -> Iterator[Rejected]:
 
 
 def shard_counts(out: Path, index: int) -> dict[str, float]:
-    """What the summary adds up; no picture is read."""
-    columns = ["times_s", "duration_s", "events_dropped"]
+    """What the summary adds up (of `unseen_s` it takes the largest); no picture is read."""
+    columns = ["times_s", "duration_s", "events_dropped", "unseen_s"]
     table = pq.read_table(shard_path(out, index), columns=columns)
     return {
         "rows": table.num_rows,
         "frames": sum(map(len, table["times_s"].to_pylist())),
         "video_s": sum(table["duration_s"].to_pylist()),
         "events_dropped": sum(table["events_dropped"].to_pylist()),
+        "unseen_s": max(table["unseen_s"].to_pylist(), default=0.0),
     }
 
 

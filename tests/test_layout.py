@@ -55,11 +55,13 @@ def test_the_readmes_commands_parse():
     """Every command of ours in the README is accepted by its own parser."""
     from data.config import load
     from data.keys import PrepareConfig
+    from data.preview.config import PreviewConfig
     from train.config import DemoConfig, DescribeConfig, TrainConfig
 
     text = (ROOT / "README.md").read_text()
     models = {"train/sft.py": (TrainConfig, None), "scripts/prepare.py": (PrepareConfig, None),
-              "scripts/describe.py": (DescribeConfig, "videos"), "scripts/demo.py": (DemoConfig, None)}  # fmt: skip
+              "scripts/describe.py": (DescribeConfig, "videos"), "scripts/demo.py": (DemoConfig, None),
+              "scripts/preview.py": (PreviewConfig, "videos")}  # fmt: skip
     found = 0
     for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S):
         for line in block.replace("\\\n", " ").splitlines():

@@ -65,9 +65,9 @@ def detector_for(keys: FrameKeys) -> SceneDetector | None:
                 f"frames.detector_options.{name}: detector={keys.detector} knows {', '.join(known)}"
             )
         options[name] = value
-        if name == "weights" and isinstance(value, list):
-            options[name] = ContentDetector.Components(*value)
     try:
+        if isinstance(options.get("weights"), list):  # hue, saturation, brightness, edges
+            options["weights"] = ContentDetector.Components(*options["weights"])
         return kind(**options)
     except (TypeError, ValueError, AssertionError, IndexError) as error:
         line = " ".join(str(error).split()) or type(error).__name__

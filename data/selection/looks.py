@@ -14,7 +14,8 @@ from data.selection.clock import CLOCK_POLICIES, by_clock
 from data.selection.detectors import detector_for
 from data.video import VideoInfo, scaled_size
 
-MOST_CANDIDATES = 4096  # bounds memory where their pictures are compared
+MOST_CANDIDATES = 4096  # where their pictures are compared
+THUMB_BYTES = 96 * 2**20  # that these pictures may take
 WINDOWS = 6  # per frame of the budget: how finely `scene` can place one
 LEAST_WINDOW_S = 0.2
 
@@ -74,7 +75,8 @@ def looks_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Looks:
             detector=detector_for(keys),
             vectors=keys.method == "vectors",
         )
-    step_s = max(1 / keys.rate, duration_s / MOST_CANDIDATES)
+    most = min(MOST_CANDIDATES, THUMB_BYTES // keys.size**2)
+    step_s = max(1 / keys.rate, duration_s / most)
     ticks = Candidates("ticks", window_s=step_s, keep_px=keep_px)
     if policy in ("embedding", "query"):
         from data.selection import embed  # torch and transformers: only where asked for

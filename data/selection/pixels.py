@@ -26,10 +26,10 @@ CORRELATION_THRESHOLD = 0.9
 def l1(signals: Signals, keys: FrameKeys) -> Selection:
     """Mean absolute difference to the last kept frame above `threshold` (grey levels)."""
     threshold = L1_THRESHOLD if keys.threshold is None else keys.threshold
-    pictures = _thumbs(signals).astype(np.float32)
+    pictures = _thumbs(signals)
 
     def difference(a: int, b: int) -> float:
-        return float(np.abs(pictures[a] - pictures[b]).mean())
+        return cv2.norm(pictures[a], pictures[b], cv2.NORM_L1) / pictures[a].size
 
     return _unlike_the_last(signals, keys, difference, threshold)
 
@@ -37,10 +37,10 @@ def l1(signals: Signals, keys: FrameKeys) -> Selection:
 def l2(signals: Signals, keys: FrameKeys) -> Selection:
     """Root mean squared difference to the last kept frame above `threshold` (grey levels)."""
     threshold = L2_THRESHOLD if keys.threshold is None else keys.threshold
-    pictures = _thumbs(signals).astype(np.float32)
+    pictures = _thumbs(signals)
 
     def difference(a: int, b: int) -> float:
-        return float(np.sqrt(((pictures[a] - pictures[b]) ** 2).mean()))
+        return cv2.norm(pictures[a], pictures[b], cv2.NORM_L2) / float(np.sqrt(pictures[a].size))
 
     return _unlike_the_last(signals, keys, difference, threshold)
 

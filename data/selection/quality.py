@@ -69,6 +69,9 @@ class Matches:
             self.matched + other.matched, self.missed + other.missed, self.false + other.false
         )
 
+    def __str__(self) -> str:
+        return f"{self.matched} found, {self.missed} missed, {self.false} false"
+
     @property
     def f1(self) -> float:
         """Harmonic mean of precision and recall; 1 where nothing was to be found or was."""

@@ -17,6 +17,8 @@ from data.selection.detectors import CutFinder
 from data.selection.looks import Looks
 from data.video import BadVideo, Decoded, Skip, VideoInfo
 
+cv2.setNumThreads(1)  # pictures here are too small to share, and workers have a core each
+
 DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
 ENCODE_BATCH = 32
 SAME_S = 1e-4  # two times closer than this are the same frame

@@ -53,6 +53,7 @@ for name in sys.argv[1:]:
 """
 
 
+@pytest.mark.slow
 def test_what_the_hub_refuses_is_one_line(hub, tmp_path):
     online = {"HF_HOME": str(tmp_path), "HF_HUB_OFFLINE": "0", "HF_TOKEN": "hf_secret"}
     names = ["acme/gated", "acme/private", "acme/nothing", "acme/tiny@v9", "acme/tiny"]
