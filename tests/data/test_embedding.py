@@ -113,7 +113,7 @@ def test_prepare_with_an_encoder(folders, tmp_path):
         ({"policy": "embedding", "encoder": "nowhere/at-all"}, "no image encoder in this Hub id"),
         ({"policy": "query", "encoder": "dinov2", "query": "a dog"}, "compares pictures only"),
         ({"policy": "shots", "detector_options": {"binz": 3}}, "knows adaptive_threshold"),
-        ({"policy": "shots", "detector_options": {"weights": [1.0]}}, "detector=adaptive"),
+        ({"policy": "shots", "detector_options": {"window_width": 0}}, "detector=adaptive"),
     ],
 )
 def test_what_would_fail_on_every_video_is_refused_before(folders, options, message):
