@@ -3,6 +3,11 @@
 Boundaries come with a probability, and the budget is spread by expected coverage (`allocate`):
 where shots outnumber it, it is known which are worth most; where they do not, the rest goes where
 time passes and pictures move. Candidates are the clearest frames of short windows.
+
+Tried and left out, by event recall on the tuning half of the built videos: splitting long shots by
+kernel temporal segmentation (.851 → .840 at 16 frames: equal parts of the moving time do better), and
+leaving the last frames to the expected coverage alone (it prefers a second frame in every short
+shot to a third in a long one, .845).
 """
 
 from __future__ import annotations
@@ -23,7 +28,7 @@ CERTAIN = 0.99
 RATE = 0.05  # unnoticed changes a second
 STILL = 0.1  # share of the hazard of a second in which nothing moves
 MOVED = 3.0  # grey levels of the most changed cell in a second that counts as movement
-UNLIKE = 10.0  # grey levels between key frames at which a cut is as likely as not
+UNLIKE = 10.0  # grey levels between key frames that add as much hazard as a likely cut
 CLEAR = 0.8  # of the sharpest nearby
 SAME_CELL, SAME_MEAN = 6.0, 1.0  # two pictures that differ by less show the same
 BLANK, DARK = 4.0, 24.0  # contrast and brightness below which nothing is seen
@@ -42,7 +47,7 @@ def scene(signals: Signals, keys: FrameKeys) -> Selection:
     _, firsts = np.unique(_shot_of(order, changes), return_index=True)
     shown = _shot_of(order[np.sort(firsts)], changes)  # shots, the one worth most first
     spans = _spread(shown, keys.max, frames, hazard, changes)
-    placed = [_placed(signals, frames, hazard, span) for span in spans]
+    placed = [_placed(signals, hazard, span) for span in spans]
     # the first frame of every shot before the second of any: by depth, then by the shot's worth
     ranked = [
         (depth, worth, frame)
@@ -97,7 +102,7 @@ def _spread(
     ]
 
 
-def _placed(signals: Signals, frames: np.ndarray, hazard: np.ndarray, span: Span) -> list[int]:
+def _placed(signals: Signals, hazard: np.ndarray, span: Span) -> list[int]:
     """The shot's frames: at the middles of equal parts of it, there the nearest clear candidate.
     Allocation alone would push the outer ones to the ends."""
     low = hazard[span.start]
