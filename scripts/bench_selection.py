@@ -1,7 +1,7 @@
 """Speed and quality of frame selection, as ratios measured in one run; makes its own videos.
 
 python scripts/bench_selection.py                       everything, about ten minutes on 2 cores
-python scripts/bench_selection.py parts=speed json=out.json
+python scripts/bench_selection.py parts=labels,clips json=out.json
 """
 
 import sys
@@ -12,7 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import json
 from typing import Any, Literal
 
-from pydantic import Field
+from pydantic import Field, field_validator
 
 from data.config import Section, UserError, check_writable, command
 from data.bench import labelled, speed
@@ -46,6 +46,11 @@ class BenchConfig(Section):
         description="folder of shot labels and scores (shot_test.json, shot_test_scores.npz)",
     )
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
+
+    @field_validator("parts", mode="before")
+    @classmethod
+    def _split(cls, value: Any) -> Any:
+        return value.split(",") if isinstance(value, str) else value
 
 
 def main(config: BenchConfig) -> None:
