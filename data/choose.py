@@ -67,7 +67,7 @@ def look(
     frames = read(info, threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure(info, frames, looks, skip=skip)
     if signals.decoded_share < min_decoded:
-        what = "frames" if skip == "none" else "key frames"
+        what = "key frames" if skip == "nonkey" else "frames"
         raise BadVideo(
             "truncated",
             f"{path}: {signals.decoded_share:.0%} of its {what} can be decoded "

@@ -45,7 +45,8 @@ def _opened(
         with av.open(info.path) as container:
             stream = best_stream(container)
             stream.thread_type = "AUTO"
-            stream.codec_context.thread_count = threads
+            # key frames alone gain nothing by threads, and near damage they would be lost in them
+            stream.codec_context.thread_count = 1 if skip == "nonkey" else threads
             if vectors:
                 stream.codec_context.options = {"flags2": "+export_mvs"}
             stream.codec_context.skip_frame = SKIP[skip]

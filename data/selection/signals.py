@@ -21,6 +21,7 @@ cv2.setNumThreads(1)  # pictures here are too small to share, and workers have a
 
 DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
 ENCODE_BATCH = 32
+NEARBY_S = 0.5  # no run of frames that may be left out is longer
 SAME_S = 1e-4  # two times closer than this are the same frame
 SMALL = (9, 16)  # rows and columns of the picture that is kept of every frame
 
@@ -45,7 +46,7 @@ class Signals:
     """(N,) bool: an I-frame that decoding can start from."""
     duration_s: float
     decoded_share: float
-    """Frames decoded ÷ frames announced, at most 1; of key frames where others were skipped."""
+    """Frames decoded ÷ frames announced, at most 1; estimated where frames were left out."""
     num_announced: int
     sparse: bool
     """Only key frames were decoded: what is next to each other here is not in the video."""
@@ -146,10 +147,8 @@ def measure(
         features.append(looks.encode(pictures))
     encoded = np.concatenate(features) if features else None
     times_s = times_s[:n]
-    key = np.zeros(n, bool)
-    marks = np.searchsorted(times_s, np.asarray(info.key_times_s) - SAME_S).clip(0, n - 1)
-    key[marks[np.abs(times_s[marks] - info.key_times_s) < SAME_S]] = True
-    share = key.sum() / max(1, len(info.key_times_s)) if skip != "none" else n / info.num_announced
+    key_s = np.asarray([t for t in info.key_times_s if t >= info.times_s[0] - SAME_S])
+    key = _shown(times_s, key_s, SAME_S)  # an edit list may cut key frames away
     return Signals(
         times_s=times_s,
         luma=_full_range(table[:n, 0] - 16),
@@ -159,7 +158,7 @@ def measure(
         small=small[:n],
         key=key,
         duration_s=max(info.duration_s, float(times_s[-1])),
-        decoded_share=min(1.0, float(share)),
+        decoded_share=_decoded_share(info, times_s, key_s, skip),
         num_announced=info.num_announced,
         sparse=skip == "nonkey",
         candidates=looks.candidates.indices,
@@ -182,6 +181,28 @@ def _thumb(luma: np.ndarray, px: int) -> np.ndarray:
     """(H, W) → (px, px): point samples twice as fine, averaged."""
     fine = cv2.resize(luma, (2 * px, 2 * px), interpolation=cv2.INTER_LINEAR)
     return cv2.resize(fine, (px, px), interpolation=cv2.INTER_AREA)
+
+
+def _shown(times_s: np.ndarray, wanted_s: np.ndarray, within_s: float) -> np.ndarray:
+    """(N,) bool: which of the sorted times have a wanted one within reach."""
+    if not len(wanted_s):
+        return np.zeros(len(times_s), bool)
+    right = np.searchsorted(wanted_s, times_s).clip(0, len(wanted_s) - 1)
+    left = np.maximum(right - 1, 0)
+    apart = np.minimum(np.abs(wanted_s[right] - times_s), np.abs(wanted_s[left] - times_s))
+    return np.asarray(apart < within_s)
+
+
+def _decoded_share(info: VideoInfo, times_s: np.ndarray, key_s: np.ndarray, skip: Skip) -> float:
+    """Frames that came ÷ frames announced. Where frames were left out: announced ones with a
+    decoded one nearby, or key frames that came."""
+    if skip == "none":
+        return min(1.0, len(times_s) / info.num_announced)
+    if skip == "nonref":
+        found = _shown(info.times_s, times_s, NEARBY_S).mean()
+    else:
+        found = _shown(key_s, times_s, SAME_S).mean() if len(key_s) else 1.0
+    return float(found) * len(info.times_s) / info.num_announced
 
 
 def _full_range(limited: np.ndarray) -> np.ndarray:

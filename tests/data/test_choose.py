@@ -106,6 +106,23 @@ def test_fast_leaves_frames_out_and_finds_the_file_whole(video):
     assert len(looked.signals.times_s) < 120 and looked.signals.decoded_share == 1.0
 
 
+@pytest.mark.parametrize("speed", ["exact", "fast", "keyframes"])
+def test_damage_is_seen_at_every_speed(tmp_path, speed):
+    options = {"movflags": "faststart"}
+    path = write_video(tmp_path / "cut.mp4", every(0.1, 100), container_options=options)
+    path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(BadVideo) as caught:
+        look(str(path), FrameKeys(speed=speed))
+    assert caught.value.reason == "truncated"
+
+
+@pytest.mark.parametrize("speed", ["exact", "fast", "keyframes"])
+def test_an_edit_list_is_no_damage(tmp_path, speed):
+    path = write_video(tmp_path / "edited.mp4", every(0.1, 60), start_s=-2.0)
+    looked = look(str(path), FrameKeys(speed=speed, max=4))
+    assert looked.signals.decoded_share == 1.0 and looked.selection.times_s[0] >= 0
+
+
 def test_motion_vectors_are_refused_where_there_are_none(tmp_path):
     path = write_video(tmp_path / "a.webm", every(0.1, 20), codec="libvpx-vp9")
     with pytest.raises(BadVideo, match="no motion vectors"):
