@@ -1,6 +1,6 @@
 """Speed and quality of frame selection, as ratios measured in one run; makes its own videos.
 
-python scripts/bench_selection.py                       everything, about ten minutes on 2 cores
+python scripts/bench_selection.py                       everything, about twelve minutes on 2 cores
 python scripts/bench_selection.py parts=labels,clips json=out.json
 """
 
@@ -35,7 +35,7 @@ class BenchConfig(Section):
     )
     video: str | None = Field(default=None, description="one more video to time")
     work: str = Field(default="prepared/bench", description="where built videos are kept")
-    repeat: int = Field(default=3, ge=1, description="runs of each timing; the fastest counts")
+    repeat: int = Field(default=5, ge=1, description="runs of each timing; the fastest counts")
     per_half: int = Field(default=4, ge=1, description="built videos per group and half")
     clips: str | None = Field(
         default_factory=lambda: folder("videos", "clips.jsonl"),

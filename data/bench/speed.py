@@ -229,7 +229,7 @@ def _throughput(path: str) -> dict[str, float]:
         return (taken[1] - taken[0]) / (many - few)
 
     cores = os.cpu_count() or 1
-    both, alone = (min(per_video(n, "exact") for _ in range(2)) for n in (2, 1))
+    both, alone = (min(per_video(n, "exact") for _ in range(3)) for n in (2, 1))
     figures = {"workers2_over_1": alone / both}
     for speed in ("exact", "fast", "keyframes"):
         seconds = both if speed == "exact" else per_video(2, speed)

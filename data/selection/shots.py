@@ -52,7 +52,7 @@ class Change:
 
 
 def find_cuts(signals: Signals) -> list[Change]:
-    """Hard cuts, strongest first among those closer than `SIDE_S`; includes unlikely ones."""
+    """Where the picture jumps, in time order, and how surely it is a cut: unlikely ones too."""
     pictures = _flat(signals)  # (N, 432)
     change, times_s = signals.change, signals.times_s
     count = len(change)
