@@ -108,7 +108,7 @@ class PyavFrame:
                 frame, 256, 144, format="yuv420p", interpolation="FAST_BILINEAR"
             )
         y, u, v = (
-            np.frombuffer(p, dtype=np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]  # type: ignore[call-overload] # a plane is a buffer; PyAV's stubs do not say so
+            np.frombuffer(p, dtype=np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]  # type: ignore[call-overload] # PyAV's types do not say that a plane is a buffer
             for p in frame.planes
         )
         return y, u, v

@@ -43,7 +43,6 @@ def signals_of(
         key=np.isin(np.arange(count), [0, *np.searchsorted(times, cuts_s)]),
         duration_s=duration_s or float(times[-1]) + 0.04,
         decoded_share=1.0,
-        num_announced=count,
         sparse=False,
         candidates=candidates,
         thumbs=thumbs,

@@ -140,9 +140,13 @@ def _compare_one(
     return scores, found
 
 
-def recall_of(scores: Sequence[Score]) -> float:
-    """Micro event recall."""
-    return sum(s.hit for s in scores) / max(1, sum(s.total for s in scores))
+def recall_of(scores: Sequence[Score]) -> quality.Recall:
+    """Event recall over the videos of the scores."""
+    return quality.Recall(
+        hit=sum(s.hit for s in scores),
+        total=sum(s.total for s in scores),
+        per_video=tuple(s.hit / s.total for s in scores),
+    )
 
 
 def by_group(scores: Sequence[Score]) -> dict[str, list[Score]]:

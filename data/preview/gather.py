@@ -29,7 +29,6 @@ class Chosen:
     name: str
     selection: Selection
     pictures: tuple[np.ndarray, ...]
-    seconds: float
     figures: dict[str, float]
 
 
@@ -75,7 +74,7 @@ def gather(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> P
         if spans:
             figures["events shown"] = quality.events_hit(times_s, spans) / len(spans)
         shown = tuple(pictures(looked, keys))
-        chosen.append(Chosen(given.policy, looked.selection, shown, seconds, figures))
+        chosen.append(Chosen(given.policy, looked.selection, shown, figures))
     return Preview(
         info=whole.info,
         signals=whole.signals,

@@ -12,6 +12,7 @@ from typing import Literal
 
 import numpy as np
 
+from data.decode_pyav import SAME_S
 from data.video import Decoded, Kept
 
 LIMIT_BYTES = 160 * 2**20
@@ -57,11 +58,11 @@ class Candidates:
             if self._best is None or clearness > self._best[0]:
                 self._best = (clearness, index, frame)
         elif self._mode == "ticks":
-            if frame.time_s >= self._window_end_s - 1e-4:
+            if frame.time_s >= self._window_end_s - SAME_S:
                 settled = self._take(index, frame)
-                ticks = int((frame.time_s + 1e-4) / self._window_s) + 1 if self._window_s else 0
+                ticks = int((frame.time_s + SAME_S) / self._window_s) + 1 if self._window_s else 0
                 self._window_end_s = ticks * self._window_s
-        elif self._mode == "all" or np.abs(self._known_s - frame.time_s).min(initial=1.0) < 1e-4:
+        elif self._mode == "all" or np.abs(self._known_s - frame.time_s).min(initial=1.0) < SAME_S:
             settled = self._take(index, frame)
         return settled
 

@@ -103,5 +103,11 @@ def load(name: str) -> Encoder:
     return Encoder(name, kind, model.eval().to(device), prepare, int(vision.image_size))
 
 
+@lru_cache(maxsize=1)
+def query_vector(name: str, query: str) -> np.ndarray:
+    """(D,) `load(name).text(query)`, once per process and not once per video."""
+    return load(name).text(query)
+
+
 def _unit(vectors: torch.Tensor) -> np.ndarray:
     return np.asarray(torch.nn.functional.normalize(vectors.float(), dim=-1).cpu().numpy())

@@ -46,9 +46,9 @@ def check(keys: FrameKeys) -> None:
     if keys.policy in ("embedding", "query"):
         from data.selection import embed
 
-        encoder = embed.load(str(keys.encoder))
+        embed.load(str(keys.encoder))
         if keys.policy == "query":
-            encoder.text(str(keys.query))
+            embed.query_vector(str(keys.encoder), str(keys.query))
 
 
 def looks_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Looks:
@@ -82,7 +82,9 @@ def looks_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Looks:
         from data.selection import embed  # torch and transformers: only where asked for
 
         encoder = embed.load(str(keys.encoder))
-        text = encoder.text(str(keys.query)) if policy == "query" else None
+        text = None
+        if policy == "query":
+            text = embed.query_vector(str(keys.encoder), str(keys.query))
         return Looks(ticks, encode=encoder.images, picture_px=encoder.short_px, text=text)
     if policy == "kts":
         return Looks(ticks)

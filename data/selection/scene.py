@@ -37,9 +37,10 @@ MOST_CANDIDATES = 1024  # allocation is quadratic in them
 
 def scene(signals: Signals, keys: FrameKeys) -> Selection:
     """See the module."""
-    changes = find_changes(signals, keys.min_shot_s)
+    jumps = [] if signals.sparse else find_cuts(signals)
+    changes = find_changes(signals, keys.min_shot_s, jumps)
     frames = _candidates(signals, changes)
-    hazard = _background(signals, changes)
+    hazard = _background(signals, changes, jumps)
     probability = np.zeros(len(signals.times_s))
     probability[[(c.last + c.first - 1) // 2 for c in changes]] = CERTAIN
     chosen, ranks = allocate(probability, signals.times_s, frames, keys.max, background=hazard)
@@ -119,7 +120,7 @@ def _placed(signals: Signals, hazard: np.ndarray, span: Span) -> list[int]:
     return result
 
 
-def _background(signals: Signals, changes: list[Change]) -> np.ndarray:
+def _background(signals: Signals, changes: list[Change], jumps: list[Change]) -> np.ndarray:
     """(N,) hazard of what is no certain boundary: time in which pictures move, `RATE` a second
     (less where they do not), and cuts that are none by a little."""
     times_s = signals.times_s
@@ -137,7 +138,7 @@ def _background(signals: Signals, changes: list[Change]) -> np.ndarray:
         flat = signals.small.reshape(len(times_s), -1).astype(np.int16)
         apart = np.abs(np.diff(flat, axis=0)).mean(axis=1)
         return np.asarray(hazard + np.r_[0.0, np.cumsum((apart / UNLIKE) ** 2)])
-    for cut in find_cuts(signals):
+    for cut in jumps:
         if not certain[cut.last]:
             odds = min(cut.ratio / CUT_RATIO, 1.0) ** 6
             hazard[cut.first :] += np.log1p(odds)

@@ -168,14 +168,17 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
     return found
 
 
-def find_changes(signals: Signals, min_shot_s: float = 0.0) -> list[Change]:
+def find_changes(
+    signals: Signals, min_shot_s: float = 0.0, jumps: Sequence[Change] | None = None
+) -> list[Change]:
     """Cuts, dissolves and fades in time order; of two closer than `min_shot_s` the clearer one.
 
-    None where only key frames were decoded: they do not show what lies between them.
+    `jumps`: what `find_cuts` gave, where it is at hand. None where only key frames were decoded: they do not show what lies between them.
     """
     if signals.sparse:
         return []
-    cuts = [c for c in find_cuts(signals) if c.ratio >= CUT_RATIO]
+    jumps = find_cuts(signals) if jumps is None else jumps
+    cuts = [c for c in jumps if c.ratio >= CUT_RATIO]
     found = [*cuts, *find_gradual(signals, cuts)]
     times_s = signals.times_s
     kept: list[Change] = []

@@ -13,6 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from data.decode_pyav import SAME_S
 from data.selection.detectors import CutFinder
 from data.selection.looks import Looks
 from data.video import BadVideo, Decoded, Skip, VideoInfo
@@ -22,7 +23,6 @@ cv2.setNumThreads(1)  # pictures here are too small to share, and workers have a
 DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
 ENCODE_BATCH = 32
 NEARBY_S = 0.5  # no run of frames that may be left out is longer
-SAME_S = 1e-4  # two times closer than this are the same frame
 SMALL = (9, 16)  # rows and columns of the picture that is kept of every frame
 
 
@@ -47,7 +47,6 @@ class Signals:
     duration_s: float
     decoded_share: float
     """Frames decoded ÷ frames announced, at most 1; estimated where frames were left out."""
-    num_announced: int
     sparse: bool
     """Only key frames were decoded: what is next to each other here is not in the video."""
     candidates: np.ndarray
@@ -159,7 +158,6 @@ def measure(
         key=key,
         duration_s=max(info.duration_s, float(times_s[-1])),
         decoded_share=_decoded_share(info, times_s, key_s, skip),
-        num_announced=info.num_announced,
         sparse=skip == "nonkey",
         candidates=looks.candidates.indices,
         thumbs=np.stack(thumbs) if thumbs else None,
