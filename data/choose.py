@@ -7,16 +7,21 @@ from __future__ import annotations
 
 import io
 import json
+from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
+from data import decode_images
 from data.config import resolved
+from data.isolate import digest_of
 from data.keys import FrameKeys
-from data.sample import Rejected, Sample, Selection
+from data.media import FrameFiles, Local, Video
+from data.sample import Numbered, Outcome, Rejected, Repair, Sample, Selection
 from data.selection.looks import looks_for
+from data.selection.picks import in_order
 from data.selection.policies import POLICY_VERSION, select
 from data.selection.refine import refined
 from data.selection.signals import Signals, measure
@@ -51,28 +56,31 @@ class Looked:
     selection: Selection
     kept: dict[float, Kept]
     """Pictures by time; a chosen one that is not here must be fetched."""
+    given: FrameFiles | None = None
+    """Where the frames were pictures already."""
 
 
 def look(
-    path: str, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0, keep: bool = True
+    path: str | FrameFiles,
+    keys: FrameKeys,
+    min_decoded: float = 0.9,
+    *,
+    threads: int = 0,
+    keep: bool = True,
 ) -> Looked:
     """One decode pass and the policy's choice. `keep=False`: no pictures are kept.
 
     Raises:
         BadVideo: with the quarantine reason.
     """
+    if isinstance(path, FrameFiles):
+        return _look_at_given(path, keys, min_decoded)
     info = probe(path)
     looks = looks_for(keys, info, keep=keep and keys.decoder == "pyav")
     skip = "nonkey" if keys.policy == "keyframes" else SKIP[keys.speed]
     frames = read(info, threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure(info, frames, looks, skip=skip)
-    if signals.decoded_share < min_decoded:
-        what = "key frames" if skip == "nonkey" else "frames"
-        raise BadVideo(
-            "truncated",
-            f"{path}: {signals.decoded_share:.0%} of its {what} can be decoded "
-            f"(min_decoded={min_decoded:g})",
-        )
+    _require(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
     selection, kept = select(signals, keys), looks.candidates.kept
     if keys.speed == "keyframes" and keys.policy != "keyframes":
         selection, kept = refined(info, selection, short_px=keys.px, threads=threads)
@@ -81,9 +89,33 @@ def look(
     return Looked(info, signals, selection, kept)
 
 
+def _require(signals: Signals, min_decoded: float, name: str, what: str) -> None:
+    if signals.decoded_share < min_decoded:
+        raise BadVideo(
+            "truncated",
+            f"{name}: {signals.decoded_share:.0%} of its {what} can be decoded "
+            f"(min_decoded={min_decoded:g})",
+        )
+
+
+def _look_at_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> Looked:
+    """Pictures that somebody chose already are all kept where they fit the budget."""
+    info = decode_images.probe(frames)
+    looks = looks_for(keys, info, keep=False)
+    signals = measure(info, decode_images.read(frames, info), looks, skip="none")
+    _require(signals, min_decoded, frames.name, "frame files")
+    fits = len(signals.times_s) <= keys.max
+    selection = (
+        in_order(signals, range(len(signals.times_s)), "given") if fits else select(signals, keys)
+    )
+    return Looked(info, signals, selection, {}, given=frames)
+
+
 def pictures(looked: Looked, keys: FrameKeys, *, threads: int = 0) -> list[np.ndarray]:
     """The chosen frames, (H, W, 3) uint8 each: kept from the pass, else fetched."""
     times_s, kept = looked.selection.times_s, looked.kept
+    if looked.given is not None:
+        return decode_images.fetch(looked.given, times_s, keys.px)
     missing = [t for t in times_s if t not in kept]
     fetched = {}
     if missing:
@@ -93,7 +125,7 @@ def pictures(looked: Looked, keys: FrameKeys, *, threads: int = 0) -> list[np.nd
 
 
 def choose_frames(
-    path: str, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0
+    path: str | FrameFiles, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0
 ) -> Chosen:
     """Measure a video in one decode, select, and give the selected frames as JPEG.
 
@@ -128,30 +160,48 @@ def policy_record(keys: FrameKeys) -> dict[str, Any]:
 
 
 @dataclass(frozen=True)
-class Numbered:
-    """A source row and the shard it belongs to."""
+class Limits:
+    """What a video must be to be used."""
 
-    shard: int
-    item: Sample | Rejected
+    min_decoded: float
+    min_s: float
 
 
-def prepare_row(
-    numbered: Numbered, keys: FrameKeys, min_decoded: float, threads: int
-) -> dict[str, Any] | Rejected:
+def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: int) -> Outcome:
     """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker."""
     item = numbered.item
-    if isinstance(item, Rejected):
+    if not isinstance(item, Sample):
         return item
+    media = item.video
+    assert isinstance(media, Local)
     try:
-        chosen = choose_frames(item.video.path, keys, min_decoded, threads=threads)
+        where = media.path if isinstance(media, Video) else media
+        chosen = choose_frames(where, keys, limits.min_decoded, threads=threads)
+        if chosen.duration_s < limits.min_s:
+            raise BadVideo("too short", f"{media.name}: {chosen.duration_s:.3f} s")
     except BadVideo as error:
-        return Rejected(item.id, item.video.path, error.reason, error.detail)
-    events = [asdict(e) for e in item.events if e.start_s < chosen.duration_s]
-    for event in events:
-        event["end_s"] = min(event["end_s"], chosen.duration_s)
-    if not events and not item.description:
+        detail = error.detail
+        if isinstance(media, Video) and media.shown:  # not the name of a copy that is gone by then
+            detail = detail.replace(media.path, media.shown)
+        return Rejected(item.id, media.name, error.reason, detail, digest_of(error))
+    row = _row(item, chosen, keys)
+    if not row["events"] and not item.description:
         detail = f"every event starts after the video's end ({chosen.duration_s:.3f} s)"
-        return Rejected(item.id, item.video.path, "no target", detail)
+        return Rejected(item.id, media.name, "no target left", detail)
+    return row
+
+
+def _row(item: Sample, chosen: Chosen, keys: FrameKeys) -> dict[str, Any]:
+    """See `data.shards.FEATURES`."""
+    end_s = chosen.duration_s
+    events = [asdict(e) for e in item.events if e.start_s < end_s]
+    # up to a second is how durations are rounded in labels, no mistake of theirs
+    cut = sum(event["end_s"] > end_s + 1 for event in events)
+    for event in events:
+        event["end_s"] = min(event["end_s"], end_s)
+    repairs = Counter({r.what: r.count for r in item.repairs})
+    repairs["cut at the video's end"] += cut
+    repairs["starts after the video's end"] += len(item.events) - len(events)
     return {
         "id": item.id,
         "source": item.source,
@@ -159,15 +209,17 @@ def prepare_row(
         "times_s": list(chosen.times_s),
         "duration_s": chosen.duration_s,
         "events": events,
-        "events_dropped": len(item.events) - len(events),
         "description": item.description,
         "prompt": item.prompt,
         "system": item.system,
+        "context": item.context,
         "turns": [asdict(t) for t in item.turns],
         "reasons": list(chosen.reasons),
         "ranks": list(chosen.ranks),
         "decoded_share": chosen.decoded_share,
         "unseen_s": chosen.unseen_s,
         "credit": item.credit,
+        "metadata": item.metadata,
+        "repairs": [asdict(Repair(what, n)) for what, n in sorted(repairs.items()) if n],
         "policy": json.dumps(policy_record(keys), sort_keys=True),
     }

@@ -1,24 +1,39 @@
 """Run a function over many items in worker processes that may hang, crash or eat memory.
 
 Whatever one item does to its process costs that item only: the worker is replaced, the rest go on.
+A process may also die through no fault of its item (the system kills it to get memory back), so an
+item whose process died is tried again before it is given up.
 """
 
 from __future__ import annotations
 
+import faulthandler
+import hashlib
+import os
+import re
 import resource
 import signal
+import tempfile
+import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
 from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
+from functools import partial
 from multiprocessing import get_context
+from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
+import psutil
 from pebble import ProcessExpired, ProcessPool
+
+from data.config import UserError
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
+TRIES = 3
+"""Processes that may die over one item before it is given up."""
 
 
 @dataclass(frozen=True)
@@ -27,6 +42,8 @@ class Failure:
 
     reason: Literal["timeout", "memory", "crash"]
     detail: str
+    digest: str = ""
+    """Names the code that was running: equal digests, equal cause."""
 
 
 @dataclass(frozen=True)
@@ -47,49 +64,140 @@ def run_each(
 ) -> Iterator[Done[Item, Result]]:
     """Yield one `Done` per item, in the order of `items`, which is read only as fast as needed.
 
-    Workers are spawned (a forked decoder can hang) and limited to `memory_gib` of address space
-    each. `function` and its results must be picklable.
+    Workers are spawned (a forked decoder can hang) and limited to `memory_gib` of memory of their own
+    each (RLIMIT_DATA: address space would also count what libraries only map). `function` and its results must be picklable. A UserError of `function` ends the run.
     """
-    pool = ProcessPool(
-        max_workers=workers,
-        context=get_context("spawn"),
-        initializer=_set_limits,
-        initargs=(memory_gib,),
-    )
-    waiting: deque[tuple[Item, Future[Result]]] = deque()
-    with pool:
+    with tempfile.TemporaryDirectory(prefix="scenescribe-") as traces:
+        pool = ProcessPool(
+            max_workers=workers,
+            context=get_context("spawn"),
+            initializer=_set_limits,
+            initargs=(memory_gib,),
+        )
+
+        def schedule(item: Item, trace: Path) -> Future[Result | Failure]:
+            work = partial(_traced, function, item, str(trace), timeout_s, memory_gib)
+            return pool.schedule(work, timeout=timeout_s)
+
+        def settled() -> Done[Item, Result]:
+            item, trace, future = waiting.popleft()
+            outcome: Result | Failure = Failure("crash", "")
+            for attempt in range(TRIES):
+                try:
+                    outcome = future.result()
+                    break
+                except FutureTimeout:
+                    where, digest = _last_words(trace)
+                    outcome = Failure(
+                        "timeout", f"took longer than timeout_s={timeout_s:g}{where}", digest
+                    )
+                    break
+                except ProcessExpired as error:
+                    where, digest = _last_words(trace)
+                    outcome = Failure(
+                        "crash",
+                        f"its process died {TRIES} times, with exit code {error.exitcode}{where}",
+                        digest,
+                    )
+                    if attempt + 1 < TRIES:
+                        future = schedule(item, trace)
+            trace.unlink(missing_ok=True)
+            return Done(item, outcome)
+
+        waiting: deque[tuple[Item, Path, Future[Result | Failure]]] = deque()
+        with pool:
+            try:
+                for number, item in enumerate(items):
+                    trace = Path(traces) / str(number)
+                    waiting.append((item, trace, schedule(item, trace)))
+                    while len(waiting) >= 4 * workers:
+                        yield settled()
+                while waiting:
+                    yield settled()
+            except BaseException:  # Ctrl-C or a closed generator: do not wait for what is queued
+                pool.stop()
+                raise
+
+
+def _traced(
+    function: Callable[[Item], Result],
+    item: Item,
+    trace: str,
+    timeout_s: float,
+    memory_gib: float,
+) -> Result | Failure:
+    """In the worker. What its code was doing is written down even where no Python can run any more:
+    on a fatal signal, and shortly before the time is up."""
+    with Path(trace).open("w") as file:
+        faulthandler.enable(file, all_threads=False)
+        faulthandler.dump_traceback_later(max(0.9 * timeout_s, timeout_s - 1), file=file)
         try:
-            for item in items:
-                waiting.append((item, pool.schedule(function, args=(item,), timeout=timeout_s)))
-                while len(waiting) >= 4 * workers:
-                    yield _finish(*waiting.popleft(), timeout_s, memory_gib)
-            while waiting:
-                yield _finish(*waiting.popleft(), timeout_s, memory_gib)
-        except BaseException:  # Ctrl-C or a closed generator: do not wait for what is queued
-            pool.stop()
+            return function(item)
+        except MemoryError as error:
+            detail = f"needs more than memory_gib={memory_gib:g}"
+            return Failure("memory", detail, digest_of(error))
+        except UserError:
             raise
+        except Exception as error:  # noqa: BLE001 - whatever a decoder raises is that video's fault, and counted
+            line = " ".join(str(error).split())[:300]
+            return Failure("crash", f"{type(error).__name__}: {line}", digest_of(error))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
 
 
-def _finish(
-    item: Item, future: Future[Result], timeout_s: float, memory_gib: float
-) -> Done[Item, Result]:
+def digest_of(error: BaseException) -> str:
+    """Eight hex digits for the kind of an error and where it was raised, line by line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{Path(f.filename).name}:{f.lineno}:{f.name}" for f in frames]
+    return _digest([type(error).__name__, *lines])
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.blake2b("\n".join(lines).encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+_FRAME = re.compile(r'File "([^"]*)", line (\d+) in (\S+)')
+
+
+def _last_words(trace: Path) -> tuple[str, str]:
+    """Where a process was when it last could say: the innermost line of ours, and a digest."""
     try:
-        return Done(item, future.result())
-    except FutureTimeout:
-        return Done(item, Failure("timeout", f"took longer than timeout_s={timeout_s:g}"))
-    except ProcessExpired as error:
-        return Done(item, Failure("crash", f"its process died with exit code {error.exitcode}"))
-    except MemoryError:
-        return Done(item, Failure("memory", f"needs more than memory_gib={memory_gib:g}"))
-    except Exception as error:  # noqa: BLE001 - whatever a decoder raises is that video's fault, and counted
-        line = " ".join(str(error).split())[:300]
-        return Done(item, Failure("crash", f"{type(error).__name__}: {line}"))
+        text = trace.read_text(errors="replace")
+    except OSError:
+        return "", ""
+    frames = [f"{Path(file).name}:{line}:{name}" for file, line, name in _FRAME.findall(text)]
+    # innermost first; below our own call lies the pool's machinery
+    frames = frames[
+        : next((i for i, f in enumerate(frames) if f.endswith(":_traced")), len(frames))
+    ]
+    if not frames:
+        return "", ""
+    return f" in {frames[0]}", _digest(frames)
 
 
 def _set_limits(memory_gib: float) -> None:
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     limit = int(memory_gib * 2**30)
-    _, hard = resource.getrlimit(resource.RLIMIT_AS)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
-    resource.setrlimit(resource.RLIMIT_AS, (limit, limit))
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def fitting_workers(memory_gib: float) -> int:
+    """How many workers this machine has cores for, and memory for all of their limits at once."""
+    cores = (
+        len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+    )
+    return max(1, min(cores, int(memory_bytes() / (memory_gib * 2**30))))
+
+
+def memory_bytes() -> int:
+    """Of this machine, or of the container it gives us."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total

@@ -2,24 +2,12 @@
 
 from __future__ import annotations
 
-import os
 from typing import Literal, Self
 
 from pydantic import Field, model_validator
 
 from data.config import Section
-
-
-class SourceKeys(Section):
-    """Where samples come from. `source=jsonl` is short for `source.name=jsonl`."""
-
-    name: Literal["jsonl", "microworld"] = Field(description="which source reads the rows")
-    path: str | None = Field(
-        default=None, description="its file or folder (microworld: where its videos are rendered)"
-    )
-    limit: int | None = Field(default=None, gt=0, description="read at most this many rows")
-    seed: int = Field(default=0, ge=0, description="microworld: seed of the rendered videos")
-
+from data.sources.keys import SourceKeys
 
 METHODS = {
     "correlation": ("zscore", "frobenius"),
@@ -144,11 +132,23 @@ class FrameKeys(Section):
 class PrepareConfig(Section):
     """Keys of scripts/prepare.py."""
 
-    source: SourceKeys
+    source: SourceKeys = SourceKeys()
+    sources: tuple[SourceKeys, ...] = Field(
+        default=(), description="in a recipe: several sources, mixed by their weight"
+    )
     frames: FrameKeys = FrameKeys()
-    out: str = Field(description="folder of the prepared dataset")
-    workers: int = Field(
-        default_factory=lambda: os.cpu_count() or 1, ge=1, description="worker processes"
+    out: str = Field(description="folder or URL of the prepared dataset")
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="processes of this machine, or a Ray cluster (extra: ray)"
+    )
+    address: str | None = Field(
+        default=None,
+        description="engine=ray: a running cluster (null: RAY_ADDRESS, or one of its own)",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="videos decoded at a time (null: as cores and memory allow)",
     )
     threads: int = Field(
         default=1, ge=0, le=64, description="decoder threads of one worker (0: as many as cores)"
@@ -156,8 +156,15 @@ class PrepareConfig(Section):
     min_decoded: float = Field(
         default=0.9, gt=0, le=1, description="a file of which less can be decoded is bad"
     )
+    min_s: float = Field(default=0, ge=0, description="a shorter video is bad")
     timeout_s: float = Field(default=600, gt=0, description="time limit for one video")
     memory_gib: float = Field(default=4, ge=1, le=1024, description="memory limit of one worker")
+    on_bad: Literal["quarantine", "stop"] = Field(
+        default="quarantine", description="a bad video is set aside, or ends the run"
+    )
+    retry: Literal["nothing", "quarantine"] = Field(
+        default="nothing", description="quarantine: try again what an earlier run set aside"
+    )
     shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
     overwrite: bool = Field(default=False, description="replace what is in out")
     json_: str | None = Field(default=None, alias="json", description="write the summary here")

@@ -1,4 +1,4 @@
-"""Source × policy → prepared dataset: one pass over the rows, many workers, nothing lost.
+"""Sources × policy → prepared dataset: one pass over the rows, many workers, nothing lost.
 
 A run that is stopped continues where it stopped; the same input gives the same bytes. A video that
 cannot be used becomes a quarantine row with a reason, never a crash.
@@ -6,30 +6,30 @@ cannot be used becomes a quarantine row with a reason, never a crash.
 
 from __future__ import annotations
 
-import hashlib
 import json
-import math
+import re
 import time
 from collections import Counter
-from collections.abc import Iterator
-from functools import partial
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from importlib.metadata import version
-from itertools import groupby
-from pathlib import Path
-from typing import Any, NoReturn
+from typing import Any
 
 from tqdm import tqdm
 
-from data.choose import Numbered, policy_record, prepare_row
-from data.config import UserError, resolved
-from data.isolate import Done, Failure, run_each
-from data.keys import PrepareConfig, SourceKeys
-from data.sample import Rejected, Sample
+from data.choose import policy_record
+from data.config import UserError
+from data.engines import run_local, run_ray
+from data.hub import COMMIT
+from data.keys import FrameKeys, PrepareConfig
+from data.sample import FromBefore, LeftOut, Numbered, Sample
 from data.selection.looks import check
-from data.sources import jsonl, microworld
+from data.sources import reading
+from data.sources.keys import SourceKeys
+from data.storage import Folder, open_folder
 
-SOURCES = {"jsonl": jsonl, "microworld": microworld}
-"""Each module has `read(keys)` → samples, and `count(keys)` → how many, or None."""
+MANIFEST = "manifest.json"
+Manifest = dict[str, Any]
 
 
 def prepare(config: PrepareConfig) -> dict[str, Any]:
@@ -38,175 +38,205 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     Raises:
         UserError: the source cannot be read, or `out` holds something else.
     """
-    from data import shards  # `datasets` takes a second to import: not in the workers
-
-    check(config.frames)
-    started = time.monotonic()
-    source = SOURCES[config.source.name]
-    expected = source.count(config.source)  # refuses a source that is not there, before out is ours
-    if expected == 0:
-        raise UserError(f"source.path={config.source.path}: no rows")
-    out = Path(config.out)
-    identity = _identity(config)
-    _claim(out, identity, config.overwrite)
-    items = _without_repeats(source.read(config.source))
-    work = partial(
-        prepare_row,
-        keys=config.frames,
-        min_decoded=config.min_decoded,
-        threads=config.threads,
-    )
-    total, done_before = 0, 0
-
-    def todo() -> Iterator[Numbered]:
-        nonlocal total, done_before
-        for item in items:
-            shard = total // config.shard_rows
-            total += 1
-            if shards.shard_path(out, shard).exists():
-                done_before += 1
-                bar.update()
-            else:
-                yield Numbered(shard, item)
-
-    with tqdm(desc="prepare", unit="video", total=expected) as bar:
-        outcomes = run_each(
-            work,
-            todo(),
-            workers=config.workers,
-            timeout_s=config.timeout_s,
-            memory_gib=config.memory_gib,
-        )
-        for shard, finished in groupby(outcomes, key=lambda done: done.item.shard):
-            shards.write_shard(out, shard, (_outcome(done, bar) for done in finished))
-    index = math.ceil(total / config.shard_rows)
-    every_rejected = [r for i in range(index) for r in shards.read_quarantine(out, i)]
-    reasons = Counter(r.reason for r in every_rejected)
-    counts: dict[str, float] = {"rows": 0, "frames": 0, "video_s": 0.0, "events_dropped": 0}
-    unseen_s = 0.0
-    for i in range(index):
-        found = shards.shard_counts(out, i)
-        unseen_s = max(unseen_s, found.pop("unseen_s"))
-        for name, value in found.items():
-            counts[name] += value
-    shards.write_quarantine(out, every_rejected)
-    manifest = {
-        "finished": True,
-        "format_version": shards.FORMAT_VERSION,
-        **identity,
-        "shards": index,
-        **counts,
-        "unseen_s": unseen_s,
-        "quarantined": dict(sorted(reasons.items())),
-        "versions": {
-            name: version(name) for name in ("av", "decord2", "scenedetect-headless", "pillow")
-        },
-    }
-    shards.write_atomically(out / "manifest.json", json.dumps(manifest, indent=1) + "\n")
-    return {
-        **manifest,
-        "seconds": round(time.monotonic() - started, 2),
-        "rows_from_before": done_before,
-    }
-
-
-def _outcome(
-    done: Done[Numbered, dict[str, Any] | Rejected], bar: tqdm[NoReturn]
-) -> dict[str, Any] | Rejected:
-    bar.update()
-    if isinstance(done.outcome, Failure):
-        item = done.item.item
-        video = item.video.path if isinstance(item, Sample) else item.video
-        return Rejected(item.id, video, done.outcome.reason, done.outcome.detail)
-    return done.outcome
-
-
-def _without_repeats(items: Iterator[Sample | Rejected]) -> Iterator[Sample | Rejected]:
-    """The second row of one id is set aside; ids are kept as 8-byte hashes."""
-    seen: set[bytes] = set()
-    for item in items:
-        key = hashlib.blake2b(item.id.encode("utf-8", "replace"), digest_size=8).digest()
-        if isinstance(item, Sample) and key in seen:
-            yield Rejected(
-                item.id, item.video.path, "same id twice", "give each row an id of its own"
-            )
-            continue
-        seen.add(key)
-        yield item
-
-
-def _identity(config: PrepareConfig) -> dict[str, Any]:
-    """What decides the content of the shards: two runs with one identity write the same bytes."""
-    return {
-        "source": resolved(config.source),
-        "source_sha256": _source_hash(config.source),
-        "policy": policy_record(config.frames),
-        "min_decoded": config.min_decoded,
-        "shard_rows": config.shard_rows,
-    }
-
-
-def _source_hash(keys: SourceKeys) -> str | None:
-    if keys.name == "microworld" or keys.path is None or not Path(keys.path).is_file():
-        return None
-    with Path(keys.path).open("rb") as file:
-        return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def _claim(out: Path, identity: dict[str, Any], overwrite: bool) -> None:
-    """Make `out` ours: empty, a run of the same identity to continue, or replaced on request."""
     from data import shards
 
-    manifest = out / "manifest.json"
-    if out.exists() and not out.is_dir():
-        raise UserError(f"out={out}: is a file; give a folder")
-    if out.is_dir() and any(p.suffix != ".tmp" for p in out.iterdir()):
-        try:
-            there = dict(json.loads(manifest.read_text(encoding="utf-8")))
-        except (OSError, ValueError, TypeError):
-            raise UserError(
-                f"out={out}: is not empty and no prepared dataset; choose another folder"
-            ) from None
-        changed = [key for key in identity if there.get(key) != identity[key]]
-        if not changed and not overwrite:
-            return
-        if not overwrite and any(out.glob("shard-*.parquet")):
-            raise UserError(
-                f"out={out}: holds a dataset prepared otherwise ({', '.join(changed)} differs); "
-                "choose another out, or add overwrite=true"
-            )
-        for path in [*out.glob("shard-*"), out / "quarantine.jsonl", manifest]:
-            path.unlink(missing_ok=True)
+    started = time.monotonic()
+    out = open_folder(config.out)
+    there = _manifest_there(out)
+    config = _completed(config, there)
+    check(config.frames)
+    sources = _pinned(config.sources or (config.source,), {} if config.overwrite else there)
+    expected = reading.count(sources)  # refuses a source that is not there, before out is ours
+    identity = _identity(config, sources)
+    retry = config.retry == "quarantine"
+    if _fits(out, there, identity, config.overwrite) and there.get("finished") and not retry:
+        return _summary(there, started, before=there["source_rows"])
+    out.make()
+    with out.locked():
+        finished = _claim(out, _manifest_there(out), identity, config.overwrite)
+        out.clear_scratch()
+        plan = Plan(out, config.shard_rows, finished, retry)
+        run = run_ray if config.engine == "ray" else run_local
+        with tqdm(desc="prepare", unit="video", total=expected, smoothing=0.05) as bar:
+            plan.bar = bar
+            run(out, plan.todo(reading.read(sources)), config, plan.settled)
+        manifest = {
+            "finished": True,
+            "format_version": shards.FORMAT_VERSION,
+            **identity,
+            "shards": -(-plan.total // config.shard_rows),
+            "source_rows": plan.total,
+            "left_out": dict(sorted(plan.left_out.items())),
+            **shards.summed(out, -(-plan.total // config.shard_rows)),
+            "versions": {
+                name: version(name) for name in ("av", "decord2", "scenedetect-headless", "pillow")
+            },
+        }
+        out.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
+        out.clear_scratch()
+    return _summary(manifest, started, before=plan.done_before)
+
+
+def _summary(manifest: Manifest, started: float, before: int) -> dict[str, Any]:
+    seconds = round(time.monotonic() - started, 2)
+    return {**manifest, "seconds": seconds, "rows_from_before": before}
+
+
+@dataclass
+class Plan:
+    """Which rows of the source are still to be done, and in which shard they belong."""
+
+    out: Folder
+    shard_rows: int
+    finished: set[int]
+    """Shards that are there."""
+    retry: bool
+    """Do again what they set aside."""
+    bar: Any = None
+    total: int = 0
+    done_before: int = 0
+    left_out: Counter[str] = field(default_factory=Counter)
+
+    def todo(self, rows: Iterator[reading.Found]) -> Iterator[Numbered]:
+        """In source order. Of a shard that is done again, good rows are taken over."""
+        shard, kept = -1, set[str]()
+        for row in rows:
+            if isinstance(row, LeftOut):
+                self.left_out[row.why] += 1
+                continue
+            if self.total // self.shard_rows != shard:
+                shard = self.total // self.shard_rows
+                kept = self._kept(shard)
+                again = shard not in self.finished or (self.retry and self._lost_some(shard))
+            self.total += 1
+            if not again:
+                self.done_before += 1
+                self.bar.update()
+            elif isinstance(row, Sample) and row.id in kept:
+                self.done_before += 1
+                yield Numbered(shard, FromBefore(row.id))
+            else:
+                yield Numbered(shard, row)
+
+    def settled(self, count: int) -> None:
+        """So many rows more are done."""
+        self.bar.update(count)
+
+    def _kept(self, shard: int) -> set[str]:
+        from data.shards import shard_ids
+
+        return shard_ids(self.out, shard) if self.retry and shard in self.finished else set()
+
+    def _lost_some(self, shard: int) -> bool:
+        from data.shards import quarantined
+
+        return next(quarantined(self.out, shard), None) is not None
+
+
+# --- whose folder it is ----------------------------------------------------------------------
+
+
+def _identity(config: PrepareConfig, sources: Sequence[SourceKeys]) -> Manifest:
+    """What decides the content of the shards: two runs with one identity write the same bytes."""
+    identity = {
+        "sources": reading.describe_sources(sources),
+        "policy": policy_record(config.frames),
+        "min_decoded": config.min_decoded,
+        "min_s": config.min_s,
+        "shard_rows": config.shard_rows,
+    }
+    return dict(json.loads(json.dumps(identity)))
+
+
+def _manifest_there(out: Folder) -> Manifest:
+    """What a run wrote there before; empty where there was none, or it cannot be read."""
     try:
-        out.mkdir(parents=True, exist_ok=True)
-    except OSError as error:
-        raise UserError(f"out={out}: cannot be made ({error.strerror})") from None
+        return dict(json.loads(out.text(MANIFEST)))
+    except (OSError, ValueError, TypeError):
+        return {}
+
+
+def _completed(config: PrepareConfig, there: Manifest) -> PrepareConfig:
+    """Without a source, the run in `out` goes on as it was begun."""
+    if config.sources and config.source.name is not None:
+        raise UserError("source, sources: give one of them")
+    if config.sources or config.source.name is not None:
+        return config
+    if "sources" not in there:
+        raise UserError(
+            f"source: missing; write source=… ({', '.join(reading.SOURCES)}); "
+            f"out={config.out} holds no run to continue"
+        )
+    fixed = sorted(config.model_fields_set & {"frames", "min_decoded", "min_s", "shard_rows"})
+    if fixed:
+        raise UserError(
+            f"{', '.join(fixed)}: without a source the run in out={config.out} goes on as it was "
+            "begun; leave that out, or give the source"
+        )
+    sources = []
+    for record in there["sources"]:
+        keys = {name: value for name, value in record.items() if name != "version"}
+        sources.append(SourceKeys.model_validate(keys))
+    policy = {name: value for name, value in there["policy"].items() if name != "version"}
+    update = {
+        "sources": tuple(sources),
+        "frames": FrameKeys.model_validate(policy),
+        **{name: there[name] for name in ("min_decoded", "min_s", "shard_rows")},
+    }
+    return config.model_copy(update=update)
+
+
+def _pinned(sources: Sequence[SourceKeys], there: Manifest) -> Sequence[SourceKeys]:
+    """A dataset on the Hub may have moved on since the run began: go on with the commit it began
+    with, unless another is asked for."""
+    begun = there.get("sources", [])
+    if len(begun) != len(sources):
+        return sources
+    return [
+        keys.model_copy(update={"revision": record["version"]})
+        if keys.revision is None
+        and isinstance(record.get("version"), str)
+        and COMMIT.fullmatch(record["version"])
+        else keys
+        for keys, record in zip(sources, begun, strict=True)
+    ]
+
+
+def _fits(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> bool:
+    """True where `out` holds a run of this identity, False where it holds none.
+
+    Raises:
+        UserError: it holds something else.
+    """
+    names = {n for n in out.names() if not n.endswith(".tmp") and not n.startswith(".")}
+    if not names:
+        if out.fs.isfile(out.root):
+            raise UserError(f"out={out.url}: is a file; give a folder")
+        return False
+    if not there:
+        raise UserError(
+            f"out={out.url}: is not empty and no prepared dataset; choose another folder"
+        )
+    if overwrite:
+        return False
+    changed = [key for key in identity if there.get(key) != identity[key]]
+    if changed and any(re.fullmatch(r"shard-\d+\.parquet", n) for n in names):
+        raise UserError(
+            f"out={out.url}: holds a dataset prepared otherwise ({', '.join(changed)} differs); "
+            "choose another out, or add overwrite=true"
+        )
+    return not changed
+
+
+def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> set[int]:
+    """Make `out` ours and say which shards are there already."""
+    from data import shards
+
+    if not _fits(out, there, identity, overwrite):
+        for name in out.names():
+            if name.startswith("shard-") or name in ("quarantine.jsonl", MANIFEST):
+                out.remove(name)
     begun = {"finished": False, "format_version": shards.FORMAT_VERSION, **identity}
-    shards.write_atomically(manifest, json.dumps(begun, indent=1) + "\n")
-
-
-def report(summary: dict[str, Any]) -> str:
-    """The summary for people."""
-    rows, lost = summary["rows"], sum(summary["quarantined"].values())
-    lines = [f"{rows} videos prepared, {lost} quarantined"]
-    lines += [f"  {count:>6}  {reason}" for reason, count in summary["quarantined"].items()]
-    if rows:
-        lines.append(
-            f"{summary['frames']} frames, {summary['frames'] / rows:.1f} a video; "
-            f"{summary['video_s']:.0f} s of video in {summary['seconds']:.1f} s "
-            f"({summary['video_s'] / max(summary['seconds'], 1e-3):.1f} × real time)"
-        )
-    if rows and summary["policy"]["speed"] != "exact":
-        lines.append(
-            f"speed={summary['policy']['speed']}: frames are shown at their true times; what happens "
-            f"between two that were decoded is not seen, at most {summary['unseen_s']:.2f} s at a time"
-        )
-    if summary["events_dropped"]:
-        lines.append(
-            f"{summary['events_dropped']} events left out: they start after their video's end"
-        )
-    if summary["rows_from_before"]:
-        lines.append(f"{summary['rows_from_before']} source rows were done by an earlier run")
-        if lost:
-            lines.append("what was set aside then is not tried again; overwrite=true starts over")
-    return "\n".join(lines)
+    out.write(MANIFEST, json.dumps(begun, indent=1) + "\n")
+    found = (re.fullmatch(r"shard-(\d+)\.parquet", name) for name in out.names())
+    return {int(match[1]) for match in found if match}

@@ -7,15 +7,19 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Any, Literal
 
+from data.media import Media
+
 Reason = Literal[
     "bad row",
-    "no target",
+    "no target left",
     "same id twice",
     "missing file",
     "unreadable",
     "no video stream",
     "no frames",
     "truncated",
+    "too short",
+    "too large",
     "timeout",
     "memory",
     "crash",
@@ -52,10 +56,11 @@ class Turn:
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
-    """A video file. `path` is absolute or relative to the working directory."""
+class Repair:
+    """Something in a row that was mended or left out, and how often."""
 
-    path: str
+    what: str
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -64,15 +69,21 @@ class Sample:
 
     id: str
     source: str
-    video: Video
+    video: Media
     events: tuple[Event, ...] = ()
     description: str = ""
     prompt: str = ""
     """The instruction of this very row; empty: the run's `data.prompt`."""
     system: str = ""
     """The system turn of this very row; empty: the run's `data.system`."""
+    context: str = ""
+    """What is known beside the pictures (speech, a title); stands before the instruction."""
     turns: tuple[Turn, ...] = ()
     credit: str = ""
+    """Who made it, its title and its licence, as they are to be named."""
+    metadata: str = "{}"
+    """What else the dataset says of it, as a JSON object."""
+    repairs: tuple[Repair, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -83,6 +94,34 @@ class Rejected:
     video: str
     reason: Reason
     detail: str
+    digest: str = ""
+    """Names the place in the code that gave up: equal digests, equal cause."""
+
+
+@dataclass(frozen=True, slots=True)
+class LeftOut:
+    """A row that the source's filters do not want: counted, not set aside."""
+
+    why: str
+
+
+@dataclass(frozen=True, slots=True)
+class FromBefore:
+    """A row that an earlier run wrote and that stays as it is."""
+
+    id: str
+
+
+@dataclass(frozen=True, slots=True)
+class Numbered:
+    """A source row and the shard it belongs to."""
+
+    shard: int
+    item: Sample | Rejected | FromBefore
+
+
+Outcome = dict[str, Any] | Rejected | FromBefore
+"""What becomes of a source row: a row of the prepared dataset (`data.shards.FEATURES`), or not."""
 
 
 @dataclass(frozen=True, slots=True)

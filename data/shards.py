@@ -5,14 +5,15 @@
     out/shard-00000.quarantine.jsonl  what this shard's rows lost, and why
     out/quarantine.jsonl              all of it, written when the run ends
 
-A shard is complete when its Parquet file has its final name, and is then never written again.
+A shard is complete when its Parquet file has its final name, and is then never changed in place.
+`out` is a folder or anything else that fsspec reaches.
 """
 
 from __future__ import annotations
 
 import hashlib
 import json
-import os
+from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
@@ -23,11 +24,13 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, List, Value, load_dataset
 
 from data.config import UserError
-from data.sample import Rejected
+from data.hub import reading
+from data.sample import FromBefore, Outcome, Rejected
+from data.storage import Folder, open_folder
 
-FORMAT_VERSION = 2
-GROUP_ROWS = 32
-"""Rows held in memory before they are written; also what a reader of the shard fetches at a time."""
+FORMAT_VERSION = 3
+GROUP_ROWS = 8
+"""Rows held in memory before they are written; also what a reader of single rows fetches at a time."""
 FEATURES = Features(
     {
         "id": Value("string"),
@@ -38,87 +41,129 @@ FEATURES = Features(
         "events": List(
             {"start_s": Value("float64"), "end_s": Value("float64"), "text": Value("string")}
         ),
-        "events_dropped": Value("int32"),
         "description": Value("string"),
         "prompt": Value("string"),
         "system": Value("string"),
+        "context": Value("string"),
         "turns": List({"prompt": Value("string"), "answer": Value("string")}),
         "reasons": List(Value("string")),
         "ranks": List(Value("int32")),
         "decoded_share": Value("float64"),
         "unseen_s": Value("float64"),
         "credit": Value("string"),
+        "metadata": Value("string"),
+        "repairs": List({"what": Value("string"), "count": Value("int64")}),
         "policy": Value("string"),
     }
 )
+STORED = Features({**FEATURES, "frames": List(Image(decode=False))})
+"""The same with pictures as the bytes they are."""
 Row = dict[str, Any]
 
 
-def shard_path(out: Path, index: int) -> Path:
-    return out / f"shard-{index:05d}.parquet"
+def shard_name(index: int) -> str:
+    return f"shard-{index:05d}.parquet"
 
 
-def write_shard(out: Path, index: int, outcomes: Iterable[Row | Rejected]) -> None:
+def quarantine_name(index: int) -> str:
+    return f"shard-{index:05d}.quarantine.jsonl"
+
+
+# --- writing ---------------------------------------------------------------------------------
+
+
+def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
     """Rows as they come, a group at a time; the quarantine lines, then the final name of the rows,
-    which says that both are there."""
-    path = shard_path(out, index)
-    unfinished = path.with_suffix(".tmp")
+    which says that both are there. Whatever stops it leaves no trace but an unfinished file."""
+    unfinished = out.scratch() / shard_name(index)
     rejected: list[Rejected] = []
     group: list[Row] = []
-    with pq.ParquetWriter(unfinished, FEATURES.arrow_schema, compression="zstd") as writer:
-        for outcome in outcomes:
-            if isinstance(outcome, Rejected):
-                rejected.append(outcome)
-                continue
-            group.append(outcome)
-            if len(group) == GROUP_ROWS:
+    before = _rows(out, index)
+    try:
+        with pq.ParquetWriter(unfinished, FEATURES.arrow_schema, compression="zstd") as writer:
+            for outcome in outcomes:
+                if isinstance(outcome, Rejected):
+                    rejected.append(outcome)
+                    continue
+                group.append(_taken(before, outcome))
+                if len(group) == GROUP_ROWS:
+                    writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
+                    group.clear()
+            if group:  # an empty group would break readers; a file without one does not
                 writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
-                group.clear()
-        if group:  # an empty group would break readers; a file without one does not
-            writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
-    write_atomically(path.with_suffix(".quarantine.jsonl"), _lines(rejected))
-    _commit(unfinished, path)
+        out.write(quarantine_name(index), _lines(rejected))
+        out.commit(unfinished, shard_name(index))
+    except BaseException:
+        unfinished.unlink(missing_ok=True)  # on a full disk its room is needed
+        raise
+
+
+def _taken(before: Iterator[Row], outcome: Row | FromBefore) -> Row:
+    """The row itself, or the next of those written before, which come in the same order."""
+    if not isinstance(outcome, FromBefore):
+        return outcome
+    row = next(before)
+    assert row["id"] == outcome.id, (row["id"], outcome.id)
+    return row
+
+
+def _rows(out: Folder, index: int) -> Iterator[Row]:
+    """Rows of a finished shard, a group in memory at a time."""
+    with out.open(shard_name(index)) as file:
+        parquet = pq.ParquetFile(file, pre_buffer=False)
+        for group in range(parquet.num_row_groups):
+            yield from parquet.read_row_group(group).to_pylist()
+
+
+def shard_ids(out: Folder, index: int) -> set[str]:
+    """Ids of the rows of a finished shard."""
+    with out.open(shard_name(index)) as file:
+        return set(pq.read_table(file, columns=["id"])["id"].to_pylist())
 
 
 def _lines(rejected: Iterable[Rejected]) -> str:
     return "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
 
 
-def write_atomically(path: Path, text: str) -> None:
-    """Readers see the old file or the new one, never half of either."""
-    unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    _commit(unfinished, path)
-
-
-def _commit(unfinished: Path, path: Path) -> None:
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.replace(path)
-
-
-def read_quarantine(out: Path, index: int) -> Iterator[Rejected]:
-    text = shard_path(out, index).with_suffix(".quarantine.jsonl").read_text(encoding="utf-8")
-    for line in text.split("\n"):  # not splitlines: file names may hold any other line separator
-        if line:
+def quarantined(out: Folder, index: int) -> Iterator[Rejected]:
+    """What a finished shard's rows lost."""
+    for line in out.text(quarantine_name(index)).split("\n"):
+        if line:  # not splitlines: file names may hold any other line separator
             yield Rejected(**json.loads(line))
 
 
-def shard_counts(out: Path, index: int) -> dict[str, float]:
-    """What the summary adds up (of `unseen_s` it takes the largest); no picture is read."""
-    columns = ["times_s", "duration_s", "events_dropped", "unseen_s"]
-    table = pq.read_table(shard_path(out, index), columns=columns)
+def summed(out: Folder, num_shards: int) -> dict[str, Any]:
+    """Counts over all shards, and `quarantine.jsonl`; one shard in memory at a time."""
+    columns = ["source", "times_s", "duration_s", "unseen_s", "repairs"]
+    totals: dict[str, Any] = {"rows": 0, "frames": 0, "video_s": 0.0, "unseen_s": 0.0}
+    by_source: Counter[str] = Counter()
+    repairs: Counter[str] = Counter()
+    reasons: Counter[str] = Counter()
+    every = out.scratch() / "quarantine.jsonl"
+    with every.open("w", encoding="utf-8") as lines:
+        for index in range(num_shards):
+            with out.open(shard_name(index)) as file:
+                table = pq.read_table(file, columns=columns)
+            totals["rows"] += table.num_rows
+            totals["frames"] += sum(map(len, table["times_s"].to_pylist()))
+            totals["video_s"] += sum(table["duration_s"].to_pylist())
+            totals["unseen_s"] = max([totals["unseen_s"], *table["unseen_s"].to_pylist()])
+            by_source.update(table["source"].to_pylist())
+            for found in table["repairs"].to_pylist():
+                repairs.update({r["what"]: r["count"] for r in found})
+            lost = list(quarantined(out, index))
+            reasons.update(r.reason for r in lost)
+            lines.write(_lines(lost))
+    out.commit(every, "quarantine.jsonl")
     return {
-        "rows": table.num_rows,
-        "frames": sum(map(len, table["times_s"].to_pylist())),
-        "video_s": sum(table["duration_s"].to_pylist()),
-        "events_dropped": sum(table["events_dropped"].to_pylist()),
-        "unseen_s": max(table["unseen_s"].to_pylist(), default=0.0),
+        **totals,
+        "by_source": dict(sorted(by_source.items())),
+        "repairs": dict(sorted(repairs.items())),
+        "quarantined": dict(sorted(reasons.items())),
     }
 
 
-def write_quarantine(out: Path, rejected: Iterable[Rejected]) -> None:
-    write_atomically(out / "quarantine.jsonl", _lines(rejected))
+# --- reading ---------------------------------------------------------------------------------
 
 
 def read_manifest(path: str | Path) -> dict[str, Any]:
@@ -127,12 +172,17 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: there is no prepared dataset, or its run has not finished.
     """
-    folder = Path(path)
-    file = folder / "manifest.json"
-    if not file.is_file():
-        raise UserError(f"data.path={path}: no prepared dataset there (no manifest.json)")
+    out = open_folder(path)
+    with reading(str(path)):
+        try:
+            text = out.text("manifest.json")
+        except (FileNotFoundError, NotADirectoryError):
+            raise UserError(
+                f"data.path={path}: no prepared dataset there (no manifest.json)"
+            ) from None
+    file = f"{path}/manifest.json"
     try:
-        manifest = json.loads(file.read_text(encoding="utf-8"))
+        manifest = json.loads(text)
     except ValueError as error:
         raise UserError(f"{file}: not JSON ({error}); prepare the dataset again") from None
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
@@ -146,15 +196,27 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 def manifest_hash(path: str | Path) -> str:
     """Names the exact prepared dataset a run learned from."""
-    return hashlib.sha256((Path(path) / "manifest.json").read_bytes()).hexdigest()
+    return hashlib.sha256(open_folder(path).text("manifest.json").encode()).hexdigest()
+
+
+def shard_locations(path: str | Path) -> list[str]:
+    """The shards of a finished prepared dataset, as paths or URLs.
+
+    Raises:
+        UserError: one of them is missing.
+    """
+    out, manifest = open_folder(path), read_manifest(path)
+    # on the Hub they lie in data/, where its viewer looks
+    folder = out if out.is_local or out.has(shard_name(0)) else open_folder(f"{path}/data")
+    names = [shard_name(i) for i in range(manifest["shards"])]
+    missing = sorted(set(names) - folder.names())
+    if missing:
+        raise UserError(f"data.path={path}: {missing[0]} is missing; prepare the dataset again")
+    return [folder.location(name) for name in names]
 
 
 def read_dataset(path: str | Path) -> Dataset:
     """All rows of a finished prepared dataset, memory-mapped; frames as undecoded bytes."""
-    manifest = read_manifest(path)
-    files = [str(shard_path(Path(path), i)) for i in range(manifest["shards"])]
-    missing = [f for f in files if not Path(f).is_file()]
-    if missing:
-        raise UserError(f"data.path={path}: {missing[0]} is missing; prepare the dataset again")
-    stored = Features({**FEATURES, "frames": List(Image(decode=False))})
-    return load_dataset("parquet", data_files={"train": files}, split="train", features=stored)
+    files = shard_locations(path)
+    with reading(str(path)):
+        return load_dataset("parquet", data_files={"train": files}, split="train", features=STORED)

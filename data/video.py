@@ -1,12 +1,11 @@
 """What a video file says about itself, one sequential decode, and exact fetch by time.
 
-Time is the presentation time (PTS) in seconds from the start of the container, which is what a
-player shows. Frame number ÷ average rate is never used: variable frame rates put it seconds off.
-The picture is the one FFmpeg calls the best video stream, turned as its rotation flag says.
+Time is the presentation time (PTS) in seconds from the container's start, as a player shows it; never
+frame number ÷ average rate, which variable rates put seconds off. The picture is that of the stream
+FFmpeg calls best, turned as its rotation flag says.
 
 `read` is PyAV's, so that what is measured, and chosen by it, is the same everywhere; `fetch` gives
-pictures by PyAV or by decord (from `decord2`). A frame that `read` gives is not converted:
-measuring looks at small planes, and only what is kept is paid for in full.
+pictures by PyAV or by decord (from `decord2`). What `read` gives is not converted until it is kept.
 """
 
 from __future__ import annotations
@@ -25,7 +24,8 @@ from data.sample import Reason
 
 Decoder = Literal["pyav", "decord"]
 Skip = Literal["none", "nonref", "nonkey"]
-"""Frames the decoder leaves out: none, those no other frame needs, all but key frames."""
+"""What the decoder leaves out: nothing, frames that no other needs, all but key frames."""
+MAX_PIXELS = 2**26  # 8192 × 8192: a header that announces more would only eat memory
 
 
 class BadVideo(Exception):
@@ -126,6 +126,10 @@ def probe(path: str) -> VideoInfo:
 
 def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     stream = best_stream(container)
+    width, height = stream.codec_context.width, stream.codec_context.height
+    if not 0 < width * height <= MAX_PIXELS:
+        reason: Reason = "too large" if width * height else "unreadable"
+        raise BadVideo(reason, f"{path}: pictures of {width} × {height} pixels")
     start_s = container_start_s(container)
     times, keys, end_s, last_s, discarded, untimed = [], [], 0.0, 0.0, 0, 0
     units = {
@@ -175,9 +179,6 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         if math.isfinite(header_s) and header_s > last_s > 0:
             announced = max(announced, round(len(times_s) * header_s / last_s))
     rotation = _rotation_deg(path)
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if width < 1 or height < 1:
-        raise BadVideo("unreadable", f"{path}: the header gives no picture size")
     if rotation % 180:
         width, height = height, width
     return VideoInfo(
@@ -259,8 +260,8 @@ def read(
 def read_spans(
     info: VideoInfo, starts_s: Sequence[float], length_s: float, *, threads: int = 0
 ) -> Iterator[list[Decoded]]:
-    """For each key frame time (increasing): the frames from it on, until `length_s` later or the
-    next start, by one seek each. A start that cannot be reached gives an empty list."""
+    """For each key frame time (increasing): the frames until `length_s` later or the next start,
+    by one seek each. A start that cannot be reached gives an empty list."""
     from data import decode_pyav
 
     return decode_pyav.read_spans(info, starts_s, length_s, threads)
@@ -274,9 +275,8 @@ def fetch(
     decoder: Decoder = "pyav",
     threads: int = 0,
 ) -> list[Frame]:
-    """Exactly the frames shown at `times_s` (increasing, as `read` gave them), for keeping.
-
-    Scaled by area averaging to a short side of `short_px`, never enlarged.
+    """Exactly the frames shown at `times_s` (increasing, as `read` gave them), for keeping: scaled
+    by area averaging to a short side of `short_px`, never enlarged.
 
     Raises:
         BadVideo: a wanted frame cannot be decoded.

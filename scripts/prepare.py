@@ -16,8 +16,9 @@ from data.keys import PrepareConfig
 
 def main(config: PrepareConfig) -> None:
     check_writable("json", config.json_)
-    from data.prepare import prepare, report
-    from data.shards import write_atomically
+    from data.prepare import prepare
+    from data.report import report
+    from data.storage import write_atomically
 
     summary = prepare(config)
     print(report(summary))

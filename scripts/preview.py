@@ -20,7 +20,7 @@ def main(config: PreviewConfig) -> None:
 
     from data.preview import draw
     from data.preview.gather import gather, labelled
-    from data.shards import write_atomically
+    from data.storage import write_atomically
     from data.video import BadVideo
 
     samples = labelled(config.labels)

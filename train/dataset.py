@@ -16,7 +16,8 @@ from train.config import DataKeys
 from train.encode import TooLong, decode_frames, encode, frame_size_px
 
 TEXT_COLUMNS = [
-    "id", "times_s", "duration_s", "events", "description", "prompt", "system", "turns", "ranks",
+    "id", "times_s", "duration_s", "events", "description", "prompt", "system", "context",
+    "turns", "ranks",
 ]  # fmt: skip
 
 

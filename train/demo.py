@@ -15,9 +15,11 @@ from transformers import SmolVLMForConditionalGeneration
 
 from data.config import UserError, load, this_python
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare, report
+from data.prepare import prepare
+from data.report import report
 from data.sample import events_of
-from data.shards import read_dataset, write_atomically
+from data.shards import read_dataset
+from data.storage import write_atomically
 from data.target import parse_timeline, timeline
 from train import sft, tiny
 from train.config import DemoConfig, TrainConfig

@@ -91,6 +91,7 @@ def row_of(path: str, chosen: Chosen, prompt: str = "") -> dict[str, Any]:
         "ranks": list(chosen.ranks),
         "prompt": prompt,
         "system": "",
+        "context": "",
     }
 
 

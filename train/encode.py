@@ -59,7 +59,8 @@ class Encoded:
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
     """What is said about a row's video, and whether the target fell back to the other form."""
     answer, fell_back = target(events_of(row), row["description"], keys.target)
-    first = Exchange(row["prompt"] or instruction(row["id"], keys), answer)
+    prompt = row["prompt"] or instruction(row["id"], keys)
+    first = Exchange("\n\n".join(filter(None, (row["context"], prompt))), answer)
     return [first, *(Exchange(t["prompt"], t["answer"]) for t in row["turns"])], fell_back
 
 

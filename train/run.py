@@ -139,7 +139,7 @@ def record(
         "dataset": {
             "path": config.data.path,
             "manifest_sha256": manifest_sha256,
-            "source": manifest["source"],
+            "sources": manifest["sources"],
             "rows": manifest["rows"],
         },
         "results": results,

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 from data.config import UserError
 from data.keys import FrameKeys
 from data.selection.policies import POLICY_VERSION
-from data.shards import write_atomically
+from data.storage import write_atomically
 from train.config import DataKeys, ModelKeys, TrainConfig
 from train.run import warn
 

@@ -22,7 +22,7 @@ from transformers import (
 from trl import SFTConfig, SFTTrainer
 
 from data.config import UserError
-from data.shards import write_atomically
+from data.storage import write_atomically
 from train.collate import collate
 from train.config import OptimKeys, TrainConfig
 from train.dataset import Sets

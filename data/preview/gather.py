@@ -94,4 +94,4 @@ def labelled(path: str | None) -> dict[Path, Sample]:
     if path is None:
         return {}
     items = jsonl.read(SourceKeys(name="jsonl", path=path))
-    return {Path(i.video.path).resolve(): i for i in items if isinstance(i, Sample)}
+    return {Path(i.video.name).resolve(): i for i in items if isinstance(i, Sample)}

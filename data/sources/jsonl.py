@@ -4,57 +4,86 @@ Own rows:   {"video": "a.mp4", "description": "…", "events": [[0.0, 2.5, "…"
 LLaVA rows: {"video": "a.mp4" | ["a.mp4"], "conversations": [{"from": "human", "value": "…"}, {"from": "gpt", …}]}
 Chat rows:  {"messages": [{"role": "user", "content": "…" | [{"type": "video", "path": …}, {"type": "text", …}]}, …],
              "videos"?: ["a.mp4"]}
+Frame rows: {"frames": ["a/0.jpg", "a/1.jpg", …], "times_s": [0.0, 0.5, …] | "fps": 2, "duration_s"?, …}: pictures
+             taken from a video already, with their own times; also as "video" or "videos": [["a/0.jpg", …]]
 
-A relative `video` is looked up beside the JSONL file. `events` may also be objects with `start_s`,
-`end_s`, `text`. A file named `.json` holds one list of such objects (LLaVA's form).
+A relative `video` is looked up beside the JSONL file, or below `source.videos`: by its path, else by
+its name wherever it lies there. `events` may also be objects with `start_s`, `end_s`, `text`. A file
+named `.json` holds one list of such objects (LLaVA's form). Rows of ShareGPT4Video, PLM-Video-Human
+and Vript are mapped in `foreign.py`.
 """
 
 from __future__ import annotations
 
+import hashlib
 import json
-import re
+import math
+import random
+from array import array
 from collections.abc import Iterator
+from dataclasses import dataclass
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from data.config import UserError
-from data.keys import SourceKeys
-from data.sample import Event, Rejected, Sample, Turn, Video
-
-ROLES = {
-    "human": "user",
-    "user": "user",
-    "gpt": "assistant",
-    "assistant": "assistant",
-    "system": "system",
-}
-PLACEHOLDER = re.compile(r"<(?:video|image)>\s*")
+from data.media import FrameFiles, Media, Video
+from data.sample import Event, Rejected, Sample
+from data.sources.chat import exchanges_of
+from data.sources.fields import without_surrogates
+from data.sources.files import ENDINGS, VideoFiles, video_files
+from data.sources.foreign import BadRow, own_rows
+from data.sources.keys import SourceKeys
 
 
-class _BadRow(Exception):
-    pass
+@dataclass
+class _Place:
+    """Where the videos of a file's rows are."""
+
+    root: Path
+    given: bool
+    """By `source.videos`: then a video is also found by its name."""
+    files: VideoFiles | None = None
+
+    def find(self, video: str) -> Media:
+        path = self.root / video
+        if not self.given or path.is_file():
+            return Video(str(path))
+        self.files = self.files or video_files(str(self.root))
+        return self.files.find(Path(video).stem) or self.files.find(video) or Video(str(path))
 
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read comes as `Rejected`, never as an exception."""
     path = _file(keys)
-    for taken, (number, row) in enumerate(_rows(path)):
-        if taken == keys.limit:
-            return
-        where = f"{path.name}:{number}"
-        try:
-            if isinstance(row, _BadRow):
-                raise row
-            yield _sample(row, path)
-        except (_BadRow, ValueError) as error:  # a path such as `/` is a ValueError
-            name = row.get("id") if isinstance(row, dict) else None
-            video = row.get("video") if isinstance(row, dict) else None
-            yield Rejected(
-                id=_plain(str(name))[:200] if name is not None else where,
-                video=_plain(str(video or ""))[:500],
-                reason="bad row",
-                detail=_plain(f"{where}: {error}")[:500],
-            )
+    place = _Place(Path(keys.videos or path.parent), keys.videos is not None)
+    taken = 0
+    for number, row in _rows(path, keys.shuffle_seed):
+        for found in _of_row(row, f"{path.name}:{number}", place):
+            if taken == keys.limit:
+                return
+            yield found
+            taken += 1
+
+
+def _of_row(row: Any, where: str, place: _Place) -> Iterator[Sample | Rejected]:
+    try:
+        if isinstance(row, BadRow):
+            raise row
+        if not isinstance(row, dict):
+            raise BadRow(f"a row is an object, got {type(row).__name__}")
+        for own in own_rows(row):
+            row = own  # what a message is about
+            yield _sample(own, place)
+    except (BadRow, ValueError) as error:  # a path such as `/` is a ValueError
+        name = row.get("id") if isinstance(row, dict) else None
+        video = row.get("video") if isinstance(row, dict) else None
+        yield Rejected(
+            id=without_surrogates(str(name))[:200] if name is not None else where,
+            video=without_surrogates(str(video or ""))[:500],
+            reason="bad row",
+            detail=without_surrogates(f"{where}: {error}")[:500],
+        )
 
 
 def count(keys: SourceKeys) -> int | None:
@@ -71,10 +100,14 @@ def count(keys: SourceKeys) -> int | None:
     return min(rows, keys.limit or rows)
 
 
+def version(keys: SourceKeys) -> str:
+    """The file's own hash."""
+    with _file(keys).open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
 def _file(keys: SourceKeys) -> Path:
-    if keys.path is None:
-        raise UserError("source.path: missing; write source.path=FILE.jsonl")
-    path = Path(keys.path)
+    path = Path(keys.path or "")
     if not path.is_file():
         raise UserError(
             f"source.path={keys.path}: {'is a folder' if path.is_dir() else 'no such file'}"
@@ -82,7 +115,7 @@ def _file(keys: SourceKeys) -> Path:
     return path
 
 
-def _rows(path: Path) -> Iterator[tuple[int, Any]]:
+def _rows(path: Path, shuffle_seed: int | None) -> Iterator[tuple[int, Any]]:
     if path.suffix == ".json":  # one list, as LLaVA writes
         try:
             rows = json.loads(path.read_bytes())
@@ -92,41 +125,112 @@ def _rows(path: Path) -> Iterator[tuple[int, Any]]:
             raise UserError(
                 f"{path}: a list of rows was expected; one row a line goes in a .jsonl file"
             )
-        yield from enumerate(rows, start=1)
+        order = list(range(len(rows)))
+        if shuffle_seed is not None:
+            random.Random(shuffle_seed).shuffle(order)
+        yield from ((i + 1, rows[i]) for i in order)
         return
     with path.open("rb") as file:
-        for number, line in enumerate(file, start=1):
+        numbered = enumerate(file, 1) if shuffle_seed is None else _shuffled(path, shuffle_seed)
+        for number, line in numbered:
             if not line.strip():
                 continue
             try:
                 yield number, json.loads(line)
             except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-                yield number, _BadRow(f"not JSON: {error}")
+                yield number, BadRow(f"not JSON: {error}")
 
 
-def _sample(row: Any, path: Path) -> Sample:
-    if not isinstance(row, dict):
-        raise _BadRow(f"a row is an object, got {type(row).__name__}")
-    exchanges, system, chat_video = _chat(row)
-    video = _video(row, chat_video)
-    name = _text(row, "id") or Path(video).with_suffix("").as_posix()
+def _shuffled(path: Path, seed: int) -> Iterator[tuple[int, bytes]]:
+    """Lines with their numbers in random order; held in memory is where each begins."""
+    starts = array("Q", [0])
+    with path.open("rb") as file:
+        for line in file:
+            starts.append(starts[-1] + len(line))
+        order = array("Q", range(len(starts) - 1))
+        random.Random(seed).shuffle(order)
+        for i in order:
+            file.seek(starts[i])
+            yield i + 1, file.readline()
+
+
+def _sample(row: dict[str, Any], place: _Place) -> Sample:
+    exchanges, system, chat_video = exchanges_of(row)
+    video, named_after = _media(row, chat_video, place)
+    name = _text(row, "id") or named_after
     prompt, description = _text(row, "prompt"), _text(row, "description")
     if exchanges:
         prompt, description = prompt or exchanges[0].prompt, description or exchanges[0].answer
     events = _events(row.get("events"))
     if not events and not description:
-        raise _BadRow("nothing to learn: give description, events, conversations or messages")
+        raise BadRow("nothing to learn: give description, events, conversations or messages")
     return Sample(
         id=name,
         source="jsonl",
-        video=Video(str(path.parent / video)),
+        video=video,
         events=events,
         description=description,
         prompt=prompt,
         system=system,
+        context=_text(row, "context"),
         turns=tuple(exchanges[1:]),
         credit=_text(row, "credit"),
     )
+
+
+def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, str]:
+    """The video, and the id of a row that gives none: its path without the ending, or the folder of
+    its pictures."""
+    value = row.get("frames")
+    if value is None:
+        value = row.get("video") or row.get("videos") or chat_video
+        if isinstance(value, list) and len(value) == 1:
+            value = value[0]
+        if not isinstance(value, list):
+            path = _path(value)
+            return place.find(path), Path(path).with_suffix("").as_posix()
+    if not isinstance(value, list) or not value:
+        raise BadRow(f"frames must be a list of picture files, got {type(value).__name__}")
+    names = [_path(item) for item in value]
+    if any(Path(name).suffix.lower() in ENDINGS for name in names):
+        raise BadRow(f"one video a row, got {len(names)}")
+    paths = tuple(str(place.root / name) for name in names)
+    frames = FrameFiles(paths, _frame_times(row, len(paths)), _duration(row))
+    return frames, Path(names[0]).parent.as_posix()
+
+
+def _frame_times(row: dict[str, Any], count: int) -> tuple[float, ...]:
+    times, fps = row.get("times_s"), row.get("fps")
+    if times is None and isinstance(fps, int | float) and not isinstance(fps, bool) and fps > 0:
+        times = [i / fps for i in range(count)]
+    if not isinstance(times, list) or len(times) != count:
+        raise BadRow(f"{count} frame files need times_s, a time in seconds for each, or fps")
+    if any(isinstance(t, bool) or not isinstance(t, int | float) for t in times):
+        raise BadRow(f"times_s are numbers, got {times[:3]!r}")
+    if not all(map(math.isfinite, times)) or times[0] < 0:
+        raise BadRow(f"times_s must be finite and not below 0, got {times[:3]!r}")
+    if any(b <= a for a, b in pairwise(times)):
+        raise BadRow("times_s must increase from frame to frame")
+    return tuple(map(float, times))
+
+
+def _duration(row: dict[str, Any]) -> float | None:
+    value = row.get("duration_s")
+    if value is None:
+        return None
+    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
+        raise BadRow(f"duration_s must be a number above 0, got {value!r}")
+    return float(value)
+
+
+def _path(value: Any) -> str:
+    if not isinstance(value, str) or not value:
+        raise BadRow("video is missing: give the path of one video file")
+    if "://" in value:
+        raise BadRow(f"video={value}: give a local file; download it first")
+    if "\0" in value:
+        raise BadRow("video holds a NUL character")
+    return without_surrogates(value)
 
 
 def _text(row: dict[str, Any], key: str) -> str:
@@ -136,101 +240,28 @@ def _text(row: dict[str, Any], key: str) -> str:
     if key == "id" and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
-        raise _BadRow(f"{key} must be text, got {type(value).__name__}")
-    return _plain(value).strip()
-
-
-def _plain(text: str) -> str:
-    """Without lone surrogates: legal JSON, but nothing a tokenizer, a shard or a path could hold."""
-    return text.encode("utf-8", "replace").decode("utf-8")
-
-
-def _video(row: dict[str, Any], chat_video: str) -> str:
-    value = row.get("video") or row.get("videos") or chat_video
-    if isinstance(value, list):
-        if len(value) != 1:
-            raise _BadRow(f"one video a row, got {len(value)}")
-        value = value[0]
-    if not isinstance(value, str) or not value:
-        raise _BadRow("video is missing: give the path of one video file")
-    if "://" in value:
-        raise _BadRow(f"video={value}: give a local file; download it first")
-    if "\0" in value:
-        raise _BadRow("video holds a NUL character")
-    return _plain(value)
+        raise BadRow(f"{key} must be text, got {type(value).__name__}")
+    return without_surrogates(value).strip()
 
 
 def _events(value: Any) -> tuple[Event, ...]:
     if value is None:
         return ()
     if not isinstance(value, list):
-        raise _BadRow(
-            f"events must be a list of [start_s, end_s, text], got {type(value).__name__}"
-        )
+        raise BadRow(f"events must be a list of [start_s, end_s, text], got {type(value).__name__}")
     events = []
     for i, item in enumerate(value):
         if isinstance(item, dict):
             item = [item.get("start_s"), item.get("end_s"), item.get("text")]
         if not isinstance(item, list) or len(item) != 3 or not isinstance(item[2], str):
-            raise _BadRow(f"events[{i}] must be [start_s, end_s, text], got {item!r}")
+            raise BadRow(f"events[{i}] must be [start_s, end_s, text], got {item!r}")
         if any(isinstance(t, bool) or not isinstance(t, int | float) for t in item[:2]):
-            raise _BadRow(f"events[{i}]: times are seconds as numbers, got {item[:2]!r}")
-        text = " ".join(_plain(item[2]).split())
+            raise BadRow(f"events[{i}]: times are seconds as numbers, got {item[:2]!r}")
+        text = " ".join(without_surrogates(item[2]).split())
         if not text:
-            raise _BadRow(f"events[{i}]: the text is empty")
+            raise BadRow(f"events[{i}]: the text is empty")
         try:
             events.append(Event(float(item[0]), float(item[1]), text))
         except (ValueError, OverflowError) as error:
-            raise _BadRow(f"events[{i}]: {error}") from None
+            raise BadRow(f"events[{i}]: {error}") from None
     return tuple(sorted(events, key=lambda e: (e.start_s, e.end_s)))
-
-
-def _chat(row: dict[str, Any]) -> tuple[list[Turn], str, str]:
-    """LLaVA `conversations` or chat `messages` → (exchanges, system text, video path)."""
-    messages = row.get("conversations", row.get("messages"))
-    if messages is None:
-        return [], "", ""
-    if not isinstance(messages, list):
-        raise _BadRow("conversations/messages must be a list")
-    system, video, question = "", "", None
-    turns: list[Turn] = []
-    for message in messages:
-        if not isinstance(message, dict):
-            raise _BadRow(f"a message is an object, got {type(message).__name__}")
-        role = ROLES.get(str(message.get("from", message.get("role"))))
-        text, seen = _content(message.get("value", message.get("content")))
-        video = video or seen
-        if role == "system":
-            system = text
-        elif role == "user" and question is None:
-            question = text
-        elif role == "assistant" and question is not None and text:
-            turns.append(Turn(question, text))
-            question = None
-        else:
-            raise _BadRow(
-                "user and assistant must alternate, the user first, and every answer has text"
-            )
-    return turns, system, video
-
-
-def _content(content: Any) -> tuple[str, str]:
-    """Message content → (text, video path)."""
-    if isinstance(content, str):
-        return _clean(content), ""
-    if not isinstance(content, list) or not all(isinstance(part, dict) for part in content):
-        raise _BadRow("message content must be text or a list of typed parts")
-    video = ""
-    texts = []
-    for part in content:
-        if part.get("type") == "video":
-            video = str(part.get("path") or part.get("url") or part.get("video") or "")
-        elif part.get("type") == "text" and isinstance(part.get("text"), str):
-            texts.append(part["text"])
-        else:
-            raise _BadRow(f"a part of type {part.get('type')!r} cannot be used; video and text can")
-    return _clean(" ".join(texts)), video
-
-
-def _clean(text: str) -> str:
-    return PLACEHOLDER.sub("", _plain(text)).strip()

@@ -21,8 +21,9 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from data.config import UserError
-from data.keys import SourceKeys
-from data.sample import Event, Sample, Video
+from data.media import Video
+from data.sample import Event, Sample
+from data.sources.keys import SourceKeys
 
 SIZE_PX = 96
 FPS = 10
@@ -196,6 +197,10 @@ def _id(seed: int, index: int) -> str:
 def count(keys: SourceKeys) -> int:
     """How many videos `read` will give."""
     return keys.limit or 64
+
+
+def version(keys: SourceKeys) -> None:
+    """Seed and number say it all."""
 
 
 def read(keys: SourceKeys) -> Iterator[Sample]:

@@ -115,8 +115,8 @@ def test_limit_and_missing_file(tmp_path):
     assert len(read(tmp_path, *rows, limit=2)) == 2
     with pytest.raises(UserError, match="no such file"):
         list(jsonl.read(SourceKeys(name="jsonl", path=str(tmp_path / "no"))))
-    with pytest.raises(UserError, match="missing"):
-        list(jsonl.read(SourceKeys(name="jsonl")))
+    with pytest.raises(ValueError, match=r"needs source\.path"):
+        SourceKeys(name="jsonl")
 
 
 JSON = st.recursive(

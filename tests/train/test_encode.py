@@ -34,7 +34,7 @@ def row(count=2, **changes):
     return {
         "id": "a", "frames": jpegs, "times_s": [0.9 + 64.3 * i for i in range(count)], "duration_s": 70.0 * count,
         "ranks": list(range(count)), "events": [{"start_s": 0.5, "end_s": 2.0, "text": "a red circle moves left."}],
-        "description": "A red circle.", "prompt": "", "system": "", "turns": [], **changes,
+        "description": "A red circle.", "prompt": "", "system": "", "context": "", "turns": [], **changes,
     }  # fmt: skip
 
 

@@ -1,0 +1,108 @@
+"""Reading from the Hub, and every refusal of it as one line with its remedy."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from contextlib import contextmanager
+from typing import Any
+
+import fsspec
+
+from data.config import UserError
+
+COMMIT = re.compile(r"[0-9a-f]{40}")
+
+
+@contextmanager
+def hub_errors(repo: str, *, key: str = "", dataset: bool = False) -> Iterator[None]:
+    """Turn what the Hub's client raises into a UserError. `key` names the setting to blame."""
+    from huggingface_hub import get_token
+    from huggingface_hub.errors import (
+        GatedRepoError,
+        HfHubHTTPError,
+        HFValidationError,
+        HTTPError,
+        LocalEntryNotFoundError,
+        OfflineModeIsEnabled,
+        RepositoryNotFoundError,
+        RevisionNotFoundError,
+    )
+
+    what = f"{key}={repo}" if key else repo
+    page = f"https://huggingface.co/{'datasets/' if dataset else ''}{repo}"
+    log_in = "`hf auth login`" + ("" if get_token() else " (no token here yet)")
+    try:
+        yield
+    except HFValidationError:
+        raise UserError(f"{what}: not a valid Hub id") from None
+    except GatedRepoError:
+        raise UserError(f"{what}: accept its terms at {page}, then log in with {log_in}") from None
+    except RevisionNotFoundError:
+        raise UserError(f"{what}: no such revision of it") from None
+    except RepositoryNotFoundError:
+        kind = "dataset" if dataset else "model"
+        raise UserError(
+            f"{what}: no such {kind} on the Hub, or no right to read it; see {page}, log in with {log_in}"
+        ) from None
+    except (LocalEntryNotFoundError, OfflineModeIsEnabled):
+        raise UserError(unreachable(what)) from None
+    except HfHubHTTPError as error:
+        status = error.response.status_code if error.response is not None else None
+        if status in (401, 403):
+            raise UserError(
+                f"{what}: the Hub refuses ({status}); accept its terms at {page} if it asks for that, "
+                f"then log in with {log_in}"
+            ) from None
+        raise UserError(f"{what}: the Hub answers {status}; try the same command later") from None
+    except (HTTPError, ConnectionError):
+        raise UserError(unreachable(what)) from None
+
+
+def unreachable(what: str) -> str:
+    return (
+        f"{what}: cannot be fetched (no network, or HF_HUB_OFFLINE is set) and is not in the local cache; "
+        "download it where there is a network and give its folder, or try the same command later"
+    )
+
+
+def dataset_commit(repo: str, revision: str | None) -> str:
+    """The commit that a branch or tag of a dataset stands for now, checked to be readable.
+
+    Raises:
+        UserError: not there, not ours to read, or no network.
+    """
+    if revision is not None and COMMIT.fullmatch(revision):
+        return revision
+    from huggingface_hub import HfApi
+
+    with hub_errors(repo, key="source.path", dataset=True):
+        info = HfApi().dataset_info(repo, revision=revision)
+        if info.gated:
+            HfApi().auth_check(repo, repo_type="dataset")
+    assert info.sha is not None
+    return info.sha
+
+
+def dataset_files(repo: str, commit: str) -> list[str]:
+    """
+    Raises:
+        UserError: not there, not ours to read, or no network.
+    """
+    from huggingface_hub import HfApi
+
+    with hub_errors(repo, key="source.path", dataset=True):
+        return sorted(HfApi().list_repo_files(repo, repo_type="dataset", revision=commit))
+
+
+def opened(url: str) -> Any:
+    """A seekable binary file, local or behind a URL; only what is asked of it is transferred."""
+    return fsspec.open(url, "rb").open()
+
+
+@contextmanager
+def reading(url: str) -> Iterator[None]:
+    """Around reads of `url`: a Hub that refuses or is away ends the run with one line."""
+    found = re.match(r"hf://datasets/([^/@]+/[^/@]+)", url)
+    with hub_errors(found[1] if found else url, dataset=True):
+        yield

@@ -1,0 +1,258 @@
+"""Where the pictures of a sample are, and how they become a file that a decoder opens.
+
+A dataset keeps its videos as files, as bytes in Parquet, in a zip, on the Hub, or as pictures. An
+adapter only says where; bytes are read here, when the video's turn has come, one after another.
+"""
+
+from __future__ import annotations
+
+import zipfile
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, TypeVar
+
+from data.config import UserError
+
+DOWNLOADS = 8
+"""Files fetched from the Hub at once."""
+AHEAD = 16
+"""Videos made ready before their turn: what is waiting on disk stays small."""
+MAX_BYTES = 8 * 2**30
+"""A video larger than this is not unpacked."""
+
+
+@dataclass(frozen=True, slots=True)
+class Video:
+    """A video file. `path` is absolute or relative to the working directory."""
+
+    path: str
+    shown: str = ""
+    """What to call it where `path` is only a copy made for decoding."""
+
+    @property
+    def name(self) -> str:
+        return self.shown or self.path
+
+
+@dataclass(frozen=True, slots=True)
+class FrameFiles:
+    """Pictures that are frames already, with the times at which they were taken."""
+
+    paths: tuple[str, ...]
+    times_s: tuple[float, ...]
+    """Strictly increasing."""
+    duration_s: float | None = None
+    """None: until as long after the last one as frames usually are apart."""
+
+    @property
+    def name(self) -> str:
+        return self.paths[0]
+
+
+@dataclass(frozen=True, slots=True)
+class ParquetCell:
+    """The bytes of a video in one cell of a Parquet file, local or behind a URL."""
+
+    url: str
+    row: int
+    column: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.url}#{self.row}"
+
+
+@dataclass(frozen=True, slots=True)
+class ZipMember:
+    """A file in a zip."""
+
+    archive: str
+    member: str
+
+    @property
+    def name(self) -> str:
+        return f"{self.archive}#{self.member}"
+
+
+@dataclass(frozen=True, slots=True)
+class HubFile:
+    """A file of a dataset repository on the Hub, kept in the Hub's own cache."""
+
+    repo: str
+    path: str
+    revision: str | None = None
+
+    @property
+    def name(self) -> str:
+        return f"hf://datasets/{self.repo}/{self.path}"
+
+
+Media = Video | FrameFiles | ParquetCell | ZipMember | HubFile
+Local = Video | FrameFiles
+Item = TypeVar("Item")
+
+
+class Missing(Exception):
+    """What an adapter points at is not there: this sample's fault, not the run's."""
+
+
+class Unpacker:
+    """Media → local files, for media in the order in which their containers hold them.
+
+    A Parquet file or a zip stays open from one video to the next, and is read forward only.
+    """
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+        self._count = 0
+        self._cells: _Cells | None = None
+        self._zip: tuple[str, zipfile.ZipFile] | None = None
+
+    def local(self, media: Media) -> Local:
+        """
+        Raises:
+            Missing: it is not where the adapter said.
+            UserError: the Hub or the store cannot be reached.
+        """
+        if isinstance(media, ParquetCell):
+            if self._cells is None or not self._cells.reaches(media):
+                self._cells = _Cells(media)
+            return self._spooled(self._cells.read(media.row), media.name)
+        if isinstance(media, ZipMember):
+            return self._spooled(self._member(media), media.name)
+        if isinstance(media, HubFile):
+            return _downloaded(media)
+        return media
+
+    def _spooled(self, content: bytes, name: str) -> Video:
+        self._count += 1
+        path = self._folder / f"{self._count}.video"
+        path.write_bytes(content)
+        return Video(str(path), shown=name)
+
+    def _member(self, media: ZipMember) -> bytes:
+        if self._zip is None or self._zip[0] != media.archive:
+            self._zip = (media.archive, zipfile.ZipFile(media.archive))
+        try:
+            if self._zip[1].getinfo(media.member).file_size > MAX_BYTES:
+                raise Missing(f"{media.name}: larger than {MAX_BYTES} bytes")
+            return self._zip[1].read(media.member)
+        except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            raise Missing(f"{media.name}: {error}") from None
+
+
+class _Cells:
+    """One column of one Parquet file, read forward row by row without holding a row group."""
+
+    def __init__(self, first: ParquetCell):
+        import pyarrow.parquet as pq
+
+        from data.hub import opened
+
+        self._url, self._column = first.url, first.column
+        # a buffered stream: otherwise a whole column chunk (FineVideo: 0.45 GB) is held at a time
+        self._file = pq.ParquetFile(opened(first.url), buffer_size=2**20, pre_buffer=False)
+        counts = [
+            self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)
+        ]
+        group, self._next = 0, 0
+        while group < len(counts) and self._next + counts[group] <= first.row:
+            self._next += counts[group]
+            group += 1
+        self._batches = self._file.iter_batches(
+            batch_size=1, row_groups=range(group, len(counts)), columns=[first.column]
+        )
+
+    def reaches(self, cell: ParquetCell) -> bool:
+        return (cell.url, cell.column) == (self._url, self._column) and cell.row >= self._next
+
+    def read(self, row: int) -> bytes:
+        batch: Any = None
+        while self._next <= row:
+            batch = next(self._batches, None)
+            self._next += 1
+        value = None if batch is None else batch.column(0)[0].as_py()
+        if isinstance(value, dict):  # as `datasets` stores its Video type
+            value = value.get("bytes")
+        if not isinstance(value, bytes) or not value:
+            raise Missing(f"{self._url}#{row}: no bytes in column {self._column}")
+        return value
+
+
+def _downloaded(media: HubFile) -> Video:
+    from huggingface_hub import hf_hub_download
+    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
+
+    from data.hub import hub_errors
+
+    with hub_errors(media.repo, dataset=True):
+        try:
+            path = hf_hub_download(
+                media.repo, media.path, repo_type="dataset", revision=media.revision
+            )
+        except LocalEntryNotFoundError:  # no network: of every file alike
+            raise
+        except EntryNotFoundError:
+            raise Missing(f"{media.name}: no such file") from None
+    return Video(path, shown=media.name)
+
+
+def made_local(
+    items: Iterable[Item],
+    media_of: Callable[[Item], Media | None],
+    with_local: Callable[[Item, Local | Missing], Item],
+    folder: Path,
+) -> Iterator[Item]:
+    """The items in order, their media replaced by local ones (or by why there are none).
+
+    Downloads run ahead in threads; containers are read in order, by this thread.
+    """
+    unpacker = Unpacker(folder)
+    waiting: deque[tuple[Item, Future[Local] | Local | Missing | None]] = deque()
+
+    def settled() -> Item:
+        item, local = waiting.popleft()
+        if isinstance(local, Future):
+            try:
+                local = local.result()
+            except Missing as missing:
+                local = missing
+        return item if local is None else with_local(item, local)
+
+    threads = ThreadPoolExecutor(DOWNLOADS)
+    try:
+        for item in items:
+            media = media_of(item)
+            local: Future[Local] | Local | Missing | None
+            if isinstance(media, HubFile):
+                local = threads.submit(_downloaded, media)
+            else:
+                try:
+                    local = None if media is None else unpacker.local(media)
+                except Missing as missing:
+                    local = missing
+            waiting.append((item, local))
+            # only downloads gain by running ahead; what is unpacked would wait on the disk
+            if not isinstance(local, Future) or len(waiting) >= AHEAD:
+                yield settled()
+            while waiting and not isinstance(waiting[0][1], Future):
+                yield settled()
+        while waiting:
+            yield settled()
+    except OSError as error:
+        raise _stopped(error) from None
+    finally:
+        threads.shutdown(wait=False, cancel_futures=True)
+
+
+def _stopped(error: OSError) -> Exception:
+    """A store that fails while it is read stops the run: skipping would quarantine all that is left."""
+    if error.filename is None and error.errno is None:
+        return UserError(
+            f"reading the source failed ({' '.join(str(error).split())[:300]}); "
+            "the same command continues from here"
+        )
+    return error

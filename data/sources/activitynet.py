@@ -1,0 +1,120 @@
+"""ActivityNet Captions, YouCook2 and any file in their form.
+
+ActivityNet:  {"v_…": {"duration": 55.15, "timestamps": [[0.28, 55.15], …], "sentences": ["…", …]}}
+YouCook2:     {"database": {"<id>": {"subset": "training", "duration": …,
+               "annotations": [{"segment": [s, e], "sentence": "…"}]}}}
+
+Videos lie below `source.videos` (or beside the file) as `<id>.mp4`, with or without `v_`.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from data.config import UserError
+from data.sample import LeftOut, Rejected, Sample
+from data.sources.fields import Span, mended, number, objects, plain, wanted_ids
+from data.sources.files import VideoFiles, video_files
+from data.sources.keys import SourceKeys
+
+SUBSETS = {"training": "train", "validation": "validation", "testing": "test"}
+
+
+def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
+    """Videos in file order."""
+    path, rows = _load(keys)
+    ids, taken = wanted_ids(keys.ids), 0
+    videos = video_files(keys.videos or str(path.parent))
+    if keys.shuffle_seed is not None:
+        random.Random(keys.shuffle_seed).shuffle(rows)
+    for name, row in rows:
+        found = sample_of(name, row, keys, videos, ids)
+        yield found
+        taken += not isinstance(found, LeftOut)
+        if taken == keys.limit:
+            return
+
+
+def count(keys: SourceKeys) -> int | None:
+    """How many rows `read` will give, where filters leave none out."""
+    if keys.split != "all" or keys.ids is not None:
+        return keys.limit
+    rows = len(_load(keys)[1])
+    return min(rows, keys.limit or rows)
+
+
+def version(keys: SourceKeys) -> str:
+    """The file's own hash."""
+    with _load(keys)[0].open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _load(keys: SourceKeys) -> tuple[Path, list[tuple[str, Any]]]:
+    path = Path(keys.path or "")
+    if not path.is_file():
+        raise UserError(f"source.path={path}: {'is a folder' if path.is_dir() else 'no such file'}")
+    try:
+        content = json.loads(path.read_bytes())
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{path}: not JSON: {error}") from None
+    if isinstance(content, dict) and isinstance(content.get("database"), dict):
+        content = content["database"]
+    if not isinstance(content, dict):
+        raise UserError(f"{path}: an object of videos was expected, got {type(content).__name__}")
+    return path, list(content.items())
+
+
+def sample_of(
+    name: str,
+    row: Any,
+    keys: SourceKeys,
+    videos: VideoFiles,
+    ids: frozenset[str] | None = None,
+) -> Sample | Rejected | LeftOut:
+    """One entry → a sample. Never raises, whatever the entry holds."""
+    name = plain(name)
+    if ids is not None and name not in ids:
+        return LeftOut("not in source.ids")
+    if not isinstance(row, dict):
+        return Rejected(name, name, "bad row", f"{name}: an object was expected")
+    subset = SUBSETS.get(plain(row.get("subset")))
+    if keys.split != "all" and subset != keys.split:
+        return LeftOut("in another split")
+    video = videos.find(name, ("", "v_")) or videos.find(name.removeprefix("v_"))
+    if video is None:
+        return Rejected(name, name, "missing file", f"{name}: not below {videos.place}")
+    events, repairs = mended(_spans(row), number(row.get("duration")))
+    if not events:
+        return Rejected(name, video.name, "no target left", f"{name}: no sentence with a time")
+    description = " ".join(e.text if e.text[-1] in ".!?" else f"{e.text}." for e in events)
+    return Sample(
+        id=name,
+        source="activitynet",
+        video=video,
+        events=events,
+        description=description,
+        repairs=repairs,
+    )
+
+
+def _spans(row: dict[str, Any]) -> Iterator[Span]:
+    for annotation in objects(row.get("annotations")):
+        yield Span(*_pair(annotation.get("segment")), plain(annotation.get("sentence")))
+    times, sentences = row.get("timestamps"), row.get("sentences")
+    if isinstance(times, list) and isinstance(sentences, list):
+        for i in range(max(len(times), len(sentences))):
+            yield Span(
+                *_pair(times[i] if i < len(times) else None),
+                plain(sentences[i] if i < len(sentences) else None),
+            )
+
+
+def _pair(value: Any) -> tuple[float | None, float | None]:
+    if isinstance(value, list) and len(value) == 2:
+        return number(value[0]), number(value[1])
+    return None, None

@@ -1,0 +1,127 @@
+"""Fields of rows that others wrote: the value in the type that is wanted, or nothing. Never raises."""
+
+from __future__ import annotations
+
+import math
+import re
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from itertools import pairwise
+from pathlib import Path
+from typing import Any
+
+from data.config import UserError
+from data.sample import Event, Repair
+
+_CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d*)?)")
+
+
+def without_surrogates(text: str) -> str:
+    """Lone ones are legal JSON, but nothing a tokenizer, a shard or a path could hold."""
+    return text.encode("utf-8", "replace").decode("utf-8")
+
+
+def plain(value: Any) -> str:
+    """Text on one line, without control characters and surrogates; anything but text is none."""
+    if not isinstance(value, str):
+        return ""
+    text = without_surrogates(value)
+    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+
+
+def objects(value: Any) -> list[dict[str, Any]]:
+    """The objects of a list; an object by itself is a list of one."""
+    if isinstance(value, dict):
+        return [value]
+    return [v for v in value if isinstance(v, dict)] if isinstance(value, list | tuple) else []
+
+
+def number(value: Any) -> float | None:
+    """A finite number, also written as text."""
+    if isinstance(value, bool) or not isinstance(value, int | float | str):
+        return None
+    try:
+        found = float(value)
+    except (ValueError, OverflowError):
+        return None
+    return found if math.isfinite(found) else None
+
+
+def clock_s(value: Any) -> float | None:
+    """`HH:MM:SS.mmm`, `MM:SS`, or seconds → seconds from zero, or None."""
+    if isinstance(value, str):
+        found = _CLOCK.fullmatch(value.strip())
+        if found is None:
+            return None
+        hours, minutes, seconds = found.groups()
+        return round(int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds), 6)
+    found_s = number(value)
+    return found_s if found_s is not None and found_s >= 0 else None
+
+
+@dataclass(frozen=True, slots=True)
+class Span:
+    """An event as a dataset tells it: its times may be missing or wrong."""
+
+    start_s: float | None
+    end_s: float | None
+    text: str
+
+
+def mended(
+    spans: Iterable[Span], duration_s: float | None
+) -> tuple[tuple[Event, ...], tuple[Repair, ...]]:
+    """Events sorted, inside the video, longer than nothing, each told once; and what that took.
+
+    A span whose times cannot be right is left out, for any other place would be invented.
+    """
+    counts: dict[str, int] = {}
+
+    def note(what: str) -> None:
+        counts[what] = counts.get(what, 0) + 1
+
+    kept: list[Event] = []
+    for span in spans:
+        start_s, end_s = span.start_s, span.end_s
+        if not span.text:
+            note("no text")
+        elif start_s is None or end_s is None:
+            note("time missing")
+        elif start_s < 0 or end_s < 0:
+            note("time below zero")
+        elif end_s == start_s:
+            note("no length")
+        elif end_s < start_s:
+            note("ends before it starts")
+        elif duration_s is not None and start_s >= duration_s:
+            note("starts after the video's end")
+        else:
+            if duration_s is not None and end_s > duration_s:
+                note("cut at the video's end")
+                end_s = duration_s
+            kept.append(Event(start_s, end_s, span.text))
+    for before, after in pairwise(kept):
+        if after.start_s < before.start_s:
+            note("out of order")
+    events: list[Event] = []
+    for event in sorted(kept, key=lambda e: (e.start_s, e.end_s)):
+        if event in events[-8:]:
+            note("said twice")
+        else:
+            events.append(event)
+    return tuple(events), tuple(Repair(what, n) for what, n in sorted(counts.items()))
+
+
+def wanted_ids(ids: Sequence[str] | None) -> frozenset[str] | None:
+    """The ids of `source.ids`: a list, or one text file with an id a line."""
+    if ids is None:
+        return None
+    if len(ids) == 1 and ids[0].endswith(".txt"):
+        try:
+            text = Path(ids[0]).read_text(encoding="utf-8")
+        except (OSError, UnicodeDecodeError) as error:
+            raise UserError(f"source.ids={ids[0]}: cannot be read ({error})") from None
+        ids = [line.strip() for line in text.splitlines() if line.strip()]
+    if not ids:
+        raise UserError("source.ids: names no video")
+    return frozenset(ids)

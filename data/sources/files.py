@@ -1,0 +1,77 @@
+"""Finding the video that a row names: in a folder tree, or in a zip."""
+
+from __future__ import annotations
+
+import os
+import zipfile
+from dataclasses import dataclass, field
+from pathlib import Path, PurePosixPath
+
+from data.config import UserError
+from data.media import Media, Video, ZipMember
+
+ENDINGS = frozenset(
+    [
+        ".mp4",
+        ".mkv",
+        ".webm",
+        ".mov",
+        ".avi",
+        ".m4v",
+        ".mpg",
+        ".mpeg",
+        ".ts",
+        ".flv",
+        ".wmv",
+        ".3gp",
+        ".ogv",
+        ".gif",
+    ]
+)
+
+
+@dataclass(frozen=True)
+class VideoFiles:
+    """The videos below a folder or in a zip, found by their path or, wherever they lie, by name."""
+
+    place: str
+    by_name: dict[str, str] = field(repr=False)
+    """Stem → path below the folder, or member of the zip."""
+    zipped: bool
+
+    def find(self, name: str, prefixes: tuple[str, ...] = ("",)) -> Media | None:
+        """The video called so: `name` is a stem, with one of these prefixes or none."""
+        for prefix in prefixes:
+            found = self.by_name.get(prefix + name)
+            if found is not None:
+                if self.zipped:
+                    return ZipMember(self.place, found)
+                return Video(str(Path(self.place) / found))
+        return None
+
+
+def video_files(place: str) -> VideoFiles:
+    """
+    Raises:
+        UserError: no such folder or zip, or there is no video in it.
+    """
+    path = Path(place)
+    if path.is_dir():
+        names = [
+            os.path.relpath(Path(folder) / name, path)
+            for folder, _, files in os.walk(path)
+            for name in files
+        ]
+    elif zipfile.is_zipfile(path):
+        with zipfile.ZipFile(path) as archive:
+            names = archive.namelist()
+    else:
+        raise UserError(f"source.videos={place}: no such folder or zip")
+    found = {
+        PurePosixPath(name).stem: name
+        for name in sorted(names, reverse=True)
+        if PurePosixPath(name).suffix.lower() in ENDINGS
+    }
+    if not found:
+        raise UserError(f"source.videos={place}: no video in it")
+    return VideoFiles(place, found, not path.is_dir())

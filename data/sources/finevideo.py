@@ -1,0 +1,249 @@
+"""FineVideo (HuggingFaceFV/finevideo): 43,751 videos with time-coded scenes, activities and speech.
+
+Rows are read as Parquet from the Hub, a folder or a URL, or in the layout of the dataset card's own
+recipe (`videos/sample_0.mp4` beside `metadata/sample_0.json`). Whether a row is wanted is decided
+from its `json` column alone; the bytes of a video are read when its turn has come.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import random
+import re
+from collections.abc import Iterator
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+from data.config import UserError
+from data.media import Media, ParquetCell, Video
+from data.sample import LeftOut, Rejected, Sample, Turn
+from data.sources import finevideo_text as told
+from data.sources.fields import number, objects, plain, wanted_ids
+from data.sources.keys import SourceKeys
+from data.sources.tables import (
+    hub_repo,
+    is_local_file,
+    num_rows,
+    table_rows,
+    tables,
+    tables_version,
+)
+from data.storage import listing_hash
+
+REPO = "HuggingFaceFV/finevideo"
+PATTERN = "data/train-*.parquet"
+LICENCE = "CC BY"
+SPLITS = ("train", "validation", "test")
+Row = tuple[str, Any, Media]
+"""Where it stands, its `json`, its video."""
+
+
+def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
+    """Rows in the dataset's order: samples, and what the filters or the row itself forbid."""
+    ids, taken = wanted_ids(keys.ids), 0
+    for where, row, video in _rows(keys):
+        found = sample_of(row, keys, video, where, ids)
+        yield found
+        taken += not isinstance(found, LeftOut)
+        if taken == keys.limit:
+            return
+
+
+def count(keys: SourceKeys) -> int | None:
+    """How many rows `read` will give, where that is known without reading them."""
+    if keys.limit is not None:
+        return keys.limit
+    filters = ("ids", "category", "parent_category", "min_duration_s", "max_duration_s", "language")
+    if keys.split != "all" or any(getattr(keys, name) is not None for name in filters):
+        return None
+    dump = _dump(keys)
+    if dump is not None:
+        return len(dump)
+    urls = tables(keys, REPO, PATTERN)
+    return num_rows(urls) if all(map(is_local_file, urls)) else None
+
+
+def version(keys: SourceKeys) -> str:
+    """Names the state of the dataset: two runs with one version read the same rows."""
+    dump = _dump(keys)
+    if dump is not None:
+        return listing_hash([(p.name, p.stat().st_size) for p in dump])
+    return tables_version(keys, tables(keys, REPO, PATTERN), REPO)
+
+
+def _dump(keys: SourceKeys) -> list[Path] | None:
+    """The metadata files of the card's layout, by number; None where it is not that layout."""
+    if hub_repo(keys, REPO) is not None or keys.path is None:
+        return None
+    folder = Path(keys.path) / "metadata"
+    if not folder.is_dir():
+        return None
+    files = sorted(folder.glob("*.json"), key=lambda p: (_number_in(p.stem), p.stem))
+    if not files:
+        raise UserError(f"source.path={keys.path}: metadata/ holds no .json")
+    if keys.shuffle_seed is not None:
+        random.Random(keys.shuffle_seed).shuffle(files)
+    return files
+
+
+def _number_in(name: str) -> int:
+    found = re.search(r"\d+", name)
+    return int(found[0]) if found else 0
+
+
+def _rows(keys: SourceKeys) -> Iterator[Row]:
+    dump = _dump(keys)
+    if dump is not None:
+        for file in dump:
+            try:
+                row = json.loads(file.read_bytes())
+            except (ValueError, RecursionError) as error:
+                row = f"not JSON: {error}"
+            yield file.name, row, Video(str(file.parents[1] / "videos" / f"{file.stem}.mp4"))
+        return
+    for url in tables(keys, REPO, PATTERN):
+        for i, row in table_rows(url, ["json"], optional=()):
+            yield f"{url.rsplit('/', 1)[-1]}#{i}", row["json"], ParquetCell(url, i, "mp4")
+
+
+def sample_of(
+    row: Any,
+    keys: SourceKeys,
+    video: Media,
+    where: str,
+    ids: frozenset[str] | None = None,
+) -> Sample | Rejected | LeftOut:
+    """One row → a sample. Never raises, whatever the row holds."""
+    problem = ""
+    if isinstance(row, str | bytes):  # some copies hold the struct as text
+        try:
+            row = json.loads(row)
+        except (ValueError, RecursionError):
+            problem = plain(row)[:200] if isinstance(row, str) else "not JSON"
+    if not isinstance(row, dict):
+        detail = problem or f"json must be a struct, got {type(row).__name__}"
+        return Rejected(where, video.name, "bad row", f"{where}: {detail}")
+    name = video_id(row) or where
+    why = unwanted(row, name, keys, ids)
+    if why is not None:
+        return LeftOut(why)
+    content = row.get("content_metadata")
+    content = content if isinstance(content, dict) else {}
+    scenes, speech = objects(content.get("scenes")), keys.speech == "keep"
+    seconds = number(row.get("duration_seconds"))
+    # whole seconds, rounded somehow; the decoded length decides later
+    duration_s = seconds + 1 if seconds is not None and seconds > 0 else None
+    build = told.scene_events if keys.level == "scene" else told.activity_events
+    events, repairs = build(scenes, duration_s, speech=speech)
+    description = told.paragraph(plain(content.get("description")), scenes, speech=speech)
+    if not events and not description:
+        return Rejected(name, video.name, "no target left", f"{where}: no scene and no description")
+    return Sample(
+        id=name,
+        source="finevideo",
+        video=video,
+        events=events,
+        description=description,
+        context=told.speech_lines(row.get("timecoded_text_to_speech"))
+        if keys.speech_context
+        else "",
+        turns=tuple(_questions(content)) if keys.qa else (),
+        credit=_credit(row, name),
+        metadata=json.dumps(_metadata(row, name), ensure_ascii=False),
+        repairs=repairs,
+    )
+
+
+def video_id(row: dict[str, Any]) -> str:
+    """There is no id column: the name of the original file, without its ending."""
+    for key in ("original_video_filename", "original_json_filename"):
+        name = plain(row.get(key)).rsplit("/", 1)[-1]
+        if name.rsplit(".", 1)[0]:
+            return name.rsplit(".", 1)[0][:200]
+    return ""
+
+
+def unwanted(
+    row: dict[str, Any], name: str, keys: SourceKeys, ids: frozenset[str] | None
+) -> str | None:
+    """The first filter that does not want the row, cheapest first."""
+    if ids is not None and name not in ids:
+        return "not in source.ids"
+    if keys.split != "all" and split_of(name, keys.shares) != keys.split:
+        return "in another split"
+    for wanted, field in (
+        (keys.category, "content_fine_category"),
+        (keys.parent_category, "content_parent_category"),
+    ):
+        if wanted is not None and plain(row.get(field)) not in wanted:
+            return "of another category"
+    seconds = number(row.get("duration_seconds"))
+    if keys.min_duration_s is not None and (seconds is None or seconds < keys.min_duration_s):
+        return "too short"
+    if keys.max_duration_s is not None and (seconds is None or seconds > keys.max_duration_s):
+        return "too long"
+    if keys.min_av_correlation is not None:
+        content = row.get("content_metadata")
+        scenes = objects(content.get("scenes")) if isinstance(content, dict) else []
+        values = [number(scene.get("audioVisualCorrelation")) for scene in scenes]
+        known = [v for v in values if v is not None]
+        if not known or sum(known) / len(known) < keys.min_av_correlation:
+            return "sound and picture do not match"
+    if keys.language is not None and language_of(row) not in keys.language:
+        return "in another language"
+    return None
+
+
+def split_of(name: str, shares: tuple[float, float, float]) -> str:
+    """Which split a video is in, by hash of its id: always the same, whatever else is read."""
+    digest = hashlib.sha256(f"finevideo {name}".encode("utf-8", "replace")).digest()
+    place = int.from_bytes(digest[:8], "big") / 2**64
+    if place < shares[0]:
+        return SPLITS[0]
+    return SPLITS[1] if place < shares[0] + shares[1] else SPLITS[2]
+
+
+@lru_cache(maxsize=1)
+def _detector() -> Any:
+    try:
+        from lingua import LanguageDetectorBuilder
+    except ImportError:
+        raise UserError(
+            "source.language: needs a language detector; pip install -e '.[language]'"
+        ) from None
+    return LanguageDetectorBuilder.from_all_languages().with_low_accuracy_mode().build()
+
+
+def language_of(row: dict[str, Any]) -> str:
+    """ISO 639-1 code of the speech, `none` where there is none: no column says it."""
+    text = plain(row.get("text_to_speech"))[:2000]
+    if len(re.sub(r"\[.*?\]|\W", "", text)) < 20:
+        return "none"
+    found = _detector().detect_language_of(text)
+    return "none" if found is None else str(found.iso_code_639_1.name).lower()
+
+
+def _questions(content: dict[str, Any]) -> Iterator[Turn]:
+    for item in objects(content.get("qAndA")):
+        question, answer = plain(item.get("question")), plain(item.get("answer"))
+        if question and answer:
+            yield Turn(question, answer)
+
+
+def _credit(row: dict[str, Any], name: str) -> str:
+    title, channel = plain(row.get("youtube_title")), plain(row.get("youtube_channel"))
+    link = f"https://www.youtube.com/watch?v={name}" if re.fullmatch(r"[\w-]{11}", name) else name
+    return f"“{title or 'untitled'}” by {channel or 'unknown'}, {link}, {LICENCE}"
+
+
+def _metadata(row: dict[str, Any], name: str) -> dict[str, Any]:
+    return {
+        "video_id": name,
+        "title": plain(row.get("youtube_title")),
+        "channel": plain(row.get("youtube_channel")),
+        "licence": LICENCE,
+        "category": plain(row.get("content_fine_category")),
+        "parent_category": plain(row.get("content_parent_category")),
+    }

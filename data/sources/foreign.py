@@ -1,0 +1,78 @@
+"""Rows of other datasets in the `jsonl` source, each turned into our own form.
+
+ShareGPT4Video  {"video_id", "video_path", "captions": [{"idx": "-1", "content": …}, …]}
+                → the caption of index -1, which is that of the whole video
+PLM-Video-Human {"uid", "video", "total_frames", "dense_captions": [{"start_frame", "end_frame", "caption"}]}
+                (rdcap), or one "caption" with "start_frame" and "end_frame" (rcap, rtloc)
+                → events; frames are numbered at six a second, the last one included
+Vript           {"meta": …, "data": {"<id>-Scene-001": {"clip_id", "caption": {"content", …}}, …}}
+                → one row a clip, whose file is found by its name below `source.videos`
+
+LLaVA-Video-178K and PLM's training rows are LLaVA rows and need no mapping. Where a dataset's videos
+lie elsewhere than beside the rows, `source.videos` says where.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+PLM_FPS = 6.0
+Row = dict[str, Any]
+
+
+class BadRow(Exception):
+    """This row cannot be used; the text says why."""
+
+
+def own_rows(row: Row) -> list[Row]:
+    """A row of a known dataset as rows of our own form; any other row as it is."""
+    if "captions" in row and ("video_path" in row or "video_id" in row):
+        return [_sharegpt4video(row)]
+    if "total_frames" in row and ("dense_captions" in row or "start_frame" in row):
+        return [_plm(row)]
+    if isinstance(row.get("meta"), dict) and isinstance(row.get("data"), dict):
+        return _vript(row)
+    return [row]
+
+
+def _sharegpt4video(row: Row) -> Row:
+    captions = row["captions"]
+    whole = [
+        c.get("content")
+        for c in (captions if isinstance(captions, list) else [])
+        if isinstance(c, dict) and str(c.get("idx")) == "-1"
+    ]
+    if not whole:
+        raise BadRow("captions holds no entry of idx -1, the caption of the whole video")
+    return {
+        "id": row.get("video_id"),
+        "video": row.get("video_path") or row.get("video_id"),
+        "description": whole[0],
+    }
+
+
+def _plm(row: Row) -> Row:
+    captions = row.get("dense_captions", [row])
+    if not isinstance(captions, list) or not all(isinstance(c, dict) for c in captions):
+        raise BadRow("dense_captions must be a list of objects")
+    events = []
+    for caption in captions:
+        frames = [caption.get("start_frame"), caption.get("end_frame")]
+        if any(isinstance(f, bool) or not isinstance(f, int) for f in frames):
+            raise BadRow(f"start_frame and end_frame must be whole numbers, got {frames}")
+        start, end = frames
+        events.append([start / PLM_FPS, (end + 1) / PLM_FPS, caption.get("caption")])
+    name = row.get("uid", row.get("video"))
+    return {"id": name, "video": row.get("video"), "events": events}
+
+
+def _vript(row: Row) -> list[Row]:
+    rows = []
+    for name, clip in row["data"].items():
+        caption = clip.get("caption") if isinstance(clip, dict) else None
+        if not isinstance(caption, dict) or not caption.get("content"):
+            raise BadRow(f"clip {name} has no caption.content")
+        rows.append({"id": name, "video": name, "description": caption["content"]})
+    if not rows:
+        raise BadRow("data holds no clip")
+    return rows

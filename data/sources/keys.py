@@ -1,0 +1,134 @@
+"""The keys of a source: which dataset, which of its rows, what of them becomes the target."""
+
+from __future__ import annotations
+
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from data.config import Section, resolved
+
+
+def _listed(value: Any) -> Any:
+    return (value,) if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Share = Annotated[float, Field(ge=0, le=1)]
+Source = Literal["finevideo", "videofeedback", "activitynet", "jsonl", "microworld"]
+SHARED = {"name", "path", "limit", "shuffle_seed", "weight"}
+OF: dict[str, set[str]] = {
+    "finevideo": {
+        "revision", "split", "shares", "ids", "category", "parent_category", "min_duration_s",
+        "max_duration_s", "language", "min_av_correlation", "level", "speech", "speech_context", "qa",
+    },
+    "videofeedback": {"revision", "subset", "split", "videos", "ids", "min_alignment", "rating"},
+    "activitynet": {"split", "videos", "ids"},
+    "jsonl": {"videos"},
+    "microworld": {"seed"},
+}  # fmt: skip
+"""Which keys mean something to which source, beside the shared ones."""
+
+
+class SourceKeys(Section):
+    """Where samples come from. `source=jsonl` is short for `source.name=jsonl`."""
+
+    name: Source | None = Field(default=None, description="which source reads the rows")
+    path: str | None = Field(
+        default=None,
+        description="its file, folder or URL; finevideo, videofeedback: null is the Hub; "
+        "microworld: where its videos are rendered",
+    )
+    videos: str | None = Field(
+        default=None,
+        description="folder (or zip) with the videos; null: beside the rows, videofeedback: the Hub",
+    )
+    limit: int | None = Field(
+        default=None, gt=0, description="at most this many of the wanted rows"
+    )
+    shuffle_seed: int | None = Field(
+        default=None, ge=0, description="rows in another order (finevideo: its Parquet files)"
+    )
+    weight: float | None = Field(
+        default=None, gt=0, description="share of this source in a mixture (recipe=sources)"
+    )
+    seed: int = Field(default=0, ge=0, description="microworld: seed of the rendered videos")
+    revision: str | None = Field(
+        default=None, description="finevideo|videofeedback: branch, tag or commit on the Hub"
+    )
+    subset: Literal["annotated", "real"] = Field(
+        default="real", description="videofeedback: real videos, or generated ones with five scores"
+    )
+    split: Literal["all", "train", "validation", "test"] = Field(
+        default="all", description="finevideo: by hash of the video; else the dataset's own"
+    )
+    shares: tuple[Share, Share, Share] = Field(
+        default=(0.9, 0.05, 0.05), description="finevideo: of train, validation and test"
+    )
+    ids: Names | None = Field(
+        default=None, description="only these videos; or a text file with one id a line"
+    )
+    category: Names | None = Field(
+        default=None, description="finevideo: only these fine categories"
+    )
+    parent_category: Names | None = Field(
+        default=None, description="finevideo: only these parent categories"
+    )
+    min_duration_s: float | None = Field(
+        default=None, ge=0, description="finevideo: shortest video"
+    )
+    max_duration_s: float | None = Field(default=None, gt=0, description="finevideo: longest video")
+    language: Names | None = Field(
+        default=None, description="finevideo: language of the speech, as en (extra: language)"
+    )
+    min_av_correlation: float | None = Field(
+        default=None, ge=0, le=1, description="finevideo: least mean audioVisualCorrelation"
+    )
+    level: Literal["scene", "activity"] = Field(
+        default="scene", description="finevideo: an event is a scene or an activity"
+    )
+    speech: Literal["drop", "keep"] = Field(
+        default="drop", description="finevideo: notes of what is said, which cannot be seen"
+    )
+    speech_context: bool = Field(
+        default=False, description="finevideo: time-coded speech goes before the instruction"
+    )
+    qa: bool = Field(default=False, description="finevideo: its questions follow as more turns")
+    min_alignment: int | None = Field(
+        default=None, ge=1, le=4, description="videofeedback: least text-to-video alignment"
+    )
+    rating: bool = Field(
+        default=False, description="videofeedback: the five scores follow as a second turn"
+    )
+
+    @model_validator(mode="after")
+    def _belong_to_the_source(self) -> Self:
+        if self.name is None:
+            if self.model_fields_set:
+                raise ValueError(f"missing; write source=… ({', '.join(OF)})")
+            return self
+        foreign = self.model_fields_set - SHARED - OF[self.name]
+        if foreign:
+            owners = [name for name, keys in OF.items() if foreign & keys]
+            raise ValueError(
+                f"{', '.join(sorted(foreign))}: no key of source={self.name}, but of {', '.join(owners)}"
+            )
+        if self.name in ("jsonl", "activitynet") and self.path is None:
+            raise ValueError(f"source={self.name} needs source.path=FILE")
+        if abs(sum(self.shares) - 1) > 1e-6:
+            raise ValueError(f"shares={list(self.shares)}: must add up to 1")
+        shortest, longest = self.min_duration_s, self.max_duration_s
+        if shortest is not None and longest is not None and shortest > longest:
+            raise ValueError("min_duration_s is larger than max_duration_s: no video is both")
+        if self.name == "microworld" and self.shuffle_seed is not None:
+            raise ValueError("shuffle_seed: rendered videos have no order; use source.seed")
+        if self.name == "videofeedback" and self.split == "validation":
+            raise ValueError("split=validation: videofeedback has train and test")
+        return self
+
+    def record(self) -> dict[str, Any]:
+        """What decides which rows come and what they say, as kept in a manifest."""
+        assert self.name is not None
+        values = resolved(self)
+        wanted = (SHARED | OF[self.name]) - {"revision"}  # the version says which it came to
+        return {k: v for k, v in values.items() if k in wanted and v is not None}

@@ -1,0 +1,116 @@
+"""Rows of datasets kept as Parquet: in a folder, behind a URL, or on the Hub; chosen columns only."""
+
+from __future__ import annotations
+
+import fnmatch
+import random
+import re
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import fsspec
+
+from data.config import UserError
+from data.hub import dataset_commit, dataset_files, opened, reading
+from data.sources.keys import SourceKeys
+from data.storage import is_url, listing_hash, open_folder
+
+
+def hub_repo(keys: SourceKeys, default: str) -> str | None:
+    """`owner/name` where the rows are a dataset on the Hub, else None."""
+    if keys.path is None:
+        return default
+    found = re.fullmatch(r"hf://datasets/([^/@]+/[^/@]+)/?", keys.path)
+    return found[1] if found else None
+
+
+def tables(keys: SourceKeys, default: str, pattern: str) -> list[str]:
+    """Paths or URLs of the Parquet files whose path in the dataset matches, in a fixed order.
+
+    Raises:
+        UserError: no such dataset, folder or file.
+    """
+    repo = hub_repo(keys, default)
+    if repo is not None:
+        commit = dataset_commit(repo, keys.revision)
+        names = [n for n in dataset_files(repo, commit) if fnmatch.fnmatch(n, pattern)]
+        found = [f"hf://datasets/{repo}@{commit}/{name}" for name in names]
+    else:
+        assert keys.path is not None
+        found = _below(keys.path, pattern)
+    if not found:
+        raise UserError(f"source.path={keys.path or repo}: holds no {pattern}")
+    if keys.shuffle_seed is not None:
+        random.Random(keys.shuffle_seed).shuffle(found)
+    return found
+
+
+def _below(path: str, pattern: str) -> list[str]:
+    folder = open_folder(path)
+    if folder.fs.isfile(folder.root):
+        return [path] if path.endswith(".parquet") else []
+    if not folder.fs.isdir(folder.root):
+        raise UserError(f"source.path={path}: no such file or folder")
+    found = sorted(str(p) for p in folder.fs.find(folder.root) if str(p).endswith(".parquet"))
+    # the dataset's own layout, or its files in one heap
+    name = pattern.rsplit("/", 1)[-1]
+    inside = [p for p in found if fnmatch.fnmatch(p, f"*/{pattern}")] or [
+        p for p in found if fnmatch.fnmatch(p.rsplit("/", 1)[-1], name)
+    ]
+    return [p if folder.is_local else str(folder.fs.unstrip_protocol(p)) for p in inside]
+
+
+def table_rows(
+    url: str, columns: Sequence[str], optional: Sequence[str] = ()
+) -> Iterator[tuple[int, dict[str, Any]]]:
+    """Row number and the named columns, whatever else there is and in whatever order. Only these
+    columns are read.
+
+    Raises:
+        UserError: no Parquet, a column is missing, or the Hub cannot be reached.
+    """
+    import pyarrow as pa
+    import pyarrow.parquet as pq
+
+    with reading(url):
+        try:
+            file = pq.ParquetFile(opened(url), pre_buffer=False)
+        except (pa.ArrowInvalid, FileNotFoundError) as error:
+            raise UserError(f"{url}: no Parquet file ({' '.join(str(error).split())})") from None
+        there = file.schema_arrow.names
+        missing = [c for c in columns if c not in there]
+        if missing:
+            raise UserError(
+                f"{url}: no column {', '.join(map(repr, missing))}; it has {', '.join(there)}. "
+                "Was it renamed? source.revision=… gives an earlier state of a dataset on the Hub"
+            )
+        wanted = [*columns, *(c for c in optional if c in there)]
+        number = 0
+        for batch in file.iter_batches(batch_size=16, columns=wanted):
+            for row in batch.to_pylist():
+                yield number, row
+                number += 1
+
+
+def num_rows(urls: Sequence[str]) -> int:
+    """From the files' footers."""
+    import pyarrow.parquet as pq
+
+    return sum(pq.ParquetFile(url).metadata.num_rows for url in urls)
+
+
+def tables_version(keys: SourceKeys, urls: Sequence[str], default: str) -> str:
+    """The commit on the Hub, or names and sizes of the files."""
+    repo = hub_repo(keys, default)
+    if repo is not None:
+        return urls[0].split("@", 1)[1].split("/", 1)[0]
+    sizes = []
+    for url in urls:
+        fs, path = fsspec.core.url_to_fs(url)
+        sizes.append((url.rsplit("/", 1)[-1], fs.size(path)))
+    return listing_hash(sizes)
+
+
+def is_local_file(url: str) -> bool:
+    return not is_url(url) and Path(url).is_file()

@@ -1,0 +1,141 @@
+"""VideoFeedback (TIGER-Lab/VideoFeedback): short clips with a one-line caption and five scores.
+
+`real` holds real videos; `annotated` generated ones, whose caption is the prompt they were made
+from: `source.min_alignment=3` keeps those that show it. Videos come from a folder or the zip of the
+dataset (`source.videos`), or one by one from the Hub.
+"""
+
+from __future__ import annotations
+
+import json
+import random
+import re
+from collections.abc import Iterator
+from typing import Any
+
+from data.media import HubFile, Media
+from data.sample import LeftOut, Reason, Rejected, Repair, Sample, Turn
+from data.sources.fields import number, plain, wanted_ids
+from data.sources.files import VideoFiles, video_files
+from data.sources.keys import SourceKeys
+from data.sources.tables import is_local_file, num_rows, table_rows, tables, tables_version
+
+REPO = "TIGER-Lab/VideoFeedback"
+LICENCE = "Apache-2.0"
+SCORES = (
+    "visual quality",
+    "temporal consistency",
+    "dynamic degree",
+    "text-to-video alignment",
+    "factual consistency",
+)
+RATING = (
+    "Rate this video from 1 (bad) to 4 (perfect): visual quality, temporal consistency, "
+    "dynamic degree, text-to-video alignment, factual consistency."
+)
+_ID = re.compile(r"\w[\w-]{0,99}")
+_LINK = re.compile(
+    r"https://huggingface\.co/datasets/(?P<repo>[\w.-]+/[\w.-]+)/resolve/(?P<revision>[\w.-]+)/"
+    r"(?P<path>(?:[\w-]+/)*[\w-]+\.mp4)"
+)
+"""The only links that are followed: a row's text must not decide where this machine connects to."""
+
+
+def _pattern(keys: SourceKeys) -> str:
+    part = "*" if keys.split == "all" else keys.split
+    return f"{keys.subset}/{part}-*.parquet"
+
+
+def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
+    """Rows in file order."""
+    ids, taken = wanted_ids(keys.ids), 0
+    videos = None if keys.videos is None else video_files(keys.videos)
+    for where, row in _rows(keys):
+        found = sample_of(row, keys, where, videos, ids)
+        yield found
+        taken += not isinstance(found, LeftOut)
+        if taken == keys.limit:
+            return
+
+
+def _rows(keys: SourceKeys) -> Iterator[tuple[str, dict[str, Any]]]:
+    optional = [*SCORES, "conversations"] if keys.min_alignment is None and not keys.rating else []
+    needed = ["id", "text prompt", *([] if optional else SCORES)]
+    if keys.videos is None:
+        needed.append("video link")
+    rows = (
+        (f"{url.rsplit('/', 1)[-1]}#{i}", row)
+        for url in tables(keys, REPO, _pattern(keys))
+        for i, row in table_rows(url, needed, optional=[*optional, "video link"])
+    )
+    if keys.shuffle_seed is not None:  # no video is in the rows: all of them are a few megabytes
+        every = list(rows)
+        random.Random(keys.shuffle_seed).shuffle(every)
+        return iter(every)
+    return rows
+
+
+def count(keys: SourceKeys) -> int | None:
+    """How many rows `read` will give, where that is known without reading them."""
+    if keys.limit is not None or keys.ids is not None or keys.min_alignment is not None:
+        return keys.limit
+    urls = tables(keys, REPO, _pattern(keys))
+    return num_rows(urls) if all(map(is_local_file, urls)) else None
+
+
+def version(keys: SourceKeys) -> str:
+    """Names the state of the dataset."""
+    return tables_version(keys, sorted(tables(keys, REPO, _pattern(keys))), REPO)
+
+
+def sample_of(
+    row: dict[str, Any],
+    keys: SourceKeys,
+    where: str,
+    videos: VideoFiles | None,
+    ids: frozenset[str] | None = None,
+) -> Sample | Rejected | LeftOut:
+    """One row → a sample. Never raises, whatever the row holds."""
+    name, caption = plain(row.get("id")), plain(row.get("text prompt"))
+    if ids is not None and name not in ids:
+        return LeftOut("not in source.ids")
+    scores = {s: number(row.get(s)) for s in SCORES}
+    alignment = scores["text-to-video alignment"]
+    if keys.min_alignment is not None and (alignment is None or alignment < keys.min_alignment):
+        return LeftOut("caption does not match")
+    if not _ID.fullmatch(name):
+        return Rejected(where, name[:200], "bad row", f"{where}: id {name[:80]!r} is no id")
+    if not caption:
+        return Rejected(name, name, "no target left", f"{where}: 'text prompt' is empty")
+    video = _video(row, name, videos)
+    if video is None:
+        link = plain(row.get("video link"))[:200]
+        detail = (
+            f"not in {videos.place}" if videos else f"'video link' is no file of the Hub: {link}"
+        )
+        reason: Reason = "missing file" if videos else "bad row"
+        return Rejected(name, link or name, reason, f"{where}: {detail}")
+    rated = {s: int(v) for s, v in scores.items() if v is not None and v == int(v)}
+    turns: tuple[Turn, ...] = ()
+    repairs: tuple[Repair, ...] = ()
+    if keys.rating and len(rated) == len(SCORES):
+        turns = (Turn(RATING, "\n".join(f"{s}: {rated[s]}" for s in SCORES)),)
+    elif keys.rating:
+        repairs = (Repair("no rating", 1),)
+    return Sample(
+        id=name,
+        source="videofeedback",
+        video=video,
+        description=caption[:1].upper() + caption[1:],
+        turns=turns,
+        credit=f"{name} of {REPO}, {LICENCE}",
+        metadata=json.dumps({"video_id": name, "subset": keys.subset, "licence": LICENCE, **rated}),
+        repairs=repairs,
+    )
+
+
+def _video(row: dict[str, Any], name: str, videos: VideoFiles | None) -> Media | None:
+    if videos is not None:
+        return videos.find(name)
+    found = _LINK.fullmatch(plain(row.get("video link")))
+    return HubFile(found["repo"], found["path"], found["revision"]) if found else None

@@ -1,0 +1,159 @@
+"""Where files end up: a folder, or whatever fsspec reaches (s3://, gs://, hf://, memory://).
+
+Everything is written under a temporary name first, on this machine, and then put in place whole: a
+reader sees the old file, the new one or none, never half of one.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, BinaryIO, cast
+
+import fsspec
+from filelock import FileLock, Timeout
+from fsspec.implementations.local import LocalFileSystem
+
+from data.config import UserError
+
+LOCK = ".lock"
+
+
+@dataclass(frozen=True)
+class Folder:
+    """A folder on one of fsspec's file systems."""
+
+    url: str
+    """As the user wrote it."""
+    fs: fsspec.AbstractFileSystem
+    root: str
+    """As the file system itself calls it."""
+
+    @property
+    def is_local(self) -> bool:
+        return isinstance(self.fs, LocalFileSystem)
+
+    def location(self, name: str) -> str:
+        """What other libraries open: a plain path, or a URL."""
+        path = f"{self.root}/{name}"
+        return path if self.is_local else str(self.fs.unstrip_protocol(path))
+
+    def names(self) -> set[str]:
+        """Files and folders directly in it; empty where there is no such folder."""
+        self.fs.invalidate_cache()
+        try:
+            return {Path(p).name for p in self.fs.ls(self.root, detail=False) if p != self.root}
+        except (FileNotFoundError, NotADirectoryError):
+            return set()
+
+    def has(self, name: str) -> bool:
+        return bool(self.fs.isfile(f"{self.root}/{name}"))
+
+    def open(self, name: str) -> BinaryIO:
+        return cast(BinaryIO, self.fs.open(f"{self.root}/{name}", "rb"))
+
+    def text(self, name: str) -> str:
+        with self.open(name) as file:
+            return file.read().decode("utf-8")
+
+    def make(self) -> None:
+        """
+        Raises:
+            UserError: it cannot be made.
+        """
+        try:
+            self.fs.makedirs(self.root, exist_ok=True)
+        except OSError as error:
+            raise UserError(f"{self.url}: cannot be made ({error.strerror or error})") from None
+
+    def scratch(self) -> Path:
+        """A folder of this machine for what is not finished: beside the files where they are local,
+        so that putting one in place is a rename."""
+        if self.is_local:
+            folder = Path(self.root) / "unfinished.tmp"
+        else:
+            name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+            folder = Path(tempfile.gettempdir()) / f"scenescribe-{name}"
+        folder.mkdir(parents=True, exist_ok=True)
+        return folder
+
+    def clear_scratch(self) -> None:
+        """Throw away what an earlier run, or this one, left unfinished."""
+        shutil.rmtree(self.scratch(), ignore_errors=True)
+
+    def commit(self, unfinished: Path, name: str) -> None:
+        """Put a finished file of `scratch` in place."""
+        if self.is_local:
+            _sync(unfinished)
+            unfinished.replace(Path(self.root) / name)
+        else:
+            self.fs.put_file(str(unfinished), f"{self.root}/{name}")
+            unfinished.unlink()
+
+    def write(self, name: str, text: str) -> None:
+        unfinished = self.scratch() / name
+        unfinished.write_text(text, encoding="utf-8")
+        self.commit(unfinished, name)
+
+    def remove(self, name: str) -> None:
+        if self.has(name):
+            self.fs.rm_file(f"{self.root}/{name}")
+
+    @contextmanager
+    def locked(self) -> Iterator[None]:
+        """One run at a time, by a lock the kernel lets go when its process dies. For a folder that
+        is not on this machine only the runs of this machine know of each other.
+
+        Raises:
+            UserError: another run has it.
+        """
+        place = Path(self.root) if self.is_local else self.scratch().with_suffix(".locks")
+        place.mkdir(parents=True, exist_ok=True)
+        try:
+            with FileLock(place / LOCK, timeout=0):
+                yield
+        except Timeout:
+            raise UserError(
+                f"{self.url}: another run is writing there; let it end, or choose another folder"
+            ) from None
+
+
+def open_folder(url: str | Path) -> Folder:
+    """
+    Raises:
+        UserError: no such kind of address, or its package is missing.
+    """
+    try:
+        fs, root = fsspec.core.url_to_fs(str(url))
+    except (ValueError, ImportError) as error:
+        raise UserError(f"{url}: {' '.join(str(error).split())}") from None
+    return Folder(str(url), fs, str(root).rstrip("/") or "/")
+
+
+def is_url(path: str | Path) -> bool:
+    return "://" in str(path)
+
+
+def write_atomically(path: str | Path, text: str) -> None:
+    """A single file beside its temporary one: readers see the old or the new, never half."""
+    path = Path(path)
+    unfinished = path.with_name(path.name + ".tmp")
+    unfinished.write_text(text, encoding="utf-8")
+    _sync(unfinished)
+    unfinished.replace(path)
+
+
+def _sync(path: Path) -> None:
+    with path.open("rb") as file:
+        os.fsync(file.fileno())
+
+
+def listing_hash(entries: list[Any]) -> str:
+    """Names a set of files by what can be known without reading them."""
+    return hashlib.sha256(repr(sorted(entries)).encode("utf-8", "replace")).hexdigest()
