@@ -53,10 +53,10 @@ def _below(path: str, pattern: str) -> list[str]:
     if not folder.fs.isdir(folder.root):
         raise UserError(f"source.path={path}: no such file or folder")
     found = sorted(str(p) for p in folder.fs.find(folder.root) if str(p).endswith(".parquet"))
-    # the dataset's own layout, or its files in one heap
-    name = pattern.rsplit("/", 1)[-1]
+    # the dataset's own layout, or just these files
+    flat = f"{folder.root}/{pattern.rsplit('/', 1)[-1]}"
     inside = [p for p in found if fnmatch.fnmatch(p, f"*/{pattern}")] or [
-        p for p in found if fnmatch.fnmatch(p.rsplit("/", 1)[-1], name)
+        p for p in found if fnmatch.fnmatch(p, flat) and p.count("/") == flat.count("/")
     ]
     return [p if folder.is_local else str(folder.fs.unstrip_protocol(p)) for p in inside]
 
