@@ -123,14 +123,16 @@ def run_ray(
         for _, of_shard in groupby(rows, key=lambda row: row.shard):
             while len(pending) >= at_once:
                 pending = _finished(ray, pending, settled)
-            pending.add(task.remote(out.url, list(of_shard), one))
+            pending.add(task.remote(out.url, list(of_shard), one, str(Path.cwd())))
         while pending:
             pending = _finished(ray, pending, settled)
     finally:
         ray.shutdown()
 
 
-def _ray_task(url: str, rows: list[Numbered], config: PrepareConfig) -> int:
+def _ray_task(url: str, rows: list[Numbered], config: PrepareConfig, folder: str) -> int:
+    if Path(folder).is_dir():  # relative paths mean what they mean where the run was started
+        os.chdir(folder)
     run_local(open_folder(url), iter(rows), config, lambda count: None)
     return len(rows)
 

@@ -49,7 +49,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     expected = reading.count(sources)  # refuses a source that is not there, before out is ours
     identity = _identity(config, sources)
     retry = config.retry == "quarantine"
-    if _fits(out, there, identity, config.overwrite) and there.get("finished") and not retry:
+    if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
         return _summary(there, started, before=there["source_rows"])
     out.make()
     with out.locked():
@@ -226,6 +226,16 @@ def _fits(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> 
             "choose another out, or add overwrite=true"
         )
     return not changed
+
+
+def _whole(out: Folder, there: Manifest) -> bool:
+    """True where the run has ended and all of its shards are still there."""
+    from data.shards import shard_name
+
+    names = out.names()
+    return bool(there.get("finished")) and all(
+        shard_name(i) in names for i in range(there["shards"])
+    )
 
 
 def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> set[int]:
