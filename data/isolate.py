@@ -18,22 +18,22 @@ import traceback
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future
-from concurrent.futures import TimeoutError as FutureTimeout
 from dataclasses import dataclass
 from functools import partial
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 import psutil
-from pebble import ProcessExpired, ProcessPool
 
 from data.config import UserError
+from data.workers import Died, TimeUp, Workers
 
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 TRIES = 3
 """Processes that may die over one item before it is given up."""
+KILLS = 10
+"""Of these, such as were killed from outside, which says little about the item."""
 
 
 @dataclass(frozen=True)
@@ -68,67 +68,60 @@ def run_each(
     each (RLIMIT_DATA: address space would also count what libraries only map). `function` and its results must be picklable. A UserError of `function` ends the run.
     """
     with tempfile.TemporaryDirectory(prefix="scenescribe-") as traces:
-        pool = ProcessPool(
-            max_workers=workers,
-            context=get_context("spawn"),
-            initializer=_set_limits,
-            initargs=(memory_gib,),
+        work = partial(_traced, function, traces, timeout_s, memory_gib)
+        pool = Workers(
+            work, count=workers, timeout_s=timeout_s, prepare=partial(_set_limits, memory_gib)
         )
 
-        def schedule(item: Item, trace: Path) -> Future[Result | Failure]:
-            work = partial(_traced, function, item, str(trace), timeout_s, memory_gib)
-            return pool.schedule(work, timeout=timeout_s)
-
         def settled() -> Done[Item, Result]:
-            item, trace, future = waiting.popleft()
-            outcome: Result | Failure = Failure("crash", "")
-            for attempt in range(TRIES):
+            number, item, future = waiting.popleft()
+            outcome: Result | Failure
+            deaths = kills = 0
+            while True:
                 try:
                     outcome = future.result()
                     break
-                except FutureTimeout:
-                    where, digest = _last_words(trace)
-                    outcome = Failure(
-                        "timeout", f"took longer than timeout_s={timeout_s:g}{where}", digest
-                    )
+                except TimeUp:
+                    where, digest = _last_words(Path(traces, str(number)))
+                    late = f"took longer than timeout_s={timeout_s:g}{where}"
+                    outcome = Failure("timeout", late, digest)
                     break
-                except ProcessExpired as error:
-                    where, digest = _last_words(trace)
-                    outcome = Failure(
-                        "crash",
-                        f"its process died {TRIES} times, with exit code {error.exitcode}{where}",
-                        digest,
-                    )
-                    if attempt + 1 < TRIES:
-                        future = schedule(item, trace)
-            trace.unlink(missing_ok=True)
+                except Died as died:
+                    kills += died.exitcode == -signal.SIGKILL
+                    deaths += died.exitcode != -signal.SIGKILL
+                    if deaths < TRIES and kills < KILLS:
+                        future = pool.submit((number, item), first=True)
+                        continue
+                    where, digest = _last_words(Path(traces, str(number)))
+                    how = f"its process died {deaths + kills} times, with exit code {died.exitcode}"
+                    outcome = Failure("crash", how + where, digest)
+                    break
+            Path(traces, str(number)).unlink(missing_ok=True)
             return Done(item, outcome)
 
-        waiting: deque[tuple[Item, Path, Future[Result | Failure]]] = deque()
-        with pool:
-            try:
-                for number, item in enumerate(items):
-                    trace = Path(traces) / str(number)
-                    waiting.append((item, trace, schedule(item, trace)))
-                    while len(waiting) >= 4 * workers:
-                        yield settled()
-                while waiting:
+        waiting: deque[tuple[int, Item, Future[Result | Failure]]] = deque()
+        try:
+            for number, item in enumerate(items):
+                waiting.append((number, item, pool.submit((number, item))))
+                while len(waiting) >= 4 * workers:
                     yield settled()
-            except BaseException:  # Ctrl-C or a closed generator: do not wait for what is queued
-                pool.stop()
-                raise
+            while waiting:
+                yield settled()
+        finally:
+            pool.close()
 
 
 def _traced(
     function: Callable[[Item], Result],
-    item: Item,
-    trace: str,
+    traces: str,
     timeout_s: float,
     memory_gib: float,
+    numbered: tuple[int, Item],
 ) -> Result | Failure:
     """In the worker. What its code was doing is written down even where no Python can run any more:
     on a fatal signal, and shortly before the time is up."""
-    with Path(trace).open("w") as file:
+    number, item = numbered
+    with Path(traces, str(number)).open("w") as file:
         faulthandler.enable(file, all_threads=False)
         faulthandler.dump_traceback_later(max(0.9 * timeout_s, timeout_s - 1), file=file)
         try:
@@ -167,7 +160,7 @@ def _last_words(trace: Path) -> tuple[str, str]:
     except OSError:
         return "", ""
     frames = [f"{Path(file).name}:{line}:{name}" for file, line, name in _FRAME.findall(text)]
-    # innermost first; below our own call lies the pool's machinery
+    # innermost first; below our own call lies the machinery of the workers
     frames = frames[
         : next((i for i, f in enumerate(frames) if f.endswith(":_traced")), len(frames))
     ]
@@ -177,7 +170,6 @@ def _last_words(trace: Path) -> tuple[str, str]:
 
 
 def _set_limits(memory_gib: float) -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     limit = int(memory_gib * 2**30)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:

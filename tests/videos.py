@@ -51,6 +51,7 @@ def write_video(
     gop: int = 12,
     rate: int | None = None,
     sound_s: float = 0.0,
+    pix_fmt: str = "yuv420p",
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Frame i is shown at `start_s + times_s[i]`. `turn`: quarter turns that a player must undo.
@@ -58,10 +59,10 @@ def write_video(
     with av.open(str(path), "w", options=container_options or {}) as container:
         streams = []
         if second_stream:  # smaller, and first in the file
-            streams.append(_stream(container, codec, (80, 48), gop, rate))
+            streams.append(_stream(container, codec, (80, 48), gop, rate, pix_fmt))
             streams[0].disposition = Disposition.dependent  # not the one to play by default
         width, height = size if turn % 2 == 0 else size[::-1]
-        streams.append(_stream(container, codec, (width, height), gop, rate))
+        streams.append(_stream(container, codec, (width, height), gop, rate, pix_fmt))
         sound = container.add_stream("aac", rate=8000, layout="mono") if sound_s else None
         if second_stream:
             streams[-1].disposition = Disposition.default
@@ -92,10 +93,11 @@ def _stream(
     size: tuple[int, int],
     gop: int,
     rate: int | None,
+    pix_fmt: str,
 ):
     stream = container.add_stream(codec, rate=rate or 30)
     stream.width, stream.height = size
-    stream.pix_fmt = "yuv420p"
+    stream.pix_fmt = pix_fmt
     if rate is None:
         stream.time_base = stream.codec_context.time_base = TICK
     stream.codec_context.gop_size = gop
