@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import logging
 import os
+import socket
 import tempfile
 from collections.abc import Callable, Iterator
 from dataclasses import replace
@@ -157,13 +158,16 @@ def _ray(address: str | None) -> Any:
     except ImportError:
         raise UserError("engine=ray: Ray is not installed; pip install -e '.[ray]'") from None
     try:
+        if address and ":" in address:  # Ray itself would wait for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(
             address=address,
             runtime_env={"py_modules": [str(ROOT / "data")]},
             logging_level=logging.ERROR,
             log_to_driver=False,
         )
-    except (ConnectionError, ValueError, TimeoutError, RuntimeError) as error:
+    except (OSError, ValueError, RuntimeError) as error:
         line = " ".join(str(error).split())[:300]
         raise UserError(f"address={address}: no Ray cluster there ({line})") from None
     return ray
