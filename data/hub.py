@@ -15,7 +15,9 @@ COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @contextmanager
-def hub_errors(repo: str, *, key: str = "", dataset: bool = False) -> Iterator[None]:
+def hub_errors(
+    repo: str, *, key: str = "", dataset: bool = False, revision: str | None = None
+) -> Iterator[None]:
     """Turn what the Hub's client raises into a UserError. `key` names the setting to blame."""
     from huggingface_hub import get_token
     from huggingface_hub.errors import (
@@ -39,7 +41,8 @@ def hub_errors(repo: str, *, key: str = "", dataset: bool = False) -> Iterator[N
     except GatedRepoError:
         raise UserError(f"{what}: accept its terms at {page}, then log in with {log_in}") from None
     except RevisionNotFoundError:
-        raise UserError(f"{what}: no such revision of it") from None
+        section = key.rsplit(".", 1)[0] or "source"
+        raise UserError(f"{section}.revision={revision}: no such revision of {repo}") from None
     except RepositoryNotFoundError:
         kind = "dataset" if dataset else "model"
         raise UserError(
@@ -76,7 +79,7 @@ def dataset_commit(repo: str, revision: str | None) -> str:
         return revision
     from huggingface_hub import HfApi
 
-    with hub_errors(repo, key="source.path", dataset=True):
+    with hub_errors(repo, key="source.path", dataset=True, revision=revision):
         info = HfApi().dataset_info(repo, revision=revision)
         if info.gated:
             HfApi().auth_check(repo, repo_type="dataset")

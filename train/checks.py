@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import Any
 
 from data.config import UserError, this_python
+from data.hub import hub_errors
+from data.storage import is_url
 from train.config import DataKeys, ModelKeys
 
 MICROWORLD = (
@@ -22,7 +24,7 @@ def check_data(keys: DataKeys) -> dict[str, Any]:
     Raises:
         UserError: it is not there; the line names the command that makes it.
     """
-    if not Path(keys.path).exists():
+    if not is_url(keys.path) and not Path(keys.path).exists():
         raise UserError(
             f"data.path={keys.path} does not exist. Make it from your videos: "
             f"{this_python()} scripts/prepare.py source=jsonl source.path=YOUR.jsonl out={keys.path}  "
@@ -79,35 +81,7 @@ def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
 
 def _fetch_config(keys: ModelKeys) -> str:
     from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import (
-        GatedRepoError,
-        HfHubHTTPError,
-        HFValidationError,
-        LocalEntryNotFoundError,
-        OfflineModeIsEnabled,
-        RepositoryNotFoundError,
-        RevisionNotFoundError,
-    )
 
-    name = f"model.name={keys.name}"
-    try:
+    with hub_errors(keys.name, key="model.name", revision=keys.revision):
         return hf_hub_download(keys.name, "config.json", revision=keys.revision)
-    except HFValidationError:
-        raise UserError(f"{name}: neither a folder nor a valid Hub id") from None
-    except GatedRepoError:
-        raise UserError(
-            f"{name}: accept its terms on the Hub and log in with `hf auth login`"
-        ) from None
-    except RevisionNotFoundError:
-        raise UserError(
-            f"model.revision={keys.revision}: no such revision of {keys.name}"
-        ) from None
-    except RepositoryNotFoundError:
-        raise UserError(
-            f"{name}: no such model on the Hub, or no right to read it (`hf auth login`)"
-        ) from None
-    except (LocalEntryNotFoundError, OfflineModeIsEnabled, HfHubHTTPError, OSError):
-        raise UserError(
-            f"{name}: cannot be fetched (no network, or HF_HUB_OFFLINE is set) and is not in the local cache; "
-            "download it where there is a network and set model.name to its folder"
-        ) from None
+    raise AssertionError("not reached")

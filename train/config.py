@@ -35,7 +35,16 @@ class ModelKeys(Section):
 class DataKeys(Section):
     """The prepared dataset and how its rows become prompts and answers."""
 
-    path: str = Field(default="prepared/videos", description="folder made by scripts/prepare.py")
+    path: str = Field(
+        default="prepared/videos",
+        description="folder made by scripts/prepare.py, or its URL, as hf://datasets/you/name",
+    )
+    stream: bool = Field(
+        default=False, description="read pictures as they are needed: no copy, no download before"
+    )
+    buffer: int = Field(
+        default=128, ge=1, description="data.stream=true: rows shuffled among each other"
+    )
     eval_share: float = Field(default=0.05, ge=0, lt=1, description="share of videos held out")
     eval_max: int = Field(
         default=200, ge=1, description="held-out videos at most: each evaluation sees all"

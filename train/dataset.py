@@ -11,9 +11,10 @@ from tqdm import tqdm
 from transformers import SmolVLMProcessor
 
 from data.config import UserError
-from data.shards import read_dataset
+from data.shards import GROUP_ROWS, read_dataset
 from train.config import DataKeys
 from train.encode import TooLong, decode_frames, encode, frame_size_px
+from train.stream import ROW, Pictures, read_texts, window, with_pictures
 
 TEXT_COLUMNS = [
     "id", "times_s", "duration_s", "events", "description", "prompt", "system", "context",
@@ -67,6 +68,8 @@ class Sets:
     evaluation: Dataset | None
     survey: Survey
     """Of the training part."""
+    groups: tuple[int, ...] | None = None
+    """With `data.stream`: the row group of each training sample."""
 
 
 def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
@@ -75,13 +78,28 @@ def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
     Raises:
         UserError: nothing usable in it.
     """
-    train, held = split(read_dataset(keys.path), keys.eval_share, keys.eval_max)
+    if keys.stream:
+        everything, groups = read_texts(keys.path, TEXT_COLUMNS)
+    else:
+        everything, groups = read_dataset(keys.path), None
+    train, held = split(everything, keys.eval_share, keys.eval_max)
     found = survey(train, processor, keys, "training")
-    train = encoded(train.select(found.usable), processor, keys)
-    if held is None:
-        return Sets(train, None, found)
-    usable = survey(held, processor, keys, "evaluation").usable
-    return Sets(train, encoded(held.select(usable), processor, keys), found)
+    train = train.select(found.usable)
+    if held is not None:
+        held = held.select(survey(held, processor, keys, "evaluation").usable)
+    if groups is None:
+        evaluation = None if held is None else encoded(held, processor, keys)
+        return Sets(encoded(train, processor, keys), evaluation, found)
+    pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
+    evaluation = None
+    if held is not None:
+        evaluation = encoded(with_pictures(held, pictures), processor, keys)
+    return Sets(
+        encoded(train, processor, keys, pictures),
+        evaluation,
+        found,
+        groups=tuple(map(groups.of, train[ROW])),
+    )
 
 
 def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: str) -> Survey:
@@ -138,9 +156,15 @@ def split(dataset: Dataset, eval_share: float, eval_max: int) -> tuple[Dataset, 
     return dataset.select(sorted(order[held:])), dataset.select(sorted(order[:held]))
 
 
-def encoded(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys) -> Dataset:
-    """Rows are encoded and their frames decoded when read, in the loader's workers."""
-    return dataset.with_transform(Encoder(processor, keys))
+def encoded(
+    dataset: Dataset,
+    processor: SmolVLMProcessor,
+    keys: DataKeys,
+    pictures: Pictures | None = None,
+) -> Dataset:
+    """Rows are encoded and their frames decoded when read, in the loader's workers. `pictures`: where
+    the frames come from if they are not in the rows."""
+    return dataset.with_transform(Encoder(processor, keys, pictures))
 
 
 @dataclass(frozen=True)
@@ -150,11 +174,15 @@ class Encoder:
 
     processor: SmolVLMProcessor
     keys: DataKeys
+    pictures: Pictures | None = None
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         rows = [
             dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
         ]
+        if self.pictures is not None:
+            for row in rows:
+                row["frames"] = [{"bytes": jpeg} for jpeg in self.pictures.of(row[ROW])]
         size_px = frame_size_px(self.processor)
         samples = [to_sample(row, self.processor, self.keys, size_px) for row in rows]
         return {key: [s[key] for s in samples] for key in samples[0]}

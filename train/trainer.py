@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
 from peft import PeftModel
 from transformers import (
     PreTrainedModel,
@@ -29,6 +30,7 @@ from train.dataset import Sets
 from train.encode import normalise
 from train.model import Precision, describe_trainable, part_of
 from train.run import say, show_example
+from train.stream import Blocks
 
 OPTIMIZERS = {
     "adamw": "adamw_torch",
@@ -39,6 +41,12 @@ OPTIMIZERS = {
 
 class VideoTrainer(SFTTrainer):
     """Frames stay uint8 until they are on the device; a loss that is no number stops the run."""
+
+    blocks: Blocks | None = None
+    """The order of samples that are streamed."""
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
+        return self.blocks or super()._get_train_sampler(train_dataset)
 
     def compute_loss(
         self,
@@ -110,6 +118,14 @@ def make_trainer(
         processing_class=processor,
         callbacks=[MetricsFile(output / "metrics.jsonl")],
     )
+    if sets.groups is not None:
+        trainer.blocks = Blocks(
+            sets.groups,
+            batch=config.train.batch,
+            lanes=trainer.accelerator.num_processes * max(1, config.data.workers),
+            buffer_rows=config.data.buffer,
+            seed=config.train.seed,
+        )
     if config.train.method == "qlora":
         # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
         for parameter in model.parameters():
