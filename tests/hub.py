@@ -173,6 +173,8 @@ def serve(
             for line in content.decode().splitlines():
                 entry = json.loads(line)
                 value = entry["value"]
+                if entry["key"] == "deletedFile":
+                    (folder / value["path"]).unlink()
                 if entry["key"] not in ("file", "lfsFile"):
                     continue
                 target = folder / value["path"]
@@ -182,7 +184,7 @@ def serve(
                 else:
                     target.write_bytes(uploads[value["oid"]])
             self._json(
-                {"commitUrl": f"{_base(self)}/commit", "commitOid": COMMIT, "pullRequestUrl": None}
+                {"commitUrl": f"{_base(self)}/datasets/{name}/commit/{COMMIT}", "commitOid": COMMIT, "pullRequestUrl": None}
             )
 
         def _json(self, value: object) -> None:
@@ -220,7 +222,11 @@ def _entry(folder: Path, name: str) -> dict[str, object]:
     file = folder / name
     if file.is_dir():
         return {"type": "directory", "path": name, "oid": "0"}
-    return {"type": "file", "path": name, "size": file.stat().st_size, "oid": "0" * 40}
+    entry = {"type": "file", "path": name, "size": file.stat().st_size, "oid": "0" * 40}
+    if name.endswith(".parquet"):
+        sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
+        entry["lfs"] = {"oid": sha256, "size": file.stat().st_size, "pointerSize": 130}
+    return entry
 
 
 def _base(handler: BaseHTTPRequestHandler) -> str:

@@ -1,0 +1,149 @@
+"""A prepared dataset to the Hub: shards in batches, then card and manifest, which say it is whole."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Iterator, Sequence
+from pathlib import Path, PurePosixPath
+from typing import Any
+
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from pydantic import Field
+from tqdm import tqdm
+
+from data.config import Section, UserError
+from data.hub import hub_errors
+from data.shards import read_manifest, shard_name
+
+SHARDS_A_COMMIT = 16
+LICENCES = {"finevideo": "cc-by-4.0", "videofeedback": "apache-2.0", "microworld": "apache-2.0"}
+NOTES = {
+    "finevideo": "Videos of FineVideo are CC BY and come with its terms of use "
+    "(https://huggingface.co/datasets/HuggingFaceFV/finevideo): whoever shares them must include "
+    "those terms and follow its removals.",
+    "videofeedback": "VideoFeedback is Apache-2.0 (https://huggingface.co/datasets/TIGER-Lab/VideoFeedback).",
+}
+SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
+
+
+class HubKeys(Section):
+    """Where it goes."""
+
+    repo: str = Field(description="owner/name of the dataset on the Hub")
+    private: bool = Field(default=True, description="only you can see it (of a new repository)")
+
+
+class PreparedKeys(Section):
+    """What goes."""
+
+    path: str = Field(description="folder made by scripts/prepare.py")
+
+
+class PushConfig(Section):
+    """Keys of scripts/push_dataset.py."""
+
+    data: PreparedKeys
+    hub: HubKeys
+
+
+def push(config: PushConfig) -> str:
+    """Upload what is not there yet and return the page's address. Stopped, it goes on where it was.
+
+    Raises:
+        UserError: no finished dataset, no token, or the Hub refuses.
+    """
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+
+    path, repo = Path(config.data.path), config.hub.repo
+    manifest = read_manifest(path)
+    if repo.count("/") != 1:
+        raise UserError(f"hub.repo={repo}: write owner/name")
+    if get_token() is None:
+        raise UserError("no token: `hf auth login`, with a token that may write")
+    api = HfApi()
+    with hub_errors(repo, key="hub.repo", dataset=True):
+        page = api.create_repo(repo, repo_type="dataset", private=config.hub.private, exist_ok=True)
+        there = dict(_there(api, repo))
+        names = [shard_name(i) for i in range(manifest["shards"])]
+        missing = [n for n in names if there.get(f"data/{n}") != _sha256(path / n)]
+        with tqdm(total=len(names), initial=len(names) - len(missing), unit="shard") as bar:
+            for some in _batches(missing):
+                api.create_commit(
+                    repo,
+                    [CommitOperationAdd(f"data/{n}", str(path / n)) for n in some],
+                    commit_message=f"{some[0]} to {some[-1]}",
+                    repo_type="dataset",
+                )
+                bar.update(len(some))
+        stale = sorted(set(there) - {f"data/{n}" for n in names})
+        last = {"README.md": card(manifest, repo), "manifest.json": _published(manifest)}
+        api.create_commit(
+            repo,
+            [
+                *(CommitOperationAdd(name, text.encode()) for name, text in last.items()),
+                *(CommitOperationDelete(name) for name in stale),
+            ],
+            commit_message="Card and manifest",
+            repo_type="dataset",
+        )
+    return str(page)
+
+
+def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
+    for start in range(0, len(names), SHARDS_A_COMMIT):
+        yield names[start : start + SHARDS_A_COMMIT]
+
+
+def _there(api: Any, repo: str) -> Iterator[tuple[str, str]]:
+    """Shards on the Hub with the hashes of their content."""
+    for entry in api.list_repo_tree(repo, repo_type="dataset", recursive=True):
+        name, lfs = PurePosixPath(entry.path), getattr(entry, "lfs", None)
+        if name.parent == PurePosixPath("data") and name.match("shard-*.parquet"):
+            yield entry.path, lfs.sha256 if lfs else ""
+
+
+def _sha256(path: Path) -> str:
+    with path.open("rb") as file:
+        return hashlib.file_digest(file, "sha256").hexdigest()
+
+
+def _published(manifest: dict[str, Any]) -> str:
+    """The manifest without what it says of this machine's folders."""
+    sources = []
+    for source in manifest["sources"]:
+        shown = dict(source)
+        for key in ("path", "videos"):
+            if key in shown and "://" not in shown[key]:
+                shown[key] = Path(shown[key]).name
+        sources.append(shown)
+    return json.dumps({**manifest, "sources": sources}, indent=1) + "\n"
+
+
+def card(manifest: dict[str, Any], repo: str) -> str:
+    """The dataset's README on the Hub."""
+    environment = Environment(
+        loader=FileSystemLoader(Path(__file__).parent),
+        undefined=StrictUndefined,
+        keep_trailing_newline=True,
+        trim_blocks=False,
+    )
+    sources = sorted(manifest["by_source"])
+    licences = {LICENCES.get(name, "other") for name in sources}
+    lost = manifest["quarantined"]
+    return environment.get_template("card.md").render(
+        licence=licences.pop() if len(licences) == 1 else "other",
+        name=repo.split("/")[1],
+        repo=repo,
+        size=SIZES[min(len(SIZES) - 1, max(0, int(math.log10(max(1, manifest["rows"]))) - 2))],
+        rows=manifest["rows"],
+        hours=f"{manifest['video_s'] / 3600:.1f}",
+        frames=manifest["frames"],
+        by_source=sorted(manifest["by_source"].items()),
+        policy=manifest["policy"],
+        left_out=sum(manifest["left_out"].values()),
+        quarantined=sum(lost.values()),
+        reasons=", ".join(f"{count} {reason}" for reason, count in lost.items()),
+        notes=[NOTES[name] for name in sources if name in NOTES],
+    )

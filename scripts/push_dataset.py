@@ -1,0 +1,23 @@
+"""A prepared dataset to the Hub, with a card; private unless you say otherwise.
+
+python scripts/push_dataset.py data.path=prepared/clips hub.repo=you/clips
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.config import command
+from data.push import PushConfig
+
+
+def main(config: PushConfig) -> None:
+    from data.push import push
+
+    page = push(config)
+    print(f"{page}; train on it: data.path=hf://datasets/{config.hub.repo} data.stream=true")
+
+
+if __name__ == "__main__":
+    command(PushConfig, main, __doc__)
