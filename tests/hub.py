@@ -184,7 +184,11 @@ def serve(
                 else:
                     target.write_bytes(uploads[value["oid"]])
             self._json(
-                {"commitUrl": f"{_base(self)}/datasets/{name}/commit/{COMMIT}", "commitOid": COMMIT, "pullRequestUrl": None}
+                {
+                    "commitUrl": f"{_base(self)}/datasets/{name}/commit/{COMMIT}",
+                    "commitOid": COMMIT,
+                    "pullRequestUrl": None,
+                }
             )
 
         def _json(self, value: object) -> None:

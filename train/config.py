@@ -182,6 +182,23 @@ class DescribeConfig(Section):
     )
 
 
+class CountKeys(Section):
+    """Whose tokens are counted."""
+
+    name: str | None = Field(
+        default=None, description="count tokens as this checkpoint does (null: words only)"
+    )
+
+
+class InspectConfig(Section):
+    """Keys of scripts/inspect_dataset.py."""
+
+    data: DataKeys = DataKeys()
+    model: CountKeys = CountKeys()
+    rows: int = Field(default=3, ge=0, le=100, description="first rows to show")
+    page: str | None = Field(default=None, description="also write an HTML page here")
+
+
 class DemoConfig(Section):
     """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
 

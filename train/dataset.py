@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import hashlib
 from dataclasses import dataclass
+from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import Dataset
@@ -12,8 +14,10 @@ from transformers import SmolVLMProcessor
 
 from data.config import UserError
 from data.shards import GROUP_ROWS, read_dataset
-from train.config import DataKeys
+from train.checks import check_reachable
+from train.config import DataKeys, ModelKeys
 from train.encode import TooLong, decode_frames, encode, frame_size_px
+from train.model import load_processor
 from train.stream import ROW, Pictures, read_texts, window, with_pictures
 
 TEXT_COLUMNS = [
@@ -138,6 +142,24 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
     return Survey(
         tuple(usable), tuple(tokens), supervised, tuple(too_long), dropped, shortened, fell_back
     )
+
+
+def token_counts(keys: DataKeys, model: str) -> tuple[int, ...]:
+    """Length in tokens of every sample that fits, frames and all, with a checkpoint's processor.
+
+    Raises:
+        UserError: no such checkpoint or dataset.
+    """
+    with TemporaryDirectory() as folder:
+        if model == "tiny":
+            from train import tiny
+
+            model = str(tiny.build(Path(folder) / "base"))
+        else:
+            check_reachable(ModelKeys(name=model), force=True)
+        processor = load_processor(ModelKeys(name=model))
+        texts, _ = read_texts(keys.path, TEXT_COLUMNS)
+        return survey(texts, processor, keys, "all").tokens
 
 
 def split(dataset: Dataset, eval_share: float, eval_max: int) -> tuple[Dataset, Dataset | None]:
