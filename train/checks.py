@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError, this_python
+from data.config import RECIPES, UserError, this_python
 from data.hub import hub_errors
 from data.storage import is_url
 from train.config import DataKeys, ModelKeys
@@ -18,6 +18,9 @@ MICROWORLD = (
 )
 
 
+FINEVIDEO = "https://huggingface.co/datasets/HuggingFaceFV/finevideo"
+
+
 def check_data(keys: DataKeys) -> dict[str, Any]:
     """The manifest of the prepared dataset.
 
@@ -25,10 +28,21 @@ def check_data(keys: DataKeys) -> dict[str, Any]:
         UserError: it is not there; the line names the command that makes it.
     """
     if not is_url(keys.path) and not Path(keys.path).exists():
+        if (RECIPES / f"{Path(keys.path).name}.yaml").is_file():
+            make = (
+                f"Make it: accept the terms at {FINEVIDEO}, log in with `hf auth login`, then "
+                f"{this_python()} scripts/prepare.py recipe={Path(keys.path).name}  "
+                "(500 videos; downloads about 9 GB, keeps about 1.5 GB). Your own videos instead: "
+                f"{this_python()} scripts/prepare.py source=jsonl source.path=YOUR.jsonl "
+                "out=prepared/videos  (then data.path=prepared/videos)"
+            )
+        else:
+            make = (
+                f"Make it from your videos: {this_python()} scripts/prepare.py source=jsonl "
+                f"source.path=YOUR.jsonl out={keys.path}  (about 3 MB a video)"
+            )
         raise UserError(
-            f"data.path={keys.path} does not exist. Make it from your videos: "
-            f"{this_python()} scripts/prepare.py source=jsonl source.path=YOUR.jsonl out={keys.path}  "
-            "(about 3 MB a video; two cores get through some 30 s of video a second); "
+            f"data.path={keys.path} does not exist. {make}; "
             f"or try the synthetic micro-world in a minute: {MICROWORLD}"
         )
     from data.shards import read_manifest
