@@ -118,14 +118,20 @@ class Unpacker:
             UserError: the Hub or the store cannot be reached.
         """
         if isinstance(media, ParquetCell):
-            if self._cells is None or not self._cells.reaches(media):
-                self._cells = _Cells(media)
-            return self._spooled(self._cells.read(media.row), media.name)
+            from data.hub import reading
+
+            with reading(media.url):
+                return self._spooled(self._cell(media), media.name)
         if isinstance(media, ZipMember):
             return self._spooled(self._member(media), media.name)
         if isinstance(media, HubFile):
             return _downloaded(media)
         return media
+
+    def _cell(self, media: ParquetCell) -> bytes:
+        if self._cells is None or not self._cells.reaches(media):
+            self._cells = _Cells(media)
+        return self._cells.read(media.row)
 
     def _spooled(self, content: bytes, name: str) -> Video:
         self._count += 1

@@ -46,11 +46,11 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     config = _completed(config, there)
     check(config.frames)
     sources = _pinned(config.sources or (config.source,), {} if config.overwrite else there)
-    expected = reading.count(sources)  # refuses a source that is not there, before out is ours
-    identity = _identity(config, sources)
+    identity = _identity(config, sources)  # refuses a source that is not there
     retry = config.retry == "quarantine"
     if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
         return _summary(there, started, before=there["source_rows"])
+    expected = reading.count(sources)  # refuses an empty one, before out is ours
     out.make()
     with out.locked():
         finished = _claim(out, _manifest_there(out), identity, config.overwrite)

@@ -98,10 +98,12 @@ def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
 
 def _there(api: Any, repo: str) -> Iterator[tuple[str, str]]:
     """Shards on the Hub with the hashes of their content."""
+    from huggingface_hub import RepoFile
+
     for entry in api.list_repo_tree(repo, repo_type="dataset", recursive=True):
-        name, lfs = PurePosixPath(entry.path), getattr(entry, "lfs", None)
-        if name.parent == PurePosixPath("data") and name.match("shard-*.parquet"):
-            yield entry.path, lfs.sha256 if lfs else ""
+        name = PurePosixPath(entry.path)
+        if isinstance(entry, RepoFile) and name.match("data/shard-*.parquet"):
+            yield entry.path, entry.lfs.sha256 if entry.lfs else ""
 
 
 def _sha256(path: Path) -> str:

@@ -56,12 +56,14 @@ def test_the_readmes_commands_parse():
     from data.config import load
     from data.keys import PrepareConfig
     from data.preview.config import PreviewConfig
-    from train.config import DemoConfig, DescribeConfig, TrainConfig
+    from data.push import PushConfig
+    from train.config import DemoConfig, DescribeConfig, InspectConfig, TrainConfig
 
     text = (ROOT / "README.md").read_text()
     models = {"train/sft.py": (TrainConfig, None), "scripts/prepare.py": (PrepareConfig, None),
               "scripts/describe.py": (DescribeConfig, "videos"), "scripts/demo.py": (DemoConfig, None),
-              "scripts/preview.py": (PreviewConfig, "videos")}  # fmt: skip
+              "scripts/preview.py": (PreviewConfig, "videos"), "scripts/push_dataset.py": (PushConfig, None),
+              "scripts/inspect_dataset.py": (InspectConfig, None)}  # fmt: skip
     found = 0
     for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S):
         for line in block.replace("\\\n", " ").splitlines():

@@ -176,6 +176,9 @@ class DescribeConfig(Section):
         default=FrameKeys(), description="given keys replace those of the run's own frame policy"
     )
     prompt: str | None = Field(default=None, description="another instruction than the run's own")
+    context: str = Field(
+        default="", description="text before the instruction, as speech with times in training"
+    )
     max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
     format: Literal["text", "json"] = Field(
         default="text", description="json: one object a video, with text, events, times_s, policy"

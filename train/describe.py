@@ -18,7 +18,7 @@ from data.video import BadVideo
 from train.checks import check_reachable
 from train.collate import collate
 from train.config import DataKeys, DescribeConfig
-from train.encode import Exchange, decode_frames, fit_frames, frame_size_px, instruction, normalise
+from train.encode import Exchange, decode_frames, first_prompt, fit_frames, frame_size_px, normalise
 from train.model import load_model, load_processor, pick_precision
 from train.run import warn
 from train.save import SavedRun
@@ -56,7 +56,9 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
     for path, kept in chosen:
-        prompt = prompt_of(row_of(path, kept, config.prompt or ""), processor, run.data)
+        prompt = prompt_of(
+            row_of(path, kept, config.prompt or "", config.context), processor, run.data
+        )
         (text,) = generate(model, processor, [prompt], max_new_tokens=config.max_new_tokens)
         events, _ = parse_timeline(text)
         yield {
@@ -81,7 +83,7 @@ def frames_of(path: str, keys: FrameKeys) -> Chosen:
         raise UserError(f"{error.detail} ({error.reason})") from None
 
 
-def row_of(path: str, chosen: Chosen, prompt: str = "") -> dict[str, Any]:
+def row_of(path: str, chosen: Chosen, prompt: str = "", context: str = "") -> dict[str, Any]:
     """Frames of a new video in the form of a prepared row, with nothing said about it yet."""
     return {
         "id": path,
@@ -91,13 +93,13 @@ def row_of(path: str, chosen: Chosen, prompt: str = "") -> dict[str, Any]:
         "ranks": list(chosen.ranks),
         "prompt": prompt,
         "system": "",
-        "context": "",
+        "context": context,
     }
 
 
 def prompt_of(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
     """A row → its prompt, open where the answer goes, as `collate` takes it."""
-    talk = [Exchange(row["prompt"] or instruction(row["id"], keys), None)]
+    talk = [Exchange(first_prompt(row, keys), None)]
     ids, labels, kept = fit_frames(talk, row, processor, keys)
     frames = decode_frames([row["frames"][i]["bytes"] for i in kept], frame_size_px(processor))
     return {"id": row["id"], "input_ids": ids, "labels": labels, "frames": frames}

@@ -59,9 +59,14 @@ class Encoded:
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
     """What is said about a row's video, and whether the target fell back to the other form."""
     answer, fell_back = target(events_of(row), row["description"], keys.target)
-    prompt = row["prompt"] or instruction(row["id"], keys)
-    first = Exchange("\n\n".join(filter(None, (row["context"], prompt))), answer)
+    first = Exchange(first_prompt(row, keys), answer)
     return [first, *(Exchange(t["prompt"], t["answer"]) for t in row["turns"])], fell_back
+
+
+def first_prompt(row: dict[str, Any], keys: DataKeys) -> str:
+    """What is known beside the pictures, then the instruction: the row's own, else the run's."""
+    prompt = row["prompt"] or instruction(row["id"], keys)
+    return "\n\n".join(filter(None, (row["context"], prompt)))
 
 
 def instruction(sample_id: str, keys: DataKeys) -> str:

@@ -55,8 +55,11 @@ def count(keys: SourceKeys) -> int | None:
     """How many rows `read` will give, where that is known without reading them."""
     if keys.limit is not None:
         return keys.limit
-    filters = ("ids", "category", "parent_category", "min_duration_s", "max_duration_s", "language")
-    if keys.split != "all" or any(getattr(keys, name) is not None for name in filters):
+    filters = (
+        keys.ids, keys.category, keys.parent_category, keys.language,
+        keys.min_duration_s, keys.max_duration_s, keys.min_av_correlation,
+    )  # fmt: skip
+    if keys.split != "all" or any(wanted is not None for wanted in filters):
         return None
     dump = _dump(keys)
     if dump is not None:
@@ -70,7 +73,7 @@ def version(keys: SourceKeys) -> str:
     dump = _dump(keys)
     if dump is not None:
         return listing_hash([(p.name, p.stat().st_size) for p in dump])
-    return tables_version(keys, tables(keys, REPO, PATTERN), REPO)
+    return tables_version(keys, REPO, PATTERN)
 
 
 def _dump(keys: SourceKeys) -> list[Path] | None:

@@ -100,13 +100,17 @@ def num_rows(urls: Sequence[str]) -> int:
     return sum(pq.ParquetFile(url).metadata.num_rows for url in urls)
 
 
-def tables_version(keys: SourceKeys, urls: Sequence[str], default: str) -> str:
-    """The commit on the Hub, or names and sizes of the files."""
+def tables_version(keys: SourceKeys, default: str, pattern: str) -> str:
+    """The commit on the Hub, or a hash of names and sizes of the files.
+
+    Raises:
+        UserError: no such dataset, folder or file.
+    """
     repo = hub_repo(keys, default)
     if repo is not None:
-        return urls[0].split("@", 1)[1].split("/", 1)[0]
+        return dataset_commit(repo, keys.revision)
     sizes = []
-    for url in urls:
+    for url in tables(keys, default, pattern):
         fs, path = fsspec.core.url_to_fs(url)
         sizes.append((url.rsplit("/", 1)[-1], fs.size(path)))
     return listing_hash(sizes)

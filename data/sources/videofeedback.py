@@ -85,7 +85,7 @@ def count(keys: SourceKeys) -> int | None:
 
 def version(keys: SourceKeys) -> str:
     """Names the state of the dataset."""
-    return tables_version(keys, sorted(tables(keys, REPO, _pattern(keys))), REPO)
+    return tables_version(keys, REPO, _pattern(keys))
 
 
 def sample_of(
