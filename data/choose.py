@@ -200,7 +200,8 @@ def _row(item: Sample, chosen: Chosen, keys: FrameKeys) -> dict[str, Any]:
     for event in events:
         event["end_s"] = min(event["end_s"], end_s)
     repairs = Counter({r.what: r.count for r in item.repairs})
-    repairs["cut at the video's end"] += cut
+    # one that the source cut already, at a duration that was too long, is one repair all the same
+    repairs["cut at the video's end"] = max(cut, repairs["cut at the video's end"])
     repairs["starts after the video's end"] += len(item.events) - len(events)
     return {
         "id": item.id,

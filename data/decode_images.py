@@ -21,6 +21,7 @@ def probe(frames: FrameFiles) -> VideoInfo:
         BadVideo: none of the pictures can be opened.
     """
     times_s = np.asarray(frames.times_s, dtype=np.float64)
+    last_s = float(times_s[-1])
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
     first = next(_readable(frames), None)
     if first is None:
@@ -37,7 +38,7 @@ def probe(frames: FrameFiles) -> VideoInfo:
         width_px=first[1].width,
         height_px=first[1].height,
         rotation_deg=0,
-        duration_s=max(frames.duration_s or 0.0, float(times_s[-1]) + step_s),
+        duration_s=last_s + step_s if frames.duration_s is None else max(frames.duration_s, last_s),
         times_s=times_s,
         key_times_s=tuple(frames.times_s),
         num_announced=len(frames.paths),

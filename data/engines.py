@@ -115,9 +115,15 @@ def run_ray(
     """
     ray = _ray(config.address)
     one = config.model_copy(update={"workers": 1, "engine": "local"})
-    task = ray.remote(_ray_task).options(
-        num_cpus=1, memory=int(config.memory_gib * 2**30), max_retries=-1
-    )
+    memory = int(config.memory_gib * 2**30)
+    most = max((node["Resources"].get("memory", 0) for node in ray.nodes()), default=0)
+    if most < memory:  # Ray would wait for such a node for ever
+        ray.shutdown()
+        raise UserError(
+            f"memory_gib={config.memory_gib:g}: the largest node of the cluster has "
+            f"{most / 2**30:.1f} GiB for tasks; lower it"
+        )
+    task = ray.remote(_ray_task).options(num_cpus=1, memory=memory, max_retries=-1)
     at_once = config.workers or int(2 * ray.cluster_resources().get("CPU", 1))
     pending: set[Any] = set()
     try:
@@ -147,6 +153,9 @@ def _finished(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> se
             if isinstance(error.cause, UserError | OSError):
                 raise error.cause from None
             raise
+        except ray.exceptions.RayError as error:
+            line = " ".join(str(error).split())[:300]
+            raise UserError(f"the cluster failed ({line}); the same command continues") from None
     return set(waiting)
 
 

@@ -69,7 +69,7 @@ def unreachable(what: str) -> str:
     )
 
 
-def dataset_commit(repo: str, revision: str | None) -> str:
+def dataset_commit(repo: str, revision: str | None, *, key: str = "source.path") -> str:
     """The commit that a branch or tag of a dataset stands for now, checked to be readable.
 
     Raises:
@@ -79,12 +79,24 @@ def dataset_commit(repo: str, revision: str | None) -> str:
         return revision
     from huggingface_hub import HfApi
 
-    with hub_errors(repo, key="source.path", dataset=True, revision=revision):
+    with hub_errors(repo, key=key, dataset=True, revision=revision):
         info = HfApi().dataset_info(repo, revision=revision)
         if info.gated:
             HfApi().auth_check(repo, repo_type="dataset")
     assert info.sha is not None
     return info.sha
+
+
+def pinned(url: str) -> str:
+    """An address on the Hub with the commit it stands for now; any other as it is.
+
+    Raises:
+        UserError: not there, not ours to read, or no network.
+    """
+    found = re.fullmatch(r"hf://datasets/([^/@]+/[^/@]+)((?:/.*)?)", url)
+    if found is None:
+        return url
+    return f"hf://datasets/{found[1]}@{dataset_commit(found[1], None, key='data.path')}{found[2]}"
 
 
 def dataset_files(repo: str, commit: str) -> list[str]:

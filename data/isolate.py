@@ -32,6 +32,8 @@ Item = TypeVar("Item")
 Result = TypeVar("Result")
 TRIES = 3
 """Processes that may die over one item before it is given up."""
+NO_MEMORY = 77
+"""Exit code of a worker whose item wants more memory than it may have."""
 KILLS = 10
 """Of these, such as were killed from outside, which says little about the item."""
 
@@ -68,7 +70,7 @@ def run_each(
     each (RLIMIT_DATA: address space would also count what libraries only map). `function` and its results must be picklable. A UserError of `function` ends the run.
     """
     with tempfile.TemporaryDirectory(prefix="scenescribe-") as traces:
-        work = partial(_traced, function, traces, timeout_s, memory_gib)
+        work = partial(_traced, function, traces, timeout_s)
         pool = Workers(
             work, count=workers, timeout_s=timeout_s, prepare=partial(_set_limits, memory_gib)
         )
@@ -93,8 +95,13 @@ def run_each(
                         future = pool.submit((number, item), first=True)
                         continue
                     where, digest = _last_words(Path(traces, str(number)))
-                    how = f"its process died {deaths + kills} times, with exit code {died.exitcode}"
-                    outcome = Failure("crash", how + where, digest)
+                    if died.exitcode == NO_MEMORY:
+                        outcome = Failure(
+                            "memory", f"needs more than memory_gib={memory_gib:g}", digest
+                        )
+                    else:
+                        how = f"its process died with exit code {died.exitcode}{where}"
+                        outcome = Failure("crash", how, digest)
                     break
             Path(traces, str(number)).unlink(missing_ok=True)
             return Done(item, outcome)
@@ -115,7 +122,6 @@ def _traced(
     function: Callable[[Item], Result],
     traces: str,
     timeout_s: float,
-    memory_gib: float,
     numbered: tuple[int, Item],
 ) -> Result | Failure:
     """In the worker. What its code was doing is written down even where no Python can run any more:
@@ -126,9 +132,12 @@ def _traced(
         faulthandler.dump_traceback_later(max(0.9 * timeout_s, timeout_s - 1), file=file)
         try:
             return function(item)
-        except MemoryError as error:
-            detail = f"needs more than memory_gib={memory_gib:g}"
-            return Failure("memory", detail, digest_of(error))
+        except (
+            MemoryError
+        ) as error:  # what other items left behind may count: again, in a new process
+            traceback.print_exception(error, file=file)
+            file.flush()
+            os._exit(NO_MEMORY)
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a decoder raises is that video's fault, and counted
@@ -150,7 +159,7 @@ def _digest(lines: list[str]) -> str:
     return hashlib.blake2b("\n".join(lines).encode("utf-8", "replace"), digest_size=4).hexdigest()
 
 
-_FRAME = re.compile(r'File "([^"]*)", line (\d+) in (\S+)')
+_FRAME = re.compile(r'File "([^"]*)", line (\d+),? in (\S+)')
 
 
 def _last_words(trace: Path) -> tuple[str, str]:
@@ -160,6 +169,8 @@ def _last_words(trace: Path) -> tuple[str, str]:
     except OSError:
         return "", ""
     frames = [f"{Path(file).name}:{line}:{name}" for file, line, name in _FRAME.findall(text)]
+    if "most recent call last" in text:
+        frames.reverse()
     # innermost first; below our own call lies the machinery of the workers
     frames = frames[
         : next((i for i, f in enumerate(frames) if f.endswith(":_traced")), len(frames))

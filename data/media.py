@@ -6,7 +6,10 @@ adapter only says where; bytes are read here, when the video's turn has come, on
 
 from __future__ import annotations
 
+import lzma
+import shutil
 import zipfile
+import zlib
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
@@ -123,7 +126,7 @@ class Unpacker:
             with reading(media.url):
                 return self._spooled(self._cell(media), media.name)
         if isinstance(media, ZipMember):
-            return self._spooled(self._member(media), media.name)
+            return self._member(media)
         if isinstance(media, HubFile):
             return _downloaded(media)
         return media
@@ -134,19 +137,28 @@ class Unpacker:
         return self._cells.read(media.row)
 
     def _spooled(self, content: bytes, name: str) -> Video:
-        self._count += 1
-        path = self._folder / f"{self._count}.video"
+        path = self._next()
         path.write_bytes(content)
         return Video(str(path), shown=name)
 
-    def _member(self, media: ZipMember) -> bytes:
+    def _next(self) -> Path:
+        self._count += 1
+        return self._folder / f"{self._count}.video"
+
+    def _member(self, media: ZipMember) -> Video:
         if self._zip is None or self._zip[0] != media.archive:
             self._zip = (media.archive, zipfile.ZipFile(media.archive))
         try:
             if self._zip[1].getinfo(media.member).file_size > MAX_BYTES:
                 raise Missing(f"{media.name}: larger than {MAX_BYTES} bytes")
-            return self._zip[1].read(media.member)
-        except (KeyError, zipfile.BadZipFile, NotImplementedError, RuntimeError) as error:
+            path = self._next()
+            with self._zip[1].open(media.member) as packed, path.open("wb") as file:
+                shutil.copyfileobj(packed, file, 2**20)
+            return Video(str(path), shown=media.name)
+        except (
+            KeyError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
+            NotImplementedError, RuntimeError,
+        ) as error:  # fmt: skip
             raise Missing(f"{media.name}: {error}") from None
 
 

@@ -47,6 +47,7 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     check(config.frames)
     sources = _pinned(config.sources or (config.source,), {} if config.overwrite else there)
     identity = _identity(config, sources)  # refuses a source that is not there
+    sources = _pinned(sources, identity)  # what is read is what the manifest says
     retry = config.retry == "quarantine"
     if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
         return _summary(there, started, before=there["source_rows"])
@@ -175,7 +176,7 @@ def _completed(config: PrepareConfig, there: Manifest) -> PrepareConfig:
         )
     sources = []
     for record in there["sources"]:
-        keys = {name: value for name, value in record.items() if name != "version"}
+        keys = {k: v for k, v in record.items() if k not in ("version", "ids_sha256")}
         sources.append(SourceKeys.model_validate(keys))
     policy = {name: value for name, value in there["policy"].items() if name != "version"}
     update = {
@@ -217,9 +218,11 @@ def _fits(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> 
         raise UserError(
             f"out={out.url}: is not empty and no prepared dataset; choose another folder"
         )
-    if overwrite:
-        return False
     changed = [key for key in identity if there.get(key) != identity[key]]
+    if (
+        overwrite
+    ):  # a run of this very kind that was stopped goes on, also if it began by overwriting
+        return not changed and not there.get("finished")
     if changed and any(re.fullmatch(r"shard-\d+\.parquet", n) for n in names):
         raise UserError(
             f"out={out.url}: holds a dataset prepared otherwise ({', '.join(changed)} differs); "
@@ -244,8 +247,9 @@ def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) ->
 
     if not _fits(out, there, identity, overwrite):
         for name in out.names():
-            if name.startswith("shard-") or name in ("quarantine.jsonl", MANIFEST):
+            if name.startswith("shard-") or name == "quarantine.jsonl":
                 out.remove(name)
+        out.remove(MANIFEST)  # last: killed before that, the folder still says what it is
     begun = {"finished": False, "format_version": shards.FORMAT_VERSION, **identity}
     out.write(MANIFEST, json.dumps(begun, indent=1) + "\n")
     found = (re.fullmatch(r"shard-(\d+)\.parquet", name) for name in out.names())

@@ -1,4 +1,4 @@
-"""A prepared dataset to the Hub: shards in batches, then card and manifest, which say it is whole."""
+"""A prepared dataset to the Hub: shards first, then one commit with card and manifest."""
 
 from __future__ import annotations
 
@@ -16,8 +16,9 @@ from tqdm import tqdm
 from data.config import Section, UserError
 from data.hub import hub_errors
 from data.shards import read_manifest, shard_name
+from data.storage import is_url
 
-SHARDS_A_COMMIT = 16
+AT_ONCE = 8
 LICENCES = {"finevideo": "cc-by-4.0", "videofeedback": "apache-2.0", "microworld": "apache-2.0"}
 NOTES = {
     "finevideo": "Videos of FineVideo are CC BY and come with its terms of use "
@@ -57,6 +58,8 @@ def push(config: PushConfig) -> str:
     from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
 
     path, repo = Path(config.data.path), config.hub.repo
+    if is_url(config.data.path):
+        raise UserError(f"data.path={path}: give a folder of this machine")
     manifest = read_manifest(path)
     if repo.count("/") != 1:
         raise UserError(f"hub.repo={repo}: write owner/name")
@@ -65,35 +68,42 @@ def push(config: PushConfig) -> str:
     api = HfApi()
     with hub_errors(repo, key="hub.repo", dataset=True):
         page = api.create_repo(repo, repo_type="dataset", private=config.hub.private, exist_ok=True)
+        about = api.dataset_info(repo)
+        if config.hub.private and not about.private:
+            raise UserError(
+                f"hub.repo={repo}: is public; hub.private=false says that you mean it, or choose another"
+            )
+        files = {entry.rfilename for entry in about.siblings or ()}
+        if files - {".gitattributes", "README.md"} and "manifest.json" not in files:
+            raise UserError(
+                f"hub.repo={repo}: holds something that was not pushed from here; choose another"
+            )
         there = dict(_there(api, repo))
         names = [shard_name(i) for i in range(manifest["shards"])]
         missing = [n for n in names if there.get(f"data/{n}") != _sha256(path / n)]
+        added = [CommitOperationAdd(f"data/{n}", str(path / n)) for n in missing]
         with tqdm(total=len(names), initial=len(names) - len(missing), unit="shard") as bar:
-            for some in _batches(missing):
-                api.create_commit(
-                    repo,
-                    [CommitOperationAdd(f"data/{n}", str(path / n)) for n in some],
-                    commit_message=f"{some[0]} to {some[-1]}",
-                    repo_type="dataset",
-                )
+            for some in batched(added):  # the Hub keeps what it has: a stopped push goes on
+                api.preupload_lfs_files(repo, some, repo_type="dataset")
                 bar.update(len(some))
         stale = sorted(set(there) - {f"data/{n}" for n in names})
         last = {"README.md": card(manifest, repo), "manifest.json": _published(manifest)}
-        api.create_commit(
+        api.create_commit(  # one for all: a reader finds the old dataset or the new one
             repo,
             [
+                *added,
                 *(CommitOperationAdd(name, text.encode()) for name, text in last.items()),
                 *(CommitOperationDelete(name) for name in stale),
             ],
-            commit_message="Card and manifest",
+            commit_message=f"{manifest['rows']} videos",
             repo_type="dataset",
         )
     return str(page)
 
 
-def _batches(names: Sequence[str]) -> Iterator[Sequence[str]]:
-    for start in range(0, len(names), SHARDS_A_COMMIT):
-        yield names[start : start + SHARDS_A_COMMIT]
+def batched(added: Sequence[Any]) -> Iterator[list[Any]]:
+    for start in range(0, len(added), AT_ONCE):
+        yield list(added[start : start + AT_ONCE])
 
 
 def _there(api: Any, repo: str) -> Iterator[tuple[str, str]]:

@@ -24,7 +24,7 @@ import pyarrow.parquet as pq
 from datasets import Dataset, Features, Image, List, Value, load_dataset
 
 from data.config import UserError
-from data.hub import reading
+from data.hub import pinned, reading
 from data.sample import FromBefore, Outcome, Rejected
 from data.storage import Folder, open_folder
 
@@ -75,7 +75,7 @@ def quarantine_name(index: int) -> str:
 def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
     """Rows as they come, a group at a time; the quarantine lines, then the final name of the rows,
     which says that both are there. Whatever stops it leaves no trace but an unfinished file."""
-    unfinished = out.scratch() / shard_name(index)
+    unfinished = out.unfinished(shard_name(index))
     rejected: list[Rejected] = []
     group: list[Row] = []
     before = _rows(out, index)
@@ -91,6 +91,9 @@ def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
                     group.clear()
             if group:  # an empty group would break readers; a file without one does not
                 writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
+        # a shard that is done again goes first: killed between these lines, it is made anew, where
+        # old rows beside new quarantine lines would have lost what was rescued
+        out.remove(shard_name(index))
         out.write(quarantine_name(index), _lines(rejected))
         out.commit(unfinished, shard_name(index))
     except BaseException:
@@ -139,7 +142,7 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
     by_source: Counter[str] = Counter()
     repairs: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
-    every = out.scratch() / "quarantine.jsonl"
+    every = out.unfinished("quarantine.jsonl")
     with every.open("w", encoding="utf-8") as lines:
         for index in range(num_shards):
             with out.open(shard_name(index)) as file:
@@ -172,8 +175,8 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     Raises:
         UserError: there is no prepared dataset, or its run has not finished.
     """
-    out = open_folder(path)
     with reading(str(path)):
+        out = open_folder(pinned(str(path)))
         try:
             text = out.text("manifest.json")
         except (FileNotFoundError, NotADirectoryError):
@@ -196,15 +199,17 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 def manifest_hash(path: str | Path) -> str:
     """Names the exact prepared dataset a run learned from."""
-    return hashlib.sha256(open_folder(path).text("manifest.json").encode()).hexdigest()
+    text = open_folder(pinned(str(path))).text("manifest.json")
+    return hashlib.sha256(text.encode()).hexdigest()
 
 
 def shard_locations(path: str | Path) -> list[str]:
-    """The shards of a finished prepared dataset, as paths or URLs.
+    """The shards of a finished prepared dataset, as paths or URLs; on the Hub of one commit.
 
     Raises:
         UserError: one of them is missing.
     """
+    path = pinned(str(path))
     out, manifest = open_folder(path), read_manifest(path)
     # on the Hub they lie in data/, where its viewer looks
     folder = out if out.is_local or out.has(shard_name(0)) else open_folder(f"{path}/data")

@@ -15,6 +15,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, BinaryIO, cast
+from uuid import uuid4
 
 import fsspec
 from filelock import FileLock, Timeout
@@ -46,17 +47,33 @@ class Folder:
 
     def names(self) -> set[str]:
         """Files and folders directly in it; empty where there is no such folder."""
-        self.fs.invalidate_cache()
+        with self._reached():
+            self.fs.invalidate_cache()
+            try:
+                return {Path(p).name for p in self.fs.ls(self.root, detail=False) if p != self.root}
+            except (FileNotFoundError, NotADirectoryError):
+                return set()
+
+    @contextmanager
+    def _reached(self) -> Iterator[None]:
+        """A store that refuses or is away, each in its library's own way, is one line."""
         try:
-            return {Path(p).name for p in self.fs.ls(self.root, detail=False) if p != self.root}
-        except (FileNotFoundError, NotADirectoryError):
-            return set()
+            yield
+        except (UserError, FileNotFoundError, NotADirectoryError):
+            raise
+        except Exception as error:
+            if self.is_local:
+                raise
+            line = " ".join(str(error).split())[:300]
+            raise UserError(f"{self.url}: {type(error).__name__}: {line}") from None
 
     def has(self, name: str) -> bool:
-        return bool(self.fs.isfile(f"{self.root}/{name}"))
+        with self._reached():
+            return bool(self.fs.isfile(f"{self.root}/{name}"))
 
     def open(self, name: str) -> BinaryIO:
-        return cast(BinaryIO, self.fs.open(f"{self.root}/{name}", "rb"))
+        with self._reached():
+            return cast(BinaryIO, self.fs.open(f"{self.root}/{name}", "rb"))
 
     def text(self, name: str) -> str:
         with self.open(name) as file:
@@ -83,6 +100,10 @@ class Folder:
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
+    def unfinished(self, name: str) -> Path:
+        """A temporary file of this writer alone: on a cluster two may work on one shard for a while."""
+        return self.scratch() / f"{name}.{os.getpid()}-{uuid4().hex[:8]}"
+
     def clear_scratch(self) -> None:
         """Throw away what an earlier run, or this one, left unfinished."""
         shutil.rmtree(self.scratch(), ignore_errors=True)
@@ -93,11 +114,12 @@ class Folder:
             _sync(unfinished)
             unfinished.replace(Path(self.root) / name)
         else:
-            self.fs.put_file(str(unfinished), f"{self.root}/{name}")
+            with self._reached():
+                self.fs.put_file(str(unfinished), f"{self.root}/{name}")
             unfinished.unlink()
 
     def write(self, name: str, text: str) -> None:
-        unfinished = self.scratch() / name
+        unfinished = self.unfinished(name)
         unfinished.write_text(text, encoding="utf-8")
         self.commit(unfinished, name)
 

@@ -21,8 +21,14 @@ from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
 from typing import Any
 
+from data.config import UserError
+
 STARTS = 10
 """Workers in a row that die before they begin anything: then something is wrong with all of them."""
+START_S = 120.0
+"""To load libraries and begin; longer is as good as dead."""
+TASKS = 500
+"""After so many a worker is replaced: what libraries leak does not add up over days."""
 
 
 class Died(Exception):
@@ -42,6 +48,7 @@ class _Task:
     content: Any
     future: Future[Any]
     deadline: float = float("inf")
+    begun: bool = False
 
 
 @dataclass
@@ -49,6 +56,7 @@ class _Worker:
     process: BaseProcess
     pipe: Connection
     task: _Task | None = None
+    done: int = 0
 
 
 class Workers:
@@ -65,6 +73,7 @@ class Workers:
         self._wake_in, self._wake_out = self._context.Pipe(duplex=False)
         self._closed = False
         self._failed_starts = 0
+        self._broken: BaseException | None = None
         self._count = count
         self._workers: list[_Worker] = []
         self._thread = threading.Thread(target=self._look_after, daemon=True)
@@ -74,7 +83,9 @@ class Workers:
         """Its result, `Died`, `TimeUp`, or what the function raised. `first`: before all others."""
         task = _Task(content, Future())
         with self._lock:
-            if first:
+            if self._broken is not None:
+                task.future.set_exception(self._broken)
+            elif first:
                 self._waiting.appendleft(task)
             else:
                 self._waiting.append(task)
@@ -92,6 +103,18 @@ class Workers:
             worker.pipe.close()
 
     def _look_after(self) -> None:
+        try:
+            self._serve()
+        except BaseException as error:  # noqa: BLE001 - nobody would wait for the others in vain
+            with self._lock:
+                self._broken = error
+                left = [w.task for w in self._workers if w.task] + list(self._waiting)
+                self._waiting.clear()
+            for task in left:
+                if not task.future.done():
+                    task.future.set_exception(error)
+
+    def _serve(self) -> None:
         while not self._closed:
             self._assign()
             by_pipe = {w.pipe: w for w in self._workers}
@@ -104,7 +127,7 @@ class Workers:
                     self._hear(by_pipe[ready])  # type: ignore[index] # only pipes are waited for
             for worker in list(self._workers):
                 if worker.task and worker.task.deadline <= time.monotonic():
-                    self._end(worker, TimeUp())
+                    self._end(worker, TimeUp() if worker.task.begun else Died(None))
 
     def _assign(self) -> None:
         """Give every idle worker a task; start workers only for tasks that wait."""
@@ -116,12 +139,15 @@ class Workers:
                 if worker is None:
                     return
                 worker.task = self._waiting.popleft()
+                worker.task.begun = False
+                worker.task.deadline = time.monotonic() + START_S
                 try:
                     worker.pipe.send(worker.task.content)
-                except OSError:  # it died while it was idle: no fault of the task
+                except OSError:  # it died before it had the task: no fault of that
                     self._waiting.appendleft(worker.task)
                     worker.task = None
                     self._drop(worker)
+                    self._failed_start()
                 except Exception as error:  # noqa: BLE001 - what cannot be sent fails; the thread must live
                     task, worker.task = worker.task, None
                     task.future.set_exception(error)
@@ -146,9 +172,13 @@ class Workers:
         assert worker.task is not None
         if kind == "begun":
             worker.task.deadline = time.monotonic() + self._timeout_s
+            worker.task.begun = True
             self._failed_starts = 0
             return
         task, worker.task = worker.task, None
+        worker.done += 1
+        if worker.done >= TASKS:
+            self._drop(worker)
         if kind == "done":
             task.future.set_result(value)
         else:
@@ -161,19 +191,21 @@ class Workers:
         if task is None:
             return
         if isinstance(why, Died):
-            begun = task.deadline != float("inf")
-            self._failed_starts += not begun
-            if self._failed_starts >= STARTS:
-                task.future.set_exception(
-                    RuntimeError(f"{STARTS} worker processes in a row died before they began")
-                )
-                return
-            if not begun:  # killed while it was starting up: no fault of the task
+            if not task.begun:  # killed while it was starting up: no fault of the task
                 with self._lock:
                     self._waiting.appendleft(task)
+                self._failed_start()
                 return
             why = Died(exitcode)
         task.future.set_exception(why)
+
+    def _failed_start(self) -> None:
+        self._failed_starts += 1
+        if self._failed_starts >= STARTS:
+            raise UserError(
+                f"{STARTS} worker processes in a row died before they began; what they say is above. "
+                "Is memory_gib too small for the libraries?"
+            )
 
     def _drop(self, worker: _Worker) -> int | None:
         self._workers.remove(worker)

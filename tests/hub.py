@@ -107,7 +107,7 @@ def serve(
             ]
             if not rest or rest[0] == "revision":
                 about = {
-                    "_id": "1", "id": name, "sha": COMMIT, "private": False,
+                    "_id": "1", "id": name, "sha": COMMIT, "private": name.startswith("you/"),
                     "gated": "auto" if name in gated else False, "tags": [], "downloads": 0, "likes": 0,
                     "siblings": [{"rfilename": f} for f in files],
                 }  # fmt: skip

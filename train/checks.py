@@ -7,7 +7,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.config import RECIPES, UserError, this_python
+from data.config import UserError, this_python
 from data.hub import hub_errors
 from data.storage import is_url
 from train.config import DataKeys, ModelKeys
@@ -18,6 +18,8 @@ MICROWORLD = (
 )
 
 
+SUBSET = "finevideo-500"
+"""What the recipes train on unless told otherwise: recipes/finevideo-500.yaml prepares it."""
 FINEVIDEO = "https://huggingface.co/datasets/HuggingFaceFV/finevideo"
 
 
@@ -28,10 +30,10 @@ def check_data(keys: DataKeys) -> dict[str, Any]:
         UserError: it is not there; the line names the command that makes it.
     """
     if not is_url(keys.path) and not Path(keys.path).exists():
-        if (RECIPES / f"{Path(keys.path).name}.yaml").is_file():
+        if Path(keys.path).name == SUBSET:
             make = (
                 f"Make it: accept the terms at {FINEVIDEO}, log in with `hf auth login`, then "
-                f"{this_python()} scripts/prepare.py recipe={Path(keys.path).name}  "
+                f"{this_python()} scripts/prepare.py recipe={SUBSET}  "
                 "(500 videos; downloads about 9 GB, keeps about 1.5 GB). Your own videos instead: "
                 f"{this_python()} scripts/prepare.py source=jsonl source.path=YOUR.jsonl "
                 "out=prepared/videos  (then data.path=prepared/videos)"

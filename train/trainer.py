@@ -100,6 +100,21 @@ class MetricsFile(TrainerCallback):
                 file.write(json.dumps(row) + "\n")
 
 
+class RightEpoch(TrainerCallback):
+    """Resumed in the middle of an epoch on several devices, accelerate's skipping loader does not
+    hand the epoch on to the sampler."""
+
+    def __init__(self, blocks: Blocks):
+        self._blocks = blocks
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        batches = len(given["train_dataloader"])
+        steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
+        self._blocks.set_epoch(state.global_step // steps)
+
+
 def make_trainer(
     config: TrainConfig,
     model: PreTrainedModel | PeftModel,
@@ -126,6 +141,7 @@ def make_trainer(
             buffer_rows=config.data.buffer,
             seed=config.train.seed,
         )
+        trainer.add_callback(RightEpoch(trainer.blocks))
     if config.train.method == "qlora":
         # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
         for parameter in model.parameters():

@@ -36,18 +36,24 @@ class VideoFiles:
 
     place: str
     by_name: dict[str, str] = field(repr=False)
-    """Stem → path below the folder, or member of the zip."""
+    """Stem → path below the folder, or member of the zip; empty where several are called so."""
     zipped: bool
 
     def find(self, name: str, prefixes: tuple[str, ...] = ("",)) -> Media | None:
         """The video called so: `name` is a stem, with one of these prefixes or none."""
         for prefix in prefixes:
             found = self.by_name.get(prefix + name)
-            if found is not None:
+            if found:
                 if self.zipped:
                     return ZipMember(self.place, found)
                 return Video(str(Path(self.place) / found))
         return None
+
+
+def stem(name: str) -> str:
+    """A file's name without folders and a video's ending: `v1.0` has none."""
+    path = PurePosixPath(name)
+    return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
 def video_files(place: str) -> VideoFiles:
@@ -67,11 +73,11 @@ def video_files(place: str) -> VideoFiles:
             names = archive.namelist()
     else:
         raise UserError(f"source.videos={place}: no such folder or zip")
-    found = {
-        PurePosixPath(name).stem: name
-        for name in sorted(names, reverse=True)
-        if PurePosixPath(name).suffix.lower() in ENDINGS
-    }
+    found: dict[str, str] = {}
+    for name in names:
+        if PurePosixPath(name).suffix.lower() in ENDINGS:
+            known = stem(name)
+            found[known] = "" if known in found else name
     if not found:
         raise UserError(f"source.videos={place}: no video in it")
     return VideoFiles(place, found, not path.is_dir())

@@ -107,7 +107,7 @@ def _rows(keys: SourceKeys) -> Iterator[Row]:
             yield file.name, row, Video(str(file.parents[1] / "videos" / f"{file.stem}.mp4"))
         return
     for url in tables(keys, REPO, PATTERN):
-        for i, row in table_rows(url, ["json"], optional=()):
+        for i, row in table_rows(url, ["json"], later=["mp4"]):
             yield f"{url.rsplit('/', 1)[-1]}#{i}", row["json"], ParquetCell(url, i, "mp4")
 
 

@@ -70,9 +70,8 @@ def _vript(row: Row) -> list[Row]:
     rows = []
     for name, clip in row["data"].items():
         caption = clip.get("caption") if isinstance(clip, dict) else None
-        if not isinstance(caption, dict) or not caption.get("content"):
-            raise BadRow(f"clip {name} has no caption.content")
-        rows.append({"id": name, "video": name, "description": caption["content"]})
+        content = caption.get("content") if isinstance(caption, dict) else None
+        rows.append({"id": name, "video": name, "description": content})
     if not rows:
         raise BadRow("data holds no clip")
     return rows

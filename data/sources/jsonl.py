@@ -31,7 +31,7 @@ from data.media import FrameFiles, Media, Video
 from data.sample import Event, Rejected, Sample
 from data.sources.chat import exchanges_of
 from data.sources.fields import without_surrogates
-from data.sources.files import ENDINGS, VideoFiles, video_files
+from data.sources.files import ENDINGS, VideoFiles, stem, video_files
 from data.sources.foreign import BadRow, own_rows
 from data.sources.keys import SourceKeys
 
@@ -50,7 +50,7 @@ class _Place:
         if not self.given or path.is_file():
             return Video(str(path))
         self.files = self.files or video_files(str(self.root))
-        return self.files.find(Path(video).stem) or self.files.find(video) or Video(str(path))
+        return self.files.find(stem(video)) or Video(str(path))
 
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
@@ -72,18 +72,27 @@ def _of_row(row: Any, where: str, place: _Place) -> Iterator[Sample | Rejected]:
             raise row
         if not isinstance(row, dict):
             raise BadRow(f"a row is an object, got {type(row).__name__}")
-        for own in own_rows(row):
-            row = own  # what a message is about
+        rows = own_rows(row)
+    except (BadRow, OverflowError) as error:
+        yield _rejected(row, where, error)
+        return
+    for own in rows:
+        try:
             yield _sample(own, place)
-    except (BadRow, ValueError) as error:  # a path such as `/` is a ValueError
-        name = row.get("id") if isinstance(row, dict) else None
-        video = row.get("video") if isinstance(row, dict) else None
-        yield Rejected(
-            id=without_surrogates(str(name))[:200] if name is not None else where,
-            video=without_surrogates(str(video or ""))[:500],
-            reason="bad row",
-            detail=without_surrogates(f"{where}: {error}")[:500],
-        )
+        # a path such as `/` is a ValueError, one that is too long an OSError
+        except (BadRow, ValueError, OverflowError, OSError) as error:
+            yield _rejected(own, where, error)
+
+
+def _rejected(row: Any, where: str, error: Exception) -> Rejected:
+    name = row.get("id") if isinstance(row, dict) else None
+    video = row.get("video") if isinstance(row, dict) else None
+    return Rejected(
+        id=without_surrogates(str(name))[:200] if name is not None else where,
+        video=without_surrogates(str(video or ""))[:500],
+        reason="bad row",
+        detail=without_surrogates(f"{where}: {error}")[:500],
+    )
 
 
 def count(keys: SourceKeys) -> int | None:

@@ -13,7 +13,9 @@ import numpy as np
 from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, microworld, videofeedback
+from data.sources.fields import wanted_ids
 from data.sources.keys import SourceKeys
+from data.storage import listing_hash
 
 SOURCES = {
     "finevideo": finevideo,
@@ -38,10 +40,13 @@ def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
     Raises:
         UserError: a source is not there or not ours to read.
     """
-    return [
-        json.loads(json.dumps({**keys.record(), "version": _module(keys).version(keys)}))
-        for keys in sources
-    ]
+    records = []
+    for keys in sources:
+        record = {**keys.record(), "version": _module(keys).version(keys)}
+        if keys.ids is not None:  # they may come from a file, which may change
+            record["ids_sha256"] = listing_hash(list(wanted_ids(keys.ids) or ()))
+        records.append(json.loads(json.dumps(record)))
+    return records
 
 
 def count(sources: Sequence[SourceKeys]) -> int | None:

@@ -62,24 +62,18 @@ def _below(path: str, pattern: str) -> list[str]:
 
 
 def table_rows(
-    url: str, columns: Sequence[str], optional: Sequence[str] = ()
+    url: str, columns: Sequence[str], optional: Sequence[str] = (), later: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, Any]]]:
     """Row number and the named columns, whatever else there is and in whatever order. Only these
-    columns are read.
+    columns are read; those needed `later` must be there.
 
     Raises:
         UserError: no Parquet, a column is missing, or the Hub cannot be reached.
     """
-    import pyarrow as pa
-    import pyarrow.parquet as pq
-
     with reading(url):
-        try:
-            file = pq.ParquetFile(opened(url), pre_buffer=False)
-        except (pa.ArrowInvalid, FileNotFoundError) as error:
-            raise UserError(f"{url}: no Parquet file ({' '.join(str(error).split())})") from None
+        file = _table(url)
         there = file.schema_arrow.names
-        missing = [c for c in columns if c not in there]
+        missing = [c for c in (*columns, *later) if c not in there]
         if missing:
             raise UserError(
                 f"{url}: no column {', '.join(map(repr, missing))}; it has {', '.join(there)}. "
@@ -94,10 +88,22 @@ def table_rows(
 
 
 def num_rows(urls: Sequence[str]) -> int:
-    """From the files' footers."""
+    """From the files' footers.
+
+    Raises:
+        UserError: one of them is no Parquet.
+    """
+    return sum(_table(url).metadata.num_rows for url in urls)
+
+
+def _table(url: str) -> Any:
+    import pyarrow as pa
     import pyarrow.parquet as pq
 
-    return sum(pq.ParquetFile(url).metadata.num_rows for url in urls)
+    try:
+        return pq.ParquetFile(opened(url), pre_buffer=False)
+    except (pa.ArrowInvalid, FileNotFoundError) as error:
+        raise UserError(f"{url}: no Parquet file ({' '.join(str(error).split())})") from None
 
 
 def tables_version(keys: SourceKeys, default: str, pattern: str) -> str:

@@ -34,9 +34,9 @@ RATING = (
     "dynamic degree, text-to-video alignment, factual consistency."
 )
 _ID = re.compile(r"\w[\w-]{0,99}")
+VIDEOS = "hexuan21/VideoFeedback-videos-mp4"
 _LINK = re.compile(
-    r"https://huggingface\.co/datasets/(?P<repo>[\w.-]+/[\w.-]+)/resolve/(?P<revision>[\w.-]+)/"
-    r"(?P<path>(?:[\w-]+/)*[\w-]+\.mp4)"
+    rf"https://huggingface\.co/datasets/{VIDEOS}/resolve/[\w.-]+/((?:[\w-]+/)*[\w-]+\.mp4)"
 )
 """The only links that are followed: a row's text must not decide where this machine connects to."""
 
@@ -138,4 +138,4 @@ def _video(row: dict[str, Any], name: str, videos: VideoFiles | None) -> Media |
     if videos is not None:
         return videos.find(name)
     found = _LINK.fullmatch(plain(row.get("video link")))
-    return HubFile(found["repo"], found["path"], found["revision"]) if found else None
+    return HubFile(VIDEOS, found[1]) if found else None

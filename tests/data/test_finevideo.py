@@ -227,7 +227,9 @@ def test_videos_as_datasets_stores_them_and_json_as_text(rows, tmp_path):
 
 def test_a_renamed_column_is_one_line(rows, tmp_path):
     pq.write_table(pa.table({"video": [b"x"], "meta": [rows[0]]}), tmp_path / "train-0.parquet")
-    with pytest.raises(UserError, match=r"no column 'json'; it has video, meta\. Was it renamed"):
+    with pytest.raises(
+        UserError, match=r"no column 'json', 'mp4'; it has video, meta\. Was it renamed"
+    ):
         read(tmp_path)
     (tmp_path / "train-0.parquet").write_text("no table")
     with pytest.raises(UserError, match="no Parquet file"):

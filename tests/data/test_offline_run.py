@@ -16,7 +16,7 @@ from data.keys import PrepareConfig
 from data.prepare import prepare
 from data.shards import read_dataset, read_manifest, shard_locations
 from data.sources.keys import SourceKeys
-from data.storage import open_folder
+from data.storage import Folder, open_folder
 from tests.data.test_prepare import digest
 from tests.videos import ROOT, every, run_command, write_video
 
@@ -71,6 +71,41 @@ def test_without_a_source_a_run_goes_on_as_it_was_begun(rows, tmp_path):
     ):
         done = run_command("scripts/prepare.py", argument, "frames.max=3")
         assert done.returncode == 2 and words in done.stderr, done.stderr
+
+
+def test_a_retry_killed_at_the_worst_moment_loses_nothing(rows, tmp_path, monkeypatch):
+    """After the quarantine lines of a shard that is done again, before its rows."""
+    folder, out = shutil.copytree(rows, tmp_path / "rows"), tmp_path / "o"
+    prepare(config(folder, out))
+    write_video(folder / "2.mp4", every(0.1, 14))
+    put = Folder.commit
+
+    def killed(self, unfinished, name):
+        if name == "shard-00001.parquet":
+            raise KeyboardInterrupt
+        put(self, unfinished, name)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Folder, "commit", killed)
+        with pytest.raises(KeyboardInterrupt):
+            prepare(config(folder, out, retry="quarantine"))
+    prepare(config(folder, out))
+    prepare(config(folder, tmp_path / "fresh"))
+    assert digest(out) == digest(tmp_path / "fresh")
+
+
+def test_an_overwriting_run_that_was_stopped_goes_on(rows, tmp_path):
+    folder, out = shutil.copytree(rows, tmp_path / "rows"), tmp_path / "o"
+    prepare(config(folder, out, min_s=0.1))
+    again = {"overwrite": True, "on_bad": "stop"}
+    with pytest.raises(UserError, match="2: missing file"):
+        prepare(config(folder, out, **again))
+    kept = (out / "shard-00000.parquet").stat().st_mtime_ns
+    with pytest.raises(UserError, match="2: missing file"):
+        prepare(config(folder, out, **again))
+    assert (out / "shard-00000.parquet").stat().st_mtime_ns == kept
+    assert prepare(config(folder, out, overwrite=True))["rows_from_before"] == 2
+    assert prepare(config(folder, out, overwrite=True))["rows_from_before"] == 0
 
 
 def test_on_bad_stop_names_the_video_and_goes_on_later(rows, tmp_path):

@@ -24,7 +24,15 @@ def hub(tmp_path):
     (tmp_path / "repo").mkdir()
     seen = Seen()
     refused = {"acme/closed": (403, "")}
-    with serve({}, refused, {"you/clips": tmp_path / "repo"}, seen=seen) as url:
+    (tmp_path / "theirs").mkdir()
+    (tmp_path / "theirs/train.csv").write_text("precious")
+    (tmp_path / "open").mkdir()
+    there = {
+        "you/clips": tmp_path / "repo",
+        "you/theirs": tmp_path / "theirs",
+        "open/clips": tmp_path / "open",
+    }
+    with serve({}, refused, there, seen=seen) as url:
         yield url, tmp_path / "repo", seen
 
 
@@ -78,6 +86,8 @@ def test_what_the_hub_or_the_user_forgot_is_one_line(hub, world, tmp_path):
     for repo, extra, words in (
         ("acme/closed", {}, "hub.repo=acme/closed: the Hub refuses (403)"),
         ("clips", {}, "write owner/name"),
+        ("open/clips", {}, "is public; hub.private=false says that you mean it"),
+        ("you/theirs", {}, "holds something that was not pushed from here"),
         ("you/clips", {"HF_TOKEN": ""}, "no token: `hf auth login`"),
     ):
         done = push(hub, world, tmp_path / "home", repo, **extra)

@@ -15,7 +15,7 @@ from PIL import Image
 from data.choose import choose_frames, look
 from data.config import UserError
 from data.keys import FrameKeys, PrepareConfig
-from data.media import FrameFiles, HubFile, Unpacker, Video, ZipMember
+from data.media import FrameFiles, HubFile, Missing, Unpacker, Video, ZipMember
 from data.prepare import prepare
 from data.sample import LeftOut, Rejected, Sample
 from data.shards import read_dataset
@@ -58,7 +58,7 @@ def test_videofeedback_by_column_name(tmp_path):
     write_feedback(tmp_path, rows, order=names[::-1])
     samples = read("videofeedback", path=str(tmp_path), subset="annotated")
     assert len(samples) == 8 and all(isinstance(s.video, HubFile) for s in samples)
-    assert samples[1].video == HubFile("hexuan21/VideoFeedback-videos-mp4", "p/p000001.mp4", "main")
+    assert samples[1].video == HubFile(videofeedback.VIDEOS, "p/p000001.mp4")
     assert samples[1].description == "A person opens door 1" and not samples[1].turns
     assert json.loads(samples[1].metadata)["dynamic degree"] == 3
     good = read(
@@ -112,7 +112,7 @@ def test_videofeedback_nonsense_never_raises_and_never_leaves_the_hub(row):
     found = videofeedback.sample_of(row, keys, "here", None)
     assert isinstance(found, Sample | Rejected)
     if isinstance(found, Sample):
-        assert found.video == HubFile("hexuan21/VideoFeedback-videos-mp4", "p/p1.mp4", "main")
+        assert found.video == HubFile(videofeedback.VIDEOS, "p/p1.mp4")
 
 
 ANET = {
@@ -215,13 +215,15 @@ def test_rows_of_other_datasets(name, tmp_path):
         ({"video_id": "s", "captions": [{"idx": "0", "content": "x"}]}, "idx -1"),
         ({"video": "a", "total_frames": 3, "dense_captions": 3}, "list of objects"),
         ({"video": "a", "total_frames": 3, "start_frame": 0.5, "end_frame": 2}, "whole numbers"),
-        ({"meta": {}, "data": {"a": {"caption": {}}}}, "no caption.content"),
+        ({"meta": {}, "data": {"a": {"caption": {}}}}, "nothing to learn"),
         ({"meta": {}, "data": {}}, "no clip"),
         ({"frames": ["a.jpg", "b.jpg"], "description": "x"}, "need times_s"),
         ({"frames": ["a.jpg", "b.jpg"], "times_s": [1, 1], "description": "x"}, "must increase"),
         ({"frames": ["a.jpg"], "times_s": [-1], "description": "x"}, "not below 0"),
         ({"frames": ["a.jpg"], "times_s": ["0"], "description": "x"}, "are numbers"),
         ({"frames": [], "times_s": [], "description": "x"}, "list of picture files"),
+        ({"frames": ["a.jpg"], "times_s": [10**400], "description": "x"}, "too large"),
+        ({"video": "a", "total_frames": 3, "start_frame": 10**400, "end_frame": 2}, "too large"),
         ({"frames": ["a.jpg"], "fps": 1, "duration_s": -4, "description": "x"}, "above 0"),
     ],
 )
@@ -231,6 +233,42 @@ def test_rows_of_other_datasets_gone_wrong(row, words, tmp_path):
     assert (
         isinstance(rejected, Rejected) and rejected.reason == "bad row" and words in rejected.detail
     )
+
+
+def test_one_clip_of_a_vript_row_costs_that_clip(tmp_path):
+    data = {
+        f"q-Scene-{i}": {"caption": {"content": "A city." if i != 2 else [3]}} for i in (1, 2, 3)
+    }
+    (tmp_path / "rows.jsonl").write_text(json.dumps({"meta": {}, "data": data}))
+    found = list(jsonl.read(SourceKeys(name="jsonl", path=str(tmp_path / "rows.jsonl"))))
+    assert [type(f) for f in found] == [Sample, Rejected, Sample] and found[1].id == "q-Scene-2"
+
+
+def test_a_name_that_two_files_have_is_no_match(tmp_path):
+    for name in ("A/1.mp4", "B/1.mp4", "B/v1.0.mp4"):
+        (tmp_path / "v" / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / "v" / name).touch()
+    rows = [{"video": v, "description": "x"} for v in ("A/1.mp4", "C/1.mp4", "v1.0", "n" * 300)]
+    (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
+    keys = SourceKeys(name="jsonl", path=str(tmp_path / "rows.jsonl"), videos=str(tmp_path / "v"))
+    one, other, dotted, long = jsonl.read(keys)
+    assert one.video.path == str(tmp_path / "v/A/1.mp4")
+    assert other.video.path == str(tmp_path / "v/C/1.mp4")  # not there: no other one in its place
+    assert dotted.video.path == str(tmp_path / "v/B/v1.0.mp4") and isinstance(long, Rejected)
+
+
+def test_a_damaged_zip_member_costs_that_video(tmp_path):
+    with zipfile.ZipFile(tmp_path / "v.zip", "w", zipfile.ZIP_DEFLATED) as archive:
+        archive.writestr("a.mp4", bytes(range(256)) * 99)
+        archive.writestr("b.mp4", b"good")
+    content = bytearray((tmp_path / "v.zip").read_bytes())
+    content[40:90] = b"\xff" * 50
+    (tmp_path / "v.zip").write_bytes(bytes(content))
+    unpacker = Unpacker(tmp_path)
+    with pytest.raises(Missing):
+        unpacker.local(ZipMember(str(tmp_path / "v.zip"), "a.mp4"))
+    found = unpacker.local(ZipMember(str(tmp_path / "v.zip"), "b.mp4"))
+    assert Path(found.path).read_bytes() == b"good"
 
 
 # --- pictures that are frames already --------------------------------------------------------

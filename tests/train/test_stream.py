@@ -3,15 +3,20 @@
 import json
 from collections import Counter
 from itertools import pairwise
+from types import SimpleNamespace
 
 import pytest
+from accelerate.data_loader import BatchSamplerShard, SkipBatchSampler
 from hypothesis import given
 from hypothesis import strategies as st
+from torch.utils.data import BatchSampler
+from transformers import TrainerState
 
 from tests.videos import run_command
 from train.config import DataKeys
 from train.dataset import load_sets
 from train.stream import Blocks, Groups, Pictures, read_texts
+from train.trainer import RightEpoch
 
 
 def order(groups, epoch=0, **keys):
@@ -50,6 +55,21 @@ def test_each_row_group_is_read_by_one_lane_and_once():
         if groups[position] not in cache:
             cache, loads = [*cache, groups[position]][-5:], loads + 1
     assert loads == len({groups[p] for p in lane})
+
+
+def test_a_resumed_epoch_on_two_devices_has_its_own_order():
+    """accelerate's loader that skips does not pass the epoch on; the callback sets it beforehand."""
+    blocks = Blocks([i // 8 for i in range(64)], batch=1, lanes=2, buffer_rows=8, seed=0)
+    state = TrainerState(global_step=20)
+    arguments = SimpleNamespace(gradient_accumulation_steps=2)
+    given = {"train_dataloader": range(32)}  # batches of one device in an epoch: 16 steps
+    RightEpoch(blocks).on_train_begin(arguments, state, None, **given)
+    whole = BatchSamplerShard(BatchSampler(blocks, 1, False), 2, 1)
+    resumed = list(SkipBatchSampler(whole, skip_batches=8))
+    blocks.set_epoch(1)
+    assert resumed == list(whole)[8:]
+    blocks.set_epoch(0)
+    assert resumed != list(whole)[8:]
 
 
 @pytest.fixture(scope="module")
