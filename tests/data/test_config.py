@@ -9,7 +9,20 @@ from train.config import DescribeConfig, TrainConfig
 OUT = ["source=jsonl", "out=x"]
 
 
-@pytest.mark.parametrize("recipe", sorted(p.stem for p in (ROOT / "recipes").glob("*.yaml")))
+PREPARES = ["finevideo-500", "sources"]
+"""Recipes of scripts/prepare.py; the others train."""
+RECIPES = sorted(p.stem for p in (ROOT / "recipes").glob("*.yaml"))
+
+
+@pytest.mark.parametrize("recipe", PREPARES)
+def test_every_recipe_of_prepare_loads(recipe):
+    config = load(PrepareConfig, [f"recipe={recipe}"])
+    header = (ROOT / "recipes" / f"{recipe}.yaml").read_text().split("\n\n")[0]
+    assert "Launch:" in header and "accept the terms" in header
+    assert config.source.name == "finevideo" or len(config.sources) == 2
+
+
+@pytest.mark.parametrize("recipe", [r for r in RECIPES if r not in PREPARES])
 def test_every_recipe_loads(recipe):
     config = load(TrainConfig, [f"recipe={recipe}"])
     header = (ROOT / "recipes" / f"{recipe}.yaml").read_text().split("\n\n")[0]

@@ -96,6 +96,7 @@ def test_methods_on_a_video(folders, tmp_path, method):
     assert 1 <= len(first.times_s) <= 5 and first == again
 
 
+@pytest.mark.slow
 def test_prepare_with_an_encoder(folders, tmp_path):
     write_video(tmp_path / "a.mp4", every(0.1, 30))
     (tmp_path / "rows.jsonl").write_text(json.dumps({"video": "a.mp4", "description": "Bars."}))

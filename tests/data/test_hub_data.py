@@ -130,6 +130,7 @@ def test_refusals_are_one_line(hub, tmp_path):
             assert ("no token here yet" in line) == (not token and name != "acme/down")
 
 
+@pytest.mark.slow
 def test_no_network_and_offline_are_one_line(hub, tmp_path):
     for extra in ({"HF_ENDPOINT": "http://127.0.0.1:9"}, {"HF_HUB_OFFLINE": "1"}):
         done = run_command(

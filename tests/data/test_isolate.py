@@ -79,6 +79,7 @@ def workers() -> list[psutil.Process]:
     return [c for c in children if "spawn_main" in " ".join(c.cmdline())]
 
 
+@pytest.mark.slow
 def test_workers_killed_from_outside_cost_nothing():
     """Again and again, also while they start: every item comes, in order, and none is given up."""
     items = [f"nap {i}" for i in range(40)]

@@ -56,6 +56,7 @@ def test_retry_tries_only_what_was_set_aside(rows, tmp_path):
     assert read_dataset(out)["id"] == ["0", "1", "2", "3", "4", "5"]
 
 
+@pytest.mark.slow
 def test_without_a_source_a_run_goes_on_as_it_was_begun(rows, tmp_path):
     out = tmp_path / "o"
     prepare(config(rows, out, min_s=0.5))
@@ -94,6 +95,7 @@ def test_a_retry_killed_at_the_worst_moment_loses_nothing(rows, tmp_path, monkey
     assert digest(out) == digest(tmp_path / "fresh")
 
 
+@pytest.mark.slow
 def test_an_overwriting_run_that_was_stopped_goes_on(rows, tmp_path):
     folder, out = shutil.copytree(rows, tmp_path / "rows"), tmp_path / "o"
     prepare(config(folder, out, min_s=0.1))
@@ -137,6 +139,7 @@ def test_a_second_run_on_one_folder_refuses(rows, tmp_path):
     assert prepare(config(rows, tmp_path / "o"))["rows"] == 4
 
 
+@pytest.mark.slow
 def test_a_killed_run_leaves_no_lock_and_no_rubbish(rows, tmp_path):
     argv = [sys.executable, "scripts/prepare.py", "source=jsonl", f"source.path={rows}/rows.jsonl",
             f"out={tmp_path}/o", "shard_rows=2", "workers=1"]  # fmt: skip
@@ -175,6 +178,7 @@ def test_workers_fit_into_memory():
     assert fitting_workers(0.01) == len(os.sched_getaffinity(0))
 
 
+@pytest.mark.slow
 def test_a_full_disk(rows, tmp_path):
     """A real one: a file system of 400 kB, where this machine lets us mount one."""
     place = tmp_path / "small"

@@ -82,6 +82,7 @@ def test_training_streams_it_from_the_hub(hub, world, tmp_path):
     assert missing.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_what_the_hub_or_the_user_forgot_is_one_line(hub, world, tmp_path):
     for repo, extra, words in (
         ("acme/closed", {}, "hub.repo=acme/closed: the Hub refuses (403)"),

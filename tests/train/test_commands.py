@@ -31,6 +31,7 @@ def run(world, tmp_path_factory):
     return out
 
 
+@pytest.mark.slow
 def test_describe_prints_text_or_an_object(run, world):
     video = next((world.parent / "videos").glob("*.mp4"))
     done = run_command(
@@ -98,6 +99,7 @@ def test_bare_headline_command_names_the_next_one(tmp_path):
     refused(done, "scripts/prepare.py source=jsonl", "source=microworld", "does not exist")
 
 
+@pytest.mark.slow
 def test_no_network_and_no_card(world, tmp_path):
     refused(
         run_command("train/sft.py", "recipe=qlora", f"data.path={world}", HF_HOME=str(tmp_path)),
@@ -129,6 +131,7 @@ def test_mistakes_come_first_and_once(launcher):
     )
 
 
+@pytest.mark.slow
 def test_describe_refusals(run, tmp_path):
     good = write_video(tmp_path / "a.mp4", every(0.1, 12))
     (tmp_path / "bad.mp4").write_text("no video")

@@ -23,6 +23,7 @@ def train(world, hub, home, out, *extra):
     )  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_hub_checkpoint_is_fetched_trained_and_found_again(world, hub, tmp_path):
     out = tmp_path / "run"
     done = train(world, hub, tmp_path / "home", out, "model.name=acme/tiny", "model.revision=main")

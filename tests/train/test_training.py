@@ -220,6 +220,7 @@ dist.destroy_process_group()
 """
 
 
+@pytest.mark.slow
 def test_two_processes_train_one_model(world, tmp_path):
     """With an evaluation before step 1, which once left each process to itself."""
     import os
