@@ -81,6 +81,7 @@ def test_only_wanted_videos_are_transferred(hub, tmp_path):
     assert not hub[1].sent_bytes
 
 
+@pytest.mark.slow
 def test_a_limit_stops_reading(hub, tmp_path):
     hub[1].sent_bytes.clear()
     hub[1].failing = 2  # the client tries again by itself

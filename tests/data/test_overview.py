@@ -34,13 +34,20 @@ def prepared(tmp_path_factory):
 
 
 def test_text_counts_everything(prepared):
-    done = run_command("scripts/inspect_dataset.py", f"data.path={prepared}", "model.name=tiny")
+    done = run_command("scripts/inspect_dataset.py", f"data.path={prepared}")
     assert done.returncode == 0, done.stderr[-1000:]
     for words in ("2 videos", "1  missing file", "2  jsonl", "1  cut at the video's end",
-                  "tokens of a sample", "seconds of video (median 3)", "[00:00 - 00:01] one"):  # fmt: skip
+                  "words of the answer", "seconds of video (median 3)", "[00:00 - 00:01] one"):  # fmt: skip
         assert words in done.stdout, done.stdout
     none = run_command("scripts/inspect_dataset.py", "data.path=nowhere")
     assert none.returncode == 2 and "no prepared dataset there" in none.stderr
+
+
+@pytest.mark.slow
+def test_tokens_are_counted_as_a_checkpoint_does(prepared):
+    done = run_command("scripts/inspect_dataset.py", f"data.path={prepared}", "model.name=tiny")
+    assert done.returncode == 0, done.stderr[-1000:]
+    assert "tokens of a sample, frames and all (median" in done.stdout
 
 
 def test_the_page_shows_texts_as_texts(prepared, tmp_path):

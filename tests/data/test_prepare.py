@@ -282,7 +282,10 @@ def test_min_decoded_decides(videos, tmp_path):
     assert "cut" in read_dataset(tmp_path / "o")["id"]
 
 
-@pytest.mark.parametrize("policy", ["uniform", "fps", "smolvlm", "shots"])
+@pytest.mark.parametrize(
+    "policy",
+    ["uniform", "shots", *(pytest.param(p, marks=pytest.mark.slow) for p in ("fps", "smolvlm"))],
+)
 def test_other_policies_and_decord(videos, tmp_path, policy):
     prepare(
         videos, tmp_path / "o", f"frames.policy={policy}", "source.limit=3", "frames.decoder=decord"
