@@ -219,11 +219,10 @@ def _fits(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> 
             f"out={out.url}: is not empty and no prepared dataset; choose another folder"
         )
     changed = [key for key in identity if there.get(key) != identity[key]]
-    if (
-        overwrite
-    ):  # a run of this very kind that was stopped goes on, also if it began by overwriting
+    # a run of this very kind that was stopped goes on, also if it began by overwriting
+    if overwrite:
         return not changed and not there.get("finished")
-    if changed and any(re.fullmatch(r"shard-\d+\.parquet", n) for n in names):
+    if changed and _shards_in(names):
         raise UserError(
             f"out={out.url}: holds a dataset prepared otherwise ({', '.join(changed)} differs); "
             "choose another out, or add overwrite=true"
@@ -252,5 +251,10 @@ def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) ->
         out.remove(MANIFEST)  # last: killed before that, the folder still says what it is
     begun = {"finished": False, "format_version": shards.FORMAT_VERSION, **identity}
     out.write(MANIFEST, json.dumps(begun, indent=1) + "\n")
-    found = (re.fullmatch(r"shard-(\d+)\.parquet", name) for name in out.names())
+    return _shards_in(out.names())
+
+
+def _shards_in(names: set[str]) -> set[int]:
+    """Numbers of the shards among the files of a folder."""
+    found = (re.fullmatch(r"shard-(\d+)\.parquet", name) for name in names)
     return {int(match[1]) for match in found if match}

@@ -18,7 +18,7 @@ from typing import Any
 
 from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
-from data.sources.fields import Span, mended, number, objects, plain, wanted_ids
+from data.sources.fields import Span, at_most, mended, number, objects, plain, wanted_ids
 from data.sources.files import VideoFiles, video_files
 from data.sources.keys import SourceKeys
 
@@ -28,16 +28,12 @@ SUBSETS = {"training": "train", "validation": "validation", "testing": "test"}
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
     """Videos in file order."""
     path, rows = _load(keys)
-    ids, taken = wanted_ids(keys.ids), 0
+    ids = wanted_ids(keys.ids)
     videos = video_files(keys.videos or str(path.parent))
     if keys.shuffle_seed is not None:
         random.Random(keys.shuffle_seed).shuffle(rows)
-    for name, row in rows:
-        found = sample_of(name, row, keys, videos, ids)
-        yield found
-        taken += not isinstance(found, LeftOut)
-        if taken == keys.limit:
-            return
+    samples = (sample_of(name, row, keys, videos, ids) for name, row in rows)
+    yield from at_most(samples, keys.limit)
 
 
 def count(keys: SourceKeys) -> int | None:

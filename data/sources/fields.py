@@ -4,15 +4,16 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 from data.config import UserError
-from data.sample import Event, Repair
+from data.sample import Event, LeftOut, Repair
 
+Row = TypeVar("Row")
 _CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d*)?)")
 
 
@@ -110,6 +111,16 @@ def mended(
         else:
             events.append(event)
     return tuple(events), tuple(Repair(what, n) for what, n in sorted(counts.items()))
+
+
+def at_most(rows: Iterable[Row], limit: int | None) -> Iterator[Row]:
+    """The first `limit` rows that filters do not leave out; nothing is read behind the last."""
+    taken = 0
+    for row in rows:
+        yield row
+        taken += not isinstance(row, LeftOut)
+        if taken == limit:
+            return
 
 
 def wanted_ids(ids: Sequence[str] | None) -> frozenset[str] | None:

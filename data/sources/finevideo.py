@@ -20,7 +20,7 @@ from data.config import UserError
 from data.media import Media, ParquetCell, Video
 from data.sample import LeftOut, Rejected, Sample, Turn
 from data.sources import finevideo_text as told
-from data.sources.fields import number, objects, plain, wanted_ids
+from data.sources.fields import at_most, number, objects, plain, wanted_ids
 from data.sources.keys import SourceKeys
 from data.sources.tables import (
     hub_repo,
@@ -42,13 +42,9 @@ Row = tuple[str, Any, Media]
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
     """Rows in the dataset's order: samples, and what the filters or the row itself forbid."""
-    ids, taken = wanted_ids(keys.ids), 0
-    for where, row, video in _rows(keys):
-        found = sample_of(row, keys, video, where, ids)
-        yield found
-        taken += not isinstance(found, LeftOut)
-        if taken == keys.limit:
-            return
+    ids = wanted_ids(keys.ids)
+    rows = (sample_of(row, keys, video, where, ids) for where, row, video in _rows(keys))
+    yield from at_most(rows, keys.limit)
 
 
 def count(keys: SourceKeys) -> int | None:

@@ -30,7 +30,7 @@ from data.config import UserError
 from data.media import FrameFiles, Media, Video
 from data.sample import Event, Rejected, Sample
 from data.sources.chat import exchanges_of
-from data.sources.fields import without_surrogates
+from data.sources.fields import at_most, without_surrogates
 from data.sources.files import ENDINGS, VideoFiles, stem, video_files
 from data.sources.foreign import BadRow, own_rows
 from data.sources.keys import SourceKeys
@@ -57,13 +57,12 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read comes as `Rejected`, never as an exception."""
     path = _file(keys)
     place = _Place(Path(keys.videos or path.parent), keys.videos is not None)
-    taken = 0
-    for number, row in _rows(path, keys.shuffle_seed):
-        for found in _of_row(row, f"{path.name}:{number}", place):
-            if taken == keys.limit:
-                return
-            yield found
-            taken += 1
+    samples = (
+        found
+        for number, row in _rows(path, keys.shuffle_seed)
+        for found in _of_row(row, f"{path.name}:{number}", place)
+    )
+    yield from at_most(samples, keys.limit)
 
 
 def _of_row(row: Any, where: str, place: _Place) -> Iterator[Sample | Rejected]:

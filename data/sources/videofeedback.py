@@ -15,7 +15,7 @@ from typing import Any
 
 from data.media import HubFile, Media
 from data.sample import LeftOut, Reason, Rejected, Repair, Sample, Turn
-from data.sources.fields import number, plain, wanted_ids
+from data.sources.fields import at_most, number, plain, wanted_ids
 from data.sources.files import VideoFiles, video_files
 from data.sources.keys import SourceKeys
 from data.sources.tables import is_local_file, num_rows, table_rows, tables, tables_version
@@ -48,14 +48,10 @@ def _pattern(keys: SourceKeys) -> str:
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
     """Rows in file order."""
-    ids, taken = wanted_ids(keys.ids), 0
+    ids = wanted_ids(keys.ids)
     videos = None if keys.videos is None else video_files(keys.videos)
-    for where, row in _rows(keys):
-        found = sample_of(row, keys, where, videos, ids)
-        yield found
-        taken += not isinstance(found, LeftOut)
-        if taken == keys.limit:
-            return
+    rows = (sample_of(row, keys, where, videos, ids) for where, row in _rows(keys))
+    yield from at_most(rows, keys.limit)
 
 
 def _rows(keys: SourceKeys) -> Iterator[tuple[str, dict[str, Any]]]:
