@@ -113,6 +113,11 @@ def _value(text: str) -> Any:
     return text
 
 
+def by_commas(value: Any) -> Any:
+    """`a,b` on the command line is a list too, for keys that say so."""
+    return value.split(",") if isinstance(value, str) else value
+
+
 def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:
     *sections, leaf = key.split(".")
     for name in sections:

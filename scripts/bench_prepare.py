@@ -10,12 +10,12 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 
 from data.bench import offline
-from data.config import Section, check_writable, command
+from data.config import Section, by_commas, check_writable, command
 
 Part = Literal["speed", "memory", "resume"]
 
@@ -23,7 +23,7 @@ Part = Literal["speed", "memory", "resume"]
 class BenchConfig(Section):
     """Keys of scripts/bench_prepare.py."""
 
-    parts: list[Part] = Field(
+    parts: Annotated[list[Part], BeforeValidator(by_commas)] = Field(
         default=["speed", "memory", "resume"], description="what to measure: speed, memory, resume"
     )
     work: str = Field(default="prepared/bench", description="where videos and runs are kept")
@@ -31,11 +31,6 @@ class BenchConfig(Section):
     rows: list[int] = Field(default=[1000, 20_000], description="memory: rows of the runs")
     resume_rows: int = Field(default=100_000, ge=1, description="resume: rows of the run")
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
-
-    @field_validator("parts", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return value.split(",") if isinstance(value, str) else value
 
 
 def main(config: BenchConfig) -> None:

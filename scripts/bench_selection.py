@@ -10,11 +10,11 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import json
-from typing import Any, Literal
+from typing import Annotated, Any, Literal
 
-from pydantic import Field, field_validator
+from pydantic import BeforeValidator, Field
 
-from data.config import Section, UserError, check_writable, command
+from data.config import Section, UserError, by_commas, check_writable, command
 from data.bench import labelled, speed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -29,7 +29,7 @@ def folder(name: str, file: str) -> str | None:
 class BenchConfig(Section):
     """Keys of scripts/bench_selection.py."""
 
-    parts: list[Part] = Field(
+    parts: Annotated[list[Part], BeforeValidator(by_commas)] = Field(
         default=["speed", "labels", "built", "clips", "memory"],
         description="what to measure: speed, labels, built, clips, memory",
     )
@@ -46,11 +46,6 @@ class BenchConfig(Section):
         description="folder of shot labels and scores (shot_test.json, shot_test_scores.npz)",
     )
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
-
-    @field_validator("parts", mode="before")
-    @classmethod
-    def _split(cls, value: Any) -> Any:
-        return value.split(",") if isinstance(value, str) else value
 
 
 def main(config: BenchConfig) -> None:
