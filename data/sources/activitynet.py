@@ -58,11 +58,15 @@ def _load(keys: SourceKeys) -> tuple[Path, list[tuple[str, Any]]]:
         content = json.loads(path.read_bytes())
     except (ValueError, RecursionError) as error:
         raise UserError(f"{path}: not JSON: {error}") from None
-    if isinstance(content, dict) and isinstance(content.get("database"), dict):
-        content = content["database"]
     if not isinstance(content, dict):
         raise UserError(f"{path}: an object of videos was expected, got {type(content).__name__}")
-    return path, list(content.items())
+    return path, list(entries(content).items())
+
+
+def entries(content: dict[str, Any]) -> dict[str, Any]:
+    """The videos of a file in either form."""
+    inner = content.get("database")
+    return inner if isinstance(inner, dict) else content
 
 
 def sample_of(
@@ -84,7 +88,7 @@ def sample_of(
     video = videos.find(name, ("", "v_")) or videos.find(name.removeprefix("v_"))
     if video is None:
         return Rejected(name, name, "missing file", f"{name}: not below {videos.place}")
-    events, repairs = mended(_spans(row), number(row.get("duration")))
+    events, repairs = mended(spans(row), number(row.get("duration")))
     if not events:
         return Rejected(name, video.name, "no target left", f"{name}: no sentence with a time")
     description = " ".join(e.text if e.text[-1] in ".!?" else f"{e.text}." for e in events)
@@ -98,19 +102,21 @@ def sample_of(
     )
 
 
-def _spans(row: dict[str, Any]) -> Iterator[Span]:
+def spans(row: dict[str, Any]) -> Iterator[Span]:
+    """The events of an entry as they stand there, right or wrong."""
     for annotation in objects(row.get("annotations")):
-        yield Span(*_pair(annotation.get("segment")), plain(annotation.get("sentence")))
+        yield Span(*pair(annotation.get("segment")), plain(annotation.get("sentence")))
     times, sentences = row.get("timestamps"), row.get("sentences")
     if isinstance(times, list) and isinstance(sentences, list):
         for i in range(max(len(times), len(sentences))):
             yield Span(
-                *_pair(times[i] if i < len(times) else None),
+                *pair(times[i] if i < len(times) else None),
                 plain(sentences[i] if i < len(sentences) else None),
             )
 
 
-def _pair(value: Any) -> tuple[float | None, float | None]:
+def pair(value: Any) -> tuple[float | None, float | None]:
+    """Start and end in seconds; None for what is no finite number."""
     if isinstance(value, list) and len(value) == 2:
         return number(value[0]), number(value[1])
     return None, None

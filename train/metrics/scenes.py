@@ -2,22 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Sequence
 
 from data.sample import Event
 from data.sources import microworld
-
-
-def ordered_matches(predicted: Sequence[Hashable | None], reference: Sequence[Hashable]) -> int:
-    """Most pairs of equal items in an order-preserving one-to-one match: the longest common
-    subsequence (Wagner & Fischer 1974). None matches nothing."""
-    best = [0] * (len(reference) + 1)
-    for item in predicted:
-        previous = best.copy()
-        for j, other in enumerate(reference, start=1):
-            hit = item is not None and item == other
-            best[j] = max(previous[j], best[j - 1], previous[j - 1] + hit)
-    return best[-1]
+from train.metrics.matching import longest_common
 
 
 def scene_f1(predicted: Sequence[Event], reference: Sequence[Event]) -> tuple[int, int, int]:
@@ -25,4 +14,4 @@ def scene_f1(predicted: Sequence[Event], reference: Sequence[Event]) -> tuple[in
     and background all are. Sum over videos, then F1 = 2·matched / (predicted + reference)."""
     said = [microworld.facts(e.text) for e in predicted]
     true = [microworld.facts(e.text) for e in reference]
-    return ordered_matches(said, [t for t in true if t is not None]), len(said), len(true)
+    return longest_common(said, [t for t in true if t is not None]), len(said), len(true)

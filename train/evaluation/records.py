@@ -1,0 +1,227 @@
+"""What is true of a video, what was said of it, and the files that hold both.
+
+References: ActivityNet Captions' form, `{id: {"duration", "timestamps", "sentences"}}` (or YouCook2's).
+Predictions: the field's interchange form, `{"version", "results": {id: [{"sentence", "timestamp"}]},
+"external_data"}`. Ours carry the whole texts beside it, under "scenescribe".
+"""
+
+from __future__ import annotations
+
+import json
+from collections import defaultdict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data.config import UserError
+from data.sample import Event, events_of
+from data.sources import activitynet
+from data.sources.fields import mended, number, plain, without_surrogates
+from data.storage import write_atomically
+from data.target import parse_timeline
+
+
+@dataclass(frozen=True)
+class Truth:
+    """A reference."""
+
+    events: tuple[Event, ...]
+    duration_s: float
+    description: str = ""
+
+    def text(self, timed: bool) -> str:
+        """All of it as one text: of the events if times were asked for, else the description."""
+        sentences = " ".join(e.text for e in self.events)
+        return (sentences or self.description) if timed else (self.description or sentences)
+
+
+@dataclass(frozen=True)
+class Told:
+    """A prediction: the text, and the events read from it in the order they were said."""
+
+    text: str
+    events: tuple[Event, ...] = ()
+    unusable: int = 0
+    """Lines or entries that had no usable times."""
+    cut: bool = False
+    """Ended by the limit of new tokens."""
+
+    @property
+    def words_only(self) -> str:
+        """Without times, where there are any."""
+        return " ".join(e.text for e in self.events) or self.text
+
+
+@dataclass
+class Problems:
+    """What was wrong with the input: counted, and the first few listed."""
+
+    found: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
+
+    def note(self, what: str, where: str) -> None:
+        self.found[what].append(where)
+
+    def record(self) -> dict[str, Any]:
+        return {
+            what: {"count": len(where), "first": [w[:80] for w in where[:3]]}
+            for what, where in sorted(self.found.items())
+        }
+
+    def lines(self) -> list[str]:
+        return [
+            f"note: {len(where)} × {what} ({', '.join(w[:80] for w in where[:3])}{', …' if len(where) > 3 else ''})"
+            for what, where in sorted(self.found.items())
+        ]
+
+
+def told(text: str, *, cut: bool = False) -> Told:
+    """A generated text as a prediction."""
+    events, unusable = parse_timeline(text)
+    return Told(text, tuple(events), unusable, cut)
+
+
+def truth_of(row: Mapping[str, Any]) -> Truth:
+    """The reference of a prepared row."""
+    return Truth(tuple(events_of(dict(row))), row["duration_s"], row["description"])
+
+
+# --- files -----------------------------------------------------------------------------------
+
+
+def read_json(path: str, key: str, problems: Problems) -> Any:
+    """
+    Raises:
+        UserError: no such file, or no JSON.
+    """
+    file = Path(path)
+    if not file.is_file():
+        raise UserError(f"{key}={path}: {'is a folder' if file.is_dir() else 'no such file'}")
+    raw = file.read_bytes()
+    text = raw.decode("utf-8", "replace")
+    if "\ufffd" in text and "\ufffd".encode() not in raw:
+        problems.note("bytes that are no UTF-8, replaced", path)
+    try:
+        return json.loads(text.removeprefix("\ufeff"))
+    except (ValueError, RecursionError) as error:
+        raise UserError(f"{key}={path}: not JSON: {error}") from None
+
+
+def read_references(path: str, problems: Problems) -> dict[str, Truth]:
+    """Videos with at least one usable event; the others are counted.
+
+    Raises:
+        UserError: not a file of references.
+    """
+    content = read_json(path, "references", problems)
+    rows = activitynet.entries(content) if isinstance(content, dict) else None
+    if rows is None or "results" in rows:
+        raise UserError(
+            f'references={path}: expected {{id: {{"duration", "timestamps", "sentences"}}}}, ActivityNet\'s form'
+        )
+    truths = {}
+    for name, row in rows.items():
+        if not isinstance(row, dict):
+            problems.note("references that are no object", name)
+            continue
+        length = number(row.get("duration"))
+        events, repairs = mended(activitynet.spans(row), length)
+        for repair in repairs:
+            problems.note(f"reference events: {repair.what}", name)
+        description = plain(row.get("description"))
+        end = length or max((e.end_s for e in events), default=0.0)
+        if not end or not (events or description):
+            problems.note("references without a usable event, left out", name)
+            continue
+        truths[name] = Truth(events, end, description)
+    if not truths:
+        raise UserError(f"references={path}: no video with a usable event in it")
+    return truths
+
+
+def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dict[str, Told]:
+    """Predictions for the known videos. Others, and entries without usable times, are counted.
+
+    Raises:
+        UserError: not a file of predictions.
+    """
+    content = read_json(path, "predictions", problems)
+    results = content.get("results", content) if isinstance(content, dict) else None
+    if not isinstance(results, dict):
+        raise UserError(
+            f'predictions={path}: expected {{"results": {{id: [{{"sentence", "timestamp"}}]}}}}'
+        )
+    ours = content.get("scenescribe")
+    ours = ours if isinstance(ours, dict) else {}
+    texts = ours.get("texts") if isinstance(ours.get("texts"), dict) else {}
+    cut = set(ours["cut"]) if isinstance(ours.get("cut"), list) else set()
+    wanted = set(known)
+    found = {}
+    for name, entries in results.items():
+        if name not in wanted:
+            problems.note("predictions for unknown ids", name)
+            continue
+        found[name] = _told(name, entries, texts.get(name), name in cut, problems)
+    for name in sorted(wanted - found.keys()):
+        problems.note("videos without a prediction, scored as saying nothing", name)
+    return found
+
+
+def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> Told:
+    if not isinstance(entries, list):
+        problems.note("predictions that are no list", name)
+    events, lines, unusable = [], [], 0
+    listed = entries if isinstance(entries, list) else []
+    for entry in listed:
+        if not isinstance(entry, dict):
+            problems.note("entries that are no object", name)
+            unusable += 1
+            continue
+        sentence = plain(entry.get("sentence"))
+        lines.append(sentence)
+        start_s, end_s = activitynet.pair(entry.get("timestamp"))
+        if not sentence:
+            problems.note("entries without a sentence", name)
+        if start_s is None or end_s is None:
+            problems.note("entries whose times are no finite numbers", name)
+        elif start_s < 0 or end_s <= start_s:
+            problems.note("entries that end before they start, or start below zero", name)
+        else:
+            events.append(Event(start_s, end_s, sentence))
+            continue
+        unusable += 1
+    whole = without_surrogates(text) if isinstance(text, str) else "\n".join(lines)
+    return Told(whole, tuple(events), unusable, cut)
+
+
+def write_predictions(path: Path, answers: Mapping[str, Told], about: dict[str, Any]) -> None:
+    """The interchange form; `about` says what made them."""
+    results = {
+        name: [{"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in answer.events]
+        for name, answer in answers.items()
+    }
+    content = {
+        "version": "VERSION 1.0",
+        "results": results,
+        "external_data": {"used": False, "details": ""},
+        "scenescribe": {
+            **about,
+            "texts": {name: answer.text for name, answer in answers.items()},
+            "cut": [name for name, answer in answers.items() if answer.cut],
+        },
+    }
+    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def write_references(path: Path, truths: Mapping[str, Truth]) -> None:
+    """ActivityNet's form, with the description beside it."""
+    content = {
+        name: {
+            "duration": truth.duration_s,
+            "timestamps": [[e.start_s, e.end_s] for e in truth.events],
+            "sentences": [e.text for e in truth.events],
+            "description": truth.description,
+        }
+        for name, truth in truths.items()
+    }
+    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

@@ -1,0 +1,235 @@
+"""Predictions against references → every measure, with what each video adds to it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import partial
+from itertools import chain
+from multiprocessing import get_context
+from typing import Any, Literal
+
+import numpy as np
+from tqdm import tqdm
+
+from data.sample import Event
+from data.sources import microworld
+from train.evaluation.records import Told, Truth
+from train.evaluation.statistics import Measure, mean
+from train.metrics import densevid, grounding, text
+from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
+from train.metrics.meteor import meteor_pairs
+from train.metrics.scenes import scene_f1
+from train.metrics.soda import NOTHING, soda
+
+TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
+SAYS_NOTHING = Told("")
+LOWER = ("share_", "rep_", "boundary_error_s", "degenerate")
+"""Beginnings of the names of measures of which less is better."""
+NEITHER = ("time_covered", "words", "length_ratio")
+MANY = 1000
+"""From so many videos on, several processes score."""
+BLOCK = 200
+Figures = dict[str, Any]
+"""Of one video: numbers by measure, NaN where there is none to give, and what the page shows."""
+
+
+@dataclass(frozen=True)
+class Scored:
+    """One system's scores."""
+
+    ids: tuple[str, ...]
+    measures: tuple[Measure, ...]
+    matched: tuple[tuple[tuple[int, int], ...], ...]
+    """Of each video: SODA c's pairs (reference, prediction), by their place in time."""
+    flags: tuple[tuple[str, ...], ...]
+    coverage: float
+    """Share of the videos that have a prediction."""
+
+    def __getitem__(self, name: str) -> Measure:
+        return next(m for m in self.measures if m.name == name)
+
+
+@contextmanager
+def pair_score(name: TextScore, truths: Mapping[str, Truth]) -> Iterator[text.PairScore]:
+    """SODA's text score by name.
+
+    Raises:
+        UserError: text=meteor without its extra.
+    """
+    if name == "meteor":
+        with meteor_pairs() as score:
+            yield score
+    elif name == "cider_d":
+        yield text.cider_d_pairs([e.text for t in truths.values() for e in t.events])
+    else:
+        yield text.meteor_lite_pairs if name == "meteor_lite" else text.rouge_l_pairs
+
+
+def score(
+    truths: Mapping[str, Truth],
+    answers: Mapping[str, Told],
+    *,
+    text_score: TextScore = "meteor_lite",
+    compat: bool = False,
+    timed: bool = True,
+) -> Scored:
+    """All measures over the videos of `truths`. One without an answer has said nothing and scores 0;
+    with `compat` it does not count in SODA, as in the published program.
+
+    Args:
+        timed: times were asked for; without, text and degeneration are all there is to score.
+    """
+    ids = tuple(truths)
+    timed = timed and any(t.events for t in truths.values())
+    rows = [(truths[name], answers.get(name)) for name in ids]
+    with pair_score(text_score, truths) as by_pair:
+        one = partial(_figures, by_pair=by_pair, real=text_score == "meteor", compat=compat, timed=timed)
+        shareable = text_score in ("meteor_lite", "rouge_l")
+        figures = list(_each(one, rows, shareable and len(ids) >= MANY))
+    given = [told or SAYS_NOTHING for _, told in rows]
+    same = alike([g.words_only for g in given])
+    marked = [
+        (*f.pop("flags"), *(["same as others"] if like else []))
+        for f, like in zip(figures, same, strict=True)
+    ]
+    matched = tuple(f.pop("matched") for f in figures)
+    tokens = [f.pop("tokens") for f in figures]
+    measures = [_measure(name, np.array([f[name] for f in figures])) for name in figures[0]]
+    bleu = next(m for m in measures if m.name == "bleu_4").parts
+    measures += [Measure(f"bleu_{n}", bleu, partial(text.bleu, order=n)) for n in (1, 2, 3)]
+    cider = text.CiderD([[tuple(true.split())] for _, true in tokens])
+    both = ((tuple(said.split()), tuple(true.split())) for said, true in tokens)
+    measures.append(mean("cider_d", np.array([cider(said, [true]) for said, true in both])))
+    measures += [_measure("degenerate", np.array([bool(m) for m in marked]))]
+    for flag in FLAGS:
+        rate = np.array([flag in m for m in marked])
+        measures.append(_measure(f"share_{flag.replace(' ', '_')}", rate))
+    coverage = sum(told is not None for _, told in rows) / max(1, len(ids))
+    return Scored(ids, tuple(measures), matched, tuple(marked), coverage)
+
+
+def _measure(name: str, values: np.ndarray) -> Measure:
+    """`values` (N,), or (N, K) where the figure is no mean."""
+    if name == "bleu_4":
+        return Measure(name, values, text.bleu)
+    better: Any = "lower" if name.startswith(LOWER) else "" if name in NEITHER else "higher"
+    if values.ndim == 2:
+        return Measure(name, values, better=better)
+    return mean(name, values, better)
+
+
+def _each(one: Any, rows: Sequence[Any], shared: bool) -> Iterator[Figures]:
+    bar = partial(tqdm, desc="score", unit="video", total=len(rows), disable=len(rows) < MANY)
+    if not shared:
+        yield from bar(map(one, rows))
+        return
+    blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
+    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+        yield from bar(chain.from_iterable(pool.map(partial(_block, one), blocks)))
+
+
+def _block(one: Any, rows: Sequence[Any]) -> list[Figures]:
+    return [one(row) for row in rows]
+
+
+# --- one video -------------------------------------------------------------------------------
+
+
+def _figures(
+    row: tuple[Truth, Told | None],
+    *,
+    by_pair: text.PairScore,
+    real: bool,
+    compat: bool,
+    timed: bool,
+) -> Figures:
+    """`real`: `by_pair` is METEOR itself."""
+    truth, told = row
+    given = told or SAYS_NOTHING
+    figures: Figures = {"matched": ()}
+    if timed:
+        figures |= _soda(truth, told, by_pair, compat)
+        figures |= _grounding(truth, given)
+        figures |= _densevid(truth, given, by_pair if real else text.meteor_lite_pairs, real)
+    if timed and all(microworld.facts(e.text) for e in truth.events):
+        matched, said, true = scene_f1(given.events, truth.events)
+        figures["scene_f1"] = (2 * matched, said + true)
+    return figures | _text(truth, given, timed)
+
+
+def _soda(truth: Truth, told: Told | None, by_pair: text.PairScore, compat: bool) -> Figures:
+    names = [
+        f"soda_{v}{part}" for v in ("c", "d", "a", "b") for part in ("_precision", "_recall", "")
+    ]
+    if not truth.events or (told is None and compat):
+        return dict.fromkeys(names, np.nan)
+    said = told.events if told is not None else ()
+    found = soda(said, truth.events, by_pair, compat=compat) if said else NOTHING
+    values = (*found.c, *found.d, *found.a, *found.b)
+    return {**dict(zip(names, values, strict=True)), "matched": found.pairs}
+
+
+def _grounding(truth: Truth, given: Told) -> Figures:
+    overlaps = grounding.tious(truth.events, given.events)  # (R, P)
+    figures: Figures = {}
+    for strict, sign in ((True, ">"), (False, ">=")):
+        for threshold in grounding.THRESHOLDS:
+            recall, precision = grounding.found(overlaps, threshold, strict=strict)
+            at = f"tiou{sign}{threshold:g}"
+            figures[f"recall_{at}"], figures[f"precision_{at}"] = recall, precision
+            figures[f"f1_{at}"] = grounding.f1(recall, precision)
+        every = [figures[f"f1_tiou{sign}{t:g}"] for t in grounding.THRESHOLDS]
+        figures[f"f1_tiou{sign}mean"] = float(np.mean(every))
+    figures["f1_one_to_one_tiou>=0.5"] = grounding.tiou_f1(given.events, truth.events)
+    figures["boundary_error_s"] = (
+        grounding.boundary_error_s(overlaps, truth.events, given.events) if overlaps.size else np.nan
+    )
+    valid = grounding.validity(given.events, given.unusable, truth.duration_s)
+    figures |= {
+        "times_parsable": valid.parsable,
+        "times_inside": valid.inside,
+        "times_ordered": valid.ordered,
+        "time_covered": grounding.covered(given.events, truth.duration_s),
+    }
+    return figures if truth.events else dict.fromkeys(figures, np.nan)
+
+
+def _densevid(truth: Truth, given: Told, meteor: text.PairScore, real: bool) -> Figures:
+    shape = (len(grounding.THRESHOLDS), len(densevid.NAMES))
+    dense = np.full(shape, np.nan)
+    if truth.events:
+        dense = densevid.densevid(given.events, truth.events, meteor)  # (4 thresholds, 7 scores)
+    figures: Figures = {}
+    for name, values in zip(densevid.NAMES, dense.T, strict=True):
+        shown = name if real or name != "meteor" else "meteor_lite"
+        for threshold, value in zip(grounding.THRESHOLDS, values, strict=True):
+            figures[f"densevid_{shown}_{threshold:g}"] = float(value)
+        figures[f"densevid_{shown}"] = float(values.mean())
+    return figures
+
+
+def _text(truth: Truth, given: Told, timed: bool) -> Figures:
+    """All that is said of a video as one text against all that is true as one; how it is said."""
+    said = _words(given.events, given.text)
+    true = _words(truth.events if timed else (), truth.text(timed))
+    heard, expected = spoken(given.words_only), spoken(truth.text(timed))
+    return {
+        "tokens": (" ".join(said), " ".join(true)),
+        "bleu_4": text.bleu_counts(said, [true]),
+        "rouge_l": text.rouge_l(said, [true]),
+        "meteor_lite": text.meteor_lite(said, true),
+        **{f"rep_{n}": repeated(heard, n) for n in (1, 2, 3, 4)},
+        "words": len(heard),
+        "length_ratio": (len(heard), len(expected)),
+        "flags": flags(given.text, num_events=len(given.events), timed=timed, cut=given.cut),
+    }
+
+
+def _words(events: Sequence[Event], otherwise: str) -> text.Words:
+    """Of all events' texts, which are tokenized already; or of a text without events."""
+    if not events:
+        return text.words(otherwise)
+    return tuple(chain.from_iterable(text.words(e.text) for e in events))[: text.MOST_WORDS]
