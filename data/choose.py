@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import io
 import json
+import time
 from collections import Counter
 from dataclasses import asdict, dataclass
 from typing import Any
@@ -168,7 +169,9 @@ class Limits:
 
 
 def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: int) -> Outcome:
-    """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker."""
+    """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker. The row
+    also says, in `seconds`, how long choosing took; that is not stored, for no two runs agree on it."""
+    started = time.monotonic()
     item = numbered.item
     if not isinstance(item, Sample):
         return item
@@ -188,7 +191,7 @@ def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: in
     if not row["events"] and not item.description:
         detail = f"every event starts after the video's end ({chosen.duration_s:.3f} s)"
         return Rejected(item.id, media.name, "no target left", detail)
-    return row
+    return {**row, "seconds": time.monotonic() - started}
 
 
 def _row(item: Sample, chosen: Chosen, keys: FrameKeys) -> dict[str, Any]:

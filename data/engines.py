@@ -25,6 +25,7 @@ from data.sample import Numbered, Outcome, Rejected, Sample
 from data.storage import Folder, open_folder
 
 ROOT = Path(__file__).resolve().parents[1]
+Timed = Callable[[str, float], None]
 
 
 def run_local(
@@ -32,8 +33,10 @@ def run_local(
     rows: Iterator[Numbered],
     config: PrepareConfig,
     settled: Callable[[int], None],
+    timed: Timed | None = None,
 ) -> None:
-    """Write the shards of `rows`, which come in order; call `settled(1)` after each row.
+    """Write the shards of `rows`, which come in order; call `settled(1)` after each row, and `timed`
+    with the id and the seconds of each that was made.
 
     Raises:
         UserError: a video is bad and `on_bad=stop`, or the source or the Hub is gone.
@@ -64,6 +67,8 @@ def run_local(
                         "(on_bad=quarantine sets it aside and goes on)"
                     )
                 settled(1)
+                if timed is not None and isinstance(outcome, dict):
+                    timed(outcome["id"], outcome["seconds"])
                 yield outcome
 
         try:

@@ -10,8 +10,9 @@ import json
 import re
 import time
 from collections import Counter
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -19,21 +20,27 @@ from tqdm import tqdm
 
 from data.choose import policy_record
 from data.config import UserError
-from data.engines import run_local, run_ray
+from data.engines import Timed, run_local, run_ray
 from data.hub import COMMIT
 from data.keys import FrameKeys, PrepareConfig
 from data.sample import FromBefore, LeftOut, Numbered, Sample
 from data.selection.looks import check
 from data.sources import reading
 from data.sources.keys import SourceKeys
-from data.storage import Folder, open_folder
+from data.storage import Folder, listing_hash, open_folder
 
 MANIFEST = "manifest.json"
 Manifest = dict[str, Any]
 
 
-def prepare(config: PrepareConfig) -> dict[str, Any]:
+def prepare(
+    config: PrepareConfig, only: Collection[str] | None = None, timed: Timed | None = None
+) -> dict[str, Any]:
     """Run to the end and return the summary, which is also in `manifest.json`.
+
+    Args:
+        only: ids of the samples to prepare; the others are left out.
+        timed: is told how long choosing the frames of each video took.
 
     Raises:
         UserError: the source cannot be read, or `out` holds something else.
@@ -47,17 +54,21 @@ def prepare(config: PrepareConfig) -> dict[str, Any]:
     check(config.frames)
     sources = _pinned(config.sources or (config.source,), {} if config.overwrite else there)
     identity = _identity(config, sources)  # refuses a source that is not there
+    if only is not None:
+        identity["only_sha256"] = listing_hash(list(only))
     sources = _pinned(sources, identity)  # what is read is what the manifest says
     retry = config.retry == "quarantine"
     if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
         return _summary(there, started, before=there["source_rows"])
     expected = reading.count(sources)  # refuses an empty one, before out is ours
+    if only is not None:
+        expected = len(only)
     out.make()
     with out.locked():
         finished = _claim(out, _manifest_there(out), identity, config.overwrite)
         out.clear_scratch()
-        plan = Plan(out, config.shard_rows, finished, retry)
-        run = run_ray if config.engine == "ray" else run_local
+        plan = Plan(out, config.shard_rows, finished, retry, only)
+        run = run_ray if config.engine == "ray" else partial(run_local, timed=timed)
         with tqdm(desc="prepare", unit="video", total=expected, smoothing=0.05) as bar:
             plan.bar = bar
             run(out, plan.todo(reading.read(sources)), config, plan.settled)
@@ -93,6 +104,7 @@ class Plan:
     """Shards that are there."""
     retry: bool
     """Do again what they set aside."""
+    only: Collection[str] | None = None
     bar: Any = None
     total: int = 0
     done_before: int = 0
@@ -102,6 +114,11 @@ class Plan:
         """In source order. Of a shard that is done again, good rows are taken over."""
         shard, kept = -1, set[str]()
         for row in rows:
+            if self.only is not None:
+                if self.total == len(self.only):
+                    return
+                if not isinstance(row, LeftOut) and row.id not in self.only:
+                    row = LeftOut("not asked for")
             if isinstance(row, LeftOut):
                 self.left_out[row.why] += 1
                 continue
@@ -174,17 +191,22 @@ def _completed(config: PrepareConfig, there: Manifest) -> PrepareConfig:
             f"{', '.join(fixed)}: without a source the run in out={config.out} goes on as it was "
             "begun; leave that out, or give the source"
         )
-    sources = []
-    for record in there["sources"]:
-        keys = {k: v for k, v in record.items() if k not in ("version", "ids_sha256")}
-        sources.append(SourceKeys.model_validate(keys))
     policy = {name: value for name, value in there["policy"].items() if name != "version"}
     update = {
-        "sources": tuple(sources),
+        "sources": sources_of(there),
         "frames": FrameKeys.model_validate(policy),
         **{name: there[name] for name in ("min_decoded", "min_s", "shard_rows")},
     }
     return config.model_copy(update=update)
+
+
+def sources_of(manifest: Manifest) -> tuple[SourceKeys, ...]:
+    """The sources of a prepared dataset, to be read again as they were."""
+    sources = []
+    for record in manifest["sources"]:
+        keys = {k: v for k, v in record.items() if k not in ("version", "ids_sha256")}
+        sources.append(SourceKeys.model_validate(keys))
+    return tuple(_pinned(sources, manifest))
 
 
 def _pinned(sources: Sequence[SourceKeys], there: Manifest) -> Sequence[SourceKeys]:

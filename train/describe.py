@@ -3,15 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from typing import Any
 
 import torch
 from peft import PeftModel
+from pydantic import ValidationError
 from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.choose import Chosen, choose_frames, policy_record
-from data.config import UserError
+from data.config import UserError, resolved
 from data.keys import FrameKeys
 from data.target import parse_timeline
 from data.video import BadVideo
@@ -23,6 +24,33 @@ from train.model import load_model, load_processor, pick_precision
 from train.run import warn
 from train.save import SavedRun
 
+BUDGET = ("max", "px", "speed", "decoder")
+"""What is kept of a run's frame policy where another policy is asked for."""
+
+
+def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
+    """The run's own frame policy with the given keys instead of its; says so where they differ.
+
+    Raises:
+        UserError: they do not go together.
+    """
+    asked = {key: getattr(given, key) for key in given.model_fields_set}
+    changed = {key: value for key, value in asked.items() if getattr(run.frames, key) != value}
+    if not changed:
+        return run.frames
+    kept = resolved(run.frames)
+    if "policy" in changed:
+        kept = {key: kept[key] for key in BUDGET}
+    try:
+        frames = FrameKeys.model_validate({**kept, **asked})
+    except ValidationError as error:
+        raise UserError(
+            f"frames.{error.errors()[0]['msg'].removeprefix('Value error, ')}"
+        ) from None
+    shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())
+    warn(f"note: {shown} is not what {run.folder} was trained with")
+    return frames
+
 
 def load_run(
     run: SavedRun, dtype: str = "auto"
@@ -32,8 +60,9 @@ def load_run(
     check_reachable(run.base, force=True)
     base = load_model(run.base, "lora", precision)
     model = PeftModel.from_pretrained(base, str(run.folder)) if run.is_adapter else base
+    own = {"name": str(run.folder), "revision": None}
     processor = load_processor(
-        run.base.model_copy(update={"name": str(run.folder), "revision": None})
+        run.base if run.base.name == own["name"] else run.base.model_copy(update=own)
     )
     model.to(torch.device(precision.device))  # type: ignore[arg-type]  # their wrapper hides the signature
     return model.eval(), processor
@@ -47,12 +76,7 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     Raises:
         UserError: a video or the model cannot be used.
     """
-    given = {key: getattr(config.frames, key) for key in config.frames.model_fields_set}
-    changed = {key: value for key, value in given.items() if getattr(run.frames, key) != value}
-    if changed:
-        shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())
-        warn(f"note: {shown} is not what {run.folder} was trained with")
-    frames = run.frames.model_copy(update=given)
+    frames = frames_for(run, config.frames)
     chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
     for path, kept in chosen:
@@ -105,6 +129,50 @@ def prompt_of(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) 
     return {"id": row["id"], "input_ids": ids, "labels": labels, "frames": frames}
 
 
+@dataclass(frozen=True)
+class Answer:
+    """What a model said."""
+
+    text: str
+    cut: bool
+    """It ran into the limit of new tokens, or of time."""
+
+
+def answer(
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    prompts: Sequence[dict[str, Any]],
+    *,
+    max_new_tokens: int = 512,
+    temperature: float = 0.0,
+    max_s: float | None = None,
+) -> list[Answer]:
+    """One answer per prompt, all at a time: the most likely words, or drawn ones at a temperature.
+
+    Args:
+        max_s: stop after so many seconds, wherever the answers are.
+    """
+    tokenizer = processor.tokenizer
+    end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
+    inputs = collate(prompts, tokenizer.pad_token_id, left=True)
+    inputs = {k: v.to(model.device) for k, v in inputs.items() if k not in ("labels", "sample_ids")}
+    inputs["pixel_values"] = normalise(inputs["pixel_values"], processor)
+    drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
+    with torch.inference_mode():
+        out = model.generate(  # type: ignore[operator]
+            **inputs,
+            **(drawn or {"do_sample": False}),
+            max_new_tokens=max_new_tokens,
+            max_time=max_s,
+            eos_token_id=end,
+            pad_token_id=tokenizer.pad_token_id,
+        )
+    said = out[:, inputs["input_ids"].shape[1] :]  # (B, new)
+    texts = tokenizer.batch_decode(said, skip_special_tokens=True)
+    ended = (said == end).any(dim=1).tolist()
+    return [Answer(text.strip(), not done) for text, done in zip(texts, ended, strict=True)]
+
+
 def generate(
     model: PreTrainedModel | PeftModel,
     processor: SmolVLMProcessor,
@@ -114,22 +182,7 @@ def generate(
     batch: int = 1,
 ) -> Iterator[str]:
     """One text per prompt, greedily."""
-    tokenizer = processor.tokenizer
     for start in range(0, len(prompts), batch):
-        inputs = collate(prompts[start : start + batch], tokenizer.pad_token_id, left=True)
-        inputs = {
-            k: v.to(model.device) for k, v in inputs.items() if k not in ("labels", "sample_ids")
-        }
-        inputs["pixel_values"] = normalise(inputs["pixel_values"], processor)
-        with torch.inference_mode():
-            out = model.generate(  # type: ignore[operator]
-                **inputs,
-                do_sample=False,
-                max_new_tokens=max_new_tokens,
-                eos_token_id=tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token),
-                pad_token_id=tokenizer.pad_token_id,
-            )
-        answers = out[:, inputs["input_ids"].shape[1] :]  # (B, new)
-        yield from (
-            text.strip() for text in tokenizer.batch_decode(answers, skip_special_tokens=True)
-        )
+        some = prompts[start : start + batch]
+        for said in answer(model, processor, some, max_new_tokens=max_new_tokens):
+            yield said.text

@@ -141,6 +141,8 @@ def record(
             "manifest_sha256": manifest_sha256,
             "sources": manifest["sources"],
             "rows": manifest["rows"],
+            "eval_share": config.data.eval_share,
+            "eval_max": config.data.eval_max,
         },
         "results": results,
     }

@@ -110,6 +110,38 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
     )
 
 
+def base_of(run: SavedRun) -> SavedRun:
+    """The model that a run started from, seeing and asked what the run was.
+
+    Raises:
+        UserError: it is not recorded, or gone.
+    """
+    base = run.base
+    if not run.is_adapter:
+        file = run.folder / "run.json"
+        told = _json(file) if file.is_file() else {}
+        name = told.get("base")
+        if not isinstance(name, str):
+            raise UserError(f"base=true: {run.folder} does not say which model it was trained from")
+        if name == "base":  # the tiny model, built into the run
+            name = str(run.folder / "base")
+        base = ModelKeys(name=name, revision=told.get("revision"))
+    return SavedRun(Path(base.name), base, False, run.frames, run.data)
+
+
+def untrained(model: ModelKeys, policy: dict[str, Any], talk: DataKeys) -> SavedRun:
+    """A checkpoint as it is, seeing what the frame policy of a prepared dataset chose."""
+    known = {name: value for name, value in policy.items() if name != "version"}
+    return SavedRun(Path(model.name), model, False, FrameKeys.model_validate(known), talk)
+
+
+def trained_on(run: SavedRun) -> dict[str, Any]:
+    """What a run's record says of its dataset; nothing where there is no record."""
+    file = run.folder / "run.json"
+    told = _json(file).get("dataset") if file.is_file() else None
+    return told if isinstance(told, dict) else {}
+
+
 def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
     file = path / POLICY_FILE
     if not file.is_file():

@@ -17,7 +17,7 @@ from typing import Any
 from data.config import UserError
 from data.sample import Event, events_of
 from data.sources import activitynet
-from data.sources.fields import mended, number, plain, without_surrogates
+from data.sources.fields import mended, number, objects, plain, without_surrogates
 from data.storage import write_atomically
 from data.target import parse_timeline
 
@@ -146,15 +146,15 @@ def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dic
         UserError: not a file of predictions.
     """
     content = read_json(path, "predictions", problems)
-    results = content.get("results", content) if isinstance(content, dict) else None
+    content = content if isinstance(content, dict) else {"results": None}
+    results = content.get("results", content)
     if not isinstance(results, dict):
         raise UserError(
             f'predictions={path}: expected {{"results": {{id: [{{"sentence", "timestamp"}}]}}}}'
         )
-    ours = content.get("scenescribe")
-    ours = ours if isinstance(ours, dict) else {}
-    texts = ours.get("texts") if isinstance(ours.get("texts"), dict) else {}
-    cut = set(ours["cut"]) if isinstance(ours.get("cut"), list) else set()
+    ours = objects(content.get("scenescribe")) or [{}]
+    texts = (objects(ours[0].get("texts")) or [{}])[0]
+    cut = {name for name in ours[0].get("cut") or () if isinstance(name, str)}
     wanted = set(known)
     found = {}
     for name, entries in results.items():

@@ -9,22 +9,22 @@ from dataclasses import dataclass
 from functools import partial
 from itertools import chain
 from multiprocessing import get_context
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from data.sample import Event
 from data.sources import microworld
+from train.evaluation.config import TextScore
+from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
-from train.evaluation.statistics import Measure, mean
 from train.metrics import densevid, grounding, text
 from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
 from train.metrics.meteor import meteor_pairs
 from train.metrics.scenes import scene_f1
 from train.metrics.soda import NOTHING, soda
 
-TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
 SAYS_NOTHING = Told("")
 LOWER = ("share_", "rep_", "boundary_error_s", "degenerate")
 """Beginnings of the names of measures of which less is better."""
@@ -86,7 +86,9 @@ def score(
     timed = timed and any(t.events for t in truths.values())
     rows = [(truths[name], answers.get(name)) for name in ids]
     with pair_score(text_score, truths) as by_pair:
-        one = partial(_figures, by_pair=by_pair, real=text_score == "meteor", compat=compat, timed=timed)
+        one = partial(
+            _figures, by_pair=by_pair, real=text_score == "meteor", compat=compat, timed=timed
+        )
         shareable = text_score in ("meteor_lite", "rouge_l")
         figures = list(_each(one, rows, shareable and len(ids) >= MANY))
     given = [told or SAYS_NOTHING for _, told in rows]
@@ -185,7 +187,9 @@ def _grounding(truth: Truth, given: Told) -> Figures:
         figures[f"f1_tiou{sign}mean"] = float(np.mean(every))
     figures["f1_one_to_one_tiou>=0.5"] = grounding.tiou_f1(given.events, truth.events)
     figures["boundary_error_s"] = (
-        grounding.boundary_error_s(overlaps, truth.events, given.events) if overlaps.size else np.nan
+        grounding.boundary_error_s(overlaps, truth.events, given.events)
+        if overlaps.size
+        else np.nan
     )
     valid = grounding.validity(given.events, given.unusable, truth.duration_s)
     figures |= {

@@ -35,7 +35,8 @@ def densevid(
         pairs = [
             (said.text, true)
             for j, said in enumerate(predicted)
-            for true in [reference[i].text for i in np.flatnonzero(hits[:, j])] or [GARBAGE]
+            for true in [reference[i].text for i in np.flatnonzero(hits[:, j]).tolist()]
+            or [GARBAGE]
         ]
         if pairs == before:  # the next threshold often changes nothing
             scores[k] = scores[k - 1]

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 
 import numpy as np
 from scipy.optimize import linear_sum_assignment
@@ -107,7 +108,7 @@ def validity(said: Sequence[Event], unusable: int, duration_s: float) -> Validit
     if not said:
         return Validity(0.0, 0.0, 0.0)
     starts = [e.start_s for e in said]
-    in_order = [later >= before for before, later in zip(starts, starts[1:], strict=False)]
+    in_order = [later >= before for before, later in pairwise(starts)]
     return Validity(
         parsable=len(said) / (len(said) + unusable),
         inside=float(np.mean([e.end_s <= duration_s + LATE_S for e in said])),

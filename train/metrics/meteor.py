@@ -38,7 +38,9 @@ def meteor_pairs() -> Iterator[PairScore]:
         process.stdin.write(line + "\n")
         answer = process.stdout.readline()
         if not answer:
-            raise UserError(f"METEOR: Java stopped with exit code {process.wait()}; text=meteor_lite needs none")
+            raise UserError(
+                f"METEOR: Java stopped with exit code {process.wait()}; text=meteor_lite needs none"
+            )
         return answer.strip()
 
     def score(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
@@ -65,7 +67,9 @@ def _program() -> Path:
     spec = find_spec("pycocoevalcap")
     folders = spec.submodule_search_locations if spec is not None else None
     if not folders:
-        raise UserError("text=meteor: not installed; pip install -e '.[meteor]', or text=meteor_lite")
+        raise UserError(
+            "text=meteor: not installed; pip install -e '.[meteor]', or text=meteor_lite"
+        )
     return Path(folders[0]) / "meteor" / "meteor-1.5.jar"
 
 

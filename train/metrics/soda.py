@@ -37,7 +37,8 @@ class Soda:
     """What c matched: (reference, prediction), each by its place in time."""
 
 
-NOTHING = Soda(*[(0.0, 0.0, 0.0)] * 4)
+_ZERO = (0.0, 0.0, 0.0)
+NOTHING = Soda(_ZERO, _ZERO, _ZERO, _ZERO)
 """A video about which nothing was said."""
 
 
@@ -47,7 +48,11 @@ def in_time(events: Sequence[Event]) -> list[Event]:
 
 
 def soda(
-    predicted: Sequence[Event], reference: Sequence[Event], score: PairScore, *, compat: bool = False
+    predicted: Sequence[Event],
+    reference: Sequence[Event],
+    score: PairScore,
+    *,
+    compat: bool = False,
 ) -> Soda:
     """SODA a, b, c and d of one video.
 

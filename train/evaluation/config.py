@@ -1,0 +1,186 @@
+"""The keys of scripts/evaluate.py."""
+
+from __future__ import annotations
+
+from itertools import product
+from typing import Annotated, Any, Literal, Self
+
+from pydantic import BeforeValidator, Field, model_validator
+
+from data.config import Section, by_commas
+from data.keys import THRESHOLDS, FrameKeys
+
+TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
+Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
+
+
+class EvaluationData(Section):
+    """On which videos."""
+
+    path: str | None = Field(
+        default=None, description="prepared dataset with the videos and their references"
+    )
+    part: Literal["auto", "held_out", "all"] = Field(
+        default="auto",
+        description="which of its videos; auto: those held out, if the model was trained on it, else all",
+    )
+    limit: int | None = Field(default=None, ge=1, description="at most so many videos")
+    target: Literal["timeline", "paragraph"] | None = Field(
+        default=None, description="what to ask for (null: as in training, else timeline)"
+    )
+
+
+class EvaluatedModels(Section):
+    """Models without an adapter."""
+
+    name: Names = Field(default=(), description="checkpoints to evaluate as they are: a,b")
+    dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto", description="precision: bf16 where native, fp16 on a T4, fp32 on CPU"
+    )
+
+
+class GenerateKeys(Section):
+    """How answers are made."""
+
+    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
+    batch: int = Field(default=4, ge=1, description="videos described at a time")
+    temperature: float = Field(
+        default=0.0, ge=0, description="0: the most likely word; above: drawn, by seed"
+    )
+    seed: int = Field(default=0, ge=0, description="of drawn words, and of the resampling")
+
+
+class JudgeKeys(Section):
+    """A language model as a judge, behind any OpenAI-compatible address. The key, if the server
+    wants one, comes from the environment (OPENAI_API_KEY)."""
+
+    model: str | None = Field(default=None, description="name of the judging model (null: none)")
+    base_url: str | None = Field(
+        default=None, description="its server, as http://127.0.0.1:8000/v1 (null: OpenAI's)"
+    )
+    cache: str = Field(
+        default="evals/judge.jsonl", description="answers it gave, asked for once only"
+    )
+    workers: int = Field(default=8, ge=1, description="questions asked at a time")
+    timeout_s: float = Field(default=120, gt=0, description="time limit for one answer")
+    price_in: float | None = Field(
+        default=None, ge=0, description="price of a million tokens asked, for the estimate"
+    )
+    price_out: float | None = Field(
+        default=None, ge=0, description="price of a million tokens answered"
+    )
+    max_calls: int = Field(
+        default=20_000, ge=1, description="refuse to start where more answers would be needed"
+    )
+
+
+class EvaluateConfig(Section):
+    """Keys of scripts/evaluate.py."""
+
+    data: EvaluationData = EvaluationData()
+    adapter: Names = Field(default=(), description="run folders to evaluate: a,b")
+    base: bool = Field(default=False, description="also the model the adapter was trained from")
+    model: EvaluatedModels = EvaluatedModels()
+    frames: FrameKeys = Field(
+        default=FrameKeys(),
+        description="given keys replace those of the run's own policy; policy=a,b compares them",
+    )
+    every: tuple[FrameKeys, ...] = Field(
+        default=(), description="in a recipe: the frame policies to compare"
+    )
+    generate: GenerateKeys = GenerateKeys()
+    predictions: str | None = Field(
+        default=None, description="a file of any tool, to be scored; needs references"
+    )
+    references: str | None = Field(
+        default=None, description="ActivityNet-style file: id → duration, timestamps, sentences"
+    )
+    compare: Names = Field(default=(), description="evaluations to put side by side: a,b")
+    text: TextScore = Field(default="meteor_lite", description="SODA's text score")
+    compat: bool = Field(
+        default=False, description="SODA as the published program computes it, quirks included"
+    )
+    judge: JudgeKeys = JudgeKeys()
+    out: str | None = Field(default=None, description="folder of predictions, scores and report")
+    report: bool = Field(default=True, description="also write report.html")
+    overwrite: bool = Field(default=False, description="replace what is in out")
+    json_: str | None = Field(default=None, alias="json", description="write the figures here")
+
+    @model_validator(mode="before")
+    @classmethod
+    def _split(cls, values: Any) -> Any:
+        """`frames.policy=scene,shots frames.threshold=20,27` → every combination that means one."""
+        frames = values.get("frames") if isinstance(values, dict) else None
+        if not isinstance(frames, dict):
+            return values
+        lists = {
+            key: [part.strip() for part in str(frames[key]).split(",") if part.strip()]
+            for key in ("policy", "threshold")
+            if isinstance(frames.get(key), str | int | float)
+        }
+        if all(len(parts) < 2 for parts in lists.values()):
+            return values
+        combined = [
+            {**frames, **dict(zip(lists, parts, strict=True))} for parts in product(*lists.values())
+        ]
+        policy = frames.get("policy", FrameKeys().policy)
+        for one in combined:
+            if one.get("policy", policy) not in {*THRESHOLDS, "shots"}:
+                one.pop("threshold", None)
+        distinct = [one for i, one in enumerate(combined) if one not in combined[:i]]
+        return {**values, "frames": distinct[0], "every": [*values.get("every", []), *distinct]}
+
+    @model_validator(mode="after")
+    def _one_thing_at_a_time(self) -> Self:
+        models = bool(self.adapter or self.model.name)
+        asked = [
+            name
+            for name, given in (
+                ("adapter or model.name", models),
+                ("predictions", self.predictions is not None),
+                ("compare", bool(self.compare)),
+            )
+            if given
+        ]
+        if len(asked) != 1:
+            raise ValueError(
+                "say what to evaluate: adapter=RUN or model.name=MODEL with data.path=…, "
+                "predictions=FILE references=FILE, or compare=a,b"
+                + (f"; got {' and '.join(asked)}" if asked else "")
+            )
+        if models and self.data.path is None:
+            raise ValueError("data.path: missing; which prepared dataset?")
+        if self.predictions is not None and self.references is None:
+            raise ValueError("predictions needs references=FILE, what is true of the same videos")
+        if self.base and not self.adapter:
+            raise ValueError("base=true: the base of what? give adapter=RUN")
+        if self.compare and len(self.compare) < 2:
+            raise ValueError("compare needs two evaluations or more, as compare=evals/a,evals/b")
+        if self.out is None and not self.compare:
+            raise ValueError("out: missing (folder of predictions, scores and report); write out=…")
+        return self
+
+    @property
+    def frame_sets(self) -> tuple[FrameKeys, ...]:
+        """What was asked of the frames, one entry a variant; a key that is not set is the run's."""
+        return self.every or (self.frames,)
+
+
+class PoliciesConfig(Section):
+    """Keys of scripts/bench_policies.py."""
+
+    policies: Annotated[tuple[str, ...], BeforeValidator(by_commas)] = Field(
+        default=("scene", "uniform", "smolvlm"), description="frame policies: a,b"
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(0, 1, 2), description="of weights and data order: 0,1"
+    )
+    videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
+    held_out: int = Field(default=200, ge=1, description="of these at most so many are described")
+    frames: int = Field(default=6, ge=1, le=32, description="frames a video, for every policy")
+    steps: int = Field(default=1000, ge=1, description="training steps, for every policy")
+    prewarm_steps: int = Field(default=800, ge=10, description="of the vision warm-up")
+    mixed: bool = Field(default=True, description="also describe with the other policies' frames")
+    workers: int = Field(default=2, ge=1, description="models trained at a time, a core each")
+    work: str = Field(default="prepared/policies", description="where everything is kept")
+    json_: str | None = Field(default=None, alias="json", description="write the figures here")

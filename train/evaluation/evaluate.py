@@ -1,0 +1,228 @@
+"""Describe, score, write down: the whole of scripts/evaluate.py."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from data.config import UserError
+from data.shards import read_dataset, read_manifest
+from data.storage import open_folder
+from train.evaluation import table
+from train.evaluation.answers import answers
+from train.evaluation.config import EvaluateConfig
+from train.evaluation.page import write_report
+from train.evaluation.records import (
+    Problems,
+    Told,
+    Truth,
+    read_json,
+    read_predictions,
+    read_references,
+    told,
+    truth_of,
+    write_predictions,
+    write_references,
+)  # fmt: skip
+from train.evaluation.scoring import Scored, score
+from train.evaluation.systems import chosen_ids, file_name, plan_systems, see
+from train.run import say, warn
+
+SCORES = "scores.json"
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one answer took."""
+
+    frames: int
+    describe_s: float
+    choose_s: float | None
+
+
+@dataclass(frozen=True)
+class System:
+    """A model with a frame policy, or a file: what it said of the videos."""
+
+    name: str
+    answers: Mapping[str, Told]
+    about: dict[str, Any] = field(default_factory=dict)
+    taken: Mapping[str, Taken] = field(default_factory=dict)
+    prepared: str | None = None
+    """Prepared dataset with the frames it saw."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Systems on the same videos, scored."""
+
+    truths: Mapping[str, Truth]
+    systems: Sequence[System]
+    scored: Sequence[Scored]
+    problems: Problems
+    text: str
+    compat: bool
+    timed: bool
+
+
+def evaluate(config: EvaluateConfig) -> Evaluation:
+    """
+    Raises:
+        UserError: something asked for is not there, or `out` holds something else.
+    """
+    if config.compare:
+        return _finish(config, *_compared(config))
+    assert config.out is not None
+    out = open_folder(config.out)
+    if not out.is_local:
+        raise UserError(f"out={config.out}: a folder of this machine is needed")
+    out.make()
+    with out.locked():
+        _claim(config)
+        found = _of_files(config) if config.predictions else _of_models(config)
+        return _finish(config, *found)
+
+
+def _claim(config: EvaluateConfig) -> None:
+    """Refuse a folder that holds anything but an evaluation."""
+    assert config.out is not None
+    names = {p.name for p in Path(config.out).iterdir()} - {".lock"}
+    ours = any(n == SCORES or n == "answers" or n == "frames" for n in names)
+    if names and not ours:
+        raise UserError(f"out={config.out}: is not empty and no evaluation; choose another folder")
+
+
+Found = tuple[dict[str, Truth], list[System], Problems, bool]
+
+
+def _of_files(config: EvaluateConfig) -> Found:
+    assert config.predictions is not None and config.references is not None
+    problems = Problems()
+    truths = read_references(config.references, problems)
+    given = read_predictions(config.predictions, truths, problems)
+    name = Path(config.predictions).stem
+    about = {"predictions": config.predictions, "references": config.references}
+    timed = any(t.events for t in truths.values())
+    return truths, [System(name, given, about)], problems, timed
+
+
+def _of_models(config: EvaluateConfig) -> Found:
+    assert config.data.path is not None and config.out is not None
+    manifest = read_manifest(config.data.path)
+    planned = plan_systems(config, manifest)
+    rows = read_dataset(config.data.path)
+    if not len(rows):
+        raise UserError(f"data.path={config.data.path}: no video in it")
+    ids = chosen_ids(config, rows, planned)
+    places = {name: i for i, name in enumerate(rows["id"])}
+    texts = rows.remove_columns("frames")
+    truths = {name: truth_of(texts[places[name]]) for name in ids}
+    folder = Path(config.out) / "answers"
+    folder.mkdir(exist_ok=True)
+    problems = Problems()
+    systems = []
+    policies = len({p.frames for p in planned})
+    for one in planned:
+        seen = see(one.frames, ids, config, manifest, timed=policies > 1)
+        for name in sorted(set(ids) - set(seen.rows["id"])):
+            problems.note("videos whose frames cannot be had, scored as saying nothing", name)
+        said = answers(
+            one.run,
+            seen.rows,
+            config.generate,
+            folder / f"{file_name(one.name)}.jsonl",
+            dtype=config.model.dtype,
+            overwrite=config.overwrite,
+        )
+        systems.append(
+            System(
+                one.name,
+                {s.id: told(s.text, cut=s.cut) for s in said},
+                {"model": str(one.run.folder), "frames": one.frames.model_dump(), "data": config.data.path},
+                {s.id: Taken(s.frames, s.seconds, seen.seconds.get(s.id)) for s in said},
+                seen.path,
+            )
+        )  # fmt: skip
+    timed = any(one.run.data.target == "timeline" for one in planned)
+    return truths, systems, problems, timed
+
+
+def _compared(config: EvaluateConfig) -> Found:
+    """Systems of several evaluations, on the videos that all of them have."""
+    problems = Problems()
+    all_truths, systems = [], []
+    stored = []
+    for folder in config.compare:
+        record = read_json(str(Path(folder) / SCORES), "compare", problems)
+        if not isinstance(record, dict) or "systems" not in record:
+            raise UserError(f"compare={folder}: {SCORES} there is not one of ours")
+        stored.append(record)
+        truths = read_references(str(Path(folder) / "references.json"), problems)
+        all_truths.append(truths)
+        for name, one in record["systems"].items():
+            quiet = Problems()  # videos that were missing there were told of there
+            given = read_predictions(str(Path(folder) / one["predictions"]), truths, quiet)
+            taken = {k: Taken(**v) for k, v in one["taken"].items()}
+            label = f"{Path(folder).name}: {name}"
+            systems.append(System(label, given, one["about"], taken, one["prepared"]))
+    shared = [name for name in all_truths[0] if all(name in t for t in all_truths)]
+    if not shared:
+        raise UserError(f"compare={','.join(config.compare)}: they have no video in common")
+    for truths in all_truths:
+        for name in truths.keys() - set(shared):
+            problems.note("videos that not all of them have, left out", name)
+    differing = [
+        n for n in shared if any(t[n].events != all_truths[0][n].events for t in all_truths)
+    ]
+    for name in differing:
+        problems.note("references that differ; those of the first are used", name)
+    return {n: all_truths[0][n] for n in shared}, systems, problems, any(r["timed"] for r in stored)
+
+
+def _finish(
+    config: EvaluateConfig,
+    truths: dict[str, Truth],
+    systems: list[System],
+    problems: Problems,
+    timed: bool,
+) -> Evaluation:
+    scored = [
+        score(truths, s.answers, text_score=config.text, compat=config.compat, timed=timed)
+        for s in systems
+    ]
+    done = Evaluation(truths, systems, scored, problems, config.text, config.compat, timed)
+    summary = table.summarise(done, config.generate.seed)
+    for line in problems.lines():
+        warn(line)
+    say(table.shown(done, summary))
+    if config.out is not None:
+        out = Path(config.out)
+        out.mkdir(parents=True, exist_ok=True)
+        write_references(out / "references.json", truths)
+        files = prediction_files(systems)
+        for s, name in zip(systems, files, strict=True):
+            write_predictions(out / name, s.answers, s.about)
+        table.write_csv(out / "videos.csv", done)
+        if config.report:
+            write_report(out / "report.html", done, summary)
+        table.write_scores(out / SCORES, done, summary, files)
+        say(f"\nscores, predictions and a row per video and system in {out}"
+            + (f"; look at {out / 'report.html'}" if config.report else ""))  # fmt: skip
+    if config.json_ is not None:
+        Path(config.json_).write_text(
+            json.dumps(table.flat(done, summary), indent=1) + "\n", encoding="utf-8"
+        )
+    return done
+
+
+def prediction_files(systems: Sequence[System]) -> list[str]:
+    """`predictions.json` for what was asked for, the last but for further policies of it; the others
+    by their names."""
+    main = next((i for i, s in enumerate(systems) if not s.name.startswith("base")), 0)
+    return [
+        "predictions.json" if i == main else f"predictions-{file_name(s.name)}.json"
+        for i, s in enumerate(systems)
+    ]

@@ -1,0 +1,234 @@
+"""Does choosing frames by scene make descriptions better? Measured on the micro-world, where the
+truth is exact: one tiny model per policy and seed, all else equal, described with every policy."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+from collections.abc import Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import SmolVLMForConditionalGeneration
+
+from data.config import load
+from data.keys import FrameKeys, PrepareConfig, SourceKeys
+from data.prepare import prepare
+from data.sample import events_of
+from data.shards import read_dataset
+from data.target import timeline
+from train import sft, tiny
+from train.config import ModelKeys, TrainConfig
+from train.dataset import split
+from train.evaluation.answers import answers
+from train.evaluation.config import GenerateKeys, PoliciesConfig
+from train.evaluation.intervals import Measure, bootstrap, interval
+from train.evaluation.records import Told, told, truth_of
+from train.evaluation.scoring import score
+from train.model import load_processor
+from train.prewarm import prewarm
+from train.run import say
+from train.save import read_run
+
+MEASURES = ("scene_f1", "soda_c", "f1_one_to_one_tiou>=0.5")
+CAPTIONS = {"scene_f1": "scene F1", "soda_c": "SODA c", "f1_one_to_one_tiou>=0.5": "tIoU F1"}
+EVAL_SHARE = 0.05
+
+
+def compare_policies(config: PoliciesConfig) -> dict[str, float]:
+    """Prepare, train, describe, score; what is there from before is kept. Returns flat figures."""
+    work = Path(config.work)
+    for policy in config.policies:
+        prepare(_prepare_keys(config, policy))
+    pool = ProcessPoolExecutor(
+        config.workers,
+        mp_context=get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    )
+    with pool:
+        _all(pool, "warm up", _base, [(config, seed) for seed in config.seeds])
+        pairs = [(policy, seed) for seed in config.seeds for policy in config.policies]
+        _all(pool, "train", _train, [(config, *pair) for pair in pairs])
+        seen = [
+            (config, p, s, q) for p, s in pairs for q in config.policies if config.mixed or p == q
+        ]
+        said = _all(pool, "describe", _describe, seen)
+    texts = {(p, s, q): one for (_, p, s, q), one in zip(seen, said, strict=True)}
+    figures = _figures(config, texts)
+    say(table(config, figures))
+    (work / "scores.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
+
+
+def _all(
+    pool: ProcessPoolExecutor, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
+) -> list[Any]:
+    with tqdm(total=len(calls), desc=what) as bar:
+        futures = [pool.submit(function, *call) for call in calls]
+        for future in futures:
+            future.add_done_callback(lambda _: bar.update())
+        return [future.result() for future in futures]
+
+
+def _prepare_keys(config: PoliciesConfig, policy: str) -> PrepareConfig:
+    return PrepareConfig(
+        source=SourceKeys(name="microworld", path=f"{config.work}/videos", limit=config.videos),
+        frames=FrameKeys.model_validate({"policy": policy, "max": config.frames, "px": 96}),
+        out=f"{config.work}/{policy}",
+    )
+
+
+def _base(config: PoliciesConfig, seed: int) -> None:
+    """The model all policies of a seed start from, with eyes that see single pictures."""
+    folder = Path(config.work) / f"base-{seed}"
+    if (folder / "warm").exists():
+        return
+    tiny.build(folder, seed=seed)
+    with _quietly(folder / "log.txt"):
+        model = SmolVLMForConditionalGeneration.from_pretrained(folder)
+        processor = load_processor(ModelKeys(name=str(folder)))
+        prewarm(model, processor, steps=config.prewarm_steps, seed=seed)
+        model.save_pretrained(folder)
+    (folder / "warm").touch()
+
+
+def _run_folder(config: PoliciesConfig, policy: str, seed: int) -> Path:
+    return Path(config.work) / f"run-{policy}-{seed}"
+
+
+def _train(config: PoliciesConfig, policy: str, seed: int) -> None:
+    out = _run_folder(config, policy, seed)
+    if (out / "run.json").exists():
+        return
+    keys = load(
+        TrainConfig,
+        [
+            "recipe=demo",
+            f"model.name={config.work}/base-{seed}",
+            f"data.path={config.work}/{policy}",
+            f"data.eval_share={EVAL_SHARE}",
+            f"data.eval_max={config.held_out}",
+            "data.workers=0",
+            f"train.steps={config.steps}",
+            f"train.eval_every={config.steps}",
+            f"train.output={out}",
+            f"train.seed={seed}",
+        ],
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with _quietly(out / "log.txt"):
+        sft.main(keys)
+
+
+def _held_out(config: PoliciesConfig, policy: str) -> Dataset:
+    held = split(read_dataset(f"{config.work}/{policy}"), EVAL_SHARE, config.held_out)[1]
+    assert held is not None
+    return held
+
+
+def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dict[str, Told]:
+    """What the model trained with one policy says when it sees the frames of another."""
+    folder = _run_folder(config, trained, seed)
+    keys = GenerateKeys(max_new_tokens=160, batch=16)
+    rows = _held_out(config, seen)
+    with _quietly(folder / f"describe-{seen}.txt"):
+        file = folder / f"answers-{seen}.jsonl"
+        said = answers(read_run(folder), rows, keys, file, dtype="fp32", overwrite=False)
+    return {one.id: told(one.text, cut=one.cut) for one in said}
+
+
+@contextlib.contextmanager
+def _quietly(log: Path) -> Any:
+    """Several models at a time would talk over each other."""
+    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):  # fmt: skip
+        yield
+
+
+def _figures(
+    config: PoliciesConfig, texts: dict[tuple[str, int, str], dict[str, Told]]
+) -> dict[str, float]:
+    """Seeds are summed video by video before videos are drawn: the interval is over videos."""
+    held = _held_out(config, config.policies[0])
+    truths = {row["id"]: truth_of(row) for row in held.remove_columns("frames")}
+    figures: dict[str, float] = {"held_out_videos": len(truths)}
+    perfect = {name: told(timeline(t.events)) for name, t in truths.items()}
+    best = score(truths, perfect)
+    for name in MEASURES:
+        figures[f"whole_seconds/{name}"] = best[name].value
+    for policy in config.policies:
+        rows = _held_out(config, policy).remove_columns("frames")
+        figures[f"{policy}/scenes_with_a_frame"] = float(np.mean([_shown(row) for row in rows]))
+    pooled: dict[tuple[str, str], list[Measure]] = {}
+    for trained, seen in sorted({(p, q) for p, _, q in texts}):
+        every = [score(truths, texts[trained, seed, seen]) for seed in config.seeds]
+        pooled[trained, seen] = [
+            Measure(n, np.sum([s[n].parts for s in every], axis=0), every[0][n].of)
+            for n in MEASURES
+        ]
+        for name, measure in zip(MEASURES, pooled[trained, seen], strict=True):
+            key = f"{trained}/{seen}/{name}"
+            figures[key] = measure.value
+            for seed, one in zip(config.seeds, every, strict=True):
+                figures[f"{key}/seed_{seed}"] = one[name].value
+    draws = {pair: bootstrap(measures) for pair, measures in pooled.items()}  # (B, M)
+    for (trained, seen), drawn in draws.items():
+        for i, name in enumerate(MEASURES):
+            low, high = interval(drawn[:, i])
+            figures[f"{trained}/{seen}/{name}/low"], figures[f"{trained}/{seen}/{name}/high"] = (
+                low,
+                high,
+            )
+            first = config.policies[0]
+            if trained == seen != first:
+                low, high = interval(draws[first, first][:, i] - drawn[:, i])
+                lead = pooled[first, first][i].value - pooled[trained, seen][i].value
+                figures |= {
+                    f"{first}_minus_{trained}/{name}": lead,
+                    f"{first}_minus_{trained}/{name}/low": low,
+                    f"{first}_minus_{trained}/{name}/high": high,
+                }
+    return figures
+
+
+def _shown(row: dict[str, Any]) -> float:
+    """Share of a video's scenes in which a frame was chosen."""
+    return float(
+        np.mean([any(e.start_s <= t < e.end_s for t in row["times_s"]) for e in events_of(row)])
+    )
+
+
+def table(config: PoliciesConfig, figures: dict[str, float]) -> str:
+    """Markdown: own frames first, then the frames of another policy."""
+    lines = [
+        f"{figures['held_out_videos']:.0f} held-out videos, {len(config.seeds)} seeds, {config.steps} steps, "
+        f"at most {config.frames} frames; mean [95 % interval over videos] (seeds from – to)",
+        "",
+        "| trained with | described with | scenes with a frame | "
+        + " | ".join(CAPTIONS[m] for m in MEASURES)
+        + " |",
+        "|---|---|---|---|---|---|",
+    ]
+    pairs = [(p, p) for p in config.policies]
+    if config.mixed:
+        pairs += [(p, q) for p in config.policies for q in config.policies if p != q]
+    for trained, seen in pairs:
+        cells = []
+        for name in MEASURES:
+            key = f"{trained}/{seen}/{name}"
+            seeds = [figures[f"{key}/seed_{seed}"] for seed in config.seeds]
+            span = f" ({min(seeds):.3f} – {max(seeds):.3f})" if len(seeds) > 1 else ""
+            cells.append(
+                f"{figures[key]:.3f} [{figures[f'{key}/low']:.3f}, {figures[f'{key}/high']:.3f}]{span}"
+            )
+        share = figures[f"{seen}/scenes_with_a_frame"]
+        lines.append(f"| {trained} | {seen} | {share:.3f} | " + " | ".join(cells) + " |")
+    best = " | ".join(f"{figures[f'whole_seconds/{m}']:.3f}" for m in MEASURES)
+    lines.append(f"| perfect answers at whole seconds | | | {best} |")
+    return "\n".join(lines)

@@ -1,0 +1,180 @@
+"""Which models see which frames: the systems that an evaluation compares, and their videos."""
+
+from __future__ import annotations
+
+import json
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
+from pathlib import Path
+from typing import Any
+
+from datasets import Dataset
+
+from data.choose import policy_record
+from data.config import UserError
+from data.keys import FrameKeys, PrepareConfig
+from data.prepare import prepare, sources_of
+from data.shards import manifest_hash, read_dataset, read_manifest
+from train.config import DataKeys, ModelKeys
+from train.dataset import split
+from train.describe import frames_for
+from train.evaluation.config import EvaluateConfig
+from train.run import say
+from train.save import SavedRun, base_of, read_run, trained_on, untrained
+
+
+@dataclass(frozen=True)
+class Planned:
+    """A model and how it sees."""
+
+    name: str
+    run: SavedRun
+    frames: FrameKeys
+
+
+def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Planned]:
+    """Base first: what the others are compared with.
+
+    Raises:
+        UserError: a run or a checkpoint is not there, or frames.* does not fit it.
+    """
+    runs = [(Path(folder).name, read_run(folder)) for folder in config.adapter]
+    several = len(runs) > 1
+    named = [(name if several else "tuned", run) for name, run in runs]
+    if config.base:
+        before = {f"base of {name}" if several else "base": base_of(run) for name, run in runs}
+        distinct = {run.base: (name, run) for name, run in before.items()}
+        named = [*distinct.values(), *named]
+    talk = DataKeys(target=config.data.target or "timeline")
+    for name in config.model.name:
+        model = ModelKeys(name=name, dtype=config.model.dtype)
+        named.append((Path(name).name, untrained(model, manifest["policy"], talk)))
+    if config.data.target is not None:
+        asked = {"target": config.data.target, "prompt": None}
+        named = [(n, replace(r, data=r.data.model_copy(update=asked))) for n, r in named]
+    planned = []
+    for name, run in named:
+        variants = list(dict.fromkeys(_shown(frames_for(run, k)) for k in config.frame_sets))
+        for text in variants:
+            frames = FrameKeys.model_validate_json(text)
+            label = f"{name}, {frames_name(frames)}" if len(variants) > 1 else name
+            planned.append(Planned(label, run, frames))
+    taken = [p.name for p in planned]
+    if len(set(taken)) < len(taken):
+        raise UserError(f"two systems of one name among {', '.join(taken)}; rename a folder")
+    return planned
+
+
+def _shown(frames: FrameKeys) -> str:
+    return frames.model_dump_json()
+
+
+def frames_name(frames: FrameKeys) -> str:
+    """Short, and different for policies that differ in what is compared."""
+    parts = [frames.policy, frames.method, frames.detector if frames.policy == "shots" else None]
+    if frames.threshold is not None:
+        parts.append(f"{frames.threshold:g}")
+    return " ".join(p for p in parts if p)
+
+
+def file_name(name: str) -> str:
+    """A system's name as part of a file's."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "system"
+
+
+def chosen_ids(config: EvaluateConfig, rows: Dataset, planned: Sequence[Planned]) -> list[str]:
+    """The videos to describe: always the same ones, in the dataset's order.
+
+    Raises:
+        UserError: none is left.
+    """
+    assert config.data.path is not None
+    part, share, most = config.data.part, 0.05, 200
+    records = [trained_on(p.run) for p in planned]
+    mine = manifest_hash(config.data.path)
+    same = [r for r in records if r.get("manifest_sha256") == mine]
+    if same:
+        share, most = same[0].get("eval_share", share), same[0].get("eval_max", most)
+    held_out = part == "held_out" or (part == "auto" and bool(same))
+    if held_out and share:
+        held = split(rows, share, most)[1]
+        assert held is not None
+        ids = held["id"]
+    elif held_out:
+        raise UserError(
+            "data.part=held_out: the model was trained with data.eval_share=0; data.part=all takes every video"
+        )
+    else:
+        ids = rows["id"]
+    ids = ids[: config.data.limit]
+    why = (
+        "held out from training"
+        if held_out
+        else "all of the dataset"
+        if len(ids) == len(rows)
+        else "the first"
+    )
+    say(f"{len(ids)} videos of {config.data.path} ({why})")
+    return ids
+
+
+@dataclass(frozen=True)
+class Seen:
+    """Videos with the frames of one policy."""
+
+    path: str
+    rows: Dataset
+    seconds: dict[str, float]
+    """How long choosing took, by id; empty where the dataset's own frames serve."""
+
+
+def see(
+    frames: FrameKeys,
+    ids: Sequence[str],
+    config: EvaluateConfig,
+    manifest: dict[str, Any],
+    timed: bool,
+) -> Seen:
+    """The dataset's own frames if they are what `frames` chooses; else the videos are read again, as
+    the dataset's manifest says, into the evaluation's folder. `timed`: read them again anyhow.
+
+    Raises:
+        UserError: the videos are not where they were.
+    """
+    assert config.data.path is not None and config.out is not None
+    wanted = set(ids)
+    if not timed and manifest["policy"] == policy_record(frames):
+        rows = read_dataset(config.data.path)
+        path, seconds = config.data.path, {}
+    else:
+        folder = Path(config.out) / "frames" / file_name(f"{frames_name(frames)}-{frames.max}")
+        folder.parent.mkdir(parents=True, exist_ok=True)
+        seconds = _seconds(folder.with_suffix(".jsonl"))
+        with folder.with_suffix(".jsonl").open("a", encoding="utf-8") as lines:
+
+            def note(name: str, took_s: float) -> None:
+                seconds[name] = took_s
+                lines.write(json.dumps({"id": name, "seconds": round(took_s, 3)}) + "\n")
+
+            keys = PrepareConfig(
+                sources=sources_of(manifest),
+                frames=frames,
+                out=str(folder),
+                min_decoded=manifest["min_decoded"],
+                min_s=manifest["min_s"],
+                overwrite=config.overwrite,
+            )
+            prepare(keys, only=wanted, timed=note)
+        path = str(folder)
+        read_manifest(path)
+        rows = read_dataset(path)
+    places = {name: i for i, name in enumerate(rows["id"])}
+    return Seen(path, rows.select([places[i] for i in ids if i in places]), seconds)
+
+
+def _seconds(file: Path) -> dict[str, float]:
+    if not file.is_file():
+        return {}
+    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
+    return {row["id"]: row["seconds"] for row in map(json.loads, lines)}

@@ -1,0 +1,243 @@
+"""Scores as figures with intervals: printed, as JSON, and a row per video and system."""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import math
+from collections.abc import Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from data.storage import write_atomically
+from train.evaluation.intervals import bootstrap, interval
+
+if TYPE_CHECKING:
+    from train.evaluation.evaluate import Evaluation
+
+SHOWN = {
+    "soda_c": "SODA c, F1",
+    "f1_tiou>mean": "tIoU F1, mean of .3 .5 .7 .9",
+    "recall_tiou>0.5": "events found (tIoU > .5)",
+    "precision_tiou>0.5": "events right (tIoU > .5)",
+    "scene_f1": "scene F1 (colour, shape, background)",
+    "judge_recall": "judge: events told",
+    "judge_precision": "judge: events right",
+    "judge_contradicted": "judge: events contradicted",
+    "judge_soda_c": "SODA c by the judge",
+    "cider_d": "CIDEr-D of the whole text",
+    "bleu_4": "BLEU-4",
+    "rouge_l": "ROUGE-L",
+    "meteor_lite": "METEOR-lite",
+    "boundary_error_s": "boundaries off by, s",
+    "times_parsable": "lines with usable times",
+    "time_covered": "video told about",
+    "length_ratio": "words said ÷ reference",
+    "rep_4": "repeated 4-grams",
+    "degenerate": "degenerate answers",
+}
+"""The measures of the printed table and the head of the report, of the hundred in scores.json."""
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95 % bootstrap interval over videos."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.value)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of all systems, and what each differs by from the first."""
+
+    values: tuple[dict[str, Figure], ...]
+    differences: tuple[dict[str, Figure], ...]
+    """Of the second and further systems, paired over videos."""
+
+
+def summarise(done: Evaluation, seed: int) -> Summary:
+    """The same videos are drawn for all systems, so differences are paired."""
+    values, draws = [], []
+    for scored in done.scored:
+        drawn = bootstrap(list(scored.measures), seed)  # (B, M)
+        names = [m.name for m in scored.measures]
+        draws.append(dict(zip(names, drawn.T, strict=True)))
+        values.append(
+            {m.name: Figure(m.value, *interval(draws[-1][m.name])) for m in scored.measures}
+        )
+    differences = []
+    for scored, drawn_by_name in zip(done.scored[1:], draws[1:], strict=True):
+        first = done.scored[0]
+        shared = [m for m in scored.measures if m.name in draws[0]]
+        differences.append(
+            {
+                m.name: Figure(
+                    m.value - first[m.name].value,
+                    *interval(drawn_by_name[m.name] - draws[0][m.name]),
+                )
+                for m in shared
+            }
+        )
+    return Summary(tuple(values), tuple(differences))
+
+
+def rows_of(done: Evaluation, summary: Summary) -> list[tuple[str, str]]:
+    """(name, caption) of the measures worth showing here."""
+    return [
+        (name, caption)
+        for name, caption in SHOWN.items()
+        if any(name in v and v[name].known for v in summary.values)
+    ]
+
+
+def shown(done: Evaluation, summary: Summary) -> str:
+    """The table for a terminal: systems side by side, then what differs from the first."""
+    names = [s.name for s in done.systems]
+    head = (
+        f"{len(done.truths)} videos; 95 % intervals over videos; SODA's text score: {done.text}"
+        + (", as the published program" if done.compat else "")
+    )
+    lines = [head, ""]
+    width = max(24, *(len(n) + 2 for n in names))
+    lines.append(" " * 37 + "".join(f"{n:>{width}}" for n in names))
+    for name, caption in rows_of(done, summary):
+        cells = [_cell(v.get(name)) for v in summary.values]
+        lines.append(f"{caption:<37}" + "".join(f"{c:>{width}}" for c in cells))
+    for other, differences in zip(names[1:], summary.differences, strict=True):
+        lines += ["", f"{other} − {names[0]} (* the interval leaves out zero)"]
+        for name, caption in rows_of(done, summary):
+            figure = differences.get(name)
+            if figure is not None and figure.known:
+                lines.append(f"{caption:<37}{signed(figure):>{width}}")
+    for system, scored in zip(done.systems, done.scored, strict=True):
+        flagged = sorted({flag for marks in scored.flags for flag in marks})
+        for flag in flagged:
+            ids = [n for n, m in zip(scored.ids, scored.flags, strict=True) if flag in m]
+            some = ", ".join(ids[:3])
+            lines.append(
+                f"{system.name}: {len(ids)} answers {flag} ({some}{', …' if len(ids) > 3 else ''})"
+            )
+    return "\n".join(lines)
+
+
+def _cell(figure: Figure | None) -> str:
+    if figure is None or not figure.known:
+        return "–"
+    return f"{figure.value:.3f} [{figure.low:.3f}, {figure.high:.3f}]"
+
+
+def sure(figure: Figure) -> bool:
+    """The interval of a difference leaves out zero."""
+    return figure.low > 0 or figure.high < 0
+
+
+def signed(figure: Figure) -> str:
+    return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]{' *' if sure(figure) else '  '}"
+
+
+def _plain(figures: dict[str, Figure]) -> dict[str, Any]:
+    return {
+        name: {k: None if math.isnan(v) else v for k, v in asdict(figure).items()}
+        for name, figure in figures.items()
+    }
+
+
+def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence[str]) -> None:
+    """Everything that was measured, for programs. Written last: it says that the rest is there."""
+    systems = {}
+    for system, scored, values, file in zip(
+        done.systems, done.scored, summary.values, files, strict=True
+    ):
+        examples = {
+            flag: [n for n, m in zip(scored.ids, scored.flags, strict=True) if flag in m][:3]
+            for flag in sorted({f for marks in scored.flags for f in marks})
+        }
+        systems[system.name] = {
+            "predictions": file,
+            "about": system.about,
+            "prepared": system.prepared,
+            "coverage": scored.coverage,
+            "scores": _plain(values),
+            "flagged": examples,
+            "taken": {name: asdict(taken) for name, taken in system.taken.items()},
+        }
+    content = {
+        "videos": len(done.truths),
+        "timed": done.timed,
+        "text_score": done.text,
+        "compat": done.compat,
+        "problems": done.problems.record(),
+        "systems": systems,
+        "differences_from_the_first": {
+            system.name: _plain(figures)
+            for system, figures in zip(done.systems[1:], summary.differences, strict=True)
+        },
+    }
+    write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
+
+
+def flat(done: Evaluation, summary: Summary) -> dict[str, float]:
+    """`system/measure`, its `/low` and `/high`."""
+    figures: dict[str, float] = {"videos": len(done.truths)}
+    for system, values in zip(done.systems, summary.values, strict=True):
+        for name, figure in values.items():
+            if figure.known:
+                figures[f"{system.name}/{name}"] = figure.value
+                figures[f"{system.name}/{name}/low"] = figure.low
+                figures[f"{system.name}/{name}/high"] = figure.high
+    return figures
+
+
+def write_csv(path: Path, done: Evaluation) -> None:
+    """A row per video and system: what was used, what it took, what was said, how good it was."""
+    names = [n for n in SHOWN if any(m.name == n for s in done.scored for m in s.measures)]
+    buffer = io.StringIO()
+    rows = csv.writer(buffer)
+    rows.writerow(
+        [
+            "video",
+            "system",
+            "policy",
+            "threshold",
+            "frames",
+            "choose_s",
+            "describe_s",
+            *names,
+            "flags",
+            "description",
+        ]
+    )
+    every = list(zip(done.systems, done.scored, strict=True))
+    columns = [{m.name: m.each for m in scored.measures} for _, scored in every]
+    for i, video in enumerate(done.truths):
+        for (system, scored), each in zip(every, columns, strict=True):
+            taken, told = system.taken.get(video), system.answers.get(video)
+            frames = system.about.get("frames", {})
+            rows.writerow(
+                [
+                    _cellsafe(video),
+                    system.name,
+                    frames.get("policy", ""),
+                    frames.get("threshold") or "",
+                    taken.frames if taken else "",
+                    round(taken.choose_s, 3) if taken and taken.choose_s is not None else "",
+                    taken.describe_s if taken else "",
+                    *(f"{each[n][i]:.4f}" if n in each else "" for n in names),
+                    "; ".join(scored.flags[i]),
+                    _cellsafe(told.text if told else ""),
+                ]
+            )
+    write_atomically(path, buffer.getvalue())
+
+
+def _cellsafe(text: str) -> str:
+    """A spreadsheet would run a text that begins like a formula."""
+    return f"'{text}" if text[:1] in "=+-@\t\r" and text[:1] else text
