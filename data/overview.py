@@ -2,18 +2,16 @@
 
 from __future__ import annotations
 
-import base64
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data.hub import opened
+from data.pages import HERE, data_url, render
 from data.sample import events_of
 from data.shards import read_manifest, shard_locations
 from data.storage import open_folder
@@ -171,14 +169,13 @@ def text(found: Overview) -> str:
 
 def page(found: Overview) -> str:
     """One self-contained page: no script, nothing loaded, every text escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-    )
-    return environment.get_template("overview.html").render(
+    return render(
+        HERE / "overview.html",
+        title=found.path,
         found=found,
         headline=headline(found),
         tables=tables(found),
         clock=lambda seconds: clock(int(seconds)),
-        image=lambda jpeg: f"data:image/jpeg;base64,{base64.b64encode(jpeg).decode()}",
+        image=data_url,
         hidden=max(0, sum(found.manifest["quarantined"].values()) - len(found.lost)),
     )

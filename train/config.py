@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from data.config import Section, command, show
 from data.keys import FrameKeys
+from train.evaluation.config import JudgeKeys, TextScore
 
 Method = Literal["full", "lora", "qlora"]
 
@@ -127,6 +128,31 @@ class TrainKeys(Section):
     keep: int = Field(default=2, ge=1, description="checkpoints kept")
 
 
+class EvalKeys(Section):
+    """What the model says of held-out videos while it trains."""
+
+    generate_every: int | None = Field(
+        default=None, ge=1, description="steps between descriptions of held-out videos (null: none)"
+    )
+    samples: int = Field(default=16, ge=1, description="held-out videos described each time")
+    batch: int = Field(default=4, ge=1, description="of them at a time")
+    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
+    max_seconds: float = Field(default=300, gt=0, description="never describe longer than this")
+    text: TextScore = Field(default="meteor_lite", description="SODA's text score")
+    best: Literal["none", "loss", "soda_c", "judge"] = Field(
+        default="none", description="keep the checkpoint that is best by this, not the last"
+    )
+    judge: JudgeKeys = JudgeKeys()
+
+    @model_validator(mode="after")
+    def _can_be_known(self) -> EvalKeys:
+        if self.best in ("soda_c", "judge") and self.generate_every is None:
+            raise ValueError(f"best={self.best}: needs eval.generate_every=STEPS")
+        if self.best == "judge" and self.judge.model is None:
+            raise ValueError("best=judge: which? give eval.judge.model (and eval.judge.base_url)")
+        return self
+
+
 class LogKeys(Section):
     """Where curves go, beside the local metrics.jsonl."""
 
@@ -144,6 +170,7 @@ class TrainConfig(Section):
     lora: LoraKeys = LoraKeys()
     optim: OptimKeys = OptimKeys()
     train: TrainKeys = TrainKeys()
+    eval: EvalKeys = EvalKeys()
     log: LogKeys = LogKeys()
 
     @model_validator(mode="after")
@@ -154,7 +181,28 @@ class TrainConfig(Section):
                     raise ValueError(
                         f"optim.{name} needs train.method=full; adapters use optim.lr and lora.targets"
                     )
+        every = self.train.eval_every
+        if self.eval.generate_every is not None and every is not None:
+            if self.eval.best in ("soda_c", "judge") and every != self.eval.generate_every:
+                raise ValueError(
+                    f"eval.best={self.eval.best}: train.eval_every must be eval.generate_every; leave it out"
+                )
+            if self.eval.generate_every % every:
+                raise ValueError(
+                    f"eval.generate_every={self.eval.generate_every}: must be a multiple of train.eval_every={every}"
+                )
+        if self.data.eval_share == 0 and (self.eval.generate_every or self.eval.best != "none"):
+            raise ValueError("eval.*: no video is held out; give data.eval_share")
+        if self.data.target == "paragraph" and self.eval.best == "soda_c":
+            raise ValueError(
+                "eval.best=soda_c: needs times; data.target=timeline, or eval.best=loss"
+            )
         return self
+
+    @property
+    def eval_every(self) -> int | None:
+        """Steps between evaluations (None: an epoch)."""
+        return self.train.eval_every or self.eval.generate_every
 
 
 class BaseKeys(Section):

@@ -72,6 +72,8 @@ class Sets:
     evaluation: Dataset | None
     survey: Survey
     """Of the training part."""
+    held: Dataset | None = None
+    """Rows of `evaluation` as they were prepared."""
     groups: tuple[int, ...] | None = None
     """With `data.stream`: the row group of each training sample."""
 
@@ -93,15 +95,17 @@ def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
         held = held.select(survey(held, processor, keys, "evaluation").usable)
     if groups is None:
         evaluation = None if held is None else encoded(held, processor, keys)
-        return Sets(encoded(train, processor, keys), evaluation, found)
+        return Sets(encoded(train, processor, keys), evaluation, found, held)
     pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
     evaluation = None
     if held is not None:
-        evaluation = encoded(with_pictures(held, pictures), processor, keys)
+        held = with_pictures(held, pictures)
+        evaluation = encoded(held, processor, keys)
     return Sets(
         encoded(train, processor, keys, pictures),
         evaluation,
         found,
+        held,
         groups=tuple(map(groups.of, train[ROW])),
     )
 

@@ -29,7 +29,8 @@ BUDGET = ("max", "px", "speed", "decoder")
 
 
 def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
-    """The run's own frame policy with the given keys instead of its; says so where they differ.
+    """The run's own frame policy with the given keys instead of its; says so where it was trained
+    with others.
 
     Raises:
         UserError: they do not go together.
@@ -47,8 +48,9 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
         raise UserError(
             f"frames.{error.errors()[0]['msg'].removeprefix('Value error, ')}"
         ) from None
-    shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())
-    warn(f"note: {shown} is not what {run.folder} was trained with")
+    if run.is_trained:
+        shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())
+        warn(f"note: {shown} is not what {run.folder} was trained with")
     return frames
 
 

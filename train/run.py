@@ -21,6 +21,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import SmolVLMProcessor
 
 from data.config import UserError, resolved
+from train.callbacks import METRICS, SAMPLES
 from train.config import TrainConfig
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -93,7 +94,8 @@ def _start(config: TrainConfig, output: Path) -> None:
         )
         (output / "config.yaml").write_text(text, encoding="utf-8")
         if not config.train.resume:
-            (output / "metrics.jsonl").unlink(missing_ok=True)
+            for name in (METRICS, SAMPLES):
+                (output / name).unlink(missing_ok=True)
     except OSError as error:
         raise UserError(f"train.output={output}: cannot be written ({error.strerror})") from None
 

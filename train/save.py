@@ -67,6 +67,8 @@ class SavedRun:
     frames: FrameKeys
     data: DataKeys
     """The target, instruction and system turn that the run learned."""
+    is_trained: bool = True
+    """False: a model as it is, which is only shown and asked what a run would be."""
 
 
 def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
@@ -126,13 +128,14 @@ def base_of(run: SavedRun) -> SavedRun:
         if name == "base":  # the tiny model, built into the run
             name = str(run.folder / "base")
         base = ModelKeys(name=name, revision=told.get("revision"))
-    return SavedRun(Path(base.name), base, False, run.frames, run.data)
+    return SavedRun(Path(base.name), base, False, run.frames, run.data, is_trained=False)
 
 
 def untrained(model: ModelKeys, policy: dict[str, Any], talk: DataKeys) -> SavedRun:
     """A checkpoint as it is, seeing what the frame policy of a prepared dataset chose."""
     known = {name: value for name, value in policy.items() if name != "version"}
-    return SavedRun(Path(model.name), model, False, FrameKeys.model_validate(known), talk)
+    frames = FrameKeys.model_validate(known)
+    return SavedRun(Path(model.name), model, False, frames, talk, is_trained=False)
 
 
 def trained_on(run: SavedRun) -> dict[str, Any]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import math
 import os
 from functools import partial
@@ -15,19 +14,16 @@ from peft import PeftModel
 from transformers import (
     PreTrainedModel,
     SmolVLMProcessor,
-    TrainerCallback,
-    TrainerControl,
-    TrainerState,
-    TrainingArguments,
 )
 from trl import SFTConfig, SFTTrainer
 
 from data.config import UserError
-from data.storage import write_atomically
+from train.callbacks import MetricsFile, RightEpoch
 from train.collate import collate
 from train.config import OptimKeys, TrainConfig
 from train.dataset import Sets
 from train.encode import normalise
+from train.evaluation.in_training import Watch, cache_bytes
 from train.model import Precision, describe_trainable, part_of
 from train.run import say, show_example
 from train.stream import Blocks
@@ -44,6 +40,21 @@ class VideoTrainer(SFTTrainer):
 
     blocks: Blocks | None = None
     """The order of samples that are streamed."""
+    watch: Watch | None = None
+    """Held-out videos to describe."""
+
+    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
+        """The held-out loss; when it is time, also scores of what the model says."""
+        metrics = super().evaluate(*arguments, **named)
+        step = self.state.global_step
+        if self.watch is not None and self.watch.due(step, self.state.max_steps):
+            model = self.accelerator.unwrap_model(self.model)
+            said = self.watch.measure(
+                model, self.accelerator, step, self.callback_handler.callbacks
+            )
+            self.log(dict(said))
+            metrics |= said
+        return metrics
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
         return self.blocks or super()._get_train_sampler(train_dataset)
@@ -70,51 +81,6 @@ class VideoTrainer(SFTTrainer):
         return result
 
 
-class MetricsFile(TrainerCallback):
-    """Every logged row, as one JSON line in the run folder."""
-
-    def __init__(self, path: Path):
-        self._path = path
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
-    ) -> None:
-        """A resumed run repeats the steps after its checkpoint: their old rows go."""
-        if state.is_world_process_zero and self._path.exists():
-            lines = self._path.read_text(encoding="utf-8").splitlines(keepends=True)
-            whole = [line for line in lines if line.endswith("\n")]  # a kill may leave half a line
-            kept = [line for line in whole if json.loads(line)["step"] <= state.global_step]
-            write_atomically(self._path, "".join(kept))
-
-    def on_log(
-        self,
-        args: TrainingArguments,
-        state: TrainerState,
-        control: TrainerControl,
-        logs: dict[str, Any] | None = None,
-        **_: Any,
-    ) -> None:
-        if state.is_world_process_zero and logs:
-            row = {"step": state.global_step, **logs}
-            with self._path.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-
-
-class RightEpoch(TrainerCallback):
-    """Resumed in the middle of an epoch on several devices, accelerate's skipping loader does not
-    hand the epoch on to the sampler."""
-
-    def __init__(self, blocks: Blocks):
-        self._blocks = blocks
-
-    def on_train_begin(
-        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
-    ) -> None:
-        batches = len(given["train_dataloader"])
-        steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
-        self._blocks.set_epoch(state.global_step // steps)
-
-
 def make_trainer(
     config: TrainConfig,
     model: PreTrainedModel | PeftModel,
@@ -131,7 +97,7 @@ def make_trainer(
         train_dataset=sets.train,
         eval_dataset=sets.evaluation,
         processing_class=processor,
-        callbacks=[MetricsFile(output / "metrics.jsonl")],
+        callbacks=[MetricsFile(output)],
     )
     if sets.groups is not None:
         trainer.blocks = Blocks(
@@ -142,6 +108,8 @@ def make_trainer(
             seed=config.train.seed,
         )
         trainer.add_callback(RightEpoch(trainer.blocks))
+    if sets.held is not None and config.eval.generate_every is not None:
+        trainer.watch = Watch(sets.held, processor, config.eval, config.data, output)
     if config.train.method == "qlora":
         # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
         for parameter in model.parameters():
@@ -163,6 +131,8 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
     for line in sets.survey.lines(config.data):
         say(line)
     say(f"{0 if sets.evaluation is None else len(sets.evaluation)} samples held out")
+    if trainer.watch is not None:
+        say(_describing(config, trainer.watch, trainer.model, max(sets.survey.tokens)))
     say(describe_trainable(trainer.model))
     devices, batch, accumulate = (
         trainer.accelerator.num_processes,
@@ -177,6 +147,15 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
     )
 
 
+def _describing(config: TrainConfig, watch: Watch, model: torch.nn.Module, longest: int) -> str:
+    keys = config.eval
+    held = cache_bytes(model, longest + keys.max_new_tokens, keys.batch)
+    return (
+        f"every {keys.generate_every} steps {min(keys.samples, len(watch.rows))} of them are described, in "
+        f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of keys and values"
+    )
+
+
 def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
     """Train, with the held-out answer loss before and after."""
     trainer.train(resume_from_checkpoint=resume)
@@ -188,6 +167,12 @@ def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
     }
     last = trainer.state.global_step
     before = seen.get(0)
+    best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
+    if best:
+        results["best_step"], last = best, best
+        say(
+            f"step {best} is the best by {trainer.args.metric_for_best_model} ({trainer.state.best_metric:.4f}) and is kept"
+        )
     after = seen[last] if last in seen else trainer.evaluate()["eval_loss"]
     if before is not None:
         results["eval_loss_before"] = before
@@ -238,6 +223,8 @@ def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Se
     )
     per_epoch = steps_per_epoch(config, len(sets.train), int(os.environ.get("WORLD_SIZE", "1")))
     steps = train.steps or math.ceil(train.epochs * per_epoch)
+    every = min(config.eval_every or per_epoch, steps)
+    best = config.eval.best
     return SFTConfig(
         output_dir=str(output),
         per_device_train_batch_size=train.batch,
@@ -261,7 +248,10 @@ def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Se
         logging_first_step=True,
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        save_steps=train.save_every,
+        save_steps=train.save_every if best == "none" else every,
+        load_best_model_at_end=best != "none",
+        metric_for_best_model=None if best == "none" else f"eval_{best}",
+        greater_is_better=best in ("soda_c", "judge"),
         save_total_limit=train.keep,
         report_to=config.log.to,
         project=config.log.project,
@@ -278,5 +268,5 @@ def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Se
         eval_strategy="no" if sets.evaluation is None else "steps",
         # before step 1 by the loop itself: calling evaluate() first would leave DDP unwrapped
         eval_on_start=sets.evaluation is not None and not train.resume,
-        eval_steps=min(train.eval_every or per_epoch, steps),
+        eval_steps=every,
     )

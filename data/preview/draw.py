@@ -2,18 +2,17 @@
 
 from __future__ import annotations
 
-import base64
 import io
 from pathlib import Path
 from typing import Any
 
 import matplotlib
 import numpy as np
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
+from data.pages import HERE, data_url, render
 from data.preview.gather import Chosen, Preview
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d", "#7c3aed")
@@ -30,13 +29,9 @@ CAPTIONS = {
 
 def html(preview: Preview, title: str) -> str:
     """One self-contained page: no script, nothing loaded, every text escaped."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        autoescape=True,
-        undefined=StrictUndefined,
-    )
     names = [n for n in CAPTIONS if any(n in c.figures for c in preview.chosen)]
-    return environment.get_template("page.html").render(
+    return render(
+        HERE / "preview.html",
         title=title,
         preview=preview,
         timeline=_svg(preview),
@@ -104,8 +99,7 @@ def _cards(chosen: Chosen) -> list[tuple[str, str, str]]:
     for picture, time_s, reason in rows:
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "JPEG", quality=85)
-        data = base64.b64encode(buffer.getvalue()).decode()
-        cards.append((f"data:image/jpeg;base64,{data}", clock(time_s), reason))
+        cards.append((data_url(buffer.getvalue()), clock(time_s), reason))
     return cards
 
 

@@ -13,10 +13,10 @@ from torch.utils.data import BatchSampler
 from transformers import TrainerState
 
 from tests.videos import run_command
+from train.callbacks import RightEpoch
 from train.config import DataKeys
 from train.dataset import load_sets
 from train.stream import Blocks, Groups, Pictures, read_texts
-from train.trainer import RightEpoch
 
 
 def order(groups, epoch=0, **keys):

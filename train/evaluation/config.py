@@ -90,7 +90,7 @@ class EvaluateConfig(Section):
     )
     generate: GenerateKeys = GenerateKeys()
     predictions: str | None = Field(
-        default=None, description="a file of any tool, to be scored; needs references"
+        default=None, description="a file of any tool, to be scored against references or data.path"
     )
     references: str | None = Field(
         default=None, description="ActivityNet-style file: id → duration, timestamps, sentences"
@@ -150,8 +150,10 @@ class EvaluateConfig(Section):
             )
         if models and self.data.path is None:
             raise ValueError("data.path: missing; which prepared dataset?")
-        if self.predictions is not None and self.references is None:
-            raise ValueError("predictions needs references=FILE, what is true of the same videos")
+        if self.predictions is not None and self.references is None and self.data.path is None:
+            raise ValueError(
+                "predictions needs references=FILE or data.path=…, what is true of the same videos"
+            )
         if self.base and not self.adapter:
             raise ValueError("base=true: the base of what? give adapter=RUN")
         if self.compare and len(self.compare) < 2:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +14,7 @@ from data.storage import open_folder
 from train.evaluation import table
 from train.evaluation.answers import answers
 from train.evaluation.config import EvaluateConfig
+from train.evaluation.judging import judged
 from train.evaluation.page import write_report
 from train.evaluation.records import (
     Problems,
@@ -66,6 +67,8 @@ class Evaluation:
     text: str
     compat: bool
     timed: bool
+    judge: dict[str, Any] = field(default_factory=dict)
+    """Which model judged, with which questions; empty: none."""
 
 
 def evaluate(config: EvaluateConfig) -> Evaluation:
@@ -99,14 +102,19 @@ Found = tuple[dict[str, Truth], list[System], Problems, bool]
 
 
 def _of_files(config: EvaluateConfig) -> Found:
-    assert config.predictions is not None and config.references is not None
+    assert config.predictions is not None
     problems = Problems()
-    truths = read_references(config.references, problems)
+    if config.references is not None:
+        truths = read_references(config.references, problems)
+    else:
+        assert config.data.path is not None
+        rows = read_dataset(config.data.path).remove_columns("frames")
+        truths = {row["id"]: truth_of(row) for row in rows}
     given = read_predictions(config.predictions, truths, problems)
     name = Path(config.predictions).stem
     about = {"predictions": config.predictions, "references": config.references}
     timed = any(t.events for t in truths.values())
-    return truths, [System(name, given, about)], problems, timed
+    return truths, [System(name, given, about, prepared=config.data.path)], problems, timed
 
 
 def _of_models(config: EvaluateConfig) -> Found:
@@ -124,7 +132,7 @@ def _of_models(config: EvaluateConfig) -> Found:
     folder.mkdir(exist_ok=True)
     problems = Problems()
     systems = []
-    policies = len({p.frames for p in planned})
+    policies = len({p.frames.model_dump_json() for p in planned})
     for one in planned:
         seen = see(one.frames, ids, config, manifest, timed=policies > 1)
         for name in sorted(set(ids) - set(seen.rows["id"])):
@@ -193,7 +201,13 @@ def _finish(
         score(truths, s.answers, text_score=config.text, compat=config.compat, timed=timed)
         for s in systems
     ]
-    done = Evaluation(truths, systems, scored, problems, config.text, config.compat, timed)
+    about_judge: dict[str, Any] = {}
+    if config.judge.model is not None:
+        more, about_judge = judged(config.judge, truths, [s.answers for s in systems], timed)
+        scored = [replace(s, measures=(*s.measures, *m)) for s, m in zip(scored, more, strict=True)]
+    done = Evaluation(
+        truths, systems, scored, problems, config.text, config.compat, timed, about_judge
+    )
     summary = table.summarise(done, config.generate.seed)
     for line in problems.lines():
         warn(line)

@@ -154,7 +154,8 @@ def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dic
         )
     ours = objects(content.get("scenescribe")) or [{}]
     texts = (objects(ours[0].get("texts")) or [{}])[0]
-    cut = {name for name in ours[0].get("cut") or () if isinstance(name, str)}
+    cut = ours[0].get("cut")
+    cut = {str(name) for name in cut} if isinstance(cut, list) else set()
     wanted = set(known)
     found = {}
     for name, entries in results.items():

@@ -112,11 +112,17 @@ def shown(done: Evaluation, summary: Summary) -> str:
         cells = [_cell(v.get(name)) for v in summary.values]
         lines.append(f"{caption:<37}" + "".join(f"{c:>{width}}" for c in cells))
     for other, differences in zip(names[1:], summary.differences, strict=True):
-        lines += ["", f"{other} − {names[0]} (* the interval leaves out zero)"]
-        for name, caption in rows_of(done, summary):
-            figure = differences.get(name)
-            if figure is not None and figure.known:
-                lines.append(f"{caption:<37}{signed(figure):>{width}}")
+        known = [
+            (caption, differences[name])
+            for name, caption in rows_of(done, summary)
+            if name in differences and differences[name].known
+        ]
+        certain = [(caption, f) for caption, f in known if sure(f)]
+        lines += ["", f"{other} − {names[0]}, where the interval leaves out zero:"]
+        lines += [f"{caption:<37}{signed(figure):>{width}}" for caption, figure in certain]
+        if not certain:
+            lines.append("nothing")
+    lines.append("")
     for system, scored in zip(done.systems, done.scored, strict=True):
         flagged = sorted({flag for marks in scored.flags for flag in marks})
         for flag in flagged:
@@ -135,12 +141,12 @@ def _cell(figure: Figure | None) -> str:
 
 
 def sure(figure: Figure) -> bool:
-    """The interval of a difference leaves out zero."""
-    return figure.low > 0 or figure.high < 0
+    """The interval of a difference leaves out zero, as far as it is printed."""
+    return figure.low > 0.0005 or figure.high < -0.0005
 
 
 def signed(figure: Figure) -> str:
-    return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]{' *' if sure(figure) else '  '}"
+    return f"{figure.value:+.3f} [{figure.low:+.3f}, {figure.high:+.3f}]"
 
 
 def _plain(figures: dict[str, Figure]) -> dict[str, Any]:
@@ -175,6 +181,7 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
         "text_score": done.text,
         "compat": done.compat,
         "problems": done.problems.record(),
+        "judge": done.judge,
         "systems": systems,
         "differences_from_the_first": {
             system.name: _plain(figures)

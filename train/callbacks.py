@@ -1,0 +1,67 @@
+"""What happens beside the training loop: the local log, and an epoch's number after a resume."""
+
+from __future__ import annotations
+
+import json
+import math
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+
+from data.storage import write_atomically
+from train.stream import Blocks
+
+METRICS = "metrics.jsonl"
+SAMPLES = "samples.jsonl"
+"""What was said of held-out videos."""
+
+
+class MetricsFile(TrainerCallback):
+    """Every logged row, as one JSON line in the run folder."""
+
+    def __init__(self, folder: Path):
+        self._folder = folder
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        """A resumed run repeats the steps after its checkpoint: their old rows go."""
+        if state.is_world_process_zero:
+            for name in (METRICS, SAMPLES):
+                _forget_after(self._folder / name, state.global_step)
+
+    def on_log(
+        self,
+        args: TrainingArguments,
+        state: TrainerState,
+        control: TrainerControl,
+        logs: dict[str, Any] | None = None,
+        **_: Any,
+    ) -> None:
+        if state.is_world_process_zero and logs:
+            row = {"step": state.global_step, **logs}
+            with (self._folder / METRICS).open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+
+
+def _forget_after(path: Path, step: int) -> None:
+    if path.exists():
+        lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a kill may leave half a line
+        kept = [f"{line}\n" for line in lines if json.loads(line)["step"] <= step]
+        write_atomically(path, "".join(kept))
+
+
+class RightEpoch(TrainerCallback):
+    """Resumed in the middle of an epoch on several devices, accelerate's skipping loader does not
+    hand the epoch on to the sampler."""
+
+    def __init__(self, blocks: Blocks):
+        self._blocks = blocks
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        batches = len(given["train_dataloader"])
+        steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
+        self._blocks.set_epoch(state.global_step // steps)

@@ -1,0 +1,190 @@
+"""While a model trains: what it says of a few held-out videos, scored, to the same loggers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import torch
+from accelerate import Accelerator
+from accelerate.utils import gather_object
+from datasets import Dataset
+from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
+from transformers.integrations import TensorBoardCallback, WandbCallback
+
+from data.config import UserError
+from data.target import timeline
+from train.callbacks import SAMPLES
+from train.config import DataKeys, EvalKeys
+from train.describe import answer, prompt_of
+from train.evaluation.judging import judged
+from train.evaluation.records import Told, Truth, told, truth_of
+from train.evaluation.scoring import score
+from train.run import warn
+
+LOGGED = {
+    "soda_c": "soda_c",
+    "f1_tiou>mean": "f1_tiou",
+    "cider_d": "cider_d",
+    "rouge_l": "rouge_l",
+    "scene_f1": "scene_f1",
+    "times_parsable": "times_parsable",
+    "degenerate": "degenerate",
+    "judge_soda_c": "judge",
+    "judge_recall": "judge_recall",
+    "judge_precision": "judge_precision",
+}
+"""Measures → names in the logs, behind `eval_`."""
+EXAMPLES = 3
+"""Texts shown to the loggers each time."""
+
+
+@dataclass
+class Watch:
+    """Describes the same held-out videos again and again."""
+
+    rows: Dataset
+    """Prepared rows with their frames."""
+    processor: SmolVLMProcessor
+    keys: EvalKeys
+    data: DataKeys
+    folder: Path
+    most: int | None = None
+    """How many the first time was enough for: later ones are measured on the same."""
+    _truths: dict[str, Truth] = field(default_factory=dict)
+
+    def due(self, step: int, last: int) -> bool:
+        every = self.keys.generate_every
+        return every is not None and (step % every == 0 or step == last)
+
+    def measure(
+        self,
+        model: PreTrainedModel,
+        accelerator: Accelerator,
+        step: int,
+        callbacks: Sequence[TrainerCallback],
+    ) -> dict[str, float]:
+        """Figures by their names in the logs, the same on every process.
+
+        Raises:
+            UserError: the judge cannot be asked.
+        """
+        started = time.monotonic()
+        said = self._describe(model, accelerator)
+        self.most = len(said) if self.most is None else self.most
+        if not said:
+            raise UserError(
+                f"eval.max_seconds={self.keys.max_seconds:g}: not one video could be described in that time; "
+                "raise it, or lower eval.max_new_tokens"
+            )
+        truths = {name: self._truth(name) for name in said}
+        timed = self.data.target == "timeline"
+        scored = score(truths, said, text_score=self.keys.text, timed=timed)
+        figures = {m.name: m.value for m in scored.measures}
+        if self.keys.judge.model is not None and accelerator.is_main_process:
+            (more,), _ = judged(self.keys.judge, truths, [said], timed)
+            figures |= {m.name: m.value for m in more}
+        (figures,) = _from_first(figures)
+        if accelerator.is_main_process:
+            self._show(said, truths, step, callbacks)
+        logged = {f"eval_{name}": figures[key] for key, name in LOGGED.items() if key in figures}
+        if self.keys.best == "judge":
+            logged.setdefault("eval_judge", 0.0)
+        return {
+            **logged,
+            "eval_described": len(said),
+            "eval_describe_s": round(time.monotonic() - started, 2),
+        }
+
+    def _truth(self, name: str) -> Truth:
+        if not self._truths:
+            rows = self.rows.remove_columns("frames")
+            self._truths = {row["id"]: truth_of(row) for row in rows}
+        return self._truths[name]
+
+    def _describe(self, model: PreTrainedModel, accelerator: Accelerator) -> dict[str, Told]:
+        """Each process its share, in the time there is; answers that time cut off do not count."""
+        end = time.monotonic() + self.keys.max_seconds
+        mine = range(accelerator.process_index, min(self.keys.samples, len(self.rows), self.most or 10**9), accelerator.num_processes)  # fmt: skip
+        said: list[tuple[int, str, Told]] = []
+        training = model.training
+        model.eval()
+        try:
+            for start in range(0, len(mine), self.keys.batch):
+                left = end - time.monotonic()
+                if left <= 0:
+                    break
+                batch = mine[start : start + self.keys.batch]
+                prompts = [prompt_of(self.rows[i], self.processor, self.data) for i in batch]
+                with accelerator.autocast():
+                    texts = answer(
+                        model,
+                        self.processor,
+                        prompts,
+                        max_new_tokens=self.keys.max_new_tokens,
+                        max_s=left,
+                    )
+                if time.monotonic() >= end:
+                    break
+                for i, prompt, text in zip(batch, prompts, texts, strict=True):
+                    said.append((i, prompt["id"], told(text.text, cut=text.cut)))
+        finally:
+            model.train(training)
+        together = sorted(gather_object(said), key=lambda one: one[0])
+        wanted = min(self.keys.samples, len(self.rows), self.most or 10**9)
+        if len(together) < wanted and accelerator.is_main_process:
+            warn(
+                f"eval.max_seconds={self.keys.max_seconds:g}: {len(together)} of {wanted} videos described"
+            )
+        return {name: one for _, name, one in together}
+
+    def _show(
+        self,
+        said: Mapping[str, Told],
+        truths: Mapping[str, Truth],
+        step: int,
+        callbacks: Sequence[TrainerCallback],
+    ) -> None:
+        """Texts to `samples.jsonl`, a few of them to the trackers."""
+        with (self.folder / SAMPLES).open("a", encoding="utf-8") as file:
+            for name, one in said.items():
+                file.write(json.dumps({"step": step, "id": name, "text": one.text}) + "\n")
+        rows = []
+        for name, one in list(said.items())[:EXAMPLES]:
+            truth = truths[name]
+            rows.append((name, timeline(truth.events) or truth.description, one.text))
+        for callback in callbacks:
+            if isinstance(callback, WandbCallback):
+                import wandb
+
+                if wandb.run is not None:
+                    table = wandb.Table(
+                        columns=["video", "reference", "said"], data=[list(r) for r in rows]
+                    )
+                    wandb.run.log({f"samples/step-{step}": table, "train/global_step": step})
+            elif isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
+                for name, reference, text in rows:
+                    shown = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
+                    callback.tb_writer.add_text(f"samples/{name}", shown, step)
+
+
+def _from_first(value: dict[str, float]) -> list[dict[str, float]]:
+    """What the first process found, on all: they must agree on which checkpoint is best."""
+    from accelerate.utils import broadcast_object_list
+
+    return list(broadcast_object_list([value]))
+
+
+def cache_bytes(model: torch.nn.Module, tokens: int, batch: int) -> int:
+    """What generation holds beside the weights: keys and values of every layer and token."""
+    config: Any = model.config
+    text = config.text_config
+    head = text.hidden_size // text.num_attention_heads
+    width = next(p.element_size() for p in model.parameters() if p.is_floating_point())
+    return (
+        int(2 * text.num_hidden_layers * text.num_key_value_heads * head * width) * tokens * batch
+    )

@@ -1,0 +1,202 @@
+"""Questions to a judge behind an OpenAI-compatible address: asked once, remembered on disk."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import os
+import threading
+from collections.abc import Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data.config import UserError
+from train.evaluation.config import JudgeKeys
+from train.evaluation.intervals import Measure, mean
+from train.evaluation.records import Told, Truth
+from train.metrics.judge import PROMPTS, Case, judge, questions
+from train.run import say
+
+CHARACTERS_A_TOKEN = 4
+ANSWER_TOKENS = 40
+"""Of a typical answer, for the estimate."""
+MOST_ANSWER_TOKENS = 512
+
+
+class Judge:
+    """Answers of one model, from the cache where it was asked before."""
+
+    def __init__(self, keys: JudgeKeys):
+        """
+        Raises:
+            UserError: the client is not installed, or the cache cannot be written.
+        """
+        try:
+            import openai
+        except ImportError:
+            raise UserError(
+                "judge.model: its client is not installed; pip install -e '.[judge]'"
+            ) from None
+        assert keys.model is not None
+        self._keys, self._openai = keys, openai
+        self._client = openai.OpenAI(
+            base_url=keys.base_url,
+            api_key=os.environ.get("OPENAI_API_KEY", "none"),  # local servers want none
+            max_retries=4,
+            timeout=keys.timeout_s,
+        )
+        self._file = Path(keys.cache)
+        self._lock = threading.Lock()
+        self._known: dict[str, str] = {}
+        try:
+            self._file.parent.mkdir(parents=True, exist_ok=True)
+            lines = (
+                self._file.read_text(encoding="utf-8").split("\n")[:-1]
+                if self._file.exists()
+                else []
+            )
+        except OSError as error:
+            raise UserError(f"judge.cache={keys.cache}: {error.strerror}") from None
+        for line in lines:
+            try:
+                row = json.loads(line)
+                self._known[row["question"]] = row["answer"]
+            except (ValueError, KeyError, TypeError):
+                continue  # a line that a kill cut in half: asked again
+
+    def name(self, prompt: str) -> str:
+        """Of a question to this judge."""
+        text = json.dumps([self._keys.base_url, self._keys.model, PROMPTS, prompt])
+        return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+
+    def missing(self, prompts: Sequence[str]) -> list[str]:
+        """Not in the cache, each once."""
+        return [p for p in dict.fromkeys(prompts) if self.name(p) not in self._known]
+
+    def ask(self, prompts: Sequence[str]) -> list[str]:
+        """Answers in order.
+
+        Raises:
+            UserError: the server cannot be reached or refuses; what it answered is kept.
+        """
+        missing = self.missing(prompts)
+        if missing:
+            with ThreadPoolExecutor(self._keys.workers) as pool:
+                work = pool.map(self._ask, missing)
+                try:
+                    for _ in tqdm(work, desc="judge", total=len(missing), unit="question"):
+                        pass
+                except BaseException:
+                    pool.shutdown(wait=False, cancel_futures=True)
+                    raise
+        return [self._known[self.name(p)] for p in prompts]
+
+    def _ask(self, prompt: str) -> None:
+        keys, openai = self._keys, self._openai
+        where = f"judge.base_url={keys.base_url or 'https://api.openai.com/v1'}"
+        try:
+            reply = self._client.chat.completions.create(
+                model=str(keys.model),
+                messages=[{"role": "user", "content": prompt}],
+                temperature=0,
+                max_tokens=MOST_ANSWER_TOKENS,
+            )
+        except openai.APIConnectionError as error:  # time ran out, too
+            raise UserError(
+                f"{where}: cannot be reached ({error}); the same command continues"
+            ) from None
+        except openai.AuthenticationError:
+            raise UserError(
+                f"{where}: refuses the key; set OPENAI_API_KEY in the environment"
+            ) from None
+        except openai.APIStatusError as error:
+            line = " ".join(str(error.message).split())[:200]
+            raise UserError(
+                f"{where}: answers {error.status_code} for judge.model={keys.model} ({line}); the same command continues"
+            ) from None
+        except openai.APIError as error:
+            raise UserError(f"{where}: not an OpenAI-compatible answer ({error})") from None
+        answer = (reply.choices[0].message.content or "") if reply.choices else ""
+        row = {"question": self.name(prompt), "answer": answer}
+        with self._lock:
+            self._known[row["question"]] = answer
+            with self._file.open("a", encoding="utf-8") as file:
+                file.write(json.dumps(row) + "\n")
+                file.flush()
+                os.fsync(file.fileno())
+
+
+def cases(truths: Mapping[str, Truth], answers: Mapping[str, Told], timed: bool) -> list[Case]:
+    """Of every video, in order."""
+    rows = []
+    for name, truth in truths.items():
+        told = answers.get(name, Told(""))
+        rows.append(
+            Case(truth.events if timed else (), truth.text(timed), told.events, told.words_only)
+        )
+    return rows
+
+
+def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[Case]]) -> str:
+    """What will be asked, before it is.
+
+    Raises:
+        UserError: more than `judge.max_calls`.
+    """
+    asked = [q for rows in systems for q in questions(rows)]
+    missing = judge.missing(asked)
+    into = sum(map(len, missing)) // CHARACTERS_A_TOKEN
+    out = len(missing) * ANSWER_TOKENS
+    line = (
+        f"judge {keys.model}: about {len(missing):,} questions ({len(set(asked)) - len(missing):,} more are in "
+        f"{keys.cache}), {into / 1000:,.0f} k tokens asked, {out / 1000:,.0f} k answered"
+    )
+    if keys.price_in is not None or keys.price_out is not None:
+        cost = (into * (keys.price_in or 0) + out * (keys.price_out or 0)) / 1e6
+        line += f", about {cost:,.2f} at the prices given"
+    if len(missing) > keys.max_calls:
+        raise UserError(
+            f"{line}; more than judge.max_calls={keys.max_calls}: raise it, or lower data.limit"
+        )
+    return line
+
+
+def judged(
+    keys: JudgeKeys, truths: Mapping[str, Truth], systems: Sequence[Mapping[str, Told]], timed: bool
+) -> tuple[list[list[Measure]], dict[str, Any]]:
+    """The judge's measures of every system, and what is to be recorded of the judge.
+
+    Raises:
+        UserError: as `Judge`, or too many questions.
+    """
+    one = Judge(keys)
+    rows = [cases(truths, answers, timed) for answers in systems]
+    say(estimate(one, keys, rows))
+    measures, unreadable = [], 0
+    for row in rows:
+        found, lost = judge(row, one.ask)
+        unreadable += lost
+        columns = {
+            part: np.array([getattr(f, part) for f in found])
+            for part in ("recall", "precision", "contradicted", "soda_c")
+        }
+        measures.append(
+            [
+                mean(f"judge_{part}", values, "lower" if part == "contradicted" else "higher")
+                for part, values in columns.items()
+                if not np.isnan(values).all()
+            ]
+        )
+    if unreadable:
+        say(f"note: {unreadable} answers of the judge could not be read; they are left out")
+    about = {
+        "model": keys.model,
+        "base_url": keys.base_url,
+        "prompts": PROMPTS,
+        "unreadable_answers": unreadable,
+    }
+    return measures, about

@@ -1,0 +1,208 @@
+"""A language model as the judge of meaning: are the events told, are they right, how well?
+
+Events (after AutoDQ, Wang et al., "Tarsier", 2024): each event of the reference is judged against
+the whole prediction and each predicted one against the whole reference: entailed, not mentioned or
+contradicted. Recall and precision are the shares entailed; the share contradicted is what was made up.
+
+Captions (after PLM's RDCap, Cho et al. 2025): every pair of events that overlap in time gets 0 to 10;
+a tenth of it is the text score of SODA c.
+
+The questions are ours, so figures compare with each other and not with those papers'.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import re
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from data.sample import Event
+from train.metrics.grounding import tious
+from train.metrics.soda import in_time, soda
+
+Ask = Callable[[Sequence[str]], Sequence[str]]
+"""Questions → answers, in order."""
+MOST_CHARACTERS = 6000
+"""Of one description are put before the judge."""
+MOST_EVENTS = 10
+"""Taken from a description without times, as AutoDQ does."""
+
+EXTRACT = """\
+List what happens in the video that this text describes: at most {most} events, in order, each an \
+action or a change in ten words or less. Leave out how things look, what is only supposed, and how it \
+was filmed. Answer with JSON alone: {{"events": ["…", …]}}
+
+Text:
+\"\"\"
+{text}
+\"\"\""""
+RELATE = """\
+A description of a video, then numbered events. For each event say whether the description entails it \
+("entailed": says it or makes it certain), contradicts it ("contradicted") or does neither \
+("neutral"). Take the description as the only thing known. Answer with JSON alone, one word per event \
+in order: {{"relations": ["entailed" | "neutral" | "contradicted", …]}}
+
+Description:
+\"\"\"
+{text}
+\"\"\"
+
+Events:
+{events}"""
+RATE = """\
+How well does a caption of a stretch of video tell what a reference caption of it tells? 10: all of \
+it, rightly; 0: none of it. Take points off for what is missing and for what is wrong; more detail \
+than the reference has costs nothing unless it contradicts it. Answer with JSON alone: {{"score": N}}
+
+Reference: {true}
+Caption: {said}"""
+PROMPTS = hashlib.sha256("\n".join((EXTRACT, RELATE, RATE)).encode()).hexdigest()[:12]
+"""Names this version of the questions."""
+_JSON = re.compile(r"\{.*\}", re.S)
+RELATIONS = ("entailed", "neutral", "contradicted")
+
+
+@dataclass(frozen=True)
+class Judged:
+    """Of one video; NaN where the judge's answer could not be read, or there was nothing to judge."""
+
+    recall: float
+    precision: float
+    contradicted: float
+    soda_c: float
+
+
+@dataclass(frozen=True)
+class Case:
+    """One video: events and the whole text of both sides."""
+
+    true: Sequence[Event]
+    true_text: str
+    said: Sequence[Event]
+    said_text: str
+
+
+def judge(cases: Sequence[Case], ask: Ask) -> tuple[list[Judged], int]:
+    """All questions of one kind are asked together. Also returns how many answers were unreadable.
+
+    A prediction that says nothing gets 0 in recall, precision and SODA c without a question.
+    """
+    true_events, lost = _events([(c.true, c.true_text) for c in cases], ask)
+    said_events, lost_too = _events([(c.said, c.said_text) for c in cases], ask)
+    recall, lost_recall = _relations(
+        [(e, c.said_text) for e, c in zip(true_events, cases, strict=True)], ask
+    )
+    precision, lost_precision = _relations(
+        [(e, c.true_text) for e, c in zip(said_events, cases, strict=True)], ask
+    )
+    graded, lost_grades = _soda(cases, ask)
+    results = []
+    for case, told, right, grade in zip(cases, recall, precision, graded, strict=True):
+        if not case.said_text.strip():
+            results.append(Judged(0.0, 0.0, float("nan"), 0.0 if case.true else float("nan")))
+            continue
+        results.append(Judged(_share(told, "entailed"), _share(right, "entailed"), _share(right, "contradicted"), grade))  # fmt: skip
+    return results, lost + lost_too + lost_recall + lost_precision + lost_grades
+
+
+def questions(cases: Sequence[Case]) -> list[str]:
+    """What would be asked, for an estimate: of prose, one event stands for those the judge will find."""
+    asked: list[str] = []
+    one_event = json.dumps({"events": ["…"]})
+
+    def note(prompts: Sequence[str]) -> list[str]:
+        asked.extend(prompts)
+        return [one_event] * len(prompts)
+
+    judge(cases, note)
+    return asked
+
+
+def _share(relations: Sequence[str] | None, wanted: str) -> float:
+    return relations.count(wanted) / len(relations) if relations else float("nan")
+
+
+def _events(sides: Sequence[tuple[Sequence[Event], str]], ask: Ask) -> tuple[list[list[str]], int]:
+    """The events there are; for a text without any, those the judge finds in it."""
+    found = [[e.text for e in in_time(events) if e.text] for events, _ in sides]
+    open_ones = [i for i, (_, text) in enumerate(sides) if not found[i] and text.strip()]
+    prompts = [EXTRACT.format(most=MOST_EVENTS, text=_cut(sides[i][1])) for i in open_ones]
+    lost = 0
+    for i, answer in zip(open_ones, ask(prompts), strict=True):
+        events = _read(answer, "events")
+        if isinstance(events, list) and all(isinstance(e, str) for e in events):
+            found[i] = events[:MOST_EVENTS]
+        else:
+            lost += 1
+    return found, lost
+
+
+def _relations(
+    pairs: Sequence[tuple[Sequence[str], str]], ask: Ask
+) -> tuple[list[list[str] | None], int]:
+    """Of each list of events to a text; None where nothing was asked, or nothing to be read."""
+    asked = [i for i, (events, text) in enumerate(pairs) if events and text.strip()]
+    prompts = []
+    for i in asked:
+        events, text = pairs[i]
+        numbered = "\n".join(f"{n}. {_cut(e)}" for n, e in enumerate(events, start=1))
+        prompts.append(RELATE.format(text=_cut(text), events=numbered))
+    related: list[list[str] | None] = [None] * len(pairs)
+    lost = 0
+    for i, answer in zip(asked, ask(prompts), strict=True):
+        words = _read(answer, "relations")
+        if (
+            isinstance(words, list)
+            and len(words) == len(pairs[i][0])
+            and all(w in RELATIONS for w in words)
+        ):
+            related[i] = words
+        else:
+            lost += 1
+    return related, lost
+
+
+def _soda(cases: Sequence[Case], ask: Ask) -> tuple[list[float], int]:
+    """SODA c with the judge's grades; a pair whose grade cannot be read counts 0."""
+    pairs: dict[tuple[str, str], None] = {}
+    for case in cases:
+        if case.true and case.said:
+            for i, j in np.argwhere(tious(case.true, case.said) > 0).tolist():
+                pairs[case.said[j].text, case.true[i].text] = None
+    prompts = [RATE.format(true=_cut(true), said=_cut(said)) for said, true in pairs]
+    grades: dict[tuple[str, str], float] = {}
+    lost = 0
+    for pair, answer in zip(pairs, ask(prompts), strict=True):
+        grade = _read(answer, "score")
+        if isinstance(grade, int | float) and not isinstance(grade, bool) and 0 <= grade <= 10:
+            grades[pair] = grade / 10
+        else:
+            grades[pair] = 0.0
+            lost += 1
+    scores = []
+    for case in cases:
+        if not case.true:
+            scores.append(float("nan"))
+            continue
+        both = soda(case.said, case.true, lambda asked: np.array([grades[pair] for pair in asked]))
+        scores.append(both.c[2])
+    return scores, lost
+
+
+def _cut(text: str) -> str:
+    """Bounded, and unable to end the quotation it stands in."""
+    return text[:MOST_CHARACTERS].replace('"""', "'''")
+
+
+def _read(answer: str, key: str) -> object:
+    """A field of the JSON object in an answer, whatever stands around it."""
+    found = _JSON.search(answer)
+    try:
+        content = json.loads(found[0]) if found else None
+    except (ValueError, RecursionError):
+        return None
+    return content.get(key) if isinstance(content, dict) else None
