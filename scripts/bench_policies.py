@@ -12,7 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import json
 
 from data.config import check_writable, command
-from train.evaluation.config import PoliciesConfig
+from train.evaluation.bench_config import PoliciesConfig
 
 
 def main(config: PoliciesConfig) -> None:

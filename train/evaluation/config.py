@@ -166,23 +166,3 @@ class EvaluateConfig(Section):
     def frame_sets(self) -> tuple[FrameKeys, ...]:
         """What was asked of the frames, one entry a variant; a key that is not set is the run's."""
         return self.every or (self.frames,)
-
-
-class PoliciesConfig(Section):
-    """Keys of scripts/bench_policies.py."""
-
-    policies: Annotated[tuple[str, ...], BeforeValidator(by_commas)] = Field(
-        default=("scene", "uniform", "smolvlm"), description="frame policies: a,b"
-    )
-    seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
-        default=(0, 1, 2), description="of weights and data order: 0,1"
-    )
-    videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
-    held_out: int = Field(default=200, ge=1, description="of these at most so many are described")
-    frames: int = Field(default=6, ge=1, le=32, description="frames a video, for every policy")
-    steps: int = Field(default=1000, ge=1, description="training steps, for every policy")
-    prewarm_steps: int = Field(default=800, ge=10, description="of the vision warm-up")
-    mixed: bool = Field(default=True, description="also describe with the other policies' frames")
-    workers: int = Field(default=2, ge=1, description="models trained at a time, a core each")
-    work: str = Field(default="prepared/policies", description="where everything is kept")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")

@@ -27,7 +27,8 @@ from train import sft, tiny
 from train.config import ModelKeys, TrainConfig
 from train.dataset import split
 from train.evaluation.answers import answers
-from train.evaluation.config import GenerateKeys, PoliciesConfig
+from train.evaluation.bench_config import PoliciesConfig
+from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
 from train.evaluation.records import Told, told, truth_of
 from train.evaluation.scoring import score

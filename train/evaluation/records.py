@@ -146,6 +146,8 @@ def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dic
         UserError: not a file of predictions.
     """
     content = read_json(path, "predictions", problems)
+    if isinstance(content, list):
+        content = _of_records(content, problems)
     content = content if isinstance(content, dict) else {"results": None}
     results = content.get("results", content)
     if not isinstance(results, dict):
@@ -166,6 +168,23 @@ def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dic
     for name in sorted(wanted - found.keys()):
         problems.note("videos without a prediction, scored as saying nothing", name)
     return found
+
+
+def _of_records(content: list[Any], problems: Problems) -> dict[str, Any]:
+    """VLMEvalKit's answers, `[{"index", "prediction"}]`: whole texts, with a line per event."""
+    texts = {}
+    for row in objects(content):
+        if isinstance(row.get("index"), str | int) and isinstance(row.get("prediction"), str):
+            texts[str(row["index"])] = row["prediction"]
+        else:
+            problems.note("rows without index and prediction", str(row)[:60])
+    results = {
+        name: [
+            {"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in parse_timeline(text)[0]
+        ]
+        for name, text in texts.items()
+    }
+    return {"results": results, "scenescribe": {"texts": texts}}
 
 
 def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> Told:

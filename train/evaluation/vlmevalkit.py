@@ -1,0 +1,85 @@
+"""A prepared dataset as a benchmark of VLMEvalKit: its table, the frames, a configuration.
+
+VLMEvalKit shows the frames as separate pictures, without the prompt's frame times; they stand in the
+question instead. It has no scores for such a set (`--mode infer` only): its answers come back to
+scripts/evaluate.py, which reads them as they are.
+"""
+
+from __future__ import annotations
+
+import csv
+import io
+import json
+import re
+from pathlib import Path
+from typing import Any
+
+from tqdm import tqdm
+
+from data.config import UserError
+from data.sample import events_of
+from data.shards import read_dataset
+from data.storage import write_atomically
+from data.target import clock, target
+from train.config import DataKeys
+from train.encode import first_prompt
+from train.evaluation.bench_config import ExportConfig
+
+SIZES = ("SmolVLM2-2.2B", "SmolVLM2-500M", "SmolVLM2-256M")
+"""Of these, VLMEvalKit looks for one in the model's path: it decides the size of its frames."""
+VIDEO_SETS = ("Video-MME_1fps", "MLVU_1fps", "TempCompass_1fps", "MVBench_MP4_1fps")
+"""Its own sets on which the times it prints beside SmolVLM2's frames are true."""
+
+
+def export(config: ExportConfig) -> dict[str, Any]:
+    """Write `<name>.tsv`, `images/<name>/`, and `<name>.json` for `run.py --config`.
+
+    Raises:
+        UserError: no such dataset, a name that is no file name, or a model path that it would misread.
+    """
+    if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", config.name):
+        raise UserError(
+            f"name={config.name}: letters, digits, '_', '-' and '.' only, for it names files"
+        )
+    if config.model is not None and not any(size in config.model for size in SIZES):
+        raise UserError(
+            f"model={config.model}: VLMEvalKit takes the frame size from the path, which must contain one of "
+            f"{', '.join(SIZES)}; rename the merged model's folder"
+        )
+    rows = read_dataset(config.data.path)
+    if config.limit is not None:
+        rows = rows.select(range(min(config.limit, len(rows))))
+    out = Path(config.out)
+    pictures = out / "images" / config.name
+    pictures.mkdir(parents=True, exist_ok=True)
+    buffer = io.StringIO()
+    table = csv.writer(buffer, delimiter="\t", quoting=csv.QUOTE_ALL, lineterminator="\n")
+    table.writerow(["index", "image_path", "question", "answer"])
+    for i, row in enumerate(tqdm(rows, desc="export", unit="video")):
+        paths = []
+        for k, frame in enumerate(row["frames"]):
+            path = pictures / f"{i:06d}-{k:03d}.jpg"  # an id is no file name
+            path.write_bytes(frame["bytes"])
+            paths.append(str(path.resolve()))
+        answer, _ = target(events_of(row), row["description"], config.data.target)
+        table.writerow([row["id"], json.dumps(paths), _question(row, config.data), answer])
+    write_atomically(out / f"{config.name}.tsv", buffer.getvalue())
+    model = config.model or f"/path/to/{SIZES[0]}-merged"
+    content = {
+        "model": {Path(model).name: {"class": "SmolVLM2", "model_path": model}},
+        "data": {config.name: {"class": "CustomVQADataset", "dataset": config.name}},
+    }
+    write_atomically(out / f"{config.name}.json", json.dumps(content, indent=1) + "\n")
+    return {
+        "videos": len(rows),
+        "table": str(out / f"{config.name}.tsv"),
+        "config": str(out / f"{config.name}.json"),
+    }
+
+
+def _question(row: dict[str, Any], keys: DataKeys) -> str:
+    times = ", ".join(clock(int(t)) for t in row["times_s"])
+    length = clock(round(row["duration_s"]))
+    return (
+        f"These are frames of one video of {length}, taken at {times}.\n{first_prompt(row, keys)}"
+    )
