@@ -1,4 +1,4 @@
-"""A prepared dataset as a benchmark for VLMEvalKit; its answers come back to scripts/evaluate.py.
+"""Held-out videos as a benchmark for VLMEvalKit; its answers come back to scripts/evaluate.py.
 
 python scripts/export_benchmark.py data.path=prepared/videos name=my_videos out=LMUData model=merged/SmolVLM2-500M-clips
 """
@@ -19,7 +19,7 @@ def main(config: ExportConfig) -> None:
     print(
         f"{done['videos']} videos in {done['table']}. In a clone of VLMEvalKit:\n"
         f"LMUData={Path(config.out).resolve()} PRED_FORMAT=json python run.py --config {Path(done['config']).resolve()} --mode infer\n"
-        f"then here: python scripts/evaluate.py predictions=ITS_ANSWERS.json data.path={config.data.path} out=evals/{config.name}"
+        f"then here: python scripts/evaluate.py predictions=ITS_ANSWERS.json references={done['references']} out=evals/{config.name}"
     )
 
 

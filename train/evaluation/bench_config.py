@@ -19,7 +19,9 @@ class ExportConfig(Section):
     model: str | None = Field(
         default=None, description="folder of a merged model, for its configuration"
     )
-    limit: int | None = Field(default=None, ge=1, description="at most so many videos")
+    limit: int | None = Field(
+        default=None, ge=1, description="at most so many of the held-out videos"
+    )
 
 
 class PoliciesConfig(Section):

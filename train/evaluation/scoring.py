@@ -21,7 +21,7 @@ from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
 from train.metrics import densevid, grounding, text
 from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
-from train.metrics.meteor import meteor_pairs
+from train.metrics.meteor import Meteor, meteor_running
 from train.metrics.scenes import scene_f1
 from train.metrics.soda import NOTHING, soda
 
@@ -60,7 +60,7 @@ def pair_score(name: TextScore, truths: Mapping[str, Truth]) -> Iterator[text.Pa
         UserError: text=meteor without its extra.
     """
     if name == "meteor":
-        with meteor_pairs() as score:
+        with meteor_running() as score:
             yield score
     elif name == "cider_d":
         yield text.cider_d_pairs([e.text for t in truths.values() for e in t.events])
@@ -86,9 +86,7 @@ def score(
     timed = timed and any(t.events for t in truths.values())
     rows = [(truths[name], answers.get(name)) for name in ids]
     with pair_score(text_score, truths) as by_pair:
-        one = partial(
-            _figures, by_pair=by_pair, real=text_score == "meteor", compat=compat, timed=timed
-        )
+        one = partial(_figures, by_pair=by_pair, compat=compat, timed=timed)
         shareable = text_score in ("meteor_lite", "rouge_l")
         figures = list(_each(one, rows, shareable and len(ids) >= MANY))
     given = [told or SAYS_NOTHING for _, told in rows]
@@ -144,18 +142,16 @@ def _figures(
     row: tuple[Truth, Told | None],
     *,
     by_pair: text.PairScore,
-    real: bool,
     compat: bool,
     timed: bool,
 ) -> Figures:
-    """`real`: `by_pair` is METEOR itself."""
     truth, told = row
     given = told or SAYS_NOTHING
     figures: Figures = {"matched": ()}
     if timed:
         figures |= _soda(truth, told, by_pair, compat)
         figures |= _grounding(truth, given)
-        figures |= _densevid(truth, given, by_pair if real else text.meteor_lite_pairs, real)
+        figures |= _densevid(truth, given, by_pair if isinstance(by_pair, Meteor) else None)
     if timed and all(microworld.facts(e.text) for e in truth.events):
         matched, said, true = scene_f1(given.events, truth.events)
         figures["scene_f1"] = (2 * matched, said + true)
@@ -201,14 +197,15 @@ def _grounding(truth: Truth, given: Told) -> Figures:
     return figures if truth.events else dict.fromkeys(figures, np.nan)
 
 
-def _densevid(truth: Truth, given: Told, meteor: text.PairScore, real: bool) -> Figures:
+def _densevid(truth: Truth, given: Told, meteor: Meteor | None) -> Figures:
     shape = (len(grounding.THRESHOLDS), len(densevid.NAMES))
     dense = np.full(shape, np.nan)
+    of_set = meteor.together if meteor is not None else text.meteor_lite_of_set
     if truth.events:
-        dense = densevid.densevid(given.events, truth.events, meteor)  # (4 thresholds, 7 scores)
+        dense = densevid.densevid(given.events, truth.events, of_set)  # (4 thresholds, 7 scores)
     figures: Figures = {}
     for name, values in zip(densevid.NAMES, dense.T, strict=True):
-        shown = name if real or name != "meteor" else "meteor_lite"
+        shown = "meteor_lite" if name == "meteor" and meteor is None else name
         for threshold, value in zip(grounding.THRESHOLDS, values, strict=True):
             figures[f"densevid_{shown}_{threshold:g}"] = float(value)
         figures[f"densevid_{shown}"] = float(values.mean())

@@ -1,4 +1,5 @@
-"""A prepared dataset as a benchmark of VLMEvalKit: its table, the frames, a configuration.
+"""The held-out videos of a prepared dataset as a benchmark of VLMEvalKit: its table, the frames, a
+configuration, and the references to score its answers against.
 
 VLMEvalKit shows the frames as separate pictures, without the prompt's frame times; they stand in the
 question instead. It has no scores for such a set (`--mode infer` only): its answers come back to
@@ -22,13 +23,13 @@ from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import clock, target
 from train.config import DataKeys
+from train.dataset import split
 from train.encode import first_prompt
 from train.evaluation.bench_config import ExportConfig
+from train.evaluation.records import truth_of, write_references
 
 SIZES = ("SmolVLM2-2.2B", "SmolVLM2-500M", "SmolVLM2-256M")
 """Of these, VLMEvalKit looks for one in the model's path: it decides the size of its frames."""
-VIDEO_SETS = ("Video-MME_1fps", "MLVU_1fps", "TempCompass_1fps", "MVBench_MP4_1fps")
-"""Its own sets on which the times it prints beside SmolVLM2's frames are true."""
 
 
 def export(config: ExportConfig) -> dict[str, Any]:
@@ -46,7 +47,9 @@ def export(config: ExportConfig) -> dict[str, Any]:
             f"model={config.model}: VLMEvalKit takes the frame size from the path, which must contain one of "
             f"{', '.join(SIZES)}; rename the merged model's folder"
         )
-    rows = read_dataset(config.data.path)
+    everything = read_dataset(config.data.path)
+    held = split(everything, config.data.eval_share, config.data.eval_max)[1]
+    rows = everything if held is None else held
     if config.limit is not None:
         rows = rows.select(range(min(config.limit, len(rows))))
     out = Path(config.out)
@@ -64,6 +67,10 @@ def export(config: ExportConfig) -> dict[str, Any]:
         answer, _ = target(events_of(row), row["description"], config.data.target)
         table.writerow([row["id"], json.dumps(paths), _question(row, config.data), answer])
     write_atomically(out / f"{config.name}.tsv", buffer.getvalue())
+    references = out / f"{config.name}-references.json"
+    write_references(
+        references, {row["id"]: truth_of(row) for row in rows.remove_columns("frames")}
+    )
     model = config.model or f"/path/to/{SIZES[0]}-merged"
     content = {
         "model": {Path(model).name: {"class": "SmolVLM2", "model_path": model}},
@@ -73,6 +80,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     return {
         "videos": len(rows),
         "table": str(out / f"{config.name}.tsv"),
+        "references": str(references),
         "config": str(out / f"{config.name}.json"),
     }
 

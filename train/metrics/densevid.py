@@ -2,7 +2,8 @@
 (Krishna et al., ICCV 2017; densevid_eval).
 
 Every prediction is paired with every reference event it overlaps by tIoU >= threshold; one without a
-partner is paired with a text that is no language. Each video is scored alone, CIDEr-D's idf included,
+partner is paired with a text that is no language (that of 2021 is random: its figures cannot be
+repeated). Each video is scored alone, CIDEr-D's idf included,
 and the scores are averaged over videos: a video without predictions counts 0.
 """
 
@@ -14,15 +15,13 @@ import numpy as np
 
 from data.sample import Event
 from train.metrics.grounding import PUBLISHED, THRESHOLDS, tious
-from train.metrics.text import CiderD, PairScore, bleu, bleu_counts, rouge_l, words
+from train.metrics.text import NO_LANGUAGE, CiderD, SetScore, bleu, bleu_counts, rouge_l, words
 
-GARBAGE = "abc123!@#"
-"""The partner of 2018. That of 2021 is random, so its figures cannot be repeated."""
 NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d", "meteor")
 
 
 def densevid(
-    predicted: Sequence[Event], reference: Sequence[Event], meteor: PairScore
+    predicted: Sequence[Event], reference: Sequence[Event], meteor: SetScore
 ) -> np.ndarray:
     """Scores of one video: (4 thresholds, 7 `NAMES`). CIDEr-D from 0 to 10, the others to 1."""
     scores = np.zeros((len(THRESHOLDS), len(NAMES)))
@@ -36,7 +35,7 @@ def densevid(
             (said.text, true)
             for j, said in enumerate(predicted)
             for true in [reference[i].text for i in np.flatnonzero(hits[:, j]).tolist()]
-            or [GARBAGE]
+            or [NO_LANGUAGE]
         ]
         if pairs == before:  # the next threshold often changes nothing
             scores[k] = scores[k - 1]
@@ -49,6 +48,6 @@ def densevid(
             *(float(bleu(counts, order)) for order in (1, 2, 3, 4)),
             float(np.mean([rouge_l(said, true) for said, true in tokens])),
             float(np.mean([cider(said, true) for said, true in tokens])),
-            float(np.mean(meteor(pairs))),
+            meteor(pairs),
         ]
     return scores

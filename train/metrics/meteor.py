@@ -13,12 +13,58 @@ from pathlib import Path
 import numpy as np
 
 from data.config import UserError
-from train.metrics.text import PairScore, words
+from train.metrics.text import words
+
+
+class Meteor:
+    """Scores by one running Java process; `(candidate, reference)` pairs as everywhere."""
+
+    def __init__(self, process: subprocess.Popen[str]):
+        self._process = process
+        self._matches: dict[tuple[str, str], str] = {}
+        self._scores: dict[tuple[str, str], float] = {}
+
+    def __call__(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
+        """Of each pair; 0 where a side is empty."""
+        for pair in dict.fromkeys(pairs):
+            if pair not in self._scores:
+                known = self._counted(pair)
+                self._scores[pair] = float(self._ask(f"EVAL ||| {known}", 2)[0]) if known else 0.0
+        return np.array([self._scores[pair] for pair in pairs])
+
+    def together(self, pairs: Sequence[tuple[str, str]]) -> float:
+        """Of all pairs as one text, which is what captioning evaluations call METEOR of a set."""
+        known = [k for k in map(self._counted, pairs) if k]
+        if not known:
+            return 0.0
+        return float(self._ask(" ||| ".join(["EVAL", *known]), len(known) + 1)[-1])
+
+    def _counted(self, pair: tuple[str, str]) -> str:
+        """What METEOR counts in a pair; empty where a side is."""
+        if pair not in self._matches:
+            said, true = (" ".join(words(text)).replace("|||", "") for text in pair)
+            wanted = bool(said and true)
+            self._matches[pair] = self._ask(f"SCORE ||| {true} ||| {said}", 1)[0] if wanted else ""
+        return self._matches[pair]
+
+    def _ask(self, line: str, answers: int) -> list[str]:
+        stdin, stdout = self._process.stdin, self._process.stdout
+        assert stdin is not None and stdout is not None
+        try:
+            stdin.write(line + "\n")
+            lines = [stdout.readline() for _ in range(answers)]
+        except BrokenPipeError:
+            lines = [""]
+        if not all(lines):
+            raise UserError(
+                f"METEOR: Java stopped with exit code {self._process.wait()}; text=meteor_lite needs none"
+            )
+        return [one.strip() for one in lines]
 
 
 @contextmanager
-def meteor_pairs() -> Iterator[PairScore]:
-    """A score of (candidate, reference) pairs, while its Java process lives.
+def meteor_running() -> Iterator[Meteor]:
+    """METEOR while its Java process lives.
 
     Raises:
         UserError: the program or Java is not there.
@@ -31,33 +77,8 @@ def meteor_pairs() -> Iterator[PairScore]:
         text=True,
         bufsize=1,
     )
-    seen: dict[tuple[str, str], float] = {}
-
-    def ask(line: str) -> str:
-        assert process.stdin is not None and process.stdout is not None
-        process.stdin.write(line + "\n")
-        answer = process.stdout.readline()
-        if not answer:
-            raise UserError(
-                f"METEOR: Java stopped with exit code {process.wait()}; text=meteor_lite needs none"
-            )
-        return answer.strip()
-
-    def score(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        for pair in dict.fromkeys(pairs):
-            if pair not in seen:
-                said, true = (" ".join(words(text)).replace("|||", "") for text in pair)
-                if not said or not true:
-                    seen[pair] = 0.0
-                    continue
-                matches = ask(f"SCORE ||| {true} ||| {said}")
-                seen[pair] = float(ask(f"EVAL ||| {matches}"))
-                assert process.stdout is not None
-                process.stdout.readline()  # the same once more, as the score of the set
-        return np.array([seen[pair] for pair in pairs])
-
     try:
-        yield score
+        yield Meteor(process)
     finally:
         process.kill()
         process.wait()
