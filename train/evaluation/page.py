@@ -23,7 +23,7 @@ from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import clock
 from train.callbacks import METRICS
-from train.evaluation.table import SHOWN, Summary, rows_of, signed, sure
+from train.evaluation.table import Summary, rows_of, signed, sure
 from train.metrics.grounding import THRESHOLDS
 from train.metrics.soda import in_time
 
@@ -35,7 +35,15 @@ COLOURS = ("#64748b", "#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0
 """Of systems, in order."""
 HUES = 8
 """Colours of matched events; the page's style names them m0, m1, …"""
-SORTABLE = ("soda_c", "f1_tiou>mean", "scene_f1", "judge_soda_c", "cider_d", "rouge_l")
+SORTABLE = {
+    "soda_c": "SODA c",
+    "f1_tiou>mean": "tIoU F1",
+    "scene_f1": "scene F1",
+    "judge_soda_c": "judge",
+    "cider_d": "CIDEr-D",
+    "rouge_l": "ROUGE-L",
+}
+"""Of single videos: on each card, and what cards can be sorted by."""
 
 
 @dataclass(frozen=True)
@@ -141,7 +149,8 @@ def _rows(done: Evaluation, summary: Summary) -> Iterator[dict[str, Any]]:
                 continue
             good = (figure.value > 0) == (lower == "higher")
             judged = "" if not sure(figure) or not lower else "better" if good else "worse"
-            differences.append((signed(figure), judged))
+            none = max(abs(figure.value), abs(figure.low), abs(figure.high)) < 0.0005
+            differences.append(("" if none else signed(figure), judged))
         yield {"caption": caption, "better": lower, "cells": cells, "differences": differences}
 
 
@@ -151,11 +160,11 @@ def _orders(done: Evaluation) -> Iterator[tuple[str, list[float]]]:
     for name in SORTABLE:
         for system, each in zip(done.systems, columns, strict=True):
             if name in each:
-                yield f"{SHOWN[name]}: {system.name}", each[name].tolist()
+                yield f"{SORTABLE[name]}: {system.name}", each[name].tolist()
         for system, each in zip(done.systems[1:], columns[1:], strict=True):
             if name in each and name in columns[0]:
                 gain = (each[name] - columns[0][name]).tolist()
-                yield f"{SHOWN[name]}: {system.name} − {done.systems[0].name}", gain
+                yield f"{SORTABLE[name]}: {system.name} − {done.systems[0].name}", gain
     yield "length of the video", [t.duration_s for t in done.truths.values()]
 
 
@@ -189,7 +198,7 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
                     "" if said or told is None else told.text[:2000],
                     scored.flags[i],
                     tuple(
-                        (SHOWN[n], f"{each[n][i]:.2f}")
+                        (SORTABLE[n], f"{each[n][i]:.2f}")
                         for n in SORTABLE
                         if n in each and not math.isnan(each[n][i])
                     ),

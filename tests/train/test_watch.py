@@ -1,0 +1,123 @@
+"""Descriptions while training: to the same logs, in the time allowed, and the best checkpoint kept."""
+
+import json
+
+import pytest
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+
+from data.config import UserError, load
+from tests.judge import judging
+from train import sft
+from train.config import TrainConfig
+
+
+def train(world, out, *extra):
+    argv = [
+        "train.method=full", "model.name=tiny", f"data.path={world}", f"train.output={out}", "data.eval_share=0.2",
+        "data.workers=0", "optim.lr=5e-3", "train.batch=4", "train.accumulate=1", "train.steps=6", "train.log_every=1",
+        "eval.generate_every=2", "eval.samples=3", "eval.max_new_tokens=24",
+    ]  # fmt: skip
+    given = {a.split("=")[0] for a in extra}
+    return sft.main(
+        load(TrainConfig, [a for a in argv if a.split("=")[0] not in given] + list(extra))
+    )
+
+
+def rows(out, name="eval_soda_c"):
+    lines = (out / "metrics.jsonl").read_text().splitlines()
+    return {r["step"]: r for r in map(json.loads, lines) if name in r}
+
+
+def test_scores_and_texts_reach_the_loggers(world, tmp_path, capsys):
+    out = tmp_path / "o"
+    train(world, out, "log.to=tensorboard")
+    found = rows(out)
+    assert list(found) == [0, 2, 4, 6]
+    for row in found.values():
+        assert row["eval_described"] == 3 and 0 <= row["eval_soda_c"] <= 1
+        assert {"eval_f1_tiou", "eval_cider_d", "eval_degenerate", "eval_scene_f1"} <= set(row)
+    said = [json.loads(line) for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert len(said) == 12 and len({r["id"] for r in said}) == 3
+    events = EventAccumulator(str(next((out / "tensorboard").rglob("events*")).parent))
+    events.Reload()
+    assert [e.step for e in events.Scalars("eval/soda_c")] == [0, 2, 4, 6]
+    texts = [tag for tag in events.Tags()["tensors"] if tag.startswith("samples/")]
+    assert len(texts) == 3 and len(events.Tensors(texts[0])) == 4
+    assert "every 2 steps 3 of them are described, in 300 s at most; that holds up to" in capsys.readouterr().out  # fmt: skip
+
+
+def test_it_changes_nothing_in_what_is_learned(world, tmp_path):
+    train(world, tmp_path / "a")
+    train(world, tmp_path / "b", "eval.generate_every=null", "train.eval_every=2")
+    a, b = rows(tmp_path / "a", "loss"), rows(tmp_path / "b", "loss")
+    assert [r["loss"] for r in a.values()] == [r["loss"] for r in b.values()] and len(a) == 6
+
+
+def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
+    """SODA c as if it were best at step 2: that model is what the run leaves."""
+    from safetensors.torch import load_file
+
+    from train.evaluation.in_training import Watch
+
+    measure = Watch.measure
+
+    def told(self, model, accelerator, step, callbacks):
+        return {**measure(self, model, accelerator, step, callbacks), "eval_soda_c": {0: 0.9, 2: 0.5}.get(step, 0.1)}  # fmt: skip
+
+    monkeypatch.setattr(Watch, "measure", told)
+    out = tmp_path / "o"
+    results = train(world, out, "eval.best=soda_c", "train.keep=2")
+    assert results["best_step"] == 2 and "step 2 is the best by eval_soda_c (0.5000)" in capsys.readouterr().out  # fmt: skip
+    left, best, last = (load_file(p / "model.safetensors") for p in (out, out / "checkpoint-2", out / "checkpoint-6"))  # fmt: skip
+    assert all((left[k] == best[k]).all() for k in best)
+    assert any((left[k] != last[k]).any() for k in last)
+    assert results["eval_loss_after"] == rows(out, "eval_loss")[2]["eval_loss"]
+
+
+def test_time_is_up(world, tmp_path, capsys):
+    with pytest.raises(UserError, match=r"eval.max_seconds=1e-06: not one video"):
+        train(world, tmp_path / "o", "eval.max_seconds=0.000001")
+
+
+def test_a_resumed_run_forgets_what_it_will_say_again(world, tmp_path):
+    out = tmp_path / "o"
+    train(world, out, "train.save_every=2")
+    (out / "run.json").unlink()
+    before = rows(out)
+    import shutil
+
+    shutil.rmtree(out / "checkpoint-6")
+    train(world, out, "train.save_every=2", "train.resume=true")
+    said = [json.loads(line)["step"] for line in (out / "samples.jsonl").read_text().splitlines()]
+    assert said == [0] * 3 + [2] * 3 + [4] * 3 + [6] * 3
+    assert rows(out)[6]["eval_soda_c"] == pytest.approx(before[6]["eval_soda_c"], abs=1e-6)
+
+
+@pytest.mark.slow
+def test_a_judge_may_choose_and_wandb_gets_the_table(world, tmp_path, monkeypatch):
+    pytest.importorskip("openai")
+    monkeypatch.setenv("WANDB_MODE", "offline")
+    with judging() as bench:
+        train(
+            world, tmp_path / "o", "eval.best=judge", "eval.judge.model=wise", f"eval.judge.base_url={bench.url}",
+            f"eval.judge.cache={tmp_path}/c.jsonl", "log.to=wandb", "train.steps=2",
+        )  # fmt: skip
+    assert "eval_judge" in rows(tmp_path / "o")[2]
+    tables = list((tmp_path / "o" / "wandb").rglob("*.table.json"))
+    assert tables and "reference" in tables[0].read_text()
+
+
+@pytest.mark.parametrize(
+    ("given", "words"),
+    [
+        (["eval.best=soda_c"], "needs eval.generate_every"),
+        (["eval.best=judge", "eval.generate_every=5"], "eval.judge.model"),
+        (["eval.generate_every=5", "train.eval_every=2"], "multiple of train.eval_every=2"),
+        (["eval.generate_every=4", "train.eval_every=2", "eval.best=soda_c"], "leave it out"),
+        (["eval.generate_every=4", "data.eval_share=0"], "no video is held out"),
+        (["eval.generate_every=4", "data.target=paragraph", "eval.best=soda_c"], "needs times"),
+    ],
+)
+def test_keys_that_do_not_fit(given, words):
+    with pytest.raises(UserError, match=words):
+        load(TrainConfig, given)
