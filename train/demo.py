@@ -4,42 +4,29 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import numpy as np
-from datasets import Dataset
 from transformers import SmolVLMForConditionalGeneration
 
 from data.config import UserError, load, this_python
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare
 from data.report import report
-from data.sample import events_of
 from data.shards import read_dataset
 from data.storage import write_atomically
-from data.target import parse_timeline, timeline
+from data.target import timeline
 from train import sft, tiny
 from train.config import DemoConfig, TrainConfig
-from train.dataset import split
-from train.describe import generate, load_run, prompt_of
-from train.metrics.grounding import tiou_f1
-from train.metrics.scenes import scene_f1
+from train.evaluation.config import EvaluateConfig
+from train.evaluation.evaluate import Evaluation, evaluate
+from train.evaluation.records import told
+from train.evaluation.scoring import score
 from train.model import load_processor
 from train.prewarm import prewarm
 from train.run import say, set_aside
-from train.save import SavedRun, read_run
 
-
-@dataclass(frozen=True)
-class Scores:
-    """How well held-out videos are described."""
-
-    scene_f1: float
-    tiou_f1: float
-    texts: tuple[str, ...]
+ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
@@ -86,79 +73,72 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     losses = sft.main(training)
 
     say("\n4/4  describe held-out videos, before and after")
-    _, held = split(read_dataset(keys.out), training.data.eval_share, training.data.eval_max)
-    assert held is not None
-    after_run = read_run(out)
-    before_run = SavedRun(base, training.model, False, after_run.frames, after_run.data)
-    before, after = (score(run, held) for run in (before_run, after_run))
-    ceiling = _mean_tiou([timeline(events_of(row)) for row in held], held)
+    pages = out.with_name(f"{out.name}-evaluation")
+    evaluation = load(
+        EvaluateConfig,
+        [
+            f"data.path={keys.out}",
+            f"adapter={out}",
+            "base=true",
+            "generate.max_new_tokens=160",
+            "generate.batch=16",
+            f"out={pages}",
+            "overwrite=true",
+        ],
+    )
+    done = evaluate(evaluation, shown=False)
+    before, after = done.scored
+    perfect = {name: told(timeline(truth.events)) for name, truth in done.truths.items()}
     results = {
-        "scene_f1_before": before.scene_f1,
-        "scene_f1_after": after.scene_f1,
-        "tiou_f1_before": before.tiou_f1,
-        "tiou_f1_after": after.tiou_f1,
-        "tiou_f1_ceiling": ceiling,
+        "scene_f1_before": before["scene_f1"].value,
+        "scene_f1_after": after["scene_f1"].value,
+        "tiou_f1_before": before[ONE_TO_ONE].value,
+        "tiou_f1_after": after[ONE_TO_ONE].value,
+        "tiou_f1_ceiling": score(done.truths, perfect)[ONE_TO_ONE].value,
+        "soda_c_before": before["soda_c"].value,
+        "soda_c_after": after["soda_c"].value,
         "answer_loss_before": losses["eval_loss_before"],
         "answer_loss_after": losses["eval_loss_after"],
-        "held_out_videos": len(held),
+        "held_out_videos": len(done.truths),
         "seconds": round(time.monotonic() - started, 1),
     }
-    say(_summary(results, held, before, after, out, keys.out, f"{world}-videos"))
+    say(_summary(results, done, out, keys.out, f"{world}-videos"))
     write_atomically(out / "scores.json", json.dumps(results, indent=1) + "\n")
     if config.json_:
         write_atomically(Path(config.json_), json.dumps(results, indent=1) + "\n")
     return results
 
 
-def score(run: SavedRun, held: Dataset) -> Scores:
-    """Describe every held-out video and compare with the exact labels."""
-    model, processor = load_run(run)
-    prompts = [prompt_of(row, processor, run.data) for row in held]
-    texts = tuple(generate(model, processor, prompts, max_new_tokens=160, batch=16))
-    counts = np.zeros(3, dtype=int)  # matched, predicted, reference
-    for text, row in zip(texts, held, strict=True):
-        counts += scene_f1(parse_timeline(text)[0], events_of(row))
-    return Scores(
-        scene_f1=float(2 * counts[0] / max(1, counts[1] + counts[2])),
-        tiou_f1=_mean_tiou(texts, held),
-        texts=texts,
-    )
-
-
-def _mean_tiou(texts: Sequence[str], held: Dataset) -> float:
-    pairs = zip(texts, held, strict=True)
-    return float(np.mean([tiou_f1(parse_timeline(text)[0], events_of(row)) for text, row in pairs]))
-
-
 def _summary(
-    results: dict[str, Any],
-    held: Dataset,
-    before: Scores,
-    after: Scores,
-    out: Path,
-    prepared: str,
-    videos: str,
+    results: dict[str, Any], done: Evaluation, out: Path, prepared: str, videos: str
 ) -> str:
+    held = {
+        row["id"]: row["times_s"]
+        for row in read_dataset(prepared).select_columns(["id", "times_s"])
+    }
+    before, after = (system.answers for system in done.systems)
     lines = []
-    for i in range(min(3, len(held))):
-        row = held[i]
-        said_before = " ".join(before.texts[i].replace("\ufffd", "").split())  # half characters
+    for name, truth in list(done.truths.items())[:3]:
+        said_before = " ".join(before[name].text.replace("\ufffd", "").split())  # half characters
         lines += [
-            f"\n--- {videos}/{row['id']}.mp4 (frames at {', '.join(f'{t:.1f}' for t in row['times_s'])} s)",
+            f"\n--- {videos}/{name}.mp4 (frames at {', '.join(f'{t:.1f}' for t in held[name])} s)",
             "what happens:",
-            *(f"    {line}" for line in timeline(events_of(row)).splitlines()),
+            *(f"    {line}" for line in timeline(truth.events).splitlines()),
             f"before: {said_before[:100]}{'…' if len(said_before) > 100 else ''}",
             "after:",
-            *(f"    {line}" for line in after.texts[i].splitlines()),
+            *(f"    {line}" for line in after[name].text.splitlines()),
         ]
+    first = next(iter(done.truths))
     lines += [
         f"\n{results['held_out_videos']} held-out videos            before    after",
         f"answer loss                    {results['answer_loss_before']:7.3f}  {results['answer_loss_after']:7.3f}",
         f"scene F1 (colour+shape+ground) {results['scene_f1_before']:7.3f}  {results['scene_f1_after']:7.3f}",
         f"tIoU-F1 at .5                  {results['tiou_f1_before']:7.3f}  {results['tiou_f1_after']:7.3f}"
         f"   (perfect answers at whole seconds: {results['tiou_f1_ceiling']:.3f})",
+        f"SODA c                         {results['soda_c_before']:7.3f}  {results['soda_c_after']:7.3f}",
         f"\nvideos in {videos}, chosen frames in {prepared}, model and curves in {out}",
-        f"describe one yourself: {this_python()} scripts/describe.py {videos}/{held[0]['id']}.mp4 adapter={out}",
+        f"every held-out video, before and after, to look at: {out}-evaluation/report.html",
+        f"describe one yourself: {this_python()} scripts/describe.py {videos}/{first}.mp4 adapter={out}",
         f"took {results['seconds'] / 60:.1f} minutes",
     ]
     return "\n".join(lines)

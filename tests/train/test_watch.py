@@ -28,6 +28,7 @@ def rows(out, name="eval_soda_c"):
     return {r["step"]: r for r in map(json.loads, lines) if name in r}
 
 
+@pytest.mark.slow
 def test_scores_and_texts_reach_the_loggers(world, tmp_path, capsys):
     out = tmp_path / "o"
     train(world, out, "log.to=tensorboard")
@@ -46,6 +47,7 @@ def test_scores_and_texts_reach_the_loggers(world, tmp_path, capsys):
     assert "every 2 steps 3 of them are described, in 300 s at most; that holds up to" in capsys.readouterr().out  # fmt: skip
 
 
+@pytest.mark.slow
 def test_it_changes_nothing_in_what_is_learned(world, tmp_path):
     train(world, tmp_path / "a")
     train(world, tmp_path / "b", "eval.generate_every=null", "train.eval_every=2")
@@ -53,6 +55,7 @@ def test_it_changes_nothing_in_what_is_learned(world, tmp_path):
     assert [r["loss"] for r in a.values()] == [r["loss"] for r in b.values()] and len(a) == 6
 
 
+@pytest.mark.slow
 def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
     """SODA c as if it were best at step 2: that model is what the run leaves."""
     from safetensors.torch import load_file
@@ -74,11 +77,13 @@ def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
     assert results["eval_loss_after"] == rows(out, "eval_loss")[2]["eval_loss"]
 
 
+@pytest.mark.slow
 def test_time_is_up(world, tmp_path, capsys):
     with pytest.raises(UserError, match=r"eval.max_seconds=1e-06: not one video"):
         train(world, tmp_path / "o", "eval.max_seconds=0.000001")
 
 
+@pytest.mark.slow
 def test_a_resumed_run_forgets_what_it_will_say_again(world, tmp_path):
     out = tmp_path / "o"
     train(world, out, "train.save_every=2")

@@ -71,22 +71,24 @@ class Evaluation:
     """Which model judged, with which questions; empty: none."""
 
 
-def evaluate(config: EvaluateConfig) -> Evaluation:
+def evaluate(config: EvaluateConfig, *, shown: bool = True) -> Evaluation:
     """
+    Args:
+        shown: print the table.
+
     Raises:
         UserError: something asked for is not there, or `out` holds something else.
     """
-    if config.compare:
-        return _finish(config, *_compared(config))
-    assert config.out is not None
+    found = _compared if config.compare else _of_files if config.predictions else _of_models
+    if config.out is None:
+        return _finish(config, *found(config), shown=shown)
     out = open_folder(config.out)
     if not out.is_local:
         raise UserError(f"out={config.out}: a folder of this machine is needed")
     out.make()
     with out.locked():
         _claim(config)
-        found = _of_files(config) if config.predictions else _of_models(config)
-        return _finish(config, *found)
+        return _finish(config, *found(config), shown=shown)
 
 
 def _claim(config: EvaluateConfig) -> None:
@@ -196,6 +198,8 @@ def _finish(
     systems: list[System],
     problems: Problems,
     timed: bool,
+    *,
+    shown: bool,
 ) -> Evaluation:
     scored = [
         score(truths, s.answers, text_score=config.text, compat=config.compat, timed=timed)
@@ -211,7 +215,8 @@ def _finish(
     summary = table.summarise(done, config.generate.seed)
     for line in problems.lines():
         warn(line)
-    say(table.shown(done, summary))
+    if shown:
+        say(table.shown(done, summary))
     if config.out is not None:
         out = Path(config.out)
         out.mkdir(parents=True, exist_ok=True)
@@ -223,8 +228,9 @@ def _finish(
         if config.report:
             write_report(out / "report.html", done, summary)
         table.write_scores(out / SCORES, done, summary, files)
-        say(f"\nscores, predictions and a row per video and system in {out}"
-            + (f"; look at {out / 'report.html'}" if config.report else ""))  # fmt: skip
+        if shown:
+            page = f"; look at {out / 'report.html'}" if config.report else ""
+            say(f"\nscores, predictions and a row per video and system in {out}{page}")
     if config.json_ is not None:
         Path(config.json_).write_text(
             json.dumps(table.flat(done, summary), indent=1) + "\n", encoding="utf-8"
@@ -233,8 +239,7 @@ def _finish(
 
 
 def prediction_files(systems: Sequence[System]) -> list[str]:
-    """`predictions.json` for what was asked for, the last but for further policies of it; the others
-    by their names."""
+    """`predictions.json` for the first that is no base; the others by their names."""
     main = next((i for i, s in enumerate(systems) if not s.name.startswith("base")), 0)
     return [
         "predictions.json" if i == main else f"predictions-{file_name(s.name)}.json"
