@@ -58,12 +58,15 @@ def test_the_readmes_commands_parse():
     from data.preview.config import PreviewConfig
     from data.push import PushConfig
     from train.config import DemoConfig, DescribeConfig, InspectConfig, TrainConfig
+    from train.evaluation.bench_config import ExportConfig
+    from train.evaluation.config import EvaluateConfig
 
     text = (ROOT / "README.md").read_text()
     models = {"train/sft.py": (TrainConfig, None), "scripts/prepare.py": (PrepareConfig, None),
               "scripts/describe.py": (DescribeConfig, "videos"), "scripts/demo.py": (DemoConfig, None),
               "scripts/preview.py": (PreviewConfig, "videos"), "scripts/push_dataset.py": (PushConfig, None),
-              "scripts/inspect_dataset.py": (InspectConfig, None)}  # fmt: skip
+              "scripts/inspect_dataset.py": (InspectConfig, None), "scripts/evaluate.py": (EvaluateConfig, None),
+              "scripts/export_benchmark.py": (ExportConfig, None)}  # fmt: skip
     found = 0
     for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S):
         for line in block.replace("\\\n", " ").splitlines():

@@ -10,11 +10,8 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data.storage import write_atomically
+from train.messages import METRICS, SAMPLES
 from train.stream import Blocks
-
-METRICS = "metrics.jsonl"
-SAMPLES = "samples.jsonl"
-"""What was said of held-out videos."""
 
 
 class MetricsFile(TrainerCallback):

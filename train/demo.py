@@ -22,9 +22,10 @@ from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import Evaluation, evaluate
 from train.evaluation.records import told
 from train.evaluation.scoring import score
+from train.messages import say
 from train.model import load_processor
 from train.prewarm import prewarm
-from train.run import say, set_aside
+from train.run import set_aside
 
 ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
 

@@ -20,8 +20,8 @@ from train.checks import check_reachable
 from train.collate import collate
 from train.config import DataKeys, DescribeConfig
 from train.encode import Exchange, decode_frames, first_prompt, fit_frames, frame_size_px, normalise
+from train.messages import warn
 from train.model import load_model, load_processor, pick_precision
-from train.run import warn
 from train.save import SavedRun
 
 BUDGET = ("max", "px", "speed", "decoder")

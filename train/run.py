@@ -21,22 +21,11 @@ from accelerate.utils import broadcast_object_list
 from transformers import SmolVLMProcessor
 
 from data.config import UserError, resolved
-from train.callbacks import METRICS, SAMPLES
 from train.config import TrainConfig
+from train.messages import METRICS, SAMPLES, say
 
 ROOT = Path(__file__).resolve().parents[1]
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
-
-
-def say(text: str) -> None:
-    """One line for people, from the first process only."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text, flush=True)
-
-
-def warn(text: str) -> None:
-    """One line beside the output proper, which may be read by a program."""
-    print(text, file=sys.stderr, flush=True)
 
 
 def open_folder(config: TrainConfig, processes: PartialState) -> Path:

@@ -17,7 +17,7 @@ from data.keys import FrameKeys
 from data.selection.policies import POLICY_VERSION
 from data.storage import write_atomically
 from train.config import DataKeys, ModelKeys, TrainConfig
-from train.run import warn
+from train.messages import warn
 
 POLICY_FILE = "frame_policy.json"
 

@@ -12,6 +12,7 @@ if not __package__:  # run as a script: `data` and `train` must be this clone's,
 
 from data.config import command, this_python
 from train.config import TrainConfig
+from train.messages import say
 
 
 def main(config: TrainConfig) -> dict[str, float]:
@@ -49,7 +50,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     if trainer.is_world_process_zero():
         records = run.record(config, manifest, manifest_hash(config.data.path), results)
         save.save_run(trained, processor, manifest["policy"], config, records, output)
-    run.say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")
+    say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")
     return results
 
 

@@ -24,8 +24,9 @@ from train.config import OptimKeys, TrainConfig
 from train.dataset import Sets
 from train.encode import normalise
 from train.evaluation.in_training import Watch, cache_bytes
+from train.messages import say
 from train.model import Precision, describe_trainable, part_of
-from train.run import say, show_example
+from train.run import show_example
 from train.stream import Blocks
 
 OPTIMIZERS = {

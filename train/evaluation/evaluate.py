@@ -12,14 +12,13 @@ from data.config import UserError
 from data.shards import read_dataset, read_manifest
 from data.storage import open_folder
 from train.evaluation import table
-from train.evaluation.answers import answers
 from train.evaluation.config import EvaluateConfig
-from train.evaluation.judging import judged
 from train.evaluation.page import write_report
 from train.evaluation.records import (
     Problems,
     Told,
     Truth,
+    file_name,
     read_json,
     read_predictions,
     read_references,
@@ -29,8 +28,7 @@ from train.evaluation.records import (
     write_references,
 )  # fmt: skip
 from train.evaluation.scoring import Scored, score
-from train.evaluation.systems import chosen_ids, file_name, plan_systems, see
-from train.run import say, warn
+from train.messages import say, warn
 
 SCORES = "scores.json"
 
@@ -120,6 +118,9 @@ def _of_files(config: EvaluateConfig) -> Found:
 
 
 def _of_models(config: EvaluateConfig) -> Found:
+    from train.evaluation.answers import answers  # torch: not where files are scored
+    from train.evaluation.systems import chosen_ids, plan_systems, see
+
     assert config.data.path is not None and config.out is not None
     manifest = read_manifest(config.data.path)
     planned = plan_systems(config, manifest)
@@ -207,6 +208,8 @@ def _finish(
     ]
     about_judge: dict[str, Any] = {}
     if config.judge.model is not None:
+        from train.evaluation.judging import judged
+
         more, about_judge = judged(config.judge, truths, [s.answers for s in systems], timed)
         scored = [replace(s, measures=(*s.measures, *m)) for s, m in zip(scored, more, strict=True)]
     done = Evaluation(

@@ -18,13 +18,12 @@ from transformers.integrations import TensorBoardCallback, WandbCallback
 
 from data.config import UserError
 from data.target import timeline
-from train.callbacks import SAMPLES
 from train.config import DataKeys, EvalKeys
 from train.describe import answer, prompt_of
 from train.evaluation.judging import judged
 from train.evaluation.records import Told, Truth, told, truth_of
 from train.evaluation.scoring import score
-from train.run import warn
+from train.messages import SAMPLES, warn
 
 LOGGED = {
     "soda_c": "soda_c",

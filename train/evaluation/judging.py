@@ -18,8 +18,8 @@ from data.config import UserError
 from train.evaluation.config import JudgeKeys
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
+from train.messages import say
 from train.metrics.judge import PROMPTS, Case, judge, questions
-from train.run import say
 
 CHARACTERS_A_TOKEN = 4
 ANSWER_TOKENS = 40

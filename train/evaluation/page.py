@@ -12,9 +12,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import matplotlib
 from markupsafe import Markup
-from matplotlib.figure import Figure
 from PIL import Image
 
 from data.pages import data_url, render
@@ -22,17 +20,14 @@ from data.sample import Event
 from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import clock
-from train.callbacks import METRICS
+from train.evaluation.curves import COLOURS, curves_svg
 from train.evaluation.table import Summary, rows_of, signed, sure
-from train.metrics.grounding import THRESHOLDS
 from train.metrics.soda import in_time
 
 if TYPE_CHECKING:
     from train.evaluation.evaluate import Evaluation, System
 
 HERE = Path(__file__).parent
-COLOURS = ("#64748b", "#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d")
-"""Of systems, in order."""
 HUES = 8
 """Colours of matched events; the page's style names them m0, m1, …"""
 SORTABLE = {
@@ -104,7 +99,7 @@ def write_report(path: Path, done: Evaluation, summary: Summary) -> None:
         done=done,
         rows=list(_rows(done, summary)),
         colours=COLOURS,
-        curves=Markup(_svg(done, summary)),
+        curves=Markup(curves_svg(done, summary)),
         orders=[name for name, _ in orders],
         cards=_cards(done, [values for _, values in orders]),
         flags=sorted({flag for s in done.scored for marks in s.flags for flag in marks}),
@@ -259,64 +254,3 @@ class _Rows:
         sheet.save(buffer, "WEBP", quality=70 if width_px > 100 else 55)
         times = tuple(_time(t) for t in row["times_s"])
         return Strip(self._label, data_url(buffer.getvalue(), "webp"), width_px, height_px, times)
-
-
-def _svg(done: Evaluation, summary: Summary) -> str:
-    """F1 over tIoU, and the loss of the runs that are still there. No dataset's text is in it."""
-    losses = [_losses(s.about.get("model")) for s in done.systems]
-    panels = [any("f1_tiou>0.5" in v for v in summary.values), any(losses)]
-    if not any(panels):
-        return ""
-    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "report", "font.size": 9}):
-        figure = Figure(figsize=(9, 2.6), layout="constrained")
-        axes = list(figure.subplots(1, sum(panels), squeeze=False)[0])
-        if panels[0]:
-            _overlap_curves(axes[0], done, summary)
-        if panels[1]:
-            _loss_curves(axes[-1], losses)
-        for ax in axes:
-            ax.spines[["top", "right"]].set_visible(False)
-        buffer = io.StringIO()
-        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
-    text = buffer.getvalue()
-    return text[text.index("<svg") :]
-
-
-def _overlap_curves(axes: Any, done: Evaluation, summary: Summary) -> None:
-    for k, values in enumerate(summary.values):
-        if "f1_tiou>0.5" not in values:
-            continue
-        figures = [values[f"f1_tiou>{t:g}"] for t in THRESHOLDS]
-        colour = COLOURS[k % len(COLOURS)]
-        axes.plot(THRESHOLDS, [f.value for f in figures], "o-", color=colour, ms=4)
-        low, high = [f.low for f in figures], [f.high for f in figures]
-        axes.fill_between(THRESHOLDS, low, high, color=colour, alpha=0.15, lw=0)
-    axes.set(xlabel="tIoU above", ylabel="F1", xticks=THRESHOLDS)
-    axes.set_ylim(bottom=0)
-
-
-def _losses(model: str | None) -> dict[str, list[tuple[int, float]]]:
-    """Curves of a run folder."""
-    file = Path(model or "") / METRICS
-    if model is None or not file.is_file():
-        return {}
-    curves: dict[str, list[tuple[int, float]]] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
-        for name in ("loss", "eval_loss"):
-            if name in row:
-                curves.setdefault(name, []).append((row["step"], row[name]))
-    return curves
-
-
-def _loss_curves(axes: Any, losses: list[dict[str, list[tuple[int, float]]]]) -> None:
-    for k, curves in enumerate(losses):
-        for name, points in curves.items():
-            style = "o-" if name == "eval_loss" else "-"
-            colour = COLOURS[k % len(COLOURS)]
-            alpha = 1.0 if name == "eval_loss" else 0.4
-            axes.plot(*zip(*points, strict=True), style, color=colour, alpha=alpha, ms=4, lw=1.2)
-    axes.set(xlabel="step", ylabel="answer loss (dots: held out)")

@@ -32,9 +32,9 @@ from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
 from train.evaluation.records import Told, told, truth_of
 from train.evaluation.scoring import score
+from train.messages import say
 from train.model import load_processor
 from train.prewarm import prewarm
-from train.run import say
 from train.save import read_run
 
 MEASURES = ("scene_f1", "soda_c", "f1_one_to_one_tiou>=0.5")

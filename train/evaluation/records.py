@@ -8,6 +8,7 @@ Predictions: the field's interchange form, `{"version", "results": {id: [{"sente
 from __future__ import annotations
 
 import json
+import re
 from collections import defaultdict
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
@@ -73,6 +74,11 @@ class Problems:
             f"note: {len(where)} × {what} ({', '.join(w[:80] for w in where[:3])}{', …' if len(where) > 3 else ''})"
             for what, where in sorted(self.found.items())
         ]
+
+
+def file_name(name: str) -> str:
+    """A system's name as part of a file's."""
+    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "system"
 
 
 def told(text: str, *, cut: bool = False) -> Told:

@@ -17,17 +17,49 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from data.config import load
 from data.sample import Event
-from data.shards import FORMAT_VERSION, write_shard
-from data.storage import open_folder
 from data.target import timeline
-from train.evaluation.config import EvaluateConfig
-from train.evaluation.evaluate import evaluate
 from train.evaluation.records import Truth, told, write_predictions, write_references
 from train.evaluation.scoring import score
 
-WORDS = ["a", "man", "walks", "into", "the", "kitchen", "and", "opens", "fridge", "while", "woman", "washes", "red", "tomatoes", "in", "sink", "two", "dogs", "run", "across", "green", "grass", "after", "yellow", "ball", "bus", "stops", "at", "crowded", "station", "people", "step", "off", "with", "large", "bags"]
+WORDS = [
+    "a",
+    "man",
+    "walks",
+    "into",
+    "the",
+    "kitchen",
+    "and",
+    "opens",
+    "fridge",
+    "while",
+    "woman",
+    "washes",
+    "red",
+    "tomatoes",
+    "in",
+    "sink",
+    "two",
+    "dogs",
+    "run",
+    "across",
+    "green",
+    "grass",
+    "after",
+    "yellow",
+    "ball",
+    "bus",
+    "stops",
+    "at",
+    "crowded",
+    "station",
+    "people",
+    "step",
+    "off",
+    "with",
+    "large",
+    "bags",
+]
 FRAMES = 16
 BROWSERS = ("chromium", "chromium-browser", "google-chrome")
 
@@ -86,6 +118,12 @@ def measure_scoring(counts: tuple[int, ...]) -> dict[str, float]:
 
 def make_report(folder: Path, count: int) -> Path:
     """A report of `count` videos with 16 pictures each."""
+    from data.config import load  # heavy: not where memory is measured
+    from data.shards import FORMAT_VERSION, write_shard
+    from data.storage import open_folder
+    from train.evaluation.config import EvaluateConfig
+    from train.evaluation.evaluate import evaluate
+
     truths, answers = _pairs(count)
     rng = np.random.default_rng(0)
     photos = []

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -20,7 +19,8 @@ from train.config import DataKeys, ModelKeys
 from train.dataset import split
 from train.describe import frames_for
 from train.evaluation.config import EvaluateConfig
-from train.run import say
+from train.evaluation.records import file_name
+from train.messages import say
 from train.save import SavedRun, base_of, read_run, trained_on, untrained
 
 
@@ -76,11 +76,6 @@ def frames_name(frames: FrameKeys) -> str:
     if frames.threshold is not None:
         parts.append(f"{frames.threshold:g}")
     return " ".join(p for p in parts if p)
-
-
-def file_name(name: str) -> str:
-    """A system's name as part of a file's."""
-    return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "system"
 
 
 def chosen_ids(config: EvaluateConfig, rows: Dataset, planned: Sequence[Planned]) -> list[str]:
