@@ -32,15 +32,14 @@ def verdict(prompt: str) -> str:
         text, events = prompt.split("Description:")[1].split("Events:")
         known = set(re.findall(r"\w+", text.lower()))
         words = []
-        for line in events.strip().splitlines():
-            event = line.split(". ", 1)[1]
+        for event in re.split(r"\n?\d+\. ", "\n" + events.strip())[1:]:
             inside = set(re.findall(r"\w+", event.lower())) <= known
             words.append(
                 "entailed" if inside else "contradicted" if "never" in event else "neutral"
             )
         return "Here it is:\n```json\n" + json.dumps({"relations": words}) + "\n```"
     if "Reference:" in prompt:
-        true, said = re.search(r"Reference: (.*)\nCaption: (.*)", prompt).groups()
+        true, said = re.search(r"Reference: (.*)\nCaption: (.*)", prompt, re.S).groups()
         return json.dumps({"score": 10 if true == said else 5})
     text = prompt.split('"""')[1]
     return json.dumps({"events": [s.strip() for s in text.split(".") if s.strip()]})

@@ -1,12 +1,17 @@
 """Descriptions while training: to the same logs, in the time allowed, and the best checkpoint kept."""
 
 import json
+import os
+import shutil
+import subprocess
+import sys
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.config import UserError, load
 from tests.judge import judging
+from tests.videos import ROOT
 from train import sft
 from train.config import TrainConfig
 
@@ -89,8 +94,6 @@ def test_a_resumed_run_forgets_what_it_will_say_again(world, tmp_path):
     train(world, out, "train.save_every=2")
     (out / "run.json").unlink()
     before = rows(out)
-    import shutil
-
     shutil.rmtree(out / "checkpoint-6")
     train(world, out, "train.save_every=2", "train.resume=true")
     said = [json.loads(line)["step"] for line in (out / "samples.jsonl").read_text().splitlines()]
@@ -126,3 +129,20 @@ def test_a_judge_may_choose_and_wandb_gets_the_table(world, tmp_path, monkeypatc
 def test_keys_that_do_not_fit(given, words):
     with pytest.raises(UserError, match=words):
         load(TrainConfig, given)
+
+
+@pytest.mark.slow
+def test_two_processes_share_the_work(world, tmp_path):
+    """Each describes its part; all know the same scores, or they would keep different checkpoints."""
+    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train/sft.py"]  # fmt: skip
+    argv = ["train.method=lora", "model.name=tiny", f"data.path={world}", "data.eval_share=0.2", "data.workers=0", "train.steps=2",
+            "train.accumulate=1", "eval.generate_every=1", "eval.samples=3", "eval.max_new_tokens=12", "eval.best=soda_c",
+            f"train.output={tmp_path}/o"]  # fmt: skip
+    done = subprocess.run(
+        [*launch, *argv], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-3000:]
+    found = rows(tmp_path / "o")
+    assert list(found) == [0, 1, 2] and {r["eval_described"] for r in found.values()} == {3}
+    said = [json.loads(line) for line in (tmp_path / "o/samples.jsonl").read_text().splitlines()]
+    assert len(said) == 9 and len({r["id"] for r in said}) == 3

@@ -1,0 +1,28 @@
+"""The experiment behind the README's table, one seed and small: by scene beats evenly spaced."""
+
+import json
+
+import pytest
+
+from tests.videos import run_command
+
+pytestmark = pytest.mark.slow
+
+
+def test_frames_by_scene_make_better_descriptions(tmp_path):
+    argv = ["seeds=0", "policies=scene,uniform", "videos=1600", "held_out=80", "steps=450", "prewarm_steps=600",
+            f"work={tmp_path}/work", f"json={tmp_path}/scores.json"]  # fmt: skip
+    done = run_command("scripts/bench_policies.py", *argv, timeout_s=1500)
+    assert done.returncode == 0, done.stderr[-2000:]
+    found = json.loads((tmp_path / "scores.json").read_text())
+    assert found["scene/scenes_with_a_frame"] > 0.98 > 0.85 > found["uniform/scenes_with_a_frame"]
+    for measure in ("scene_f1", "soda_c"):
+        assert found[f"scene/scene/{measure}"] > found[f"uniform/uniform/{measure}"]
+        # a mismatch costs: neither model does better with the other's frames
+        assert found[f"scene/uniform/{measure}"] < found[f"scene/scene/{measure}"]
+        assert found[f"scene/scene/{measure}/low"] <= found[f"scene/scene/{measure}"]
+    assert (
+        found["whole_seconds/scene_f1"] == 1 and "| trained with | described with |" in done.stdout
+    )
+    again = run_command("scripts/bench_policies.py", *argv, timeout_s=300)  # what is there is kept
+    assert json.loads((tmp_path / "scores.json").read_text()) == found and again.returncode == 0
