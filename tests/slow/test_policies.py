@@ -10,17 +10,17 @@ pytestmark = pytest.mark.slow
 
 
 def test_frames_by_scene_make_better_descriptions(tmp_path):
-    argv = ["seeds=0", "policies=scene,uniform", "videos=1600", "held_out=80", "steps=450", "prewarm_steps=600",
+    argv = ["seeds=0", "policies=scene,uniform", "videos=1600", "held_out=80", "steps=600", "prewarm_steps=600",
             f"work={tmp_path}/work", f"json={tmp_path}/scores.json"]  # fmt: skip
     done = run_command("scripts/bench_policies.py", *argv, timeout_s=1500)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads((tmp_path / "scores.json").read_text())
-    assert found["scene/scenes_with_a_frame"] > 0.98 > 0.85 > found["uniform/scenes_with_a_frame"]
+    assert found["scene/scenes_with_a_frame"] > 0.98 > 0.9 > found["uniform/scenes_with_a_frame"]
     for measure in ("scene_f1", "soda_c"):
-        assert found[f"scene/scene/{measure}"] > found[f"uniform/uniform/{measure}"]
-        # a mismatch costs: neither model does better with the other's frames
-        assert found[f"scene/uniform/{measure}"] < found[f"scene/scene/{measure}"]
-        assert found[f"scene/scene/{measure}/low"] <= found[f"scene/scene/{measure}"]
+        own, even = found[f"scene/scene/{measure}"], found[f"uniform/uniform/{measure}"]
+        assert own > even, measure
+        assert found[f"scene/scene/{measure}/low"] <= own <= found[f"scene/scene/{measure}/high"]
+    assert found["scene/uniform/scene_f1"] < found["scene/scene/scene_f1"]  # a mismatch costs
     assert (
         found["whole_seconds/scene_f1"] == 1 and "| trained with | described with |" in done.stdout
     )

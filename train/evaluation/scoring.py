@@ -32,6 +32,8 @@ NEITHER = ("time_covered", "words", "length_ratio")
 MANY = 1000
 """From so many videos on, several processes score."""
 BLOCK = 200
+LISTED = ("tokens", "matched", "flags")
+"""What is found of a video beside numbers."""
 Figures = dict[str, Any]
 """Of one video: numbers by measure, NaN where there is none to give, and what the page shows."""
 
@@ -88,17 +90,15 @@ def score(
     with pair_score(text_score, truths) as by_pair:
         one = partial(_figures, by_pair=by_pair, compat=compat, timed=timed)
         shareable = text_score in ("meteor_lite", "rouge_l")
-        figures = list(_each(one, rows, shareable and len(ids) >= MANY))
-    given = [told or SAYS_NOTHING for _, told in rows]
-    same = alike([g.words_only for g in given])
+        columns = _columns(one, rows, shareable and len(ids) >= MANY)
+    tokens, matched, degenerate = (columns.pop(name) for name in LISTED)
+    same = alike([(told or SAYS_NOTHING).words_only for _, told in rows])
     marked = [
-        (*f.pop("flags"), *(["same as others"] if like else []))
-        for f, like in zip(figures, same, strict=True)
+        (*marks, *(["same as others"] if like else []))
+        for marks, like in zip(degenerate, same, strict=True)
     ]
-    matched = tuple(f.pop("matched") for f in figures)
-    tokens = [f.pop("tokens") for f in figures]
-    measures = [_measure(name, np.array([f[name] for f in figures])) for name in figures[0]]
-    bleu = next(m for m in measures if m.name == "bleu_4").parts
+    measures = [_measure(name, values) for name, values in columns.items()]
+    bleu = columns["bleu_4"]
     measures += [Measure(f"bleu_{n}", bleu, partial(text.bleu, order=n)) for n in (1, 2, 3)]
     cider = text.CiderD([[tuple(true.split())] for _, true in tokens])
     both = ((tuple(said.split()), tuple(true.split())) for said, true in tokens)
@@ -108,7 +108,7 @@ def score(
         rate = np.array([flag in m for m in marked])
         measures.append(_measure(f"share_{flag.replace(' ', '_')}", rate))
     coverage = sum(told is not None for _, told in rows) / max(1, len(ids))
-    return Scored(ids, tuple(measures), matched, tuple(marked), coverage)
+    return Scored(ids, tuple(measures), tuple(matched), tuple(marked), coverage)
 
 
 def _measure(name: str, values: np.ndarray) -> Measure:
@@ -121,18 +121,33 @@ def _measure(name: str, values: np.ndarray) -> Measure:
     return mean(name, values, better)
 
 
-def _each(one: Any, rows: Sequence[Any], shared: bool) -> Iterator[Figures]:
-    bar = partial(tqdm, desc="score", unit="video", total=len(rows), disable=len(rows) < MANY)
-    if not shared:
-        yield from bar(map(one, rows))
-        return
+def _columns(one: Any, rows: Sequence[Any], shared: bool) -> dict[str, Any]:
+    """What `one` finds for each row, as arrays (N,) or (N, K): a dict a video would be ten times as
+    large. `LISTED` ones stay lists."""
     blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
-    with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-        yield from bar(chain.from_iterable(pool.map(partial(_block, one), blocks)))
+    work = partial(_block, one)
+    bar = partial(tqdm, desc="score", unit="block", total=len(blocks), disable=len(rows) < MANY)
+    if shared:
+        with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
+            done = list(bar(pool.map(work, blocks)))
+    else:
+        done = list(bar(map(work, blocks)))
+    return {
+        name: list(chain.from_iterable(block[name] for block in done))
+        if name in LISTED
+        else np.concatenate([block[name] for block in done])
+        for name in done[0]
+    }
 
 
-def _block(one: Any, rows: Sequence[Any]) -> list[Figures]:
-    return [one(row) for row in rows]
+def _block(one: Any, rows: Sequence[Any]) -> dict[str, Any]:
+    found = [one(row) for row in rows]
+    return {
+        name: [f[name] for f in found]
+        if name in LISTED
+        else np.array([f[name] for f in found], dtype=float)
+        for name in found[0]
+    }
 
 
 # --- one video -------------------------------------------------------------------------------
