@@ -136,7 +136,6 @@ def _summary(
         f"scene F1 (colour+shape+ground) {results['scene_f1_before']:7.3f}  {results['scene_f1_after']:7.3f}",
         f"tIoU-F1 at .5                  {results['tiou_f1_before']:7.3f}  {results['tiou_f1_after']:7.3f}"
         f"   (perfect answers at whole seconds: {results['tiou_f1_ceiling']:.3f})",
-        f"SODA c                         {results['soda_c_before']:7.3f}  {results['soda_c_after']:7.3f}",
         f"\nvideos in {videos}, chosen frames in {prepared}, model and curves in {out}",
         f"every held-out video, before and after, to look at: {out}-evaluation/report.html",
         f"describe one yourself: {this_python()} scripts/describe.py {videos}/{first}.mp4 adapter={out}",

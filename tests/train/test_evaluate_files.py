@@ -220,8 +220,10 @@ def test_commands_that_make_no_sense_say_so_in_one_line(tmp_path):
         (["predictions=none.json", f"references={tmp_path}/true.json", f"out={tmp_path}/taken"], "is not empty and no evaluation"),
         ([f"compare={tmp_path},{tmp_path}"], "no such file"),
     ):  # fmt: skip
-        done = run_command("scripts/evaluate.py", *argv)
-        assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
+        with pytest.raises(UserError, match=words):
+            evaluate(load(EvaluateConfig, argv))
+    done = run_command("scripts/evaluate.py", *argv)  # the last one, as a user sees it
+    assert done.returncode == 2 and words in done.stderr and "Traceback" not in done.stderr
     assert (tmp_path / "taken/thesis.tex").read_text() == "mine"
 
 

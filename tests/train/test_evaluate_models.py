@@ -43,6 +43,7 @@ def evaluated(world, run, tmp_path_factory):
     return evaluate(keys(world, run, out, "base=true")), out
 
 
+@pytest.mark.slow
 def test_base_and_tuned_on_the_held_out_videos(evaluated, world):
     done, out = evaluated
     assert [s.name for s in done.systems] == ["base", "tuned"]
@@ -62,6 +63,7 @@ def test_base_and_tuned_on_the_held_out_videos(evaluated, world):
     assert len(rows) == 10 and {r["frames"] for r in rows} <= set("123456")
 
 
+@pytest.mark.slow
 def test_the_same_again_asks_no_model(evaluated, world, run, monkeypatch):
     done, out = evaluated
     from train.evaluation import answers
@@ -71,6 +73,7 @@ def test_the_same_again_asks_no_model(evaluated, world, run, monkeypatch):
     assert [dict(s.answers) for s in again.systems] == [dict(s.answers) for s in done.systems]
 
 
+@pytest.mark.slow
 def test_other_settings_do_not_mix_in(evaluated, world, run):
     _, out = evaluated
     with pytest.raises(UserError, match=r"generate differs.*overwrite=true"):
@@ -142,6 +145,32 @@ def test_a_paragraph_may_be_asked_for(world, run, tmp_path):
 
 
 @pytest.mark.slow
+def test_a_prompt_that_is_too_long_costs_that_video(world, run, tmp_path):
+    crowded = tmp_path / "run"
+    shutil.copytree(run, crowded)
+    policy = json.loads((crowded / "frame_policy.json").read_text())
+    (crowded / "frame_policy.json").write_text(json.dumps({**policy, "max_tokens": 64}))
+    done = evaluate(keys(world, crowded, tmp_path / "o", "data.limit=3", "report=false"))
+    assert done.scored[0].flags == (("empty",),) * 3 and done.scored[0]["soda_c"].value == 0
+
+
+@pytest.mark.slow
+def test_a_model_that_held_nothing_out(world, run, tmp_path):
+    """No score on what a model has learned from, unless that is asked for."""
+    greedy = tmp_path / "run"
+    shutil.copytree(run, greedy)
+    record = json.loads((greedy / "run.json").read_text())
+    record["dataset"]["eval_share"] = 0
+    (greedy / "run.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match=r"trained on all of it.*data.part=all"):
+        evaluate(keys(world, greedy, tmp_path / "o"))
+    record["dataset"]["eval_share"] = 0.1
+    (greedy / "run.json").write_text(json.dumps(record))
+    done = evaluate(keys(world, f"{greedy},{run}", tmp_path / "p", "report=false"))
+    assert len(done.truths) == 2 and [s.name for s in done.systems] == ["run", "lora"]
+
+
+@pytest.mark.slow
 def test_what_cannot_be_evaluated_is_one_line(world, run, tmp_path):
     bare = tmp_path / "bare"
     shutil.copytree(run, bare)
@@ -160,6 +189,7 @@ def test_what_cannot_be_evaluated_is_one_line(world, run, tmp_path):
             evaluate(keys(world, run, tmp_path / "x", *more))
 
 
+@pytest.mark.slow
 def test_the_page_in_a_browser(evaluated, tmp_path):
     """Opens without an error at two widths, sorts, filters, answers to keys."""
     _, out = evaluated

@@ -6,18 +6,21 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
+from peft import PeftModel
 from tqdm import tqdm
+from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.config import UserError
 from data.storage import write_atomically
 from train.describe import answer, load_run, prompt_of
+from train.encode import TooLong
 from train.evaluation.config import GenerateKeys
 from train.save import SavedRun
 
@@ -57,27 +60,45 @@ def answers(
         ):
             bar.update(len(rows) - sum(map(len, missing)))
             for batch in missing:
-                started = time.monotonic()
-                prompts = [prompt_of(rows[i], processor, run.data) for i in batch]
-                torch.manual_seed(keys.seed + batch.start)
-                texts = answer(
-                    model,
-                    processor,
-                    prompts,
-                    max_new_tokens=keys.max_new_tokens,
-                    temperature=keys.temperature,
-                )
-                seconds = (time.monotonic() - started) / len(batch)
-                for prompt, said in zip(prompts, texts, strict=True):
-                    kept = Said(
-                        prompt["id"], said.text, said.cut, len(prompt["frames"]), round(seconds, 3)
-                    )
-                    there[kept.id] = kept
-                    lines.write(json.dumps(asdict(kept)) + "\n")
+                for said in _describe(model, processor, run, rows.select(batch), keys, batch.start):
+                    there[said.id] = said
+                    lines.write(json.dumps(asdict(said)) + "\n")
                 lines.flush()
                 os.fsync(lines.fileno())
                 bar.update(len(batch))
     return [there[name] for name in ids]
+
+
+def _describe(
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    run: SavedRun,
+    rows: Dataset,
+    keys: GenerateKeys,
+    number: int,
+) -> Iterator[Said]:
+    """One batch. A prompt that is too long even with one frame is answered by nothing, and so is
+    flagged as empty."""
+    started = time.monotonic()
+    prompts = []
+    for row in rows:
+        try:
+            prompts.append(prompt_of(row, processor, run.data))
+        except TooLong:
+            yield Said(row["id"], "", cut=False, frames=0, seconds=0.0)
+    if not prompts:
+        return
+    torch.manual_seed(keys.seed + number)
+    texts = answer(
+        model,
+        processor,
+        prompts,
+        max_new_tokens=keys.max_new_tokens,
+        temperature=keys.temperature,
+    )
+    seconds = round((time.monotonic() - started) / len(prompts), 3)
+    for prompt, said in zip(prompts, texts, strict=True):
+        yield Said(prompt["id"], said.text, said.cut, len(prompt["frames"]), seconds)
 
 
 def identity(run: SavedRun, rows: Dataset, keys: GenerateKeys, dtype: str) -> dict[str, Any]:

@@ -26,7 +26,7 @@ from train.evaluation.records import (
     truth_of,
     write_predictions,
     write_references,
-)  # fmt: skip
+)
 from train.evaluation.scoring import Scored, score
 from train.messages import say, warn
 
@@ -164,8 +164,9 @@ def _of_models(config: EvaluateConfig) -> Found:
 def _compared(config: EvaluateConfig) -> Found:
     """Systems of several evaluations, on the videos that all of them have."""
     problems = Problems()
-    all_truths, systems = [], []
-    stored = []
+    all_truths, systems, stored = [], [], []
+    names = [Path(folder).name for folder in config.compare]
+    short = len(set(names)) == len(names)
     for folder in config.compare:
         record = read_json(str(Path(folder) / SCORES), "compare", problems)
         if not isinstance(record, dict) or "systems" not in record:
@@ -177,7 +178,7 @@ def _compared(config: EvaluateConfig) -> Found:
             quiet = Problems()  # videos that were missing there were told of there
             given = read_predictions(str(Path(folder) / one["predictions"]), truths, quiet)
             taken = {k: Taken(**v) for k, v in one["taken"].items()}
-            label = f"{Path(folder).name}: {name}"
+            label = f"{Path(folder).name if short else folder}: {name}"
             systems.append(System(label, given, one["about"], taken, one["prepared"]))
     shared = [name for name in all_truths[0] if all(name in t for t in all_truths)]
     if not shared:

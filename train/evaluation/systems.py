@@ -61,7 +61,7 @@ def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Plann
             label = f"{name}, {frames_name(frames)}" if len(variants) > 1 else name
             planned.append(Planned(label, run, frames))
     taken = [p.name for p in planned]
-    if len(set(taken)) < len(taken):
+    if len({file_name(name) for name in taken}) < len(taken):
         raise UserError(f"two systems of one name among {', '.join(taken)}; rename a folder")
     return planned
 
@@ -85,21 +85,22 @@ def chosen_ids(config: EvaluateConfig, rows: Dataset, planned: Sequence[Planned]
         UserError: none is left.
     """
     assert config.data.path is not None
-    part, share, most = config.data.part, 0.05, 200
-    records = [trained_on(p.run) for p in planned]
     mine = manifest_hash(config.data.path)
-    same = [r for r in records if r.get("manifest_sha256") == mine]
-    if same:
-        share, most = same[0].get("eval_share", share), same[0].get("eval_max", most)
-    held_out = part == "held_out" or (part == "auto" and bool(same))
-    if held_out and share:
-        held = split(rows, share, most)[1]
-        assert held is not None
+    records = [trained_on(p.run) for p in planned if p.run.is_trained]
+    trained = [
+        DataKeys.model_validate(_shares(r)) for r in records if r.get("manifest_sha256") == mine
+    ]
+    held_out = config.data.part == "held_out" or (config.data.part == "auto" and bool(trained))
+    if held_out:
+        # the smallest, which lies in all others: no model may have learned from a video
+        parts = [split(rows, k.eval_share, k.eval_max)[1] for k in trained or [DataKeys()]]
+        held = min((part for part in parts if part is not None), key=len, default=None)
+        if held is None or None in parts:
+            raise UserError(
+                f"data.path={config.data.path}: a model was trained on all of it (data.eval_share=0); "
+                "data.part=all describes what it has learned from"
+            )
         ids = held["id"]
-    elif held_out:
-        raise UserError(
-            "data.part=held_out: the model was trained with data.eval_share=0; data.part=all takes every video"
-        )
     else:
         ids = rows["id"]
     ids = ids[: config.data.limit]
@@ -112,6 +113,10 @@ def chosen_ids(config: EvaluateConfig, rows: Dataset, planned: Sequence[Planned]
     )
     say(f"{len(ids)} videos of {config.data.path} ({why})")
     return ids
+
+
+def _shares(record: dict[str, Any]) -> dict[str, Any]:
+    return {key: record[key] for key in ("eval_share", "eval_max") if key in record}
 
 
 @dataclass(frozen=True)
@@ -171,5 +176,11 @@ def see(
 def _seconds(file: Path) -> dict[str, float]:
     if not file.is_file():
         return {}
-    lines = file.read_text(encoding="utf-8").split("\n")[:-1]
-    return {row["id"]: row["seconds"] for row in map(json.loads, lines)}
+    seconds = {}
+    for line in file.read_text(encoding="utf-8").split("\n"):
+        try:
+            row = json.loads(line)
+        except ValueError:  # the end of the file, or where a kill cut a line in half
+            continue
+        seconds[row["id"]] = row["seconds"]
+    return seconds
