@@ -52,8 +52,8 @@ class Watch:
     keys: EvalKeys
     data: DataKeys
     folder: Path
-    most: int | None = None
-    """How many the first time was enough for: later ones are measured on the same."""
+    which: list[int] | None = None
+    """Rows that there was time for at first: later figures are of the same."""
     _truths: dict[str, Truth] = field(default_factory=dict)
 
     def due(self, step: int, last: int) -> bool:
@@ -74,7 +74,6 @@ class Watch:
         """
         started = time.monotonic()
         said = self._describe(model, accelerator)
-        self.most = len(said) if self.most is None else self.most
         if not said:
             raise UserError(
                 f"eval.max_seconds={self.keys.max_seconds:g}: not one video could be described in that time; "
@@ -108,7 +107,8 @@ class Watch:
     def _describe(self, model: PreTrainedModel, accelerator: Accelerator) -> dict[str, Told]:
         """Each process its share, in the time there is; answers that time cut off do not count."""
         end = time.monotonic() + self.keys.max_seconds
-        mine = range(accelerator.process_index, min(self.keys.samples, len(self.rows), self.most or 10**9), accelerator.num_processes)  # fmt: skip
+        wanted = self.which or list(range(min(self.keys.samples, len(self.rows))))
+        mine = wanted[accelerator.process_index :: accelerator.num_processes]
         said: list[tuple[int, str, Told]] = []
         training = model.training
         model.eval()
@@ -134,10 +134,10 @@ class Watch:
         finally:
             model.train(training)
         together = sorted(gather_object(said), key=lambda one: one[0])
-        wanted = min(self.keys.samples, len(self.rows), self.most or 10**9)
-        if len(together) < wanted and accelerator.is_main_process:
+        self.which = self.which or [i for i, _, _ in together]
+        if len(together) < len(wanted) and accelerator.is_main_process:
             warn(
-                f"eval.max_seconds={self.keys.max_seconds:g}: {len(together)} of {wanted} videos described"
+                f"eval.max_seconds={self.keys.max_seconds:g}: {len(together)} of {len(wanted)} videos described"
             )
         return {name: one for _, name, one in together}
 
