@@ -181,7 +181,10 @@ class _Cells:
             self._next += counts[group]
             group += 1
         self._batches = self._file.iter_batches(
-            batch_size=1, row_groups=range(group, len(counts)), columns=[first.column]
+            batch_size=1,
+            row_groups=range(group, len(counts)),
+            columns=[first.column],
+            use_threads=False,
         )
 
     def reaches(self, cell: ParquetCell) -> bool:

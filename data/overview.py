@@ -95,14 +95,16 @@ def overview(
     first: list[Shown] = []
     for url in shard_locations(path):
         file = pq.ParquetFile(opened(url), pre_buffer=False)
-        for batch in file.iter_batches(batch_size=256, columns=COLUMNS):
+        for batch in file.iter_batches(batch_size=256, columns=COLUMNS, use_threads=False):
             for row in batch.to_pylist():
                 durations.append(row["duration_s"])
                 frames.append(len(row["times_s"]))
                 answer, _ = target(events_of(row), row["description"], style)
                 words.append(len(answer.split()))
         if len(first) < num_rows and file.metadata.num_rows:
-            for batch in file.iter_batches(batch_size=max(1, num_rows - len(first))):
+            for batch in file.iter_batches(
+                batch_size=max(1, num_rows - len(first)), use_threads=False
+            ):
                 first += [_shown(row, style) for row in batch.to_pylist()]
                 break
     histograms = [histogram("seconds of video", durations), histogram("frames", frames)]

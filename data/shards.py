@@ -17,7 +17,7 @@ from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
@@ -115,13 +115,19 @@ def _rows(out: Folder, index: int) -> Iterator[Row]:
     with out.open(shard_name(index)) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         for group in range(parquet.num_row_groups):
-            yield from parquet.read_row_group(group).to_pylist()
+            yield from parquet.read_row_group(group, use_threads=False).to_pylist()
 
 
 def shard_ids(out: Folder, index: int) -> set[str]:
     """Ids of the rows of a finished shard."""
     with out.open(shard_name(index)) as file:
-        return set(pq.read_table(file, columns=["id"])["id"].to_pylist())
+        return set(_column_table(file, ["id"])["id"].to_pylist())
+
+
+def _column_table(file: BinaryIO, columns: list[str]) -> pa.Table:
+    """Without Arrow's threads: those that read through a Python file may outlive the interpreter and
+    abort or hang it at its exit (apache/arrow#34314, #50482)."""
+    return pq.read_table(file, columns=columns, use_threads=False, pre_buffer=False)
 
 
 def _lines(rejected: Iterable[Rejected]) -> str:
@@ -146,7 +152,7 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
     with every.open("w", encoding="utf-8") as lines:
         for index in range(num_shards):
             with out.open(shard_name(index)) as file:
-                table = pq.read_table(file, columns=columns)
+                table = _column_table(file, columns)
             totals["rows"] += table.num_rows
             totals["frames"] += sum(map(len, table["times_s"].to_pylist()))
             totals["video_s"] += sum(table["duration_s"].to_pylist())

@@ -54,7 +54,8 @@ def read_texts(path: str, columns: Sequence[str]) -> tuple[Dataset, Groups]:
     for url in tqdm(shard_locations(path), desc="texts", unit="shard"):
         with reading(url):
             file = pq.ParquetFile(opened(url), pre_buffer=False)
-            tables.append(file.read(columns=list(columns)))
+            # no threads: see `data.shards`
+            tables.append(file.read(columns=list(columns), use_threads=False))
         for group in range(file.num_row_groups):
             places.append((url, group))
             sizes.append(file.metadata.row_group(group).num_rows)
@@ -90,7 +91,7 @@ class Pictures:
         with reading(url):
             if url not in self._files:
                 self._files[url] = pq.ParquetFile(opened(url), pre_buffer=False)
-            table = self._files[url].read_row_group(group, columns=["frames"])
+            table = self._files[url].read_row_group(group, columns=["frames"], use_threads=False)
         return [[frame["bytes"] for frame in frames] for frames in table["frames"].to_pylist()]
 
     def __getstate__(self) -> dict[str, Any]:

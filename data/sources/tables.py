@@ -81,7 +81,7 @@ def table_rows(
             )
         wanted = [*columns, *(c for c in optional if c in there)]
         number = 0
-        for batch in file.iter_batches(batch_size=16, columns=wanted):
+        for batch in file.iter_batches(batch_size=16, columns=wanted, use_threads=False):
             for row in batch.to_pylist():
                 yield number, row
                 number += 1
