@@ -40,4 +40,4 @@ fix: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) prepared runs preview
+	rm -rf $(VENV) prepared runs preview evals LMUData
