@@ -59,6 +59,8 @@ def test_perfect_predictions_score_one(tmp_path):
     assert done.problems.record() == {} and scored.coverage == 1
     again = json.loads((tmp_path / "out/predictions.json").read_text())
     assert again["version"] == "VERSION 1.0" and again["results"] == PERFECT
+    words = json.loads((tmp_path / "out/scores.json").read_text())["systems"]["said"]["wordiness"]
+    assert words["length_ratio"] == 1 and words["distinct"][0] == pytest.approx(12 / 14)
     with (tmp_path / "out/videos.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert [row["video"] for row in rows] == ["v1", "v2", "v3"] and rows[0]["soda_c"] == "1.0000"

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from data.storage import write_atomically
 from train.evaluation.intervals import bootstrap, interval
+from train.metrics.degeneration import wordiness
 
 if TYPE_CHECKING:
     from train.evaluation.evaluate import Evaluation
@@ -173,6 +174,12 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
             "coverage": scored.coverage,
             "scores": _plain(values),
             "flagged": examples,
+            "wordiness": asdict(
+                wordiness(
+                    [told.words_only for told in system.answers.values()],
+                    [done.truths[n].text(done.timed) for n in system.answers],
+                )
+            ),
             "taken": {name: asdict(taken) for name, taken in system.taken.items()},
         }
     content = {
