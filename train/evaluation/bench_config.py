@@ -37,7 +37,7 @@ class PoliciesConfig(Section):
     held_out: int = Field(default=200, ge=1, description="of these at most so many are described")
     frames: int = Field(default=6, ge=1, le=32, description="frames a video, for every policy")
     steps: int = Field(default=1000, ge=1, description="training steps, for every policy")
-    prewarm_steps: int = Field(default=800, ge=10, description="of the vision warm-up")
+    prewarm_steps: int = Field(default=800, ge=20, description="of the vision warm-up")
     mixed: bool = Field(default=True, description="also describe with the other policies' frames")
     workers: int = Field(default=2, ge=1, description="models trained at a time, a core each")
     work: str = Field(default="prepared/policies", description="where everything is kept")
