@@ -66,6 +66,17 @@ def test_perfect_predictions_score_one(tmp_path):
     assert [row["video"] for row in rows] == ["v1", "v2", "v3"] and rows[0]["soda_c"] == "1.0000"
 
 
+def test_two_evaluations_of_different_videos(tmp_path):
+    for name, ids in (("few", ["v1"]), ("all", list(TRUE))):
+        (tmp_path / name).mkdir()
+        run(tmp_path / name, {n: PERFECT[n] for n in ids}, "report=false", true={n: TRUE[n] for n in ids})  # fmt: skip
+    both = [f"compare={tmp_path}/few/out,{tmp_path}/all/out", f"out={tmp_path}/both"]
+    done = evaluate(load(EvaluateConfig, both))
+    assert [s.coverage for s in done.scored] == [1, 1] and list(done.truths) == ["v1"]
+    assert done.problems.record() == {"videos that not all of them have, left out": {"count": 2, "first": ["v2", "v3"]}}  # fmt: skip
+    assert {p.name for p in (tmp_path / "both").glob("*.json")} >= {"scores.json"}
+
+
 @pytest.mark.skipif(not ORACLE.is_dir(), reason="no reference outputs beside this checkout")
 @pytest.mark.slow
 def test_the_toy_files_by_the_command(tmp_path):

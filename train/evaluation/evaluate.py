@@ -184,13 +184,16 @@ def _compared(config: EvaluateConfig) -> Found:
     if not shared:
         raise UserError(f"compare={','.join(config.compare)}: they have no video in common")
     for truths in all_truths:
-        for name in truths.keys() - set(shared):
+        for name in sorted(truths.keys() - set(shared)):
             problems.note("videos that not all of them have, left out", name)
     differing = [
         n for n in shared if any(t[n].events != all_truths[0][n].events for t in all_truths)
     ]
     for name in differing:
         problems.note("references that differ; those of the first are used", name)
+    systems = [
+        replace(s, answers={n: s.answers[n] for n in shared if n in s.answers}) for s in systems
+    ]
     return {n: all_truths[0][n] for n in shared}, systems, problems, any(r["timed"] for r in stored)
 
 
