@@ -11,7 +11,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from data.storage import write_atomically
 from train.messages import METRICS, SAMPLES
-from train.stream import Blocks
+from train.order import Order
 
 
 class MetricsFile(TrainerCallback):
@@ -53,12 +53,12 @@ class RightEpoch(TrainerCallback):
     """Resumed in the middle of an epoch on several devices, accelerate's skipping loader does not
     hand the epoch on to the sampler."""
 
-    def __init__(self, blocks: Blocks):
-        self._blocks = blocks
+    def __init__(self, order: Order):
+        self._order = order
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
     ) -> None:
         batches = len(given["train_dataloader"])
         steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
-        self._blocks.set_epoch(state.global_step // steps)
+        self._order.set_epoch(state.global_step // steps)

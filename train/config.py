@@ -110,6 +110,11 @@ class TrainKeys(Section):
 
     method: Method = Field(default="lora", description="what trains: all weights or an adapter")
     batch: int = Field(default=1, ge=1, description="videos in one forward pass, per device")
+    pack: bool = Field(
+        default=False,
+        description="join videos in one row of train.pack_tokens instead of padding them",
+    )
+    pack_tokens: int = Field(default=8192, ge=64, description="train.pack=true: tokens in a row")
     accumulate: int = Field(default=8, ge=1, description="forward passes per optimizer step")
     epochs: float = Field(default=1.0, gt=0, description="passes over the data")
     steps: int | None = Field(default=None, ge=1, description="optimizer steps (overrides epochs)")
@@ -118,6 +123,12 @@ class TrainKeys(Section):
     seed: int = Field(default=0, ge=0, description="seed of data order and new weights")
     checkpointing: bool = Field(
         default=True, description="recompute activations in backward: less memory, more time"
+    )
+    offload: bool = Field(
+        default=False, description="keep what backward needs in the computer's memory: slower"
+    )
+    frames_at_once: int = Field(
+        default=16, ge=1, description="frames through the vision tower at a time: only memory"
     )
     log_every: int = Field(default=10, ge=1, description="steps between log lines")
     eval_every: int | None = Field(
@@ -181,6 +192,16 @@ class TrainConfig(Section):
                     raise ValueError(
                         f"optim.{name} needs train.method=full; adapters use optim.lr and lora.targets"
                     )
+        if self.train.pack and self.train.batch > 1:
+            raise ValueError(
+                f"train.batch={self.train.batch}: with train.pack=true a pass takes one row; use train.pack_tokens"
+            )
+        if self.train.pack and self.data.stream:
+            raise ValueError(
+                "train.pack=true: not with data.stream=true yet; leave one of them out"
+            )
+        if self.train.pack and self.model.attention == "eager":
+            raise ValueError("train.pack=true: needs model.attention=sdpa or flash_attention_2")
         every = self.train.eval_every
         if self.eval.generate_every is not None and every is not None:
             if self.eval.best in ("soda_c", "judge") and every != self.eval.generate_every:

@@ -72,6 +72,8 @@ class Sets:
     evaluation: Dataset | None
     survey: Survey
     """Of the training part."""
+    eval_tokens: tuple[int, ...] = ()
+    """Length of each sample of `evaluation`."""
     held: Dataset | None = None
     """Rows of `evaluation` as they were prepared."""
     groups: tuple[int, ...] | None = None
@@ -91,11 +93,13 @@ def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
     train, held = split(everything, keys.eval_share, keys.eval_max)
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
+    eval_tokens: tuple[int, ...] = ()
     if held is not None:
-        held = held.select(survey(held, processor, keys, "evaluation").usable)
+        seen = survey(held, processor, keys, "evaluation")
+        held, eval_tokens = held.select(seen.usable), seen.tokens
     if groups is None:
         evaluation = None if held is None else encoded(held, processor, keys)
-        return Sets(encoded(train, processor, keys), evaluation, found, held)
+        return Sets(encoded(train, processor, keys), evaluation, found, eval_tokens, held)
     pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
     evaluation = None
     if held is not None:
@@ -105,6 +109,7 @@ def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
         encoded(train, processor, keys, pictures),
         evaluation,
         found,
+        eval_tokens,
         held,
         groups=tuple(map(groups.of, train[ROW])),
     )

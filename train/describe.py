@@ -157,8 +157,9 @@ def answer(
     tokenizer = processor.tokenizer
     end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
     inputs = collate(prompts, tokenizer.pad_token_id, left=True)
-    inputs = {k: v.to(model.device) for k, v in inputs.items() if k not in ("labels", "sample_ids")}
-    inputs["pixel_values"] = normalise(inputs["pixel_values"], processor)
+    inputs = {k: inputs[k].to(model.device) for k in ("input_ids", "attention_mask", "frames")}
+    # (1, F, 3, S, S): the model takes the frames of a batch in reading order whatever their shape says
+    inputs["pixel_values"] = normalise(inputs.pop("frames"), processor).unsqueeze(0)
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
     with torch.inference_mode():
         out = model.generate(  # type: ignore[operator]

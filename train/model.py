@@ -173,13 +173,7 @@ def set_trainable(
             task_type="CAUSAL_LM",
         )
         model.requires_grad_(False)
-    vision = model.model.vision_model
-    trained = model if method == "full" else get_peft_model(model, config)
-    if not any(p.requires_grad for p in vision.parameters()):
-        # Left in autograd, a frozen tower is still recomputed and back-propagated through:
-        # gradient checkpointing makes its input require gradients. That doubles the step's FLOPs.
-        vision.forward = torch.no_grad()(vision.forward)
-    return trained
+    return model if method == "full" else get_peft_model(model, config)
 
 
 def trainable_by_part(model: torch.nn.Module) -> dict[str, int]:

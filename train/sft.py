@@ -25,10 +25,11 @@ def main(config: TrainConfig) -> dict[str, float]:
     from transformers import set_seed
 
     from data.shards import manifest_hash
-    from train import run, save
+    from train import forward, run, save
     from train.dataset import load_sets
     from train.model import load_model, load_processor, pick_precision, set_trainable
-    from train.trainer import fit, introduce, make_trainer
+    from train.introduce import introduce
+    from train.trainer import fit, make_trainer
 
     precision = pick_precision(config.model.dtype)
     if config.model.name != "tiny":
@@ -43,6 +44,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
     model = load_model(checkpoint, config.train.method, precision)
     trained = set_trainable(model, config.train.method, config.lora, config.optim)
+    forward.install(model, processor, frames_at_once=config.train.frames_at_once)
     trainer = make_trainer(config, trained, processor, sets, precision, output)
     introduce(config, trainer, sets, precision)
 

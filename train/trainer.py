@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 import os
+from collections import deque
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -11,38 +12,39 @@ from typing import Any
 import torch
 from datasets import Dataset
 from peft import PeftModel
-from transformers import (
-    PreTrainedModel,
-    SmolVLMProcessor,
-)
-from trl import SFTConfig, SFTTrainer
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, SmolVLMProcessor
+from trl import SFTTrainer
 
 from data.config import UserError
+from train.arguments import arguments, parameter_groups
 from train.callbacks import MetricsFile, RightEpoch
-from train.collate import collate
-from train.config import OptimKeys, TrainConfig
+from train.collate import collate, collate_bins
+from train.config import TrainConfig
 from train.dataset import Sets
-from train.encode import normalise
-from train.evaluation.in_training import Watch, cache_bytes
+from train.evaluation.in_training import Watch
 from train.messages import say
-from train.model import Precision, describe_trainable, part_of
-from train.run import show_example
+from train.model import Precision
+from train.order import Grouped, Order, Packs, Several
 from train.stream import Blocks
 
-OPTIMIZERS = {
-    "adamw": "adamw_torch",
-    "adamw_8bit": "adamw_bnb_8bit",
-    "paged_adamw_8bit": "paged_adamw_8bit",
-}
+SCALER_PATIENCE = 20
+"""fp16 skips a step whose gradients overflow, and lowers its scale: so many in a row are a failure."""
 
 
 class VideoTrainer(SFTTrainer):
-    """Frames stay uint8 until they are on the device; a loss that is no number stops the run."""
+    """Our batches and their order; a loss or a gradient that is no number stops the run."""
 
-    blocks: Blocks | None = None
-    """The order of samples that are streamed."""
+    order: Order | None = None
+    """Of samples, or of packs of them; None: the library's random one."""
+    eval_order: Packs | None = None
     watch: Watch | None = None
     """Held-out videos to describe."""
+
+    def __init__(self, *arguments: Any, **named: Any):
+        super().__init__(*arguments, **named)
+        self._recent: deque[str] = deque(maxlen=1024)  # samples since the last optimizer step
+        self._overflows = 0
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """The held-out loss; when it is time, also scores of what the model says."""
@@ -57,8 +59,39 @@ class VideoTrainer(SFTTrainer):
             metrics |= said
         return metrics
 
+    def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
+        """The loss of a held-out set is a mean over its answer tokens, however they are batched."""
+        self._sums: list[torch.Tensor] = []
+        out = super().evaluation_loop(*arguments, **named)
+        loss, tokens = torch.cat(self._sums).sum(dim=0).tolist()  # (items, 2)
+        assert out.metrics is not None
+        out.metrics[f"{named.get('metric_key_prefix', 'eval')}_loss"] = loss / max(tokens, 1)
+        return out
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        items = len(inputs["input_ids"])
+        tokens = inputs["shift_labels"].numel()
+        loss, *rest = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
+        share = torch.stack([loss.double() * tokens, loss.new_tensor(tokens).double()]) / items
+        # a row per item: the loader repeats some so that all processes have as many, and these go
+        self._sums.append(self.accelerator.gather_for_metrics(share.expand(items, 2).contiguous()))
+        return (loss, *rest)
+
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
-        return self.blocks or super()._get_train_sampler(train_dataset)
+        return self.order or super()._get_train_sampler(train_dataset)
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Any:
+        return self.eval_order or super()._get_eval_sampler(eval_dataset)
+
+    def _get_dataloader(self, dataset: Dataset, *arguments: Any, **named: Any) -> DataLoader:
+        packed = Several(dataset) if isinstance(self.order, Packs) else dataset
+        return super()._get_dataloader(packed, *arguments, **named)
 
     def compute_loss(
         self,
@@ -67,19 +100,35 @@ class VideoTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
+        """TRL's, whose head sees the answers' states only (`train.forward`)."""
         sample_ids = inputs.pop("sample_ids")
-        # (1, F, 3, S, S) uint8 → float; the model casts to its own precision
-        assert isinstance(self.processing_class, SmolVLMProcessor)
-        inputs["pixel_values"] = normalise(inputs["pixel_values"], self.processing_class)
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
-        if model.training and not torch.isfinite(loss):
-            raise UserError(
-                f"step {self.state.global_step + 1}: the loss is {loss.item()} on samples "
-                f"{', '.join(sample_ids)}; lower optim.lr, or take these samples out. "
-                f"The last good checkpoint is in {self.args.output_dir}"
-            )
+        if model.training:
+            self._recent.extend(sample_ids)
+            if not torch.isfinite(loss):
+                raise self._broken(f"the loss is {loss.item()}", sample_ids)
         return result
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
+        norm = super()._clip_grad_norm(model)
+        if math.isfinite(float(norm)):
+            self._overflows = 0
+        else:
+            self._overflows += 1
+            if self.accelerator.scaler is None or self._overflows > SCALER_PATIENCE:
+                raise self._broken(f"the gradients' norm is {float(norm)}", list(self._recent))
+        self._recent.clear()
+        return norm
+
+    def _broken(self, what: str, sample_ids: list[str]) -> UserError:
+        shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
+        kept = sorted(Path(str(self.args.output_dir)).glob("checkpoint-*"), key=os.path.getmtime)
+        saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
+        return UserError(
+            f"step {self.state.global_step + 1}: {what} on samples {shown}; lower optim.lr, or take "
+            f"these samples out; {saved}"
+        )
 
 
 def make_trainer(
@@ -90,25 +139,34 @@ def make_trainer(
     precision: Precision,
     output: Path,
 ) -> VideoTrainer:
-    """Our keys → the library's arguments. The only place where they meet."""
+    """The trainer of a run; the model's forward is ours already (`train.forward.install`).
+
+    Raises:
+        UserError: a sample is longer than a pack, or a key needs a GPU.
+    """
+    devices = int(os.environ.get("WORLD_SIZE", "1"))
+    order, eval_order = _orders(config, sets, devices)
+    args = arguments(
+        config,
+        precision,
+        output,
+        per_epoch=steps_per_epoch(config, len(order or sets.train), devices),
+        held_out=sets.evaluation is not None,
+    )
     trainer = VideoTrainer(
         model=model,
-        args=_arguments(config, precision, output, sets),
-        data_collator=partial(collate, pad_id=processor.tokenizer.pad_token_id),
+        args=args,
+        data_collator=collate_bins
+        if config.train.pack
+        else partial(collate, pad_id=processor.tokenizer.pad_token_id),
         train_dataset=sets.train,
         eval_dataset=sets.evaluation,
         processing_class=processor,
         callbacks=[MetricsFile(output)],
     )
-    if sets.groups is not None:
-        trainer.blocks = Blocks(
-            sets.groups,
-            batch=config.train.batch,
-            lanes=trainer.accelerator.num_processes * max(1, config.data.workers),
-            buffer_rows=config.data.buffer,
-            seed=config.train.seed,
-        )
-        trainer.add_callback(RightEpoch(trainer.blocks))
+    trainer.order, trainer.eval_order = order, eval_order
+    if order is not None:
+        trainer.add_callback(RightEpoch(order))
     if sets.held is not None and config.eval.generate_every is not None:
         trainer.watch = Watch(sets.held, processor, config.eval, config.data, output)
     if config.train.method == "qlora":
@@ -123,38 +181,32 @@ def make_trainer(
     return trainer
 
 
-def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision: Precision) -> None:
-    """What will happen, before step 1: one example with its mask, lengths, what trains, the batch."""
-    processor = trainer.processing_class
-    assert isinstance(processor, SmolVLMProcessor) and trainer.model is not None
-    first = sets.train[0]
-    say(show_example(first["input_ids"], first["labels"], processor))
-    for line in sets.survey.lines(config.data):
-        say(line)
-    say(f"{0 if sets.evaluation is None else len(sets.evaluation)} samples held out")
-    if trainer.watch is not None:
-        say(_describing(config, trainer.watch, trainer.model, max(sets.survey.tokens)))
-    say(describe_trainable(trainer.model))
-    devices, batch, accumulate = (
-        trainer.accelerator.num_processes,
-        config.train.batch,
-        config.train.accumulate,
-    )
-    say(
-        f"batch {batch} × accumulate {accumulate} × {devices} device{'s' * (devices > 1)} = "
-        f"{batch * accumulate * devices} videos/step, "
-        f"{steps_per_epoch(config, len(sets.train), devices)} steps/epoch, "
-        f"{trainer.args.max_steps} steps; {precision.compute} on {precision.device}"
-    )
-
-
-def _describing(config: TrainConfig, watch: Watch, model: torch.nn.Module, longest: int) -> str:
-    keys = config.eval
-    held = cache_bytes(model, longest + keys.max_new_tokens, keys.batch)
-    return (
-        f"every {keys.generate_every} steps {min(keys.samples, len(watch.rows))} of them are described, in "
-        f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of keys and values"
-    )
+def _orders(config: TrainConfig, sets: Sets, devices: int) -> tuple[Order | None, Packs | None]:
+    """How training and held-out samples are drawn."""
+    train, lengths = config.train, sets.survey.tokens
+    if train.pack:
+        longest = max((*lengths, *sets.eval_tokens))
+        if longest > train.pack_tokens:
+            raise UserError(
+                f"train.pack_tokens={train.pack_tokens}: the longest sample has {longest} tokens; raise it, "
+                f"or shorten samples with data.max_tokens={train.pack_tokens}"
+            )
+        held = sets.eval_tokens and Packs(sets.eval_tokens, train.pack_tokens, shuffle=False)
+        return Packs(lengths, train.pack_tokens, seed=train.seed), held or None
+    if sets.groups is not None:
+        lanes = devices * max(1, config.data.workers)
+        return Blocks(
+            sets.groups,
+            batch=train.batch,
+            lanes=lanes,
+            buffer_rows=config.data.buffer,
+            seed=train.seed,
+        ), None
+    if train.batch > 1:
+        return Grouped(
+            lengths, step=train.batch * train.accumulate * devices, seed=train.seed
+        ), None
+    return None, None
 
 
 def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
@@ -184,90 +236,7 @@ def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
     return results
 
 
-def steps_per_epoch(config: TrainConfig, num_samples: int, num_devices: int) -> int:
-    """Optimizer steps in one pass over the data."""
-    batches = math.ceil(num_samples / num_devices / config.train.batch)
+def steps_per_epoch(config: TrainConfig, num_items: int, num_devices: int) -> int:
+    """Optimizer steps in one pass over the data: `num_items` samples, or packs of them."""
+    batches = math.ceil(num_items / num_devices / config.train.batch)
     return max(1, math.ceil(batches / config.train.accumulate))
-
-
-def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:
-    """A learning rate each for vision, connector and language model; only matrices decay."""
-    rates = {
-        "vision": optim.lr_vision or 0.0,
-        "connector": optim.lr if optim.lr_connector is None else optim.lr_connector,
-        "llm": optim.lr,
-    }
-    groups: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
-    for name, parameter in model.named_parameters():
-        if parameter.requires_grad:
-            groups.setdefault((part_of(name), parameter.ndim >= 2), []).append(parameter)
-    return [
-        {
-            "params": members,
-            "lr": rates[part],
-            "weight_decay": optim.weight_decay if decays else 0.0,
-        }
-        for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
-    ]
-
-
-def _arguments(config: TrainConfig, precision: Precision, output: Path, sets: Sets) -> SFTConfig:
-    train, optim = config.train, config.optim
-    on_gpu = precision.device == "cuda"
-    mixed = (
-        {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(precision.compute, "no")
-        if on_gpu
-        else "no"
-    )
-    os.environ["ACCELERATE_MIXED_PRECISION"] = (
-        mixed  # ours, not that of the user's accelerate config
-    )
-    per_epoch = steps_per_epoch(config, len(sets.train), int(os.environ.get("WORLD_SIZE", "1")))
-    steps = train.steps or math.ceil(train.epochs * per_epoch)
-    every = min(config.eval_every or per_epoch, steps)
-    best = config.eval.best
-    return SFTConfig(
-        output_dir=str(output),
-        per_device_train_batch_size=train.batch,
-        per_device_eval_batch_size=train.batch,
-        gradient_accumulation_steps=train.accumulate,
-        max_steps=steps,
-        learning_rate=optim.lr,
-        lr_scheduler_type=optim.schedule,
-        warmup_steps=optim.warmup,
-        weight_decay=optim.weight_decay,
-        adam_beta2=optim.beta2,
-        max_grad_norm=optim.clip,
-        optim=OPTIMIZERS[optim.name],
-        bf16=mixed == "bf16",
-        fp16=mixed == "fp16",
-        use_cpu=not on_gpu,
-        gradient_checkpointing=train.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if train.checkpointing else None,
-        seed=train.seed,
-        logging_steps=train.log_every,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=train.save_every if best == "none" else every,
-        load_best_model_at_end=best != "none",
-        metric_for_best_model=None if best == "none" else f"eval_{best}",
-        greater_is_better=best in ("soda_c", "judge"),
-        save_total_limit=train.keep,
-        report_to=config.log.to,
-        project=config.log.project,
-        run_name=output.name,
-        dataloader_num_workers=config.data.workers,
-        dataloader_pin_memory=on_gpu,
-        prediction_loss_only=True,
-        # our own dataset, collator and labels: the library must touch none of them
-        max_length=None,
-        remove_unused_columns=False,
-        dataset_kwargs={"skip_prepare_dataset": True},
-        completion_only_loss=False,
-        ddp_find_unused_parameters=False,
-        eval_strategy="no" if sets.evaluation is None else "steps",
-        # before step 1 by the loop itself: calling evaluate() first would leave DDP unwrapped
-        eval_on_start=sets.evaluation is not None and not train.resume,
-        eval_steps=every,
-    )

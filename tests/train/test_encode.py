@@ -192,13 +192,13 @@ def test_a_batch_of_unequal_frame_counts(processor):
         == batch["attention_mask"].shape
         == (2, longest)
     )
-    assert (
-        batch["pixel_values"].shape == (1, 4, 3, 64, 64)
-        and batch["pixel_values"].dtype is torch.uint8
-    )
+    assert batch["frames"].shape == (4, 3, 64, 64) and batch["frames"].dtype is torch.uint8
     used = len(samples[0]["input_ids"])
     assert batch["attention_mask"][0].tolist() == [1] * used + [0] * (longest - used)
     assert (batch["labels"][0, used:] == -100).all()
+    flat = batch["input_ids"].flatten()  # what is predicted from a place is what follows it
+    assert flat[batch["answers"] + 1].tolist() == batch["shift_labels"][0].tolist()
+    assert batch["shift_labels"].numel() == sum(label >= 0 for s in samples for label in s["labels"])  # fmt: skip
     left = collate(samples, processor.tokenizer.pad_token_id, left=True)
     assert left["input_ids"][0, -used:].tolist() == samples[0]["input_ids"]
 

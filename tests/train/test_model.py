@@ -5,6 +5,7 @@ import torch
 from peft import PeftModel
 
 from data.config import UserError
+from train import forward
 from train.checks import check_reachable
 from train.config import LoraKeys, ModelKeys, OptimKeys
 from train.model import (
@@ -99,15 +100,20 @@ def test_full_has_a_part_for_each_rate_and_zero_freezes(tiny_folder):
     assert "parameters train (" in describe_trainable(load(tiny_folder, "full"))
 
 
-def test_a_frozen_tower_is_outside_autograd(tiny_folder):
-    model = load(tiny_folder)
-    pixels = torch.rand(1, 2, 3, 64, 64)
-    model.enable_input_require_grads()  # as gradient checkpointing does
-    features = model.get_base_model().model.get_image_features(pixels, return_dict=True)
-    assert not features.last_hidden_state.requires_grad
-    trained = load(tiny_folder, "full", optim=OptimKeys(lr_vision=1e-5))
-    features = trained.model.get_image_features(pixels, return_dict=True)
-    assert features.last_hidden_state.requires_grad
+def test_a_frozen_tower_is_outside_autograd(tiny_folder, processor):
+    frames = torch.randint(0, 256, (5, 3, 64, 64), dtype=torch.uint8)
+    for method, optim, trains in (
+        ("lora", OptimKeys(), False),
+        ("full", OptimKeys(), False),
+        ("full", OptimKeys(lr_vision=1e-5), True),
+    ):
+        model = load(tiny_folder, method, optim=optim).train()
+        model.enable_input_require_grads()  # as gradient checkpointing does
+        base = model.get_base_model() if method == "lora" else model
+        seen = forward.see(base, processor, frames, frames_at_once=2)
+        assert seen.requires_grad == trains and base.model.vision_model.training == trains
+        stock = base.model.get_image_features(forward.normalise(frames, processor)[None])
+        assert torch.allclose(seen, stock.last_hidden_state, atol=1e-5)
 
 
 def test_position_ids_are_checked(tiny_folder, monkeypatch):

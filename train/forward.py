@@ -1,0 +1,77 @@
+"""The model's forward as training wants it: uint8 frames or stored features in, the answers' states out.
+
+Three things that the stock forward does not do, installed in one place:
+- frames go through the vision tower a few at a time, and outside autograd where it is frozen: left in,
+  a frozen tower is recomputed and back-propagated through, because gradient checkpointing makes its
+  input require gradients. That doubles the FLOPs of a step;
+- instead of frames, what the tower (or the connector) made of them may be given;
+- only the states from which a token of an answer is predicted leave the language model, so that the
+  head never sees the others, on any device.
+"""
+
+from __future__ import annotations
+
+import functools
+from typing import Any
+
+import torch
+from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
+from transformers.modeling_outputs import BaseModelOutputWithPooling
+
+from train.encode import normalise
+
+
+def install(
+    model: SmolVLMForConditionalGeneration, processor: SmolVLMProcessor, *, frames_at_once: int
+) -> None:
+    """Let `model(...)` also take, whatever wraps it:
+
+    frames    (F, 3, S, S) uint8, the frames of all samples in reading order; or
+    features  (F, P, D) what the tower, or (F, N, H) what tower and connector made of them;
+    answers   (A,) positions in the flattened batch whose states are wanted: last_hidden_state is
+              then (1, A, H), not (B, T, H).
+    """
+    body = model.model
+    stock = body.forward
+    tokens_a_frame = body.image_seq_len
+
+    @functools.wraps(stock)
+    def forward(
+        *arguments: Any,
+        frames: torch.Tensor | None = None,
+        features: torch.Tensor | None = None,
+        answers: torch.Tensor | None = None,
+        **named: Any,
+    ) -> Any:
+        if frames is not None:
+            features = see(model, processor, frames, frames_at_once)
+        if features is not None:
+            if features.shape[1] != tokens_a_frame:
+                features = body.connector(features.to(body.dtype))  # (F, P, D) → (F, N, H)
+            flat = features.flatten(0, 1)  # (F·N, H)
+            named["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=flat)}
+        out = stock(*arguments, **named)
+        if answers is not None:
+            out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[answers].unsqueeze(0)
+        return out
+
+    body.forward = forward
+
+
+def see(
+    model: SmolVLMForConditionalGeneration,
+    processor: SmolVLMProcessor,
+    frames: torch.Tensor,
+    frames_at_once: int,
+) -> torch.Tensor:
+    """(F, 3, S, S) uint8 → what the vision tower makes of them, (F, P, D)."""
+    tower = model.model.vision_model
+    trains = any(p.requires_grad for p in tower.parameters())
+    if not trains and tower.training:
+        tower.eval()  # checkpointing would only cost time: there is no backward
+    with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+        seen = [
+            tower(pixel_values=normalise(some, processor).to(tower.dtype)).last_hidden_state
+            for some in frames.split(frames_at_once)
+        ]
+    return torch.cat(seen)

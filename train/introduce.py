@@ -1,0 +1,65 @@
+"""What will happen, said before step 1."""
+
+from __future__ import annotations
+
+import torch
+from transformers import SmolVLMProcessor
+
+from train.config import TrainConfig
+from train.dataset import Sets
+from train.evaluation.in_training import Watch, cache_bytes
+from train.messages import say
+from train.model import Precision, describe_trainable
+from train.order import Grouped, Packs, padding_share
+from train.run import show_example
+from train.trainer import VideoTrainer, steps_per_epoch
+
+
+def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision: Precision) -> None:
+    """What will happen, before step 1: one example with its mask, lengths, what trains, the batch."""
+    processor = trainer.processing_class
+    assert isinstance(processor, SmolVLMProcessor) and trainer.model is not None
+    first = sets.train[0]
+    say(show_example(first["input_ids"], first["labels"], processor))
+    for line in sets.survey.lines(config.data):
+        say(line)
+    say(f"{0 if sets.evaluation is None else len(sets.evaluation)} samples held out")
+    if trainer.watch is not None:
+        say(_describing(config, trainer.watch, trainer.model, max(sets.survey.tokens)))
+    say(describe_trainable(trainer.model))
+    say(_together(config, trainer, sets.survey.tokens))
+    devices, batch, accumulate = (
+        trainer.accelerator.num_processes,
+        config.train.batch,
+        config.train.accumulate,
+    )
+    say(
+        f"batch {batch} × accumulate {accumulate} × {devices} device{'s' * (devices > 1)} = "
+        f"{batch * accumulate * devices} {'rows' if config.train.pack else 'videos'}/step, "
+        f"{steps_per_epoch(config, len(trainer.order or sets.train), devices)} steps/epoch, "
+        f"{trainer.args.max_steps} steps; {precision.compute} on {precision.device}"
+    )
+
+
+def _describing(config: TrainConfig, watch: Watch, model: torch.nn.Module, longest: int) -> str:
+    keys = config.eval
+    held = cache_bytes(model, longest + keys.max_new_tokens, keys.batch)
+    return (
+        f"every {keys.generate_every} steps {min(keys.samples, len(watch.rows))} of them are described, in "
+        f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of keys and values"
+    )
+
+
+def _together(config: TrainConfig, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
+    """How much of what is computed is padding."""
+    order, size = trainer.order, config.train.batch
+    if isinstance(order, Packs):
+        return (
+            f"packed: {len(lengths)} samples in {len(order)} rows of up to {config.train.pack_tokens} "
+            f"tokens, {order.fill:.1%} full, no padding"
+        )
+    if not isinstance(order, Grouped):
+        return "no padding: one video at a time" if size == 1 else "padding: as the stream comes"
+    seen = [lengths[i] for i in order]
+    batches = [seen[i : i + size] for i in range(0, len(seen), size)]
+    return f"padding: {padding_share(batches):.1%} of tokens (batches of like length)"
