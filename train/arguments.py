@@ -15,7 +15,7 @@ from train.config import OptimKeys, TrainConfig
 from train.model import Precision, part_of
 
 OPTIMIZERS = {
-    "adamw": "adamw_torch",
+    "adamw": "adamw_torch_fused",
     "adamw_8bit": "adamw_bnb_8bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
 }

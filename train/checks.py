@@ -75,7 +75,7 @@ def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
             "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
         )
     else:
-        file = Path(_fetch_config(keys))
+        file = Path(fetch_config(keys))
     try:
         config = json.loads(file.read_text(encoding="utf-8"))
         large = config.get("text_config", {}).get("hidden_size", 0) >= LARGE
@@ -95,7 +95,12 @@ def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
         )
 
 
-def _fetch_config(keys: ModelKeys) -> str:
+def fetch_config(keys: ModelKeys) -> str:
+    """The local copy of a Hub checkpoint's `config.json`.
+
+    Raises:
+        UserError: it cannot be had.
+    """
     from huggingface_hub import hf_hub_download
 
     with hub_errors(keys.name, key="model.name", revision=keys.revision):

@@ -33,7 +33,10 @@ class Survey:
     usable: tuple[int, ...]
     tokens: tuple[int, ...]
     """Length of each usable sample."""
-    supervised: int
+    frames: tuple[int, ...]
+    """Of each usable sample, those that are kept."""
+    answers: tuple[int, ...]
+    """Tokens of each usable sample that are learned."""
     too_long: tuple[str, ...]
     frames_dropped: int
     samples_shortened: int
@@ -45,7 +48,7 @@ class Survey:
         lengths = sorted(self.tokens)
         shown = [
             f"{count} samples, {lengths[0]}–{lengths[-1]} tokens (median {lengths[count // 2]}), "
-            f"{self.supervised / count:.0f} supervised on average"
+            f"{sum(self.answers) / count:.0f} supervised on average"
         ]
         if self.fell_back:
             other = "description" if keys.target == "timeline" else "timeline"
@@ -123,8 +126,10 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
     """
     usable: list[int] = []
     tokens: list[int] = []
+    frames: list[int] = []
+    answers: list[int] = []
     too_long: list[str] = []
-    supervised = dropped = shortened = fell_back = 0
+    dropped = shortened = fell_back = 0
     texts = dataset.select_columns(TEXT_COLUMNS)
     for i, row in enumerate(tqdm(texts, desc=f"tokens of {name}", disable=len(texts) < 200)):
         try:
@@ -139,7 +144,8 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
             )
         usable.append(i)
         tokens.append(len(encoded.input_ids))
-        supervised += answer_tokens
+        frames.append(len(encoded.kept))
+        answers.append(answer_tokens)
         fell_back += encoded.fell_back
         missing = len(row["times_s"]) - len(encoded.kept)
         dropped += missing
@@ -149,7 +155,14 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
             f"data.path={keys.path}: {len(texts)} {name} samples, none usable ({len(too_long)} too long for data.max_tokens={keys.max_tokens})"
         )
     return Survey(
-        tuple(usable), tuple(tokens), supervised, tuple(too_long), dropped, shortened, fell_back
+        tuple(usable),
+        tuple(tokens),
+        tuple(frames),
+        tuple(answers),
+        tuple(too_long),
+        dropped,
+        shortened,
+        fell_back,
     )
 
 

@@ -16,7 +16,7 @@ from typing import Any
 import numpy as np
 import torch
 from PIL import Image
-from transformers import SmolVLMProcessor
+from transformers import SmolVLMProcessor, SmolVLMVideoProcessor
 
 from data.sample import events_of
 from data.target import target
@@ -220,7 +220,11 @@ def decode_frames(jpegs: Sequence[bytes], size_px: int) -> torch.Tensor:
 
 def normalise(frames: torch.Tensor, processor: SmolVLMProcessor) -> torch.Tensor:
     """(..., 3, H, W) uint8 on any device → float, scaled as the processor says."""
-    video = processor.video_processor
+    return rescale(frames, processor.video_processor)
+
+
+def rescale(frames: torch.Tensor, video: SmolVLMVideoProcessor) -> torch.Tensor:
+    """`normalise`, where there is a video processor but no tokenizer."""
     shape = frames.shape
     flat = video.rescale_and_normalize(
         frames.reshape(-1, *shape[-3:]),

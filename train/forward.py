@@ -12,21 +12,22 @@ Three things that the stock forward does not do, installed in one place:
 from __future__ import annotations
 
 import functools
+from collections.abc import Callable
 from typing import Any
 
 import torch
-from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
+from transformers import SmolVLMForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
-from train.encode import normalise
+Scale = Callable[[torch.Tensor], torch.Tensor]
+"""(F, 3, S, S) uint8 → float."""
 
 
-def install(
-    model: SmolVLMForConditionalGeneration, processor: SmolVLMProcessor, *, frames_at_once: int
-) -> None:
+def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_once: int) -> None:
     """Let `model(...)` also take, whatever wraps it:
 
-    frames    (F, 3, S, S) uint8, the frames of all samples in reading order; or
+    frames    (F, 3, S, S) uint8, the frames of all samples in reading order,
+              as the tower wants them after `scale`, `normalise` of the model's processor; or
     features  (F, P, D) what the tower, or (F, N, H) what tower and connector made of them;
     answers   (A,) positions in the flattened batch whose states are wanted: last_hidden_state is
               then (1, A, H), not (B, T, H).
@@ -44,12 +45,16 @@ def install(
         **named: Any,
     ) -> Any:
         if frames is not None:
-            features = see(model, processor, frames, frames_at_once)
+            features = see(model, scale, frames, frames_at_once)
         if features is not None:
             if features.shape[1] != tokens_a_frame:
                 features = body.connector(features.to(body.dtype))  # (F, P, D) → (F, N, H)
             flat = features.flatten(0, 1)  # (F·N, H)
             named["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=flat)}
+        if answers is not None:
+            # Padding is on the right, and no token looks ahead: none that counts ever sees it. Without a
+            # mask attention takes its fast causal kernel, and no (B, T, T) array is made.
+            named.pop("attention_mask", None)
         out = stock(*arguments, **named)
         if answers is not None:
             out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[answers].unsqueeze(0)
@@ -60,7 +65,7 @@ def install(
 
 def see(
     model: SmolVLMForConditionalGeneration,
-    processor: SmolVLMProcessor,
+    scale: Scale,
     frames: torch.Tensor,
     frames_at_once: int,
 ) -> torch.Tensor:
@@ -69,9 +74,14 @@ def see(
     trains = any(p.requires_grad for p in tower.parameters())
     if not trains and tower.training:
         tower.eval()  # checkpointing would only cost time: there is no backward
-    with torch.set_grad_enabled(trains and torch.is_grad_enabled()):
+    # autocast would run the norms of a frozen half-precision tower in 32 bits, for nothing
+    mixed = torch.is_autocast_enabled(frames.device.type) and (trains or tower.dtype.itemsize == 4)
+    with (
+        torch.set_grad_enabled(trains and torch.is_grad_enabled()),
+        torch.autocast(frames.device.type, enabled=mixed),
+    ):
         seen = [
-            tower(pixel_values=normalise(some, processor).to(tower.dtype)).last_hidden_state
+            tower(pixel_values=scale(some).to(tower.dtype)).last_hidden_state
             for some in frames.split(frames_at_once)
         ]
     return torch.cat(seen)

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 import torch
 from bitsandbytes.nn import Linear4bit
 from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
 from transformers import (
     AutoProcessor,
@@ -174,6 +175,14 @@ def set_trainable(
         )
         model.requires_grad_(False)
     return model if method == "full" else get_peft_model(model, config)
+
+
+def cast_by_autocast(model: torch.nn.Module) -> None:
+    """Under autocast an adapter computes in half precision anyway: let peft not make a 32-bit copy of
+    its input before, which costs more memory than the layer itself."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            module.cast_input_dtype_enabled = False
 
 
 def trainable_by_part(model: torch.nn.Module) -> dict[str, int]:

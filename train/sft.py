@@ -5,6 +5,7 @@ accelerate launch train/sft.py recipe=lora data.path=prepared/clips optim.lr=2e-
 """
 
 import sys
+from functools import partial
 from pathlib import Path
 
 if not __package__:  # run as a script: `data` and `train` must be this clone's, from any folder
@@ -27,8 +28,10 @@ def main(config: TrainConfig) -> dict[str, float]:
     from data.shards import manifest_hash
     from train import forward, run, save
     from train.dataset import load_sets
+    from train.encode import normalise
     from train.model import load_model, load_processor, pick_precision, set_trainable
     from train.introduce import introduce
+    from train.plan import check_fits, out_of_memory_explained
     from train.trainer import fit, make_trainer
 
     precision = pick_precision(config.model.dtype)
@@ -41,14 +44,22 @@ def main(config: TrainConfig) -> dict[str, float]:
     checkpoint = save.resolve_base(config, output, processes)
     processor = load_processor(checkpoint)
     sets = load_sets(config.data, processor)
+    planned = None
+    if config.model.name != "tiny":
+        planned = check_fits(config, checkpoint, sets.survey, precision)
     set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
     model = load_model(checkpoint, config.train.method, precision)
     trained = set_trainable(model, config.train.method, config.lora, config.optim)
-    forward.install(model, processor, frames_at_once=config.train.frames_at_once)
+    forward.install(
+        model, partial(normalise, processor=processor), frames_at_once=config.train.frames_at_once
+    )
     trainer = make_trainer(config, trained, processor, sets, precision, output)
     introduce(config, trainer, sets, precision)
+    if planned is not None:
+        say(f"plan: {planned.line()}")
 
-    results = fit(trainer, resume=config.train.resume)
+    with out_of_memory_explained(planned, config):
+        results = fit(trainer, resume=config.train.resume)
     if trainer.is_world_process_zero():
         records = run.record(config, manifest, manifest_hash(config.data.path), results)
         save.save_run(trained, processor, manifest["policy"], config, records, output)

@@ -24,7 +24,7 @@ from train.config import TrainConfig
 from train.dataset import Sets
 from train.evaluation.in_training import Watch
 from train.messages import say
-from train.model import Precision
+from train.model import Precision, cast_by_autocast
 from train.order import Grouped, Order, Packs, Several
 from train.stream import Blocks
 
@@ -174,6 +174,8 @@ def make_trainer(
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
+    if precision.device == "cuda" and precision.compute is not torch.float32:
+        cast_by_autocast(model)
     if config.train.method == "full":
         kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args)
         groups = parameter_groups(model, config.optim)

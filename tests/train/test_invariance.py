@@ -1,6 +1,7 @@
 """What must not matter does not: batching, packing, checkpointing, micro-batches, resuming."""
 
 import shutil
+from functools import partial
 
 import pytest
 import torch
@@ -11,6 +12,7 @@ from train import forward
 from train.collate import collate, collate_packed
 from train.config import DataKeys, LoraKeys, ModelKeys, OptimKeys
 from train.dataset import load_sets
+from train.encode import normalise
 from train.model import Precision, load_model, set_trainable
 
 
@@ -71,7 +73,7 @@ def test_packed_gradients_are_those_of_single_samples(world, tiny_folder, proces
         torch.manual_seed(0)
         model = load_model(ModelKeys(name=str(tiny_folder)), method, Precision("cpu", torch.float32))  # fmt: skip
         trained = set_trainable(model, method, LoraKeys(dropout=0), OptimKeys()).train()
-        forward.install(model, processor, frames_at_once=3)
+        forward.install(model, partial(normalise, processor=processor), frames_at_once=3)
         groups = [samples] if packed else [[s] for s in samples]
         for group in groups:
             batch = collate_packed(group) if packed else collate(group, pad_id=0)

@@ -1,0 +1,154 @@
+"""The plan: right figures, clear refusals, and what to change."""
+
+import json
+
+import psutil
+import pytest
+import torch
+
+from data.config import UserError, load
+from tests.train.test_training import train
+from tests.videos import run_command
+from train import plan as planning
+from train.config import ModelKeys, TrainConfig
+from train.memory import Load, estimate
+from train.model import count_parameters
+from train.plan import out_of_memory_explained, plan
+from train.plan_config import CARDS
+from train.shapes import SHAPES, shape_of
+
+BF16 = torch.bfloat16
+
+
+def estimated(*argv, frames=4, batch=1, compute=torch.float32, **more):
+    once = [] if any("accumulate" in a for a in argv) else ["train.accumulate=1"]
+    config = load(TrainConfig, ["model.name=tiny", *once, *argv])
+    tokens = frames * 16 + 100
+    return estimate(shape_of(config.model), config, Load(frames, tokens, 40, batch, **more), compute)  # fmt: skip
+
+
+def test_published_shapes_have_the_published_parameter_counts():
+    from transformers import SmolVLMForConditionalGeneration
+
+    for name, count in zip(SHAPES, (256_484_928, 507_482_304, 2_246_272_880), strict=True):
+        with torch.device("meta"):
+            model = SmolVLMForConditionalGeneration(shape_of(ModelKeys(name=name)))
+        assert count_parameters(model) == count
+
+
+@pytest.mark.slow
+def test_what_each_switch_does_to_memory():
+    full = estimated("train.method=full")
+    assert sum(full.parts.values()) == full.peak_bytes and full.tflop > 0
+    lora = estimated("train.method=lora")
+    assert lora.parts["optimizer"] == 2 * lora.parts["adapter"] and lora.peak_bytes < full.peak_bytes  # fmt: skip
+    assert estimated("train.method=qlora").parts["weights"] < 0.6 * lora.parts["weights"]
+    assert estimated("train.checkpointing=false").peak_bytes > lora.peak_bytes
+    assert estimated(frames=32, batch=2).peak_bytes > 3 * lora.peak_bytes
+    assert estimated("train.accumulate=4", "train.method=full").peak_bytes >= full.peak_bytes
+    assert estimated(cached=True).tflop < lora.tflop
+    assert estimated(cached=True).parts["weights"] < lora.parts["weights"]
+    assert estimated("train.offload=true", frames=32).peak_bytes < estimated(frames=32).peak_bytes
+    packed = estimated(batch=4, packed=True)
+    assert packed.parts["attention mask"] == (4 * 164) ** 2 * 5
+
+
+def test_states_of_8_bits():
+    states = {
+        name: estimated("train.method=full", f"optim.name={name}").parts.get("optimizer", 0)
+        for name in ("adamw", "adamw_8bit", "paged_adamw_8bit")
+    }
+    assert states["adamw"] > 3.8 * states["adamw_8bit"] > 0
+    assert states["paged_adamw_8bit"] < 0.01 * states["adamw"]  # only what is too small for 8 bits
+
+
+@pytest.mark.slow
+def test_the_command(tmp_path):
+    done = run_command(
+        "scripts/plan.py", "model.name=tiny", "train.method=lora", "frames.max=8", "gpu=t4", "search=false",
+        f"json={tmp_path}/plan.json",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    told = json.loads((tmp_path / "plan.json").read_text())
+    assert told["fits"] and told["card_gib"] == CARDS["t4"].gib and told["frames"] == 8
+    assert told["peak_gib"] == pytest.approx(sum(told["parts"].values()), abs=0.01)
+    assert "fits" in done.stdout and "at 20 TFLOP/s (assumed" in done.stdout
+
+
+@pytest.mark.parametrize(
+    ("argv", "message"),
+    [
+        (["gpu=12"], "gpu"),
+        (["gpu=t4", "model.dtype=bf16"], "only emulates it"),
+        (["model.name=nowhere"], "neither a folder nor a Hub id"),
+        (["model.name=tiny", "frames.max=0"], "frames.max"),
+    ],
+)
+def test_what_cannot_be_planned_is_one_line(argv, message):
+    done = run_command("scripts/plan.py", *argv)
+    assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
+
+
+def test_more_frames_than_the_context_holds(capsys):
+    from train.plan_config import PlanConfig
+    from train.planning import show_plan
+
+    told = show_plan(load(PlanConfig, ["model.name=tiny", "frames.max=900", "data.max_tokens=2048", "search=false"]))  # fmt: skip
+    assert told["tokens"] <= 2048 and "of 900 frames fit into data.max_tokens=2048" in capsys.readouterr().out  # fmt: skip
+
+
+def test_a_run_that_cannot_fit_is_refused_with_what_would(world, tiny_folder, tmp_path, monkeypatch):  # fmt: skip
+    needed = planning.OVERHEAD_GIB + 0.03
+    monkeypatch.setattr(planning, "free_gib", lambda device: needed)
+    how = ["train.batch=8", "train.accumulate=1", "data.eval_share=0", "train.steps=1"]
+    with pytest.raises(UserError, match=r"this run needs 0\.\d GiB at most .*train\.batch=1 train\.accumulate=8 \(0\.\d GiB\).*train\.force=true"):  # fmt: skip
+        train(world, tmp_path / "a", *how, base=str(tiny_folder), method="full")
+    train(world, tmp_path / "b", *how, "train.force=true", base=str(tiny_folder), method="full")
+
+
+def test_the_plan_is_said_before_step_1(world, tiny_folder, tmp_path, capsys):
+    train(world, tmp_path / "a", "data.eval_share=0", "train.steps=1", base=str(tiny_folder))
+    assert "plan: 0." in capsys.readouterr().out
+
+
+def test_out_of_memory_says_what_was_planned_and_what_to_change(monkeypatch):
+    config = load(TrainConfig, ["model.name=tiny", "train.method=full", "train.batch=8"])
+    shape = shape_of(config.model)
+    found = plan(shape, config, Load(6, 300, 40, 8), torch.float32)
+    said = r"out of memory: planned .* GiB.*It fits with .*train\.resume=true"
+    with pytest.raises(UserError, match=said), out_of_memory_explained(found, config):
+        raise torch.OutOfMemoryError("CUDA out of memory")
+    with pytest.raises(UserError, match="out of memory"), out_of_memory_explained(found, config):
+        raise RuntimeError(
+            "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte"
+        )
+    with pytest.raises(RuntimeError, match="something else"), out_of_memory_explained(found, config):  # fmt: skip
+        raise RuntimeError("something else")
+    assert planning.free_gib("cpu") == pytest.approx(psutil.virtual_memory().available / 2**30, rel=0.2)  # fmt: skip
+
+
+@pytest.mark.slow
+def test_a_real_step_holds_what_was_planned(tmp_path):
+    done = run_command("scripts/bench_plan.py", "models=256M", "frames=4", f"json={tmp_path}/plan.json", timeout_s=900)  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads((tmp_path / "plan.json").read_text())
+    assert set(told) >= {f"256M/{m}/4/ratio" for m in ("full", "lora", "qlora")}
+    assert told["worst"] < 0.05
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("argv", "most"),
+    [
+        (["recipe=qlora", "frames.max=64", "train.batch=4"], 9.2),
+        (["recipe=lora", "model.name=HuggingFaceTB/SmolVLM2-2.2B-Instruct", "frames.max=64"], 6.7),
+        (["recipe=full_2b", "frames.max=32"], 12.7),
+        (["recipe=t4", "gpu=t4", "frames.max=64"], 14.6),
+    ],
+)
+def test_the_large_model_on_a_small_card(argv, most):
+    from train.plan_config import PlanConfig
+    from train.planning import show_plan
+
+    told = show_plan(load(PlanConfig, [*argv, "search=false"]))
+    assert told["fits"] and told["peak_gib"] <= most

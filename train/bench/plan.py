@@ -1,0 +1,70 @@
+"""Is the plan right? Predicted bytes beside those counted in a real step on this machine."""
+
+from __future__ import annotations
+
+import gc
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from tqdm import tqdm
+
+from train.bench.config import BenchPlanConfig
+from train.bench.steps import Ready, batch_of, checkpoint, ready
+from train.config import Method
+from train.live_bytes import LiveBytes, count_weights, parts_at_work
+from train.memory import estimate, step
+from train.messages import say
+from train.model import Precision
+from train.plan import load_of
+from train.plan_config import MODELS
+
+MIB = 2**20
+
+
+def measure(config: BenchPlanConfig) -> dict[str, float]:
+    """Flat figures: `256M/lora/8/planned_mib`, `…/counted_mib`, `…/ratio`, and `worst`, the largest error."""
+    figures: dict[str, float] = {}
+    rows = [(m, method) for m in config.models for method in config.methods]
+    with TemporaryDirectory() as work:
+        for size, method in tqdm(rows, desc="real steps", unit="model"):
+            folder = checkpoint(MODELS[size], Path(work) / size)
+            for frames in config.frames:
+                found = both(MODELS[size], folder, method, frames)
+                name = f"{size}/{method}/{frames}"
+                figures[f"{name}/planned_mib"] = round(found[0] / MIB, 1)
+                figures[f"{name}/counted_mib"] = round(found[1] / MIB, 1)
+                figures[f"{name}/ratio"] = round(found[0] / found[1], 4)
+    say("| model | method | frames | planned MiB | counted MiB | planned ÷ counted |")
+    say("|---|---|---|---|---|---|")
+    for name in (n.removesuffix("/ratio") for n in list(figures) if n.endswith("/ratio")):
+        planned, counted = figures[f"{name}/planned_mib"], figures[f"{name}/counted_mib"]
+        say(f"| {' | '.join(name.split('/'))} | {planned:,.0f} | {counted:,.0f} | {figures[f'{name}/ratio']:.3f} |")  # fmt: skip
+    figures["worst"] = max(abs(v - 1) for n, v in figures.items() if n.endswith("/ratio"))
+    return figures
+
+
+def both(name: str, folder: Path, method: Method, frames: int) -> tuple[int, int]:
+    """Bytes at the peak of one step: planned, and counted while a real one runs."""
+    precision = Precision("cpu", torch.float32)
+    real = ready(name, folder, method, precision)
+    load = load_of(real.config, real.shape, frames, 100, cached=False)
+    counted = count(real, batch_of(real.shape, load))
+    config, shape = real.config, real.shape
+    del real
+    gc.collect()
+    return estimate(shape, config, load, precision.compute).peak_bytes, counted
+
+
+def count(real: Ready, batch: dict[str, torch.Tensor]) -> int:
+    """Bytes at the peak of a real forward and backward pass."""
+    bytes_ = LiveBytes()
+    count_weights(real.trained, bytes_)
+    for state in real.optimizer.state.values():
+        for value in state.values():
+            bytes_.own(value, "optimizer")
+    for tensor in batch.values():
+        bytes_.own(tensor, "inputs")
+    with parts_at_work(real.base, bytes_):
+        step(real.trained, batch, bytes_, torch.float32)
+    return bytes_.peak

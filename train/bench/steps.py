@@ -1,0 +1,80 @@
+"""Real training steps at the published shapes, with random weights: what the benches measure."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
+from trl.trainer.utils import add_fused_lm_head
+
+from data.config import load
+from train import forward
+from train.config import Method, ModelKeys, TrainConfig
+from train.encode import rescale
+from train.memory import Load
+from train.model import Precision, load_model, set_trainable
+from train.shapes import shape_of
+
+
+@dataclass(frozen=True)
+class Ready:
+    """A model in training, as the trainer has it before a step."""
+
+    base: SmolVLMForConditionalGeneration
+    trained: Any
+    optimizer: torch.optim.Optimizer
+    config: TrainConfig
+    shape: SmolVLMConfig
+
+
+def checkpoint(name: str, folder: Path) -> Path:
+    """A checkpoint folder with a published model's shapes and random weights."""
+    if not (folder / "model.safetensors").exists():
+        torch.manual_seed(0)
+        model = SmolVLMForConditionalGeneration(shape_of(ModelKeys(name=name)))
+        model.save_pretrained(folder, max_shard_size="100GB")
+    return folder
+
+
+def ready(name: str, folder: Path, method: Method, precision: Precision) -> Ready:
+    """Load, attach, install and give Adam its states, by the trainer's own functions."""
+    argv = [f"model.name={name}", f"train.method={method}", "lora.dropout=0", "train.accumulate=1"]
+    config = load(TrainConfig, argv)
+    base = load_model(config.model.model_copy(update={"name": str(folder)}), method, precision)
+    trained = set_trainable(base, method, config.lora, config.optim).train()
+    vision: Any = base.config.vision_config
+    side = vision.image_size
+    scale = partial(rescale, video=SmolVLMVideoProcessor(max_image_size={"longest_edge": side}))
+    forward.install(base, scale, frames_at_once=config.train.frames_at_once)
+    base.activation_checkpointing_enable({"use_reentrant": False})
+    add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
+    weights = [p for p in trained.parameters() if p.requires_grad]
+    optimizer = torch.optim.AdamW(weights, lr=0.0, fused=True)
+    for p in weights:
+        p.grad = torch.zeros_like(p)
+    optimizer.step()
+    optimizer.zero_grad(set_to_none=True)
+    return Ready(base, trained, optimizer, config, shape_of(config.model))
+
+
+def batch_of(shape: SmolVLMConfig, load: Load, seed: int = 0) -> dict[str, torch.Tensor]:
+    """A batch of random pictures and words, with an image token for each feature."""
+    draw = torch.Generator().manual_seed(seed)
+    vision: Any = shape.vision_config
+    side = vision.image_size
+    each = int((side // vision.patch_size) ** 2 / shape.scale_factor**2)
+    ids = torch.randint(3, 1000, (load.batch, load.tokens), generator=draw)
+    ids[:, : load.frames * each] = shape.image_token_id
+    start = torch.arange(load.batch)[:, None] * load.tokens + load.tokens - 1 - load.answer_tokens
+    answers = (start + torch.arange(load.answer_tokens)).flatten()
+    frames = torch.randint(0, 256, (load.batch * load.frames, 3, side, side), generator=draw)
+    return {
+        "input_ids": ids,
+        "answers": answers,
+        "shift_labels": ids.flatten()[answers + 1].unsqueeze(0),
+        "frames": frames.to(torch.uint8),
+    }
