@@ -49,6 +49,17 @@ def _forget_after(path: Path, step: int) -> None:
         write_atomically(path, "".join(kept))
 
 
+class TowerAway(TrainerCallback):
+    """With cached features nobody looks through the vision tower: it need not be on the GPU."""
+
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        for name, module in given["model"].named_modules():
+            if name.endswith("model.vision_model"):
+                module.to("cpu")
+
+
 class RightEpoch(TrainerCallback):
     """Resumed in the middle of an epoch on several devices, accelerate's skipping loader does not
     hand the epoch on to the sampler."""

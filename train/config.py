@@ -43,6 +43,9 @@ class DataKeys(Section):
     stream: bool = Field(
         default=False, description="read pictures as they are needed: no copy, no download before"
     )
+    features: bool = Field(
+        default=False, description="read what scripts/cache_features.py made, not pictures"
+    )
     buffer: int = Field(
         default=128, ge=1, description="data.stream=true: rows shuffled among each other"
     )
@@ -214,6 +217,8 @@ class TrainConfig(Section):
                 )
         if self.data.eval_share == 0 and (self.eval.generate_every or self.eval.best != "none"):
             raise ValueError("eval.*: no video is held out; give data.eval_share")
+        if self.data.features and self.data.stream:
+            raise ValueError("data.features=true: not with data.stream=true; leave one of them out")
         if self.data.target == "paragraph" and self.eval.best == "soda_c":
             raise ValueError(
                 "eval.best=soda_c: needs times; data.target=timeline, or eval.best=loss"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -17,6 +17,7 @@ from data.shards import GROUP_ROWS, read_dataset
 from train.checks import check_reachable
 from train.config import DataKeys, ModelKeys
 from train.encode import TooLong, decode_frames, encode, frame_size_px
+from train.features import Features
 from train.model import load_processor
 from train.stream import ROW, Pictures, read_texts, window, with_pictures
 
@@ -81,6 +82,8 @@ class Sets:
     """Rows of `evaluation` as they were prepared."""
     groups: tuple[int, ...] | None = None
     """With `data.stream`: the row group of each training sample."""
+    starts: tuple[int, ...] = ()
+    """With `data.features`: the first row of each row group."""
 
 
 def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
@@ -89,7 +92,7 @@ def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
     Raises:
         UserError: nothing usable in it.
     """
-    if keys.stream:
+    if keys.stream or keys.features:
         everything, groups = read_texts(keys.path, TEXT_COLUMNS)
     else:
         everything, groups = read_dataset(keys.path), None
@@ -104,6 +107,12 @@ def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
         evaluation = None if held is None else encoded(held, processor, keys)
         return Sets(encoded(train, processor, keys), evaluation, found, eval_tokens, held)
     pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
+    if (
+        keys.features
+    ):  # attached once the model is there; pictures of held-out videos may be described
+        if held is not None:
+            held = with_pictures(held, Pictures(groups, keep=1))
+        return Sets(train, held, found, eval_tokens, held, starts=groups.starts)
     evaluation = None
     if held is not None:
         held = with_pictures(held, pictures)
@@ -115,6 +124,18 @@ def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
         eval_tokens,
         held,
         groups=tuple(map(groups.of, train[ROW])),
+    )
+
+
+def with_features(
+    sets: Sets, features: Features, processor: SmolVLMProcessor, keys: DataKeys
+) -> Sets:
+    """The same samples, which bring features in place of frames."""
+    held = sets.evaluation
+    return replace(
+        sets,
+        train=encoded(sets.train, processor, keys, features=features),
+        evaluation=None if held is None else encoded(held, processor, keys, features=features),
     )
 
 
@@ -205,10 +226,11 @@ def encoded(
     processor: SmolVLMProcessor,
     keys: DataKeys,
     pictures: Pictures | None = None,
+    features: Features | None = None,
 ) -> Dataset:
     """Rows are encoded and their frames decoded when read, in the loader's workers. `pictures`: where
-    the frames come from if they are not in the rows."""
-    return dataset.with_transform(Encoder(processor, keys, pictures))
+    the frames come from if they are not in the rows; `features`: what to give in their place."""
+    return dataset.with_transform(Encoder(processor, keys, pictures, features))
 
 
 @dataclass(frozen=True)
@@ -219,6 +241,7 @@ class Encoder:
     processor: SmolVLMProcessor
     keys: DataKeys
     pictures: Pictures | None = None
+    features: Features | None = None
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         rows = [
@@ -228,19 +251,23 @@ class Encoder:
             for row in rows:
                 row["frames"] = [{"bytes": jpeg} for jpeg in self.pictures.of(row[ROW])]
         size_px = frame_size_px(self.processor)
-        samples = [to_sample(row, self.processor, self.keys, size_px) for row in rows]
+        samples = [
+            to_sample(row, self.processor, self.keys, size_px, self.features) for row in rows
+        ]
         return {key: [s[key] for s in samples] for key in samples[0]}
 
 
 def to_sample(
-    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys, size_px: int
+    row: dict[str, Any],
+    processor: SmolVLMProcessor,
+    keys: DataKeys,
+    size_px: int,
+    features: Features | None = None,
 ) -> dict[str, Any]:
     """A prepared row → what `collate` takes."""
     text = encode(row, processor, keys)
+    sample = {"id": text.id, "input_ids": text.input_ids, "labels": text.labels}
+    if features is not None:
+        return {**sample, "features": features.of(row[ROW])[text.kept]}
     jpegs = [row["frames"][i]["bytes"] for i in text.kept]
-    return {
-        "id": text.id,
-        "input_ids": text.input_ids,
-        "labels": text.labels,
-        "frames": decode_frames(jpegs, size_px),
-    }
+    return {**sample, "frames": decode_frames(jpegs, size_px)}

@@ -45,11 +45,16 @@ class Precision:
 def pick_precision(dtype: str) -> Precision:
     """bf16 where it is native, fp16 on older GPUs (a T4 only emulates bf16), fp32 on a CPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto" and device == "cpu":
+        return Precision(device, torch.float32)
+    native = device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
     if dtype == "auto":
-        if device == "cpu":
-            return Precision(device, torch.float32)
-        native = torch.cuda.is_bf16_supported(including_emulation=False)
         return Precision(device, torch.bfloat16 if native else torch.float16)
+    if dtype == "bf16" and not native:
+        raise UserError(
+            f"model.dtype=bf16: a {torch.cuda.get_device_name()} only emulates it, slowly; "
+            "leave model.dtype=auto (recipe=t4)"
+        )
     if dtype == "fp16" and device == "cpu":
         raise UserError("model.dtype=fp16: a CPU trains in fp32 or bf16; leave model.dtype=auto")
     return Precision(

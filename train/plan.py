@@ -55,9 +55,7 @@ class Plan:
         )
 
 
-def load_of(
-    config: TrainConfig, shape: SmolVLMConfig, frames: int, answer_tokens: int, *, cached: bool
-) -> Load:
+def load_of(config: TrainConfig, shape: SmolVLMConfig, frames: int, answer_tokens: int) -> Load:
     """The batch of a run whose videos have so many frames."""
     each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
     tokens = frames * each + TEXT_TOKENS + answer_tokens
@@ -67,7 +65,7 @@ def load_of(
     batch = config.train.batch
     if config.train.pack:
         batch = max(1, config.train.pack_tokens // tokens)
-    return Load(frames, tokens, answer_tokens, batch, config.train.pack, cached)
+    return Load(frames, tokens, answer_tokens, batch, config.train.pack, config.data.features)
 
 
 def load_of_data(config: TrainConfig, survey: Survey) -> Load:
@@ -75,7 +73,14 @@ def load_of_data(config: TrainConfig, survey: Survey) -> Load:
     tokens, batch = max(survey.tokens), config.train.batch
     if config.train.pack:
         batch = max(1, config.train.pack_tokens // tokens)
-    return Load(max(survey.frames), tokens, max(survey.answers), batch, config.train.pack)
+    return Load(
+        max(survey.frames),
+        tokens,
+        max(survey.answers),
+        batch,
+        config.train.pack,
+        config.data.features,
+    )
 
 
 def tokens_a_frame(shape: SmolVLMConfig) -> int:
@@ -93,8 +98,6 @@ def largest(
     answer_tokens: int,
     compute: torch.dtype,
     gib: float,
-    *,
-    cached: bool,
 ) -> dict[int, int]:
     """Frames → the largest batch that fits into `gib`; 0 if not even one video does.
 
@@ -103,14 +106,14 @@ def largest(
     alone = _with(config, "train", pack=False, batch=1)
     found: dict[int, int] = {}
     for frames in tqdm(FRAME_COUNTS, desc="largest batches", unit="frame count", leave=False):
-        load = load_of(alone, shape, frames, answer_tokens, cached=cached)
+        load = load_of(alone, shape, frames, answer_tokens)
         if load.frames < frames:
             break
         one, three = (
             plan(
                 shape,
                 alone,
-                Load(load.frames, load.tokens, answer_tokens, b, False, cached),
+                Load(load.frames, load.tokens, answer_tokens, b, False, load.cached),
                 compute,
             )
             for b in (2, 3)

@@ -59,7 +59,6 @@ class PlanConfig(TrainConfig):
     tflops: float | None = Field(
         default=None, gt=0, description="10^12 operations a second that training reaches"
     )
-    cached: bool = Field(default=False, description="with cached vision features")
     search: bool = Field(default=True, description="also look for the largest batches that fit")
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
 

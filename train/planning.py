@@ -30,7 +30,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
     compute = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[asked]
     shape = shape_of(config.model)
     frames, videos, known = _data(config)
-    load = load_of(config, shape, frames, config.answer_tokens, cached=config.cached)
+    load = load_of(config, shape, frames, config.answer_tokens)
     found = plan(shape, config, load, compute)
     fits = found.peak_gib <= card.gib
 
@@ -49,7 +49,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         say("it would with " + ", or ".join(would) if would else "nothing known here makes it fit")
     batches: dict[int, int] = {}
     if config.search:
-        batches = largest(shape, config, config.answer_tokens, compute, card.gib, cached=config.cached)  # fmt: skip
+        batches = largest(shape, config, config.answer_tokens, compute, card.gib)  # fmt: skip
         shown = ", ".join(f"{k} frames: {b or 'none'}" for k, b in batches.items())
         say(f"largest train.batch that fits, without padding: {shown}")
 

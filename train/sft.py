@@ -27,8 +27,9 @@ def main(config: TrainConfig) -> dict[str, float]:
 
     from data.shards import manifest_hash
     from train import forward, run, save
-    from train.dataset import load_sets
+    from train.dataset import load_sets, with_features
     from train.encode import normalise
+    from train.features import open_features
     from train.model import load_model, load_processor, pick_precision, set_trainable
     from train.introduce import introduce
     from train.plan import check_fits, out_of_memory_explained
@@ -49,6 +50,9 @@ def main(config: TrainConfig) -> dict[str, float]:
         planned = check_fits(config, checkpoint, sets.survey, precision)
     set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
     model = load_model(checkpoint, config.train.method, precision)
+    if config.data.features:
+        stored = open_features(config, model, processor, precision.compute, sets.starts)
+        sets = with_features(sets, stored, processor, config.data)
     trained = set_trainable(model, config.train.method, config.lora, config.optim)
     forward.install(
         model, partial(normalise, processor=processor), frames_at_once=config.train.frames_at_once

@@ -18,7 +18,7 @@ from trl import SFTTrainer
 
 from data.config import UserError
 from train.arguments import arguments, parameter_groups
-from train.callbacks import MetricsFile, RightEpoch
+from train.callbacks import MetricsFile, RightEpoch, TowerAway
 from train.collate import collate, collate_bins
 from train.config import TrainConfig
 from train.dataset import Sets
@@ -167,6 +167,9 @@ def make_trainer(
     trainer.order, trainer.eval_order = order, eval_order
     if order is not None:
         trainer.add_callback(RightEpoch(order))
+    describes = config.eval.generate_every is not None
+    if config.data.features and not describes and devices == 1:
+        trainer.add_callback(TowerAway())
     if sets.held is not None and config.eval.generate_every is not None:
         trainer.watch = Watch(sets.held, processor, config.eval, config.data, output)
     if config.train.method == "qlora":

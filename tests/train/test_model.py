@@ -142,6 +142,9 @@ def test_precision_follows_the_device(monkeypatch):
             lambda including_emulation=True, n=native: n or including_emulation,
         )
         assert pick_precision("auto") == Precision("cuda", dtype)
+    monkeypatch.setattr(torch.cuda, "get_device_name", lambda: "Tesla T4")
+    with pytest.raises(UserError, match=r"bf16: a Tesla T4 only emulates it.*model\.dtype=auto"):
+        pick_precision("bf16")
 
 
 @pytest.mark.parametrize(

@@ -131,6 +131,21 @@ def test_only_what_should_train_changes(world, tiny_folder, tmp_path, method):
         assert all(v.abs().sum() > 0 for k, v in adapter.items() if "lora_B" in k)
 
 
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, method):
+    """As on a T4: fp16, trainable weights in fp32, although TRL casts adapters on 4 bits to bf16."""
+    from train.model import Precision
+
+    kept = []
+    monkeypatch.setattr("train.model.pick_precision", lambda _: Precision("cpu", torch.float16))
+    monkeypatch.setattr("train.trainer.fit", lambda trainer, **_: (kept.append(trainer.model), {})[1])  # fmt: skip
+    train(world, tmp_path / "a", "data.eval_share=0", method=method)
+    weights = dict(kept[0].named_parameters())
+    dtypes = {p.dtype for p in [*weights.values(), *kept[0].buffers()]}
+    assert torch.bfloat16 not in dtypes and torch.float16 in dtypes
+    assert {p.dtype for p in weights.values() if p.requires_grad} == {torch.float32}
+
+
 @pytest.mark.parametrize("variant", ["lora.dora=true", "lora.rslora=true", "lora.targets=all"])
 def test_variants_of_the_adapter_learn(world, tmp_path, variant):
     train(world, tmp_path / "a", variant, "data.eval_share=0", "train.accumulate=4")

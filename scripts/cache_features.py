@@ -1,0 +1,25 @@
+"""Compute the frozen vision tower's features of a prepared dataset once; training then reads them.
+
+python scripts/cache_features.py recipe=lora data.path=prepared/videos
+accelerate launch train/sft.py recipe=lora data.path=prepared/videos data.features=true
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.config import command
+from train.checks import check_data
+from train.config import TrainConfig
+
+
+def main(config: TrainConfig) -> None:
+    check_data(config.data)
+    from train.caching import cache_features  # heavy
+
+    cache_features(config)
+
+
+if __name__ == "__main__":
+    command(TrainConfig, main, __doc__)
