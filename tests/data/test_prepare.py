@@ -176,6 +176,7 @@ def test_a_finished_run_is_not_redone_and_another_is_refused(videos, prepared):
     )
 
 
+@pytest.mark.slow
 def test_a_wrong_source_does_not_claim_the_folder(videos, tmp_path):
     out = tmp_path / "o"
     (tmp_path / "none.jsonl").write_text("\n\n")
@@ -216,6 +217,7 @@ def test_hostile_texts_and_paths_stay_rows(tmp_path):
     assert all(len(line) < 12_000 for line in lines) and "rows.jsonl:8" in lines[5]
 
 
+@pytest.mark.slow
 def test_overwrite_starts_over_even_where_nothing_changed(tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps({"video": "later.mp4", "description": "x"}))
     argv = (
@@ -235,6 +237,7 @@ def test_a_summary_that_could_not_be_written_is_refused_first(videos, tmp_path):
     assert "no such folder" in done.stderr and not (tmp_path / "o").exists()
 
 
+@pytest.mark.slow
 def test_overwrite_replaces(videos, tmp_path):
     prepare(videos, tmp_path / "o", "source.limit=2")
     assert read_dataset(tmp_path / "o")["id"] == ["good0", "good1"]
@@ -294,6 +297,7 @@ def test_other_policies_and_decord(videos, tmp_path, policy):
     assert len(dataset) == 3 and json.loads(dataset[0]["policy"])["policy"] == policy
 
 
+@pytest.mark.slow
 def test_real_clips(real_clips, tmp_path):
     """The labelled clips all pass; the damaged one and its like do not."""
     lines = (real_clips / "clips.jsonl").read_text().splitlines()

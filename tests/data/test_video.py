@@ -104,6 +104,7 @@ def test_frames_are_never_enlarged(tmp_path):
     assert next(read(info)).rgb(4000).shape == (HEIGHT, WIDTH, 3)
 
 
+@pytest.mark.slow
 def test_decoders_agree(real_clips):
     for name in (
         "nasa.mp4",

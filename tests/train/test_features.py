@@ -29,7 +29,12 @@ def copied(world, tmp_path_factory):
     [
         ("lora", ["train.pack=true"], "connector"),
         pytest.param("full", [], "tower", marks=pytest.mark.slow),
-        pytest.param("qlora", ["lora.targets=llm+connector", "train.batch=2"], "tower", marks=pytest.mark.slow),  # fmt: skip
+        pytest.param(
+            "qlora",
+            ["lora.targets=llm+connector", "train.batch=2"],
+            "tower",
+            marks=pytest.mark.slow,
+        ),
     ],
 )
 def test_losses_are_those_without_a_cache(copied, tiny_folder, tmp_path, capsys, method, how, stage):  # fmt: skip

@@ -97,22 +97,18 @@ def test_more_frames_than_the_context_holds(capsys):
     assert told["tokens"] <= 2048 and "of 900 frames fit into data.max_tokens=2048" in capsys.readouterr().out  # fmt: skip
 
 
-def test_a_run_that_cannot_fit_is_refused_with_what_would(world, tiny_folder, tmp_path, monkeypatch):  # fmt: skip
+def test_a_run_that_cannot_fit_is_refused_with_what_would(world, tiny_folder, tmp_path, monkeypatch, capsys):  # fmt: skip
     needed = planning.OVERHEAD_GIB + 0.03
     monkeypatch.setattr(planning, "free_gib", lambda device: needed)
     how = ["train.batch=8", "train.accumulate=1", "data.eval_share=0", "train.steps=1"]
     with pytest.raises(UserError, match=r"this run needs 0\.\d GiB at most .*train\.batch=1 train\.accumulate=8 \(0\.\d GiB\).*train\.force=true"):  # fmt: skip
         train(world, tmp_path / "a", *how, base=str(tiny_folder), method="full")
     train(world, tmp_path / "b", *how, "train.force=true", base=str(tiny_folder), method="full")
-
-
-def test_the_plan_is_said_before_step_1(world, tiny_folder, tmp_path, capsys):
-    train(world, tmp_path / "a", "data.eval_share=0", "train.steps=1", base=str(tiny_folder))
     assert "plan: 0." in capsys.readouterr().out
 
 
 def test_out_of_memory_says_what_was_planned_and_what_to_change(monkeypatch):
-    config = load(TrainConfig, ["model.name=tiny", "train.method=full", "train.batch=8"])
+    config = load(TrainConfig, ["model.name=tiny", "train.method=qlora", "train.batch=8"])
     shape = shape_of(config.model)
     found = plan(shape, config, Load(6, 300, 40, 8), torch.float32)
     said = r"out of memory: planned .* GiB.*It fits with .*train\.resume=true"

@@ -146,6 +146,7 @@ def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, m
     assert {p.dtype for p in weights.values() if p.requires_grad} == {torch.float32}
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("variant", ["lora.dora=true", "lora.rslora=true", "lora.targets=all"])
 def test_variants_of_the_adapter_learn(world, tmp_path, variant):
     train(world, tmp_path / "a", variant, "data.eval_share=0", "train.accumulate=4")
