@@ -287,7 +287,7 @@ def test_min_decoded_decides(videos, tmp_path):
 
 @pytest.mark.parametrize(
     "policy",
-    ["uniform", "shots", *(pytest.param(p, marks=pytest.mark.slow) for p in ("fps", "smolvlm"))],
+    ["shots", *(pytest.param(p, marks=pytest.mark.slow) for p in ("uniform", "fps", "smolvlm"))],
 )
 def test_other_policies_and_decord(videos, tmp_path, policy):
     prepare(

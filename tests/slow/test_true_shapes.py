@@ -1,8 +1,6 @@
 """prepare → LoRA step → describe at SmolVLM2-256M's true shapes, by the code path of a Hub checkpoint."""
 
-import importlib.util
 import json
-from pathlib import Path
 
 import pytest
 
@@ -10,16 +8,14 @@ from data.config import load
 from tests.videos import every, run_command, write_video
 
 pytestmark = pytest.mark.slow
-spec = importlib.util.spec_from_file_location(
-    "true_shapes", Path(__file__).with_name("true_shapes.py")
-)
-true_shapes = importlib.util.module_from_spec(spec)
-spec.loader.exec_module(true_shapes)
 
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    return true_shapes.build(tmp_path_factory.mktemp("base") / "SmolVLM2-256M")
+    from train.bench import stand_in
+    from train.plan_config import MODELS
+
+    return stand_in.build(MODELS["256M"], tmp_path_factory.mktemp("base") / "SmolVLM2-256M")
 
 
 def test_shapes_and_ids_are_those_published(checkpoint):

@@ -77,6 +77,7 @@ def test_stop_and_resume_is_no_stop(world, plain, tmp_path):
     assert all(torch.allclose(a[k], b[k], atol=1e-6) for k in a)
 
 
+@pytest.mark.slow
 def test_the_seed_decides_the_adapter(world, tiny_folder, tmp_path):
     """A checkpoint from elsewhere, where nothing was seeded by building it."""
     for name, seed in (("a", 1), ("b", 1), ("c", 2)):
@@ -153,6 +154,7 @@ def test_variants_of_the_adapter_learn(world, tmp_path, variant):
     assert losses(tmp_path / "a")[STEPS] < losses(tmp_path / "a")[1]
 
 
+@pytest.mark.slow
 def test_three_learning_rates(world, tmp_path):
     train(
         world,

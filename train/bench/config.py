@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
@@ -22,5 +22,18 @@ class BenchPlanConfig(Section):
     )
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(4, 8), description="frames a video"
+    )
+    json_: str | None = Field(default=None, alias="json", description="write the figures here")
+
+
+class BenchStepConfig(Section):
+    """Keys of scripts/bench_step.py."""
+
+    model: Size = Field(default="256M", description="shape, random weights")
+    frames: int = Field(default=4, ge=2, description="frames a video; half and a quarter of it too, when packed")  # fmt: skip
+    answer_tokens: int = Field(default=100, ge=2, description="tokens of an answer")
+    steps: int = Field(default=2, ge=1, description="timed steps, after one to warm up")
+    dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto", description="as model.dtype"
     )
     json_: str | None = Field(default=None, alias="json", description="write the figures here")

@@ -9,8 +9,9 @@ from tempfile import TemporaryDirectory
 import torch
 from tqdm import tqdm
 
+from train.bench import stand_in
 from train.bench.config import BenchPlanConfig
-from train.bench.steps import Ready, batch_of, checkpoint, ready
+from train.bench.steps import Ready, batch_of, ready
 from train.config import Method
 from train.live_bytes import LiveBytes, count_weights, parts_at_work
 from train.memory import estimate, step
@@ -28,7 +29,7 @@ def measure(config: BenchPlanConfig) -> dict[str, float]:
     rows = [(m, method) for m in config.models for method in config.methods]
     with TemporaryDirectory() as work:
         for size, method in tqdm(rows, desc="real steps", unit="model"):
-            folder = checkpoint(MODELS[size], Path(work) / size)
+            folder = stand_in.build(MODELS[size], Path(work) / size)
             for frames in config.frames:
                 found = both(MODELS[size], folder, method, frames)
                 name = f"{size}/{method}/{frames}"

@@ -8,16 +8,24 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
+from transformers import (
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMProcessor,
+    SmolVLMVideoProcessor,
+)
 from trl.trainer.utils import add_fused_lm_head
 
 from data.config import load
 from train import forward
+from train.collate import collate
 from train.config import Method, ModelKeys, TrainConfig
-from train.encode import rescale
+from train.encode import normalise, rescale
 from train.memory import Load
 from train.model import Precision, load_model, set_trainable
 from train.shapes import shape_of
+
+RANK = 8
 
 
 @dataclass(frozen=True)
@@ -29,15 +37,6 @@ class Ready:
     optimizer: torch.optim.Optimizer
     config: TrainConfig
     shape: SmolVLMConfig
-
-
-def checkpoint(name: str, folder: Path) -> Path:
-    """A checkpoint folder with a published model's shapes and random weights."""
-    if not (folder / "model.safetensors").exists():
-        torch.manual_seed(0)
-        model = SmolVLMForConditionalGeneration(shape_of(ModelKeys(name=name)))
-        model.save_pretrained(folder, max_shard_size="100GB")
-    return folder
 
 
 def ready(name: str, folder: Path, method: Method, precision: Precision) -> Ready:
@@ -78,3 +77,34 @@ def batch_of(shape: SmolVLMConfig, load: Load, seed: int = 0) -> dict[str, torch
         "shift_labels": ids.flatten()[answers + 1].unsqueeze(0),
         "frames": frames.to(torch.uint8),
     }
+
+
+def gradient_error(
+    keys: ModelKeys, processor: SmolVLMProcessor, precision: Precision, sample: dict[str, Any]
+) -> float:
+    """Relative difference of the adapter's gradients: the stock forward and loss, and ours."""
+    found = []
+    for own in (False, True):
+        torch.manual_seed(0)
+        base = load_model(keys, "lora", precision)
+        settings = load(TrainConfig, ["lora.dropout=0", f"lora.r={RANK}"])
+        trained = set_trainable(base, "lora", settings.lora, settings.optim).train()
+        for name, p in trained.named_parameters():
+            if "lora_B" in name:
+                torch.nn.init.normal_(p, std=0.01)  # at zero only half of the adapter has gradients
+        trained.to(torch.device(precision.device))
+        batch = collate([sample], pad_id=2)
+        batch = {k: v.to(precision.device) for k, v in batch.items() if k != "sample_ids"}
+        targets, frames = batch.pop("shift_labels")[0], batch.pop("frames")
+        if own:
+            forward.install(base, partial(normalise, processor=processor), frames_at_once=3)
+            batch.pop("labels")
+            logits = trained(**batch, frames=frames, use_cache=False).logits[0]
+            loss = torch.nn.functional.cross_entropy(logits.float(), targets)
+        else:
+            batch.pop("answers")
+            loss = trained(**batch, pixel_values=normalise(frames, processor)[None]).loss
+        loss.backward()
+        found.append(torch.cat([p.grad.flatten().float() for p in trained.parameters() if p.grad is not None]))  # fmt: skip
+    stock, ours = found
+    return float((stock - ours).norm() / stock.norm())
