@@ -199,44 +199,6 @@ def test_a_resumed_run_has_each_step_once(world, plain, tmp_path):
     assert next(row["step"] for row in rows if "eval_loss" in row) == 0
 
 
-TWO_PROCESSES = """
-import sys, torch, torch.distributed as dist
-import train.trainer
-from data.config import load
-from train.config import TrainConfig
-kept, real = [], train.trainer.fit
-train.trainer.fit = lambda trainer, **keys: (kept.append(trainer), real(trainer, **keys))[1]
-from train import sft
-sft.main(load(TrainConfig, sys.argv[1:]))
-weights = torch.cat([p.detach().flatten() for p in kept[0].model.parameters() if p.requires_grad])
-both = [torch.zeros_like(weights) for _ in range(2)]
-dist.all_gather(both, weights)
-assert type(kept[0].model_wrapped).__name__ == "DistributedDataParallel"
-assert weights.abs().sum() > 0 and torch.equal(*both), "the processes trained apart"
-dist.destroy_process_group()
-"""
-
-
-@pytest.mark.slow
-def test_two_processes_train_one_model(world, tmp_path):
-    """With an evaluation before step 1, which once left each process to itself."""
-    import os
-    import subprocess
-    import sys
-
-    from tests.videos import ROOT
-
-    (tmp_path / "two.py").write_text(TWO_PROCESSES)
-    done = subprocess.run(
-        [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", str(tmp_path / "two.py"),
-         "train.method=lora", "model.name=tiny", f"data.path={world}", "data.eval_share=0.2", "data.workers=0",
-         "train.steps=2", "train.accumulate=2", f"train.output={tmp_path}/o"],
-        cwd=ROOT, env={**os.environ, "PYTHONPATH": str(ROOT), "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=200,
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
-    assert "× 2 devices" in done.stdout and done.stdout.count("held-out answer loss") == 1
-
-
 def test_loader_workers_need_no_fork(world, processor):
     import pickle
 

@@ -1,0 +1,71 @@
+"""Two processes on the CPU (gloo): the same losses as one, another number of them after a resume, a killed one."""
+
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+
+import pytest
+
+from tests.train.test_training import losses
+from tests.videos import ROOT
+
+pytestmark = pytest.mark.slow
+
+
+def start(processes, world, out, *more, steps=4):
+    """As `accelerate launch` starts processes on several GPUs."""
+    argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]  # fmt: skip
+    keys = ["train.method=lora", "model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
+            "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
+            f"train.accumulate={4 // processes}"]  # fmt: skip
+    return subprocess.Popen(
+        [*argv, "train/sft.py", *keys, *more],
+        cwd=ROOT,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    )
+
+
+def run(*arguments, **named):
+    process = start(*arguments, **named)
+    said, errors = process.communicate(timeout=300)
+    assert process.returncode == 0, errors[-3000:]
+    return said
+
+
+def held_out(out):
+    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
+    return [row["eval_loss"] for row in rows if "eval_loss" in row]
+
+
+@pytest.mark.parametrize("how", [[], ["train.pack=true", "train.pack_tokens=450"]])
+def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
+    run(1, world, tmp_path / "one", *how)
+    said = run(2, world, tmp_path / "two", *how)
+    assert "× 2 devices" in said and said.count("held-out answer loss") == 1
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert list(one) == [1, 2, 3, 4]
+    assert list(one.values()) == pytest.approx(list(two.values()), rel=1e-4)
+    assert held_out(tmp_path / "one") == pytest.approx(held_out(tmp_path / "two"), rel=0.02)
+
+
+def test_a_killed_process_ends_the_run_which_resumes_on_one(world, tmp_path):
+    whole, out = tmp_path / "whole", tmp_path / "killed"
+    run(1, world, whole, "train.save_every=2", steps=6)
+    process = start(2, world, out, "train.save_every=2", steps=6)
+    deadline = time.monotonic() + 200
+    while not (out / "checkpoint-2/trainer_state.json").exists():
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]  # fmt: skip
+        time.sleep(0.02)
+    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()  # fmt: skip
+    os.kill(int(children[-1]), signal.SIGKILL)
+    _, errors = process.communicate(timeout=120)
+    assert (process.returncode != 0 and "Signal 9" in errors) or "SIGKILL" in errors
+    assert not (out / "run.json").exists()
+    run(1, world, out, "train.save_every=2", "train.resume=true", steps=6)
+    assert list(losses(out).values()) == pytest.approx(list(losses(whole).values()), rel=1e-4)
