@@ -148,3 +148,11 @@ def test_the_large_model_on_a_small_card(argv, most):
 
     told = show_plan(load(PlanConfig, [*argv, "search=false"]))
     assert told["fits"] and told["peak_gib"] <= most
+
+
+@pytest.mark.slow
+def test_the_loader_beside_the_steps_demand(tmp_path):
+    done = run_command("scripts/bench_loader.py", "videos=4", "frames=2", "workers=0", "model=256M", f"json={tmp_path}/o.json")  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    told = json.loads((tmp_path / "o.json").read_text())
+    assert told["workers=0/videos_per_s"] > 0 and told["demand_videos_per_s"] > 0

@@ -8,7 +8,7 @@ from pydantic import BeforeValidator, Field
 
 from data.config import Section, by_commas
 from train.config import Method
-from train.plan_config import Size
+from train.plan_config import Gpu, Size
 
 
 class BenchPlanConfig(Section):
@@ -36,4 +36,20 @@ class BenchStepConfig(Section):
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="as model.dtype"
     )
+    json_: str | None = Field(default=None, alias="json", description="write the figures here")
+
+
+class BenchLoaderConfig(Section):
+    """Keys of scripts/bench_loader.py."""
+
+    path: str | None = Field(
+        default=None, description="a prepared dataset (null: micro-world videos, made for it)"
+    )
+    model: Size = Field(default="2.2B", description="whose frames and whose step")
+    frames: int = Field(default=16, ge=1, description="path=null: frames a video")
+    videos: int = Field(default=48, ge=4, description="path=null: videos")
+    workers: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(0, 1, 2), description="loader processes"
+    )
+    gpu: Gpu = Field(default="16", description="whose speed is assumed for the step's demand")
     json_: str | None = Field(default=None, alias="json", description="write the figures here")

@@ -1,0 +1,79 @@
+"""Do frames arrive as fast as a step uses them? The real loader beside the plan's seconds a video."""
+
+from __future__ import annotations
+
+import time
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+import torch
+from torch.utils.data import DataLoader
+from tqdm import tqdm
+
+from data.config import load
+from data.keys import FrameKeys, PrepareConfig, SourceKeys
+from data.prepare import prepare
+from train.bench import stand_in
+from train.bench.config import BenchLoaderConfig
+from train.collate import collate
+from train.config import DataKeys, ModelKeys, TrainConfig
+from train.dataset import load_sets
+from train.messages import say
+from train.plan import load_of_data, plan
+from train.plan_config import CARDS, MODELS
+from train.shapes import shape_of
+
+HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
+
+
+def measure(config: BenchLoaderConfig) -> dict[str, float]:
+    """Flat figures: `workers=2/videos_per_s`, `demand_videos_per_s`, and how often one is the other."""
+    name = MODELS[config.model]
+    shape = shape_of(ModelKeys(name=name))
+    with TemporaryDirectory() as work:
+        path = config.path or _micro_world(config, Path(work))
+        processor = stand_in.processor(shape)
+        sets = load_sets(DataKeys(path=path, eval_share=0), processor)
+        settings = load(TrainConfig, [f"model.name={name}", "train.method=qlora", "lora.dropout=0"])
+        card = CARDS[config.gpu]
+        planned = plan(shape, settings, load_of_data(settings, sets.survey), HALF[card.compute])
+        demand = card.tflops / planned.estimate.tflop
+        frames = sum(sets.survey.frames) / len(sets.survey.frames)
+        figures = {"frames": frames, "demand_videos_per_s": demand}
+        say(
+            f"{len(sets.train)} videos of {frames:.0f} frames; a step of {name} (QLoRA) uses {demand:.2f} videos/s "
+            f"at an assumed {card.tflops:g} TFLOP/s ({card.name})"
+        )
+        for workers in config.workers:
+            rate = _rate(sets.train, processor.tokenizer.pad_token_id, workers)
+            figures[f"workers={workers}/videos_per_s"] = rate
+            figures[f"workers={workers}/times_the_demand"] = rate / demand
+            say(f"data.workers={workers}: {rate:.1f} videos/s, {rate * frames:.0f} frames/s, {rate / demand:.1f} × the demand")  # fmt: skip
+    return figures
+
+
+def _rate(samples: object, pad_id: int, workers: int) -> float:
+    """Videos a second, after the first, which waits for the workers to start."""
+    loader: DataLoader[object] = DataLoader(
+        samples,  # type: ignore[arg-type]  # a table is a dataset
+        batch_size=1,
+        collate_fn=partial(collate, pad_id=pad_id),
+        num_workers=workers,
+        pin_memory=torch.cuda.is_available(),
+    )
+    arriving = iter(tqdm(loader, desc=f"workers={workers}", unit="video", leave=False))
+    next(arriving)
+    started = time.perf_counter()
+    count = sum(1 for _ in arriving)
+    return count / (time.perf_counter() - started)
+
+
+def _micro_world(config: BenchLoaderConfig, work: Path) -> str:
+    keys = PrepareConfig(
+        source=SourceKeys(name="microworld", path=str(work / "videos"), limit=config.videos),
+        frames=FrameKeys(policy="uniform", max=config.frames, px=512),
+        out=str(work / "prepared"),
+    )
+    prepare(keys)
+    return keys.out
