@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from peft import PeftModel
 from pydantic import ValidationError
@@ -42,9 +43,13 @@ def save_run(
     config: TrainConfig,
     records: dict[str, Any],
     output: Path,
+    weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Adapter or model (safetensors), processor, frame policy, record; the record last."""
-    model.save_pretrained(str(output))
+    """Adapter or model (safetensors), processor, frame policy, record; the record last.
+
+    `weights`: the model's, where it does not hold them itself (`train.trainer.whole_weights`).
+    """
+    model.save_pretrained(str(output), state_dict=weights)
     processor.save_pretrained(output)
     shown = {
         **policy,

@@ -33,7 +33,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     from train.model import load_model, load_processor, pick_precision, set_trainable
     from train.introduce import introduce
     from train.plan import check_fits, out_of_memory_explained
-    from train.trainer import fit, make_trainer
+    from train.trainer import fit, make_trainer, whole_weights
 
     precision = pick_precision(config.model.dtype)
     if config.model.name != "tiny":
@@ -64,9 +64,10 @@ def main(config: TrainConfig) -> dict[str, float]:
 
     with out_of_memory_explained(planned, config):
         results = fit(trainer, resume=config.train.resume)
+    weights = whole_weights(trainer)
     if trainer.is_world_process_zero():
         records = run.record(config, manifest, manifest_hash(config.data.path), results)
-        save.save_run(trained, processor, manifest["policy"], config, records, output)
+        save.save_run(trained, processor, manifest["policy"], config, records, output, weights)
     say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")
     return results
 

@@ -164,6 +164,11 @@ def make_trainer(
         processing_class=processor,
         callbacks=[MetricsFile(output)],
     )
+    if trainer.is_fsdp_enabled and config.train.method == "full":
+        raise UserError(
+            "train.method=full: not sharded (FSDP) yet, the head's gradients would stay apart on each device; "
+            "use recipes/accelerate/ddp.yaml, or train.method=lora"
+        )
     trainer.order, trainer.eval_order = order, eval_order
     if order is not None:
         trainer.add_callback(RightEpoch(order))
@@ -239,6 +244,16 @@ def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
         f"held-out answer loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
     )
     return results
+
+
+def whole_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
+    """Weights that lie in pieces on several devices, put together; all processes must ask at once.
+
+    Returns None where the model has them all already.
+    """
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        return None
+    return trainer.accelerator.get_state_dict(trainer.model_wrapped)
 
 
 def steps_per_epoch(config: TrainConfig, num_items: int, num_devices: int) -> int:

@@ -8,23 +8,28 @@ import sys
 import time
 
 import pytest
+import torch
+import yaml
+from safetensors.torch import load_file
 
 from tests.train.test_training import losses
 from tests.videos import ROOT
+from train.describe import load_run
+from train.save import read_run
 
 pytestmark = pytest.mark.slow
 
 
-def start(processes, world, out, *more, steps=4):
+def start(processes, world, out, *more, steps=4, script="train/sft.py", **environment):
     """As `accelerate launch` starts processes on several GPUs."""
     argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]  # fmt: skip
-    keys = ["train.method=lora", "model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
+    keys = ["model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
             "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
             f"train.accumulate={4 // processes}"]  # fmt: skip
     return subprocess.Popen(
-        [*argv, "train/sft.py", *keys, *more],
+        [*argv, script, *keys, *more],
         cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1"},
+        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
         text=True,
@@ -69,3 +74,40 @@ def test_a_killed_process_ends_the_run_which_resumes_on_one(world, tmp_path):
     assert not (out / "run.json").exists()
     run(1, world, out, "train.save_every=2", "train.resume=true", steps=6)
     assert list(losses(out).values()) == pytest.approx(list(losses(whole).values()), rel=1e-4)
+
+
+def settings(file):
+    """What `accelerate launch --config_file` hands to its processes."""
+    given = yaml.safe_load((ROOT / "recipes/accelerate" / file).read_text())["fsdp_config"]
+    return {
+        "ACCELERATE_USE_FSDP": "true",
+        **{
+            {"FSDP_TRANSFORMER_LAYER_CLS_TO_WRAP": "FSDP_TRANSFORMER_CLS_TO_WRAP"}.get(
+                name, name
+            ): str(value).lower() if isinstance(value, bool) else str(value)
+            for name, value in ((key.upper(), value) for key, value in given.items())
+        },
+    }
+
+
+@pytest.mark.parametrize("method", ["lora", "qlora"])
+def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, method):
+    how = [f"train.method={method}", "train.save_every=2"]
+    run(1, world, tmp_path / "one", *how)
+    said = run(2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml"))  # fmt: skip
+    assert said.count("in {'DTensor'}") == 2 and "trained as FSDP" in said
+    one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
+    assert list(one.values()) == pytest.approx(list(two.values()), rel=1e-3 if method == "qlora" else 1e-4)  # fmt: skip
+    name = "adapter_model.safetensors"
+    a, b = (load_file(tmp_path / n / name) for n in ("one", "two"))
+    assert a.keys() == b.keys() and all(a[k].shape == b[k].shape for k in a)
+    if method != "qlora":
+        assert all(torch.allclose(a[k], b[k], atol=2e-3) for k in a)
+    model, _ = load_run(read_run(tmp_path / "two"))
+    assert sum(p.numel() for p in model.parameters()) > 7e5
+
+
+def test_full_fine_tuning_is_not_sharded(world, tmp_path):
+    process = start(2, world, tmp_path / "a", "train.method=full", script="tests/slow/sharded.py", **settings("fsdp2.yaml"))  # fmt: skip
+    _, errors = process.communicate(timeout=300)
+    assert process.returncode != 0 and "train.method=full: not sharded (FSDP) yet" in errors

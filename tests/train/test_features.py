@@ -43,7 +43,7 @@ def test_losses_are_those_without_a_cache(copied, tiny_folder, tmp_path, capsys,
     more = [
         *how,
         "train.accumulate=2",
-        "train.steps=3",
+        "train.steps=2",
         "data.max_tokens=170",
     ]  # frames are dropped
     train(copied, tmp_path / "a", *more, method=method, base=str(tiny_folder))

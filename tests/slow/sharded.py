@@ -1,0 +1,38 @@
+"""Start train/sft.py where accelerate would only run unsharded: told that these CPUs are GPUs, it shards on them."""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[2])
+
+from accelerate import PartialState
+from accelerate.utils import DistributedType
+
+real = PartialState.__init__
+
+
+def initialise(self, *arguments, **named):
+    real(self, *arguments, **named)
+    if self.distributed_type == DistributedType.MULTI_CPU:
+        self._shared_state["distributed_type"] = DistributedType.MULTI_GPU
+
+
+PartialState.__init__ = initialise
+
+import train.trainer
+from data.config import load
+from train import sft
+from train.config import TrainConfig
+
+fit = train.trainer.fit
+
+
+def fit_and_tell(trainer, *, resume):
+    results = fit(trainer, resume=resume)
+    sharded = {type(p.data).__name__ for p in trainer.model.parameters() if p.requires_grad}
+    print(f"trained as {type(trainer.model_wrapped).__name__} in {sharded}", flush=True)
+    return results
+
+
+train.trainer.fit = fit_and_tell
+sft.main(load(TrainConfig, sys.argv[1:]))
