@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import psutil
@@ -62,25 +62,18 @@ def load_of(config: TrainConfig, shape: SmolVLMConfig, frames: int, answer_token
     if tokens > config.data.max_tokens:  # whole frames go
         frames = max(1, (config.data.max_tokens - TEXT_TOKENS - answer_tokens) // each)
         tokens = frames * each + TEXT_TOKENS + answer_tokens
-    batch = config.train.batch
-    if config.train.pack:
-        batch = max(1, config.train.pack_tokens // tokens)
-    return Load(frames, tokens, answer_tokens, batch, config.train.pack, config.data.features)
+    return _load(config, frames, tokens, answer_tokens)
 
 
 def load_of_data(config: TrainConfig, survey: Survey) -> Load:
     """The largest batch that a prepared dataset can give."""
-    tokens, batch = max(survey.tokens), config.train.batch
-    if config.train.pack:
-        batch = max(1, config.train.pack_tokens // tokens)
-    return Load(
-        max(survey.frames),
-        tokens,
-        max(survey.answers),
-        batch,
-        config.train.pack,
-        config.data.features,
-    )
+    return _load(config, max(survey.frames), max(survey.tokens), max(survey.answers))
+
+
+def _load(config: TrainConfig, frames: int, tokens: int, answer_tokens: int) -> Load:
+    packed = config.train.pack
+    batch = max(1, config.train.pack_tokens // tokens) if packed else config.train.batch
+    return Load(frames, tokens, answer_tokens, batch, packed, config.data.features)
 
 
 def tokens_a_frame(shape: SmolVLMConfig) -> int:
@@ -109,17 +102,9 @@ def largest(
         load = load_of(alone, shape, frames, answer_tokens)
         if load.frames < frames:
             break
-        one, three = (
-            plan(
-                shape,
-                alone,
-                Load(load.frames, load.tokens, answer_tokens, b, False, load.cached),
-                compute,
-            )
-            for b in (2, 3)
-        )
-        more = three.peak_gib - one.peak_gib
-        found[frames] = max(0, int((gib - one.peak_gib) / more) + 2)
+        two, three = (plan(shape, alone, replace(load, batch=b), compute) for b in (2, 3))
+        more = three.peak_gib - two.peak_gib
+        found[frames] = max(0, int((gib - two.peak_gib) / more) + 2)
     return found
 
 
@@ -135,7 +120,7 @@ def advice(
         )
     if load.batch > 1 and not load.packed:
         more = config.train.accumulate * config.train.batch
-        smaller = Load(load.frames, load.tokens, load.answer_tokens, 1, False, load.cached)
+        smaller = replace(load, batch=1)
         keys = f"train.batch=1 train.accumulate={more}"
         changes.append((keys, _with(config, "train", batch=1, accumulate=more), smaller))
     if config.train.method == "full" and config.optim.name != "paged_adamw_8bit":
@@ -151,8 +136,8 @@ def advice(
                 other = _with(_with(config, "train", method=method), "optim", **rates)
                 changes.append((f"train.method={method}", other, smaller))
     if smaller.frames > 8:
-        tokens = smaller.tokens * 8 // smaller.frames + TEXT_TOKENS + smaller.answer_tokens
-        few = Load(8, tokens, smaller.answer_tokens, smaller.batch, smaller.packed, smaller.cached)
+        each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
+        few = replace(smaller, frames=8, tokens=smaller.tokens - (smaller.frames - 8) * each)
         changes.append(("frames.max=8 (when preparing)", config, few))
     fitting = []
     for keys, changed, with_load in changes:
