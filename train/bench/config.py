@@ -53,3 +53,22 @@ class BenchLoaderConfig(Section):
     )
     gpu: Gpu = Field(default="16", description="whose speed is assumed for the step's demand")
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
+
+
+class BenchGpuConfig(Section):
+    """Keys of scripts/bench_gpu.py."""
+
+    models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
+        default=("500M", "2.2B", "256M"), description="shapes, random weights; first things first"
+    )
+    methods: Annotated[tuple[Method, ...], BeforeValidator(by_commas)] = Field(
+        default=("qlora", "lora", "full"), description="what trains"
+    )
+    frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(16, 32, 64), description="frames a video"
+    )
+    caps: Annotated[tuple[float, ...], BeforeValidator(by_commas)] = Field(
+        default=(14.6, 16.0), description="GiB that the process may take, as on smaller cards"
+    )
+    minutes: float = Field(default=8.5, gt=0, description="what does not fit into them is left out")
+    json_: str | None = Field(default=None, alias="json", description="write the figures here")

@@ -1,0 +1,28 @@
+"""What fits on a small card, and how fast: real steps at published shapes under a memory cap. No downloads.
+
+python scripts/bench_gpu.py                                          everything, under 9 minutes
+python scripts/bench_gpu.py models=2.2B methods=qlora json=out.json
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+import json
+
+from data.config import check_writable, command
+from train.bench.config import BenchGpuConfig
+
+
+def main(config: BenchGpuConfig) -> None:
+    check_writable("json", config.json_)
+    from train.bench.gpu import measure  # heavy
+
+    figures = measure(config)
+    if config.json_ is not None:
+        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+
+
+if __name__ == "__main__":
+    command(BenchGpuConfig, main, __doc__)

@@ -1,0 +1,248 @@
+"""What fits on a small card and how fast it is: real steps at the published shapes, memory capped."""
+
+from __future__ import annotations
+
+import gc
+import itertools
+import time
+from dataclasses import dataclass
+from functools import partial
+from importlib.metadata import version
+from typing import Any
+
+import torch
+from bitsandbytes.nn import Linear4bit, Params4bit
+from tqdm import tqdm
+from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
+from trl.trainer.utils import add_fused_lm_head
+
+from data.config import UserError, load
+from train import forward
+from train.arguments import parameter_groups
+from train.bench.config import BenchGpuConfig
+from train.bench.steps import batch_of
+from train.config import Method, ModelKeys, TrainConfig
+from train.encode import rescale
+from train.memory import Load
+from train.messages import say
+from train.model import NOT_QUANTISED, cast_by_autocast, set_trainable
+from train.plan import GIB, load_of, plan
+from train.plan_config import MODELS, Size
+from train.shapes import shape_of
+
+STEPS = 2
+"""Timed, after one to warm up."""
+PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+
+
+@dataclass(frozen=True)
+class Case:
+    """One thing to try."""
+
+    size: Size
+    method: Method
+    frames: int
+    stock: bool
+    compute: torch.dtype
+
+    @property
+    def name(self) -> str:
+        precision = str(self.compute).removeprefix("torch.")
+        return f"{self.size}/{self.method}/{self.frames}/{precision}/{'stock' if self.stock else 'ours'}"
+
+
+def measure(config: BenchGpuConfig) -> dict[str, Any]:
+    """Flat figures by case: `fits_gib` (the smallest cap, None if none), `peak_gib`, `planned_gib`,
+    `seconds`, `videos_per_s`, `mfu` of what the card reached in a plain product.
+
+    Raises:
+        UserError: no CUDA device.
+    """
+    if not torch.cuda.is_available():
+        raise UserError("no CUDA device here; scripts/plan.py predicts without one")
+    end = time.monotonic() + 60 * config.minutes
+    say(f"{torch.cuda.get_device_name()}; " + ", ".join(f"{p} {version(p)}" for p in PACKAGES))
+    native = torch.cuda.is_bf16_supported(including_emulation=False)
+    best = torch.bfloat16 if native else torch.float16
+    reached = _product_tflops(best)
+    figures: dict[str, Any] = {"card": torch.cuda.get_device_name(), "product_tflops": reached}
+    say(f"a plain {best} product reaches {reached:.0f} TFLOP/s, 100 % in what follows")
+    cases = _cases(config, best, native)
+    say(
+        "| model | method | frames | precision | | fits GiB | peak GiB | planned | s a step | videos/s | MFU |"
+    )
+    say("|---|---|---|---|---|---|---|---|---|---|---|")
+    left_out = []
+    for case in tqdm(cases, desc="cases", unit="case"):
+        if time.monotonic() > end:
+            left_out.append(case.name)
+            continue
+        found = _one(case, config.caps, reached)
+        figures |= {f"{case.name}/{key}": value for key, value in found.items()}
+        shown = ["–" if v is None else f"{v:.2f}" for v in found.values()]
+        say(f"| {' | '.join(case.name.split('/'))} | {' | '.join(shown)} |")
+    if left_out:
+        say(f"left out after {config.minutes:g} minutes: {', '.join(left_out)}")
+    figures["left_out"] = len(left_out)
+    return figures
+
+
+def _cases(config: BenchGpuConfig, best: torch.dtype, native: bool) -> list[Case]:
+    every = itertools.product(config.models, config.methods, config.frames)
+    cases = [Case(s, m, k, stock, best) for s, m, k in every for stock in (False, True)]
+    if native:  # the path of a T4, forced
+        half = [Case(s, "qlora", config.frames[0], False, torch.float16) for s in config.models]
+        cases = [*cases[:2], *half, *cases[2:]]
+    return cases
+
+
+def _one(case: Case, caps: tuple[float, ...], reached: float) -> dict[str, float | None]:
+    """Try under each cap until one suffices."""
+    total = torch.cuda.get_device_properties(0).total_memory
+    settings, shape, given = settings_of(case)
+    planned = plan(shape, settings, given, case.compute)
+    found: dict[str, float | None] = dict.fromkeys(
+        ("fits_gib", "peak_gib", "planned_gib", "seconds", "videos_per_s", "mfu")
+    )
+    found["planned_gib"] = planned.peak_gib if not case.stock else None
+    for cap in sorted(caps):
+        torch.cuda.set_per_process_memory_fraction(min(1.0, cap * GIB / total))
+        torch.cuda.reset_peak_memory_stats()
+        try:
+            seconds = steps(case, settings, shape, given, torch.device("cuda"))
+        except torch.OutOfMemoryError:
+            seconds = None
+        peak = torch.cuda.max_memory_allocated() / GIB
+        gc.collect()
+        torch.cuda.empty_cache()
+        if seconds is not None:
+            useful = (
+                planned.estimate.tflop
+            )  # what our step needs: the stock one computes more for it
+            found |= {
+                "fits_gib": cap,
+                "peak_gib": peak,
+                "seconds": seconds,
+                "videos_per_s": 1 / seconds,
+                "mfu": useful / seconds / reached,
+            }
+            break
+    torch.cuda.set_per_process_memory_fraction(1.0)
+    return found
+
+
+def settings_of(case: Case) -> tuple[TrainConfig, SmolVLMConfig, Load]:
+    argv = [f"model.name={MODELS[case.size]}", f"train.method={case.method}", "lora.r=8", "lora.alpha=16",
+            "lora.dropout=0", "train.accumulate=1"]  # fmt: skip
+    if case.method == "full":
+        argv += ["model.dtype=bf16", "optim.name=adamw_8bit"] if case.size == "2.2B" else []
+    config = load(TrainConfig, argv)
+    shape = shape_of(ModelKeys(name=MODELS[case.size]))
+    return config, shape, load_of(config, shape, case.frames, 300)
+
+
+def steps(
+    case: Case, config: TrainConfig, shape: SmolVLMConfig, given: Load, device: torch.device
+) -> float:
+    """Seconds of a whole step (forward, backward, update), the last of a few."""
+    base, trained = _model(case, config, shape, device)
+    side = batch_of(shape, given)
+    optimizer = _optimizer(trained, config)
+    mixed = case.compute is not torch.float32
+    scaler = torch.amp.GradScaler(device.type, enabled=case.compute is torch.float16)
+    seconds = 0.0
+    for _ in range(1 + STEPS):
+        _wait(device)
+        started = time.perf_counter()
+        batch = {k: v.to(device, non_blocking=True) for k, v in side.items()}
+        if case.stock:
+            batch = _as_stock(batch, base)
+        with torch.autocast(device.type, case.compute, enabled=mixed):
+            out = trained(**batch, use_cache=False, fused_lm_head=True)
+            loss = -out.log_probs.sum() / given.answer_tokens
+        del out, batch
+        scaler.scale(loss).backward()
+        scaler.unscale_(optimizer)
+        torch.nn.utils.clip_grad_norm_([p for p in trained.parameters() if p.grad is not None], 1.0)
+        scaler.step(optimizer)
+        scaler.update()
+        optimizer.zero_grad(set_to_none=True)
+        _wait(device)
+        seconds = time.perf_counter() - started
+    return seconds
+
+
+def _model(
+    case: Case, config: TrainConfig, shape: SmolVLMConfig, device: torch.device
+) -> tuple[SmolVLMForConditionalGeneration, Any]:
+    """Random weights, made where they are used; then as the trainer makes a model ready."""
+    whole = case.method == "full" and config.model.dtype != "bf16"
+    with device:
+        base = SmolVLMForConditionalGeneration._from_config(
+            shape, dtype=torch.float32 if whole else case.compute, attn_implementation="sdpa"
+        )
+    if case.method == "qlora":
+        for name, layer in list(base.named_modules()):
+            if isinstance(layer, torch.nn.Linear) and not name.startswith(tuple(NOT_QUANTISED)):
+                base.set_submodule(name, _four_bits(layer, case.compute, device))
+    base.config.use_cache = False
+    trained: Any = set_trainable(base, case.method, config.lora, config.optim).train().to(device)
+    if case.compute is not torch.float32 and not case.stock:
+        cast_by_autocast(trained)
+    base.activation_checkpointing_enable({"use_reentrant": False})
+    if not case.stock:
+        vision: Any = shape.vision_config
+        video = SmolVLMVideoProcessor(max_image_size={"longest_edge": vision.image_size})
+        forward.install(
+            base, partial(rescale, video=video), frames_at_once=config.train.frames_at_once
+        )
+    add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
+    return base, trained
+
+
+def _four_bits(layer: torch.nn.Linear, compute: torch.dtype, device: torch.device) -> Linear4bit:
+    made = Linear4bit(
+        layer.in_features, layer.out_features, bias=False, compute_dtype=compute, quant_type="nf4"
+    )
+    made.weight = Params4bit(
+        layer.weight.data.cpu(), requires_grad=False, quant_type="nf4", compress_statistics=True
+    )
+    return made.to(device)
+
+
+def _as_stock(
+    batch: dict[str, torch.Tensor], base: SmolVLMForConditionalGeneration
+) -> dict[str, torch.Tensor]:
+    """The same batch as TRL's own collator would give it: float frames, labels for every token."""
+    answers, targets, frames = (batch.pop(k) for k in ("answers", "shift_labels", "frames"))
+    labels = torch.full_like(batch["input_ids"], -100)
+    labels.view(-1)[answers + 1] = targets[0]
+    pixels = (frames.float() - 127.5) / 127.5
+    mask = torch.ones_like(batch["input_ids"])
+    return {**batch, "labels": labels, "pixel_values": pixels[None], "attention_mask": mask}
+
+
+def _optimizer(trained: Any, config: TrainConfig) -> torch.optim.Optimizer:
+    groups = parameter_groups(trained, config.optim)
+    if config.optim.name == "adamw":
+        return torch.optim.AdamW(groups, fused=True)
+    from bitsandbytes.optim import AdamW8bit
+
+    return AdamW8bit(groups)
+
+
+def _product_tflops(dtype: torch.dtype, size: int = 8192) -> float:
+    a, b = (torch.randn(size, size, device="cuda", dtype=dtype) for _ in range(2))
+    for _ in range(3):
+        a @ b
+    torch.cuda.synchronize()
+    started = time.perf_counter()
+    for _ in range(10):
+        a @ b
+    torch.cuda.synchronize()
+    return 10 * 2 * size**3 / (time.perf_counter() - started) / 1e12
+
+
+def _wait(device: torch.device) -> None:
+    if device.type == "cuda":
+        torch.cuda.synchronize()
