@@ -16,6 +16,7 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch.distributed.fsdp import FSDPModule
 from transformers import SmolVLMForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
@@ -56,6 +57,11 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
             # mask attention takes its fast causal kernel, and no (B, T, T) array is made.
             named.pop("attention_mask", None)
         out = stock(*arguments, **named)
+        head: torch.nn.Module = model.lm_head
+        if isinstance(head, FSDPModule):
+            # The fused head reads its weights without being called. In FSDP it shares a group with the
+            # last norm, which waits for both to run: unless it is, its gradients stay on each device.
+            head(out.last_hidden_state[:, :0])
         if answers is not None:
             out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[answers].unsqueeze(0)
         return out

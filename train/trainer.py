@@ -164,11 +164,6 @@ def make_trainer(
         processing_class=processor,
         callbacks=[MetricsFile(output)],
     )
-    if trainer.is_fsdp_enabled and config.train.method == "full":
-        raise UserError(
-            "train.method=full: not sharded (FSDP) yet, the head's gradients would stay apart on each device; "
-            "use recipes/accelerate/ddp.yaml, or train.method=lora"
-        )
     trainer.order, trainer.eval_order = order, eval_order
     if order is not None:
         trainer.add_callback(RightEpoch(order))
