@@ -160,11 +160,6 @@ def test_the_loader_beside_the_steps_demand(tmp_path):
 
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: run scripts/bench_gpu.py")
-def test_the_bench_of_a_gpu_needs_one_and_its_step_is_real():
-    from train.bench.gpu import Case, settings_of, steps
-
+def test_the_bench_of_a_gpu_needs_one():
     done = run_command("scripts/bench_gpu.py")
     assert done.returncode == 2 and "no CUDA device here" in done.stderr
-    for stock in (False, True):
-        case = Case("256M", "lora", 1, stock, torch.float32)
-        assert 0 < steps(case, *settings_of(case), torch.device("cpu")) < 300
