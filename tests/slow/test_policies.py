@@ -10,7 +10,7 @@ pytestmark = pytest.mark.slow
 
 
 def test_frames_by_scene_make_better_descriptions(tmp_path):
-    argv = ["seeds=0", "policies=scene,uniform", "videos=1000", "held_out=60", "steps=450", "prewarm_steps=500",
+    argv = ["seeds=0", "policies=scene,uniform", "videos=1200", "held_out=60", "steps=450", "prewarm_steps=600",
             f"work={tmp_path}/work", f"json={tmp_path}/scores.json"]  # fmt: skip
     done = run_command("scripts/bench_policies.py", *argv, timeout_s=1500)
     assert done.returncode == 0, done.stderr[-2000:]
