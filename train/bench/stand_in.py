@@ -21,6 +21,7 @@ from transformers import (
 )
 
 from train.config import ModelKeys
+from train.plan import tokens_a_frame
 from train.shapes import shape_of
 
 BASE_TOKENS = 49152
@@ -83,5 +84,5 @@ def processor(shape: SmolVLMConfig) -> SmolVLMProcessor:
         image_processor=SmolVLMImageProcessor(do_image_splitting=True, **values),
         tokenizer=tokenizer(shape),
         video_processor=SmolVLMVideoProcessor(video_sampling=sampling, **values),  # type: ignore[call-arg]
-        image_seq_len=int((side // vision.patch_size) ** 2 / shape.scale_factor**2),
+        image_seq_len=tokens_a_frame(shape),
     )

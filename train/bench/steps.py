@@ -23,6 +23,7 @@ from train.config import Method, ModelKeys, TrainConfig
 from train.encode import normalise, rescale
 from train.memory import Load
 from train.model import Precision, load_model, set_trainable
+from train.plan import tokens_a_frame
 from train.shapes import shape_of
 
 RANK = 8
@@ -65,7 +66,7 @@ def batch_of(shape: SmolVLMConfig, load: Load, seed: int = 0) -> dict[str, torch
     draw = torch.Generator().manual_seed(seed)
     vision: Any = shape.vision_config
     side = vision.image_size
-    each = int((side // vision.patch_size) ** 2 / shape.scale_factor**2)
+    each = tokens_a_frame(shape)
     ids = torch.randint(3, 1000, (load.batch, load.tokens), generator=draw)
     ids[:, : load.frames * each] = shape.image_token_id
     start = torch.arange(load.batch)[:, None] * load.tokens + load.tokens - 1 - load.answer_tokens
