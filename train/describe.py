@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import torch
@@ -16,6 +17,7 @@ from data.config import UserError, resolved
 from data.keys import FrameKeys
 from data.target import parse_timeline
 from data.video import BadVideo
+from train import forward
 from train.checks import check_reachable
 from train.collate import collate
 from train.config import DataKeys, DescribeConfig
@@ -24,6 +26,8 @@ from train.messages import warn
 from train.model import load_model, load_processor, pick_precision
 from train.save import SavedRun
 
+FRAMES_AT_ONCE = 16
+"""Through the vision tower: only memory."""
 BUDGET = ("max", "px", "speed", "decoder")
 """What is kept of a run's frame policy where another policy is asked for."""
 
@@ -158,12 +162,14 @@ def answer(
     end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
     inputs = collate(prompts, tokenizer.pad_token_id, left=True)
     inputs = {k: inputs[k].to(model.device) for k in ("input_ids", "attention_mask", "frames")}
-    # (1, F, 3, S, S): the model takes the frames of a batch in reading order whatever their shape says
-    inputs["pixel_values"] = normalise(inputs.pop("frames"), processor).unsqueeze(0)
+    scale = partial(normalise, processor=processor)
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
     with torch.inference_mode():
+        seen = forward.see(base, scale, inputs.pop("frames"), FRAMES_AT_ONCE)  # (F, P, D)
         out = model.generate(  # type: ignore[operator]
             **inputs,
+            mm_encoder_outputs=forward.encoded(base.model.connector(seen)),
             **(drawn or {"do_sample": False}),
             max_new_tokens=max_new_tokens,
             max_time=max_s,

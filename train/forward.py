@@ -50,8 +50,7 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
         if features is not None:
             if features.shape[1] != tokens_a_frame:
                 features = body.connector(features.to(body.dtype))  # (F, P, D) → (F, N, H)
-            flat = features.flatten(0, 1)  # (F·N, H)
-            named["mm_encoder_outputs"] = {"image": BaseModelOutputWithPooling(pooler_output=flat)}
+            named["mm_encoder_outputs"] = encoded(features)
         if answers is not None:
             # Padding is on the right, and no token looks ahead: none that counts ever sees it. Without a
             # mask attention takes its fast causal kernel, and no (B, T, T) array is made.
@@ -67,6 +66,11 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
         return out
 
     body.forward = forward
+
+
+def encoded(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
+    """What tower and connector made of frames, (F, N, H), as the stock forward and `generate` take it."""
+    return {"image": BaseModelOutputWithPooling(pooler_output=features.flatten(0, 1))}  # (F·N, H)
 
 
 def see(

@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import torch
 from transformers import SmolVLMProcessor
 
 from train.config import TrainConfig
 from train.dataset import Sets
-from train.evaluation.in_training import Watch, cache_bytes
+from train.evaluation.in_training import Watch
+from train.memory import cache_bytes
 from train.messages import say
 from train.model import Precision, describe_trainable
 from train.order import Grouped, Packs, padding_share
@@ -25,7 +28,7 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
         say(line)
     say(f"{0 if sets.evaluation is None else len(sets.evaluation)} samples held out")
     if trainer.watch is not None:
-        say(_describing(config, trainer.watch, trainer.model, max(sets.survey.tokens)))
+        say(_describing(config, trainer.watch, trainer.model, precision, max(sets.survey.tokens)))
     say(describe_trainable(trainer.model))
     say(_together(config, trainer, sets.survey.tokens))
     devices, batch, accumulate = (
@@ -41,9 +44,12 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
     )
 
 
-def _describing(config: TrainConfig, watch: Watch, model: torch.nn.Module, longest: int) -> str:
+def _describing(
+    config: TrainConfig, watch: Watch, model: torch.nn.Module, precision: Precision, longest: int
+) -> str:
     keys = config.eval
-    held = cache_bytes(model, longest + keys.max_new_tokens, keys.batch)
+    shape: Any = model.config
+    held = cache_bytes(shape, (longest + keys.max_new_tokens) * keys.batch, precision.compute)
     return (
         f"every {keys.generate_every} steps {min(keys.samples, len(watch.rows))} of them are described, in "
         f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of keys and values"

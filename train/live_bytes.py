@@ -47,6 +47,14 @@ class LiveBytes(TorchDispatchMode):
             parts[part] = parts.get(part, 0) + size
         return parts
 
+    def parts_at_peak(self) -> dict[str, int]:
+        """The largest first."""
+        return dict(sorted(self.at_peak.items(), key=lambda item: -item[1]))
+
+    def start_again(self) -> None:
+        """Look for a new peak, from what lives now on."""
+        self.peak, self.at_peak = self.now, self.by_part()
+
     def _gone(self, key: int) -> None:
         self.now -= self.live.pop(key)[1]
 

@@ -14,15 +14,11 @@ from typing import Any
 import torch
 from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
-from trl.trainer.utils import add_fused_lm_head
 
-from train import forward
 from train.config import TrainConfig
 from train.live_bytes import LiveBytes, count_weights, parts_at_work
-from train.model import NOT_QUANTISED, cast_by_autocast, set_trainable
+from train.numberless import NESTED_BLOCK, model_without_numbers, pretend
 
-BLOCK, NESTED_BLOCK = 64, 256
-"""4-bit weights share a scale in blocks of 64, and 256 of these scales share another."""
 SMALL_STATE = 4096
 """Tensors with fewer numbers keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
 
@@ -51,31 +47,8 @@ class Estimate:
     parts: dict[str, int]
     """What the bytes at the peak belong to."""
     tflop: float
-
-
-class Packed4Bit(torch.nn.Linear):
-    """A 4-bit layer as far as memory goes: half a byte a weight, unpacked for each product."""
-
-    def __init__(self, layer: torch.nn.Linear):
-        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
-        count = layer.weight.numel()
-        size = count // 2 + count // BLOCK + 4 * (count // BLOCK // NESTED_BLOCK + 1)
-        self.weight = torch.nn.Parameter(torch.empty(size, dtype=torch.uint8), requires_grad=False)
-        self.dtype = layer.weight.dtype
-
-    def forward(self, x: torch.Tensor) -> torch.Tensor:
-        return _Unpacked.apply(x.to(self.dtype), self.out_features, self.in_features)
-
-
-class _Unpacked(torch.autograd.Function):
-    @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
-        ctx.shape = rows, columns
-        return x @ torch.empty(rows, columns, dtype=x.dtype).t()
-
-    @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
-        return gradients[0] @ torch.empty(*ctx.shape, dtype=gradients[0].dtype), None, None
+    describing: bool = False
+    """The peak is not in a step but in the descriptions of held-out videos."""
 
 
 def estimate(
@@ -86,12 +59,12 @@ def estimate(
     Args:
         compute: precision of activations and frozen weights, as `train.model.pick_precision` says.
     """
-    with torch.device("meta"):
-        model, trained = _model(shape, config, compute)
+    model, trained = model_without_numbers(shape, config, compute)
     with FakeTensorMode():
-        _without_numbers(trained)
+        pretend(trained)
         bytes_ = LiveBytes()
-        count_weights(trained, bytes_, without_tower=load.cached)
+        describes = config.eval.generate_every is not None
+        count_weights(trained, bytes_, without_tower=load.cached and not describes)
         _count_optimizer(trained, bytes_, config)
         connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
         batch = _batch(model, load, compute, connector_trains=connector_trains)
@@ -99,12 +72,18 @@ def estimate(
             bytes_.own(tensor, "inputs")
         with parts_at_work(model, bytes_):
             step(trained, batch, bytes_, compute, offload=config.train.offload)
-        parts = dict(sorted(bytes_.at_peak.items(), key=lambda item: -item[1]))
+        parts = bytes_.parts_at_peak()
         mask = 0
         if load.packed and load.batch > 1:  # a dense one, and what the attention kernel makes of it
             mask = _rows(load)[1] ** 2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
-        return Estimate(bytes_.peak + mask, parts, bytes_.flop / 1e12)
+        training = Estimate(bytes_.peak + mask, parts, bytes_.flop / 1e12)
+        if not describes:
+            return training
+        del batch
+        _describe(model, trained, config, load, bytes_, compute)
+        describing = Estimate(bytes_.peak, bytes_.parts_at_peak(), training.tflop, describing=True)
+        return max(training, describing, key=lambda e: e.peak_bytes)
 
 
 def step(
@@ -128,49 +107,47 @@ def step(
         bytes_.part = "other"
 
 
+def _describe(
+    model: SmolVLMForConditionalGeneration,
+    trained: torch.nn.Module,
+    config: TrainConfig,
+    load: Load,
+    bytes_: LiveBytes,
+    compute: torch.dtype,
+) -> None:
+    """A batch of held-out videos: all prompts at once, then keys and values of each new word."""
+    for p in trained.parameters():
+        p.grad = None
+    bytes_.start_again()
+    videos, tokens = config.eval.batch, load.tokens - load.answer_tokens
+    frames = _frames(model, videos * load.frames)
+    bytes_.own(frames, "inputs")
+    ids = torch.zeros(videos, tokens, dtype=torch.int64)
+    with torch.no_grad(), torch.autocast("cpu", compute, enabled=compute is not torch.float32):
+        with parts_at_work(model, bytes_), bytes_:
+            out = trained.eval()(input_ids=ids, frames=frames, use_cache=True, logits_to_keep=1)
+        mask = videos * tokens**2 if videos > 1 else 0  # of what pads shorter prompts
+        new = cache_bytes(model.config, videos * config.eval.max_new_tokens, compute)
+        bytes_.own(torch.empty(new + mask, dtype=torch.uint8), "keys, values of new words")
+    del out
+
+
+def cache_bytes(shape: SmolVLMConfig, tokens: int, compute: torch.dtype) -> int:
+    """Keys and values of so many tokens in every layer."""
+    text: Any = shape.text_config
+    head = text.hidden_size // text.num_attention_heads
+    return int(
+        2 * text.num_hidden_layers * text.num_key_value_heads * head * compute.itemsize * tokens
+    )
+
+
+def _frames(model: SmolVLMForConditionalGeneration, count: int) -> torch.Tensor:
+    vision: Any = model.config.vision_config
+    return torch.zeros(count, 3, vision.image_size, vision.image_size, dtype=torch.uint8)
+
+
 def _rows(load: Load) -> tuple[int, int]:
     return (1, load.batch * load.tokens) if load.packed else (load.batch, load.tokens)
-
-
-def _model(
-    shape: SmolVLMConfig, config: TrainConfig, compute: torch.dtype
-) -> tuple[SmolVLMForConditionalGeneration, torch.nn.Module]:
-    """The model as `load_model` and `set_trainable` make it, with no numbers in it."""
-    method = config.train.method
-    whole = method == "full" and config.model.dtype != "bf16"
-    model = SmolVLMForConditionalGeneration._from_config(
-        shape, dtype=torch.float32 if whole else compute, attn_implementation="sdpa"
-    )
-    if method == "qlora":
-        for name, layer in list(model.named_modules()):
-            if isinstance(layer, torch.nn.Linear) and not name.startswith(tuple(NOT_QUANTISED)):
-                model.set_submodule(name, Packed4Bit(layer))
-    image_token = shape.image_token_id
-    # the stock check compares numbers, and there are none
-    model.model.get_placeholder_mask = lambda ids, **_: (ids == image_token).unsqueeze(-1)
-    trained = set_trainable(model, method, config.lora, config.optim).train()
-    if compute is not torch.float32:
-        cast_by_autocast(trained)
-    if config.train.checkpointing:
-        model.activation_checkpointing_enable({"use_reentrant": False})
-    forward.install(
-        model,
-        lambda frames: (frames.float() - 127.5) / 127.5,
-        frames_at_once=config.train.frames_at_once,
-    )
-    add_fused_lm_head(model, outputs=("log_probs", "entropy", "is_top1"))
-    return model, trained
-
-
-def _without_numbers(model: torch.nn.Module) -> None:
-    """Weights with a shape on the `meta` device → weights with a shape on a pretended CPU."""
-    for module in model.modules():
-        for name, p in list(module.named_parameters(recurse=False)):
-            data = torch.empty_strided(p.shape, p.stride(), dtype=p.dtype)
-            module.register_parameter(name, torch.nn.Parameter(data, requires_grad=p.requires_grad))
-        for name, b in list(module.named_buffers(recurse=False)):
-            kept = name not in module._non_persistent_buffers_set
-            module.register_buffer(name, torch.empty(b.shape, dtype=b.dtype), persistent=kept)
 
 
 def _batch(
@@ -191,8 +168,7 @@ def _batch(
         "shift_labels": torch.zeros(1, answers, dtype=torch.int64),
     }
     if not load.cached:
-        side = vision.image_size
-        batch["frames"] = torch.zeros(frames, 3, side, side, dtype=torch.uint8)
+        batch["frames"] = _frames(model, frames)
     elif connector_trains:
         patches = (vision.image_size // vision.patch_size) ** 2
         batch["features"] = torch.zeros(frames, patches, vision.hidden_size, dtype=compute)

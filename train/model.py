@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import os
 from dataclasses import dataclass
+from typing import Literal
 
 import torch
-from bitsandbytes.nn import Linear4bit
+from bitsandbytes.nn import Linear4bit, Params4bit
 from peft import LoraConfig, PeftModel, get_peft_model
 from peft.tuners.lora import LoraLayer
 from safetensors import SafetensorError
@@ -81,26 +83,30 @@ def load_model(
 ) -> SmolVLMForConditionalGeneration:
     """The base model, all weights loaded from safetensors.
 
-    Full fine-tuning holds fp32 weights and computes in `precision.compute` under autocast (bf16
-    weights lose small updates), unless model.dtype asks for bf16 weights outright.
+    Raises:
+        UserError: it cannot be loaded, or not in 4 bits here.
     """
     quantisation = None
-    weights = precision.compute
     if method == "qlora":
+        if sharding() == "ZeRO-3":
+            raise UserError(
+                "train.method=qlora: DeepSpeed's ZeRO-3 cannot share out 4-bit weights; take "
+                "recipes/accelerate/ddp.yaml or fsdp2.yaml"
+            )
         quantisation = BitsAndBytesConfig(
             load_in_4bit=True,
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=precision.compute,
+            # FSDP shares out floats only: the same bits, under a float's name
+            bnb_4bit_quant_storage=precision.compute if sharding() else torch.uint8,
             llm_int8_skip_modules=NOT_QUANTISED,
         )
-    elif method == "full" and keys.dtype != "bf16":
-        weights = torch.float32
     try:
         model = SmolVLMForConditionalGeneration.from_pretrained(
             keys.name,
             revision=keys.revision or "main",
-            dtype=weights,
+            dtype=weights_dtype(keys, method, precision.compute),
             attn_implementation=keys.attention,
             quantization_config=quantisation,
             use_safetensors=True,
@@ -124,6 +130,22 @@ def load_model(
                 module.support_avx512bf16_for_cpu = False
     check_position_ids(model)
     return model
+
+
+def weights_dtype(keys: ModelKeys, method: Method, compute: torch.dtype) -> torch.dtype:
+    """How weights are held that are not in 4 bits.
+
+    Full fine-tuning holds them in fp32 and computes in `compute` under autocast (bf16 weights lose
+    small updates), unless model.dtype asks for bf16 weights outright.
+    """
+    return torch.float32 if method == "full" and keys.dtype != "bf16" else compute
+
+
+def sharding() -> Literal["FSDP", "ZeRO-3"] | None:
+    """What shares the weights out among devices, as `accelerate launch` was asked to."""
+    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
+        return "FSDP"
+    return "ZeRO-3" if os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3" else None
 
 
 def _first_line(error: Exception) -> str:
@@ -205,11 +227,11 @@ def part_of(name: str) -> str:
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """All weights; a 4-bit weight counts as the two numbers that its byte holds."""
+    """All weights; a byte of 4-bit weights counts as the two numbers in it."""
     total = 0
     for parameter in model.parameters():
-        packed = type(parameter).__name__ == "Params4bit" and parameter.dtype == torch.uint8
-        total += parameter.numel() * (2 if packed else 1)
+        packed = isinstance(parameter, Params4bit) and parameter.bnb_quantized
+        total += parameter.numel() * (2 * parameter.itemsize if packed else 1)
     return total
 
 

@@ -50,7 +50,8 @@ class Plan:
         largest = ", ".join(f"{name} {gib:.1f}" for name, gib in list(self.parts.items())[:4])
         load = self.load
         return (
-            f"{self.peak_gib:.1f} GiB at most ({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of "
+            f"{self.peak_gib:.1f} GiB at most{' while describing' * self.estimate.describing} "
+            f"({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of "
             f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
         )
 
@@ -118,6 +119,8 @@ def advice(
         changes.append(
             ("train.checkpointing=true", _with(config, "train", checkpointing=True), load)
         )
+    if config.eval.generate_every is not None and config.eval.batch > 1:
+        changes.append(("eval.batch=1", _with(config, "eval", batch=1), load))
     if load.batch > 1 and not load.packed:
         more = config.train.accumulate * config.train.batch
         smaller = replace(load, batch=1)

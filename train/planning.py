@@ -42,7 +42,10 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         )
     for name, gib in found.parts.items():
         say(f"  {name:<23}{gib:7.2f} GiB")
-    say(f"  {'at most':<23}{found.peak_gib:7.2f} GiB of {card.gib:g}: {'fits' if fits else 'DOES NOT FIT'}")  # fmt: skip
+    say(
+        f"  {'at most':<23}{found.peak_gib:7.2f} GiB of {card.gib:g}: {'fits' if fits else 'DOES NOT FIT'}"
+        f"{', while describing held-out videos' * found.estimate.describing}"
+    )
     would: list[str] = []
     if not fits:
         would = advice(shape, config, load, compute, card.gib)

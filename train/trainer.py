@@ -24,7 +24,7 @@ from train.config import TrainConfig
 from train.dataset import Sets
 from train.evaluation.in_training import Watch
 from train.messages import say
-from train.model import Precision, cast_by_autocast
+from train.model import Precision, cast_by_autocast, sharding
 from train.order import Grouped, Order, Packs, Several
 from train.stream import Blocks
 
@@ -142,8 +142,13 @@ def make_trainer(
     """The trainer of a run; the model's forward is ours already (`train.forward.install`).
 
     Raises:
-        UserError: a sample is longer than a pack, or a key needs a GPU.
+        UserError: a sample is longer than a pack, or a key needs a GPU, or all weights on each.
     """
+    if config.eval.generate_every is not None and sharding():
+        raise UserError(
+            f"eval.generate_every={config.eval.generate_every}: describing needs all weights on each device, "
+            f"and {sharding()} shares them out; leave it out, and score the run with scripts/evaluate.py"
+        )
     devices = int(os.environ.get("WORLD_SIZE", "1"))
     order, eval_order = _orders(config, sets, devices)
     args = arguments(

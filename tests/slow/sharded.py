@@ -7,6 +7,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[2])
 
 from accelerate import PartialState
 from accelerate.utils import DistributedType
+from torch.distributed.tensor import DTensor
 
 real = PartialState.__init__
 
@@ -31,6 +32,8 @@ def fit_and_tell(trainer, *, resume):
     results = fit(trainer, resume=resume)
     sharded = {type(p.data).__name__ for p in trainer.model.parameters() if p.requires_grad}
     print(f"trained as {type(trainer.model_wrapped).__name__} in {sharded}", flush=True)
+    whole = sum(p.numel() for p in trainer.model.parameters() if not isinstance(p.data, DTensor))
+    print(f"whole on each device: {whole} numbers", flush=True)
     return results
 
 

@@ -20,14 +20,17 @@ from train.save import read_run
 pytestmark = pytest.mark.slow
 
 
+def keys(world, out, processes, steps):
+    return ["model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
+            "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
+            f"train.accumulate={4 // processes}"]  # fmt: skip
+
+
 def start(processes, world, out, *more, steps=4, script="train/sft.py", **environment):
     """As `accelerate launch` starts processes on several GPUs."""
     argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]  # fmt: skip
-    keys = ["model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
-            "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
-            f"train.accumulate={4 // processes}"]  # fmt: skip
     return subprocess.Popen(
-        [*argv, script, *keys, *more],
+        [*argv, script, *keys(world, out, processes, steps), *more],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,
@@ -97,6 +100,7 @@ def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, method):
     run(1, world, tmp_path / "one", *how)
     said = run(2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml"))  # fmt: skip
     assert said.count("in {'DTensor'}") == 2 and "trained as FSDP" in said
+    assert said.count("whole on each device: 0 numbers") == 2
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one.values()) == pytest.approx(list(two.values()), rel=1e-3 if method == "qlora" else 1e-4)  # fmt: skip
     name = "model.safetensors" if method == "full" else "adapter_model.safetensors"

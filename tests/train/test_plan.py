@@ -10,9 +10,13 @@ from data.config import UserError, load
 from tests.train.test_training import train
 from tests.videos import run_command
 from train import plan as planning
+from train.assemble import assemble
 from train.config import ModelKeys, TrainConfig
+from train.describe import answer
+from train.encode import Exchange, encode_text, frame_size_px
+from train.live_bytes import LiveBytes, count_weights
 from train.memory import Load, estimate
-from train.model import count_parameters
+from train.model import Precision, count_parameters, load_model
 from train.plan import out_of_memory_explained, plan
 from train.plan_config import CARDS
 from train.shapes import SHAPES, shape_of
@@ -51,6 +55,27 @@ def test_what_each_switch_does_to_memory():
     assert estimated("train.offload=true", frames=32).peak_bytes < estimated(frames=32).peak_bytes
     packed = estimated(batch=4, packed=True)
     assert packed.parts["attention mask"] == (4 * 164) ** 2 * 5
+
+
+def test_describing_while_training_is_counted_too(tiny_folder, processor):
+    config = load(TrainConfig, ["model.name=tiny", "train.method=lora", "train.accumulate=1", "eval.generate_every=5",
+                                "eval.batch=4", "eval.max_new_tokens=40"])  # fmt: skip
+    base = load_model(ModelKeys(name=str(tiny_folder)), "lora", Precision("cpu", torch.float32))
+    trained = assemble(base, config, torch.float32, None).eval()
+    ids, labels = encode_text([Exchange("Say.", None)], [2.0 * i for i in range(24)], 48.0, processor)  # fmt: skip
+    frames = torch.zeros(24, 3, *[frame_size_px(processor)] * 2, dtype=torch.uint8)
+    prompt = {"id": "a", "input_ids": ids, "labels": labels, "frames": frames}
+    counted = LiveBytes()
+    count_weights(trained, counted)
+    states = torch.empty(sum(8 * p.numel() for p in trained.parameters() if p.requires_grad), dtype=torch.uint8)  # fmt: skip
+    counted.own(states, "optimizer")
+    with counted:
+        said = answer(trained, processor, [prompt] * 4, max_new_tokens=40)
+    assert all(one.cut for one in said)  # all 40 words, as the plan has it
+    planned = estimate(base.config, config, Load(24, len(ids) + 10, 10), torch.float32)
+    assert planned.describing and planned.peak_bytes == pytest.approx(counted.peak, rel=0.1)
+    one = config.model_copy(update={"eval": config.eval.model_copy(update={"batch": 1})})
+    assert not estimate(base.config, one, Load(24, len(ids) + 10, 10), torch.float32).describing
 
 
 def test_states_of_8_bits():

@@ -5,9 +5,11 @@ import shutil
 
 import pytest
 import torch
+from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file, save_file
 
 from data.config import UserError, load
+from tests.videos import ROOT
 from train import sft
 from train.config import TrainConfig
 
@@ -270,3 +272,24 @@ def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
         assert list((tmp_path / "a").glob("wandb/offline-run-*/*.wandb"))
     else:
         assert list((tmp_path / "a").rglob("events.out.tfevents*"))
+
+
+@pytest.mark.parametrize(
+    ("name", "value", "how", "said"),
+    [
+        ("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3", ["train.method=qlora"], "cannot share out 4-bit"),
+        ("ACCELERATE_USE_FSDP", "true", ["eval.generate_every=2"], "FSDP shares them out"),
+    ],
+)
+def test_what_shared_out_weights_cannot_do(world, tmp_path, monkeypatch, name, value, how, said):
+    monkeypatch.setenv(name, value)
+    with pytest.raises(UserError, match=said):
+        train(world, tmp_path / "run", *how)
+
+
+def test_every_accelerate_file_is_one():
+    """By accelerate's own reader, which knows its keys."""
+    for file in (ROOT / "recipes/accelerate").glob("*.yaml"):
+        told = load_config_from_file(str(file))
+        assert told.num_processes == 2 and told.mixed_precision == "no"
+        assert f"--config_file recipes/accelerate/{file.name} " in file.read_text()

@@ -14,18 +14,17 @@ import torch
 from bitsandbytes.nn import Linear4bit, Params4bit
 from tqdm import tqdm
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
-from trl.trainer.utils import add_fused_lm_head
 
 from data.config import UserError, load
-from train import forward
 from train.arguments import parameter_groups
+from train.assemble import assemble, four_bits
 from train.bench.config import BenchGpuConfig
 from train.bench.steps import batch_of
 from train.config import Method, ModelKeys, TrainConfig
 from train.encode import rescale
 from train.memory import Load
 from train.messages import say
-from train.model import NOT_QUANTISED, cast_by_autocast, set_trainable
+from train.model import weights_dtype
 from train.plan import GIB, load_of, plan
 from train.plan_config import MODELS, Size
 from train.shapes import shape_of
@@ -176,28 +175,18 @@ def _model(
     case: Case, config: TrainConfig, shape: SmolVLMConfig, device: torch.device
 ) -> tuple[SmolVLMForConditionalGeneration, Any]:
     """Random weights, made where they are used; then as the trainer makes a model ready."""
-    whole = case.method == "full" and config.model.dtype != "bf16"
+    weights = weights_dtype(config.model, case.method, case.compute)
     with device:
         base = SmolVLMForConditionalGeneration._from_config(
-            shape, dtype=torch.float32 if whole else case.compute, attn_implementation="sdpa"
+            shape, dtype=weights, attn_implementation="sdpa"
         )
     if case.method == "qlora":
-        for name, layer in list(base.named_modules()):
-            if isinstance(layer, torch.nn.Linear) and not name.startswith(tuple(NOT_QUANTISED)):
-                base.set_submodule(name, _four_bits(layer, case.compute, device))
+        four_bits(base, partial(_four_bits, compute=case.compute, device=device))
     base.config.use_cache = False
-    trained: Any = set_trainable(base, case.method, config.lora, config.optim).train().to(device)
-    if case.compute is not torch.float32 and not case.stock:
-        cast_by_autocast(trained)
-    base.activation_checkpointing_enable({"use_reentrant": False})
-    if not case.stock:
-        vision: Any = shape.vision_config
-        video = SmolVLMVideoProcessor(max_image_size={"longest_edge": vision.image_size})
-        forward.install(
-            base, partial(rescale, video=video), frames_at_once=config.train.frames_at_once
-        )
-    add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
-    return base, trained
+    vision: Any = shape.vision_config
+    video = SmolVLMVideoProcessor(max_image_size={"longest_edge": vision.image_size})
+    scale = None if case.stock else partial(rescale, video=video)
+    return base, assemble(base, config, case.compute, scale).to(device)
 
 
 def _four_bits(layer: torch.nn.Linear, compute: torch.dtype, device: torch.device) -> Linear4bit:

@@ -14,10 +14,10 @@ from transformers import (
     SmolVLMProcessor,
     SmolVLMVideoProcessor,
 )
-from trl.trainer.utils import add_fused_lm_head
 
 from data.config import load
 from train import forward
+from train.assemble import assemble
 from train.collate import collate
 from train.config import Method, ModelKeys, TrainConfig
 from train.encode import normalise, rescale
@@ -45,13 +45,10 @@ def ready(name: str, folder: Path, method: Method, precision: Precision) -> Read
     argv = [f"model.name={name}", f"train.method={method}", "lora.dropout=0", "train.accumulate=1"]
     config = load(TrainConfig, argv)
     base = load_model(config.model.model_copy(update={"name": str(folder)}), method, precision)
-    trained = set_trainable(base, method, config.lora, config.optim).train()
     vision: Any = base.config.vision_config
     side = vision.image_size
     scale = partial(rescale, video=SmolVLMVideoProcessor(max_image_size={"longest_edge": side}))
-    forward.install(base, scale, frames_at_once=config.train.frames_at_once)
-    base.activation_checkpointing_enable({"use_reentrant": False})
-    add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
+    trained = assemble(base, config, precision.compute, scale)
     weights = [p for p in trained.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=0.0, fused=True)
     for p in weights:

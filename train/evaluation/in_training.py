@@ -7,9 +7,7 @@ import time
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
 
-import torch
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -176,14 +174,3 @@ def _from_first(value: dict[str, float]) -> list[dict[str, float]]:
     from accelerate.utils import broadcast_object_list
 
     return list(broadcast_object_list([value]))
-
-
-def cache_bytes(model: torch.nn.Module, tokens: int, batch: int) -> int:
-    """What generation holds beside the weights: keys and values of every layer and token."""
-    config: Any = model.config
-    text = config.text_config
-    head = text.hidden_size // text.num_attention_heads
-    width = next(p.element_size() for p in model.parameters() if p.is_floating_point())
-    return (
-        int(2 * text.num_hidden_layers * text.num_key_value_heads * head * width) * tokens * batch
-    )
