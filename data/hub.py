@@ -5,18 +5,26 @@ from __future__ import annotations
 import re
 from collections.abc import Iterator
 from contextlib import contextmanager
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import fsspec
 
 from data.config import UserError
+
+if TYPE_CHECKING:
+    from huggingface_hub import HfApi
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
 
 
 @contextmanager
 def hub_errors(
-    repo: str, *, key: str = "", dataset: bool = False, revision: str | None = None
+    repo: str,
+    *,
+    key: str = "",
+    dataset: bool = False,
+    revision: str | None = None,
+    writing: bool = False,
 ) -> Iterator[None]:
     """Turn what the Hub's client raises into a UserError. `key` names the setting to blame."""
     from huggingface_hub import get_token
@@ -52,6 +60,10 @@ def hub_errors(
         raise UserError(unreachable(what)) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
+        if status in (401, 403) and writing:
+            raise UserError(
+                f"{what}: no right to write there ({status}); `hf auth login` with a token that may write"
+            ) from None
         if status in (401, 403):
             raise UserError(
                 f"{what}: the Hub refuses ({status}); accept its terms at {page} if it asks for that, "
@@ -85,6 +97,29 @@ def dataset_commit(repo: str, revision: str | None, *, key: str = "source.path")
             HfApi().auth_check(repo, repo_type="dataset")
     assert info.sha is not None
     return info.sha
+
+
+def writable_repo(repo: str, *, private: bool, dataset: bool = False) -> tuple[HfApi, Any, str]:
+    """The repository to push to, made if need be: the client, what is known of it, its page.
+
+    Raises:
+        UserError: no token, no right, or it is public where a private one is meant.
+    """
+    from huggingface_hub import HfApi, get_token
+
+    if repo.count("/") != 1:
+        raise UserError(f"hub.repo={repo}: write owner/name")
+    if get_token() is None:
+        raise UserError("no token: `hf auth login`, with a token that may write")
+    api, kind = HfApi(), "dataset" if dataset else "model"
+    with hub_errors(repo, key="hub.repo", dataset=dataset, writing=True):
+        page = api.create_repo(repo, repo_type=kind, private=private, exist_ok=True)
+        about = api.repo_info(repo, repo_type=kind)
+    if private and not about.private:
+        raise UserError(
+            f"hub.repo={repo}: is public; hub.private=false says that you mean it, or choose another"
+        )
+    return api, about, str(page)
 
 
 def pinned(url: str) -> str:

@@ -14,7 +14,7 @@ from pydantic import Field
 from tqdm import tqdm
 
 from data.config import Section, UserError
-from data.hub import hub_errors
+from data.hub import hub_errors, writable_repo
 from data.shards import read_manifest, shard_name
 from data.storage import is_url
 
@@ -55,24 +55,14 @@ def push(config: PushConfig) -> str:
     Raises:
         UserError: no finished dataset, no token, or the Hub refuses.
     """
-    from huggingface_hub import CommitOperationAdd, CommitOperationDelete, HfApi, get_token
+    from huggingface_hub import CommitOperationAdd, CommitOperationDelete
 
     path, repo = Path(config.data.path), config.hub.repo
     if is_url(config.data.path):
         raise UserError(f"data.path={path}: give a folder of this machine")
     manifest = read_manifest(path)
-    if repo.count("/") != 1:
-        raise UserError(f"hub.repo={repo}: write owner/name")
-    if get_token() is None:
-        raise UserError("no token: `hf auth login`, with a token that may write")
-    api = HfApi()
-    with hub_errors(repo, key="hub.repo", dataset=True):
-        page = api.create_repo(repo, repo_type="dataset", private=config.hub.private, exist_ok=True)
-        about = api.dataset_info(repo)
-        if config.hub.private and not about.private:
-            raise UserError(
-                f"hub.repo={repo}: is public; hub.private=false says that you mean it, or choose another"
-            )
+    api, about, page = writable_repo(repo, private=config.hub.private, dataset=True)
+    with hub_errors(repo, key="hub.repo", dataset=True, writing=True):
         files = {entry.rfilename for entry in about.siblings or ()}
         if files - {".gitattributes", "README.md"} and "manifest.json" not in files:
             raise UserError(
@@ -98,7 +88,7 @@ def push(config: PushConfig) -> str:
             commit_message=f"{manifest['rows']} videos",
             repo_type="dataset",
         )
-    return str(page)
+    return page
 
 
 def batched(added: Sequence[Any]) -> Iterator[list[Any]]:

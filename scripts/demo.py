@@ -6,7 +6,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
 from data.config import check_writable, command
-from train.config import DemoConfig
+from train.command_config import DemoConfig
 
 
 def main(config: DemoConfig) -> None:

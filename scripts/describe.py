@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
 from data.config import UserError, command
-from train.config import DescribeConfig
+from train.command_config import DescribeConfig
 
 
 def main(config: DescribeConfig) -> None:

@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.config import check_writable, command
-from train.config import InspectConfig
+from train.command_config import InspectConfig
 
 
 def main(config: InspectConfig) -> None:

@@ -15,6 +15,7 @@ from urllib.parse import unquote, urlparse
 
 COMMIT = "0123456789abcdef0123456789abcdef01234567"
 Refusal = tuple[int, str]
+LFS = (".parquet", ".safetensors", ".png")
 
 
 @dataclass
@@ -26,6 +27,10 @@ class Seen:
     """Content sent, by file."""
     failing: int = 0
     """So many of the next file requests are answered by 503."""
+    failing_commits: int = 0
+    """So many of the next commits are answered by 500."""
+    uploaded: list[str] = field(default_factory=list)
+    """Hashes of large files that were sent, in order."""
 
 
 @contextmanager
@@ -65,6 +70,7 @@ def serve(
         def do_PUT(self) -> None:
             content = self.rfile.read(int(self.headers["Content-Length"]))
             uploads[self.path.rsplit("/", 1)[-1]] = content
+            seen.uploaded.append(self.path.rsplit("/", 1)[-1])
             self._send(b"")
 
         def log_message(self, format: str, *args: object) -> None:
@@ -140,36 +146,40 @@ def serve(
                 name = f"{owner}/{asked['name'].split('/')[-1]}"
                 if name in refused:
                     return self._error(*refused[name])
-                return self._json({"url": f"{_base(self)}/datasets/{name}", "name": name})
-            parts = (
-                path.removeprefix("api/").removeprefix("datasets/").removesuffix(".git").split("/")
-            )
+                kind = "datasets/" if asked.get("type") == "dataset" else ""
+                return self._json({"url": f"{_base(self)}/{kind}{name}", "name": name})
+            path = path.removeprefix("api/")
+            repos = datasets if path.startswith("datasets/") else models
+            parts = path.removeprefix("datasets/").removeprefix("models/").split("/")
             name = "/".join(parts[:2]).removesuffix(".git")
             if name in refused:
                 return self._error(*refused[name])
             if "paths-info" in parts:
-                folder, asked = datasets[name], json.loads(content)["paths"]
+                folder, asked = repos[name], json.loads(content)["paths"]
                 return self._json([_entry(folder, p) for p in asked if (folder / p).exists()])
             if "preupload" in parts:
                 files = [
                     {"path": f["path"], "shouldIgnore": False,
-                     "uploadMode": "lfs" if f["path"].endswith(".parquet") else "regular"}
+                     "uploadMode": "lfs" if f["path"].endswith(LFS) else "regular"}
                     for f in json.loads(content)["files"]
                 ]  # fmt: skip
                 return self._json({"files": files})
             if parts[-1] == "batch":
                 asked = json.loads(content)["objects"]
                 objects = [
-                    {**o, "actions": {"upload": {"href": f"{_base(self)}/upload/{o['oid']}"}}}
+                    o if o["oid"] in uploads  # there is no need to send it again
+                    else {**o, "actions": {"upload": {"href": f"{_base(self)}/upload/{o['oid']}"}}}
                     for o in asked
-                ]
+                ]  # fmt: skip
                 return self._json({"transfer": "basic", "objects": objects})
             if "commit" in parts:
-                return self._commit(name, content)
+                return self._commit(name, repos[name], content)
             self._json({"errors": [], "warnings": []})  # validate-yaml
 
-        def _commit(self, name: str, content: bytes) -> None:
-            folder = datasets[name]
+        def _commit(self, name: str, folder: Path, content: bytes) -> None:
+            if seen.failing_commits > 0:
+                seen.failing_commits -= 1
+                return self._error(500, "")
             for line in content.decode().splitlines():
                 entry = json.loads(line)
                 value = entry["value"]
@@ -227,7 +237,7 @@ def _entry(folder: Path, name: str) -> dict[str, object]:
     if file.is_dir():
         return {"type": "directory", "path": name, "oid": "0"}
     entry = {"type": "file", "path": name, "size": file.stat().st_size, "oid": "0" * 40}
-    if name.endswith(".parquet"):
+    if name.endswith(LFS):
         sha256 = hashlib.sha256(file.read_bytes()).hexdigest()
         entry["lfs"] = {"oid": sha256, "size": file.stat().st_size, "pointerSize": 130}
     return entry

@@ -57,7 +57,8 @@ def test_the_readmes_commands_parse():
     from data.keys import PrepareConfig
     from data.preview.config import PreviewConfig
     from data.push import PushConfig
-    from train.config import DemoConfig, DescribeConfig, InspectConfig, TrainConfig
+    from train.command_config import DemoConfig, DescribeConfig, InspectConfig
+    from train.config import TrainConfig
     from train.evaluation.bench_config import ExportConfig
     from train.evaluation.config import EvaluateConfig
 

@@ -9,8 +9,11 @@ from typing import Any
 
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
+from data.config import UserError
 from data.storage import write_atomically
-from train.messages import METRICS, SAMPLES
+from train.config import HubKeys
+from train.hub.push import push_checkpoint
+from train.messages import METRICS, SAMPLES, warn
 from train.order import Order
 
 
@@ -58,6 +61,23 @@ class TowerAway(TrainerCallback):
         for name, module in given["model"].named_modules():
             if name.endswith("model.vision_model"):
                 module.to("cpu")
+
+
+class PushCheckpoints(TrainerCallback):
+    """Each checkpoint to the Hub as it is saved; a Hub that is away does not end the training."""
+
+    def __init__(self, keys: HubKeys):
+        self._keys = keys
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        folder = Path(str(args.output_dir)) / f"checkpoint-{state.global_step}"
+        if state.is_world_process_zero:
+            try:
+                push_checkpoint(folder, self._keys)
+            except UserError as error:
+                warn(f"{folder.name} was not pushed: {error}")
 
 
 class RightEpoch(TrainerCallback):

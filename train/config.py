@@ -10,10 +10,14 @@ from typing import Annotated, Literal
 from pydantic import Field, model_validator
 
 from data.config import Section, command, show
-from data.keys import FrameKeys
 from train.evaluation.config import JudgeKeys, TextScore
 
 Method = Literal["full", "lora", "qlora"]
+INSTRUCTIONS = {
+    "timeline": "Describe what happens in this video, scene by scene, with times.",
+    "paragraph": "Describe this video in detail.",
+}
+"""What is asked where `data.prompt` does not say."""
 
 
 class ModelKeys(Section):
@@ -176,6 +180,25 @@ class LogKeys(Section):
     project: str = Field(default="scenescribe", description="project name there")
 
 
+class HubKeys(Section):
+    """Where the result goes on the Hub."""
+
+    push: bool = Field(default=False, description="push the result when the run has ended")
+    repo: str | None = Field(default=None, description="owner/name of the model on the Hub")
+    private: bool = Field(default=True, description="only you can see it (of a new repository)")
+    checkpoints: bool = Field(
+        default=False, description="push each checkpoint's weights too, while training goes on"
+    )
+
+    @model_validator(mode="after")
+    def _somewhere(self) -> HubKeys:
+        if (self.push or self.checkpoints) and self.repo is None:
+            raise ValueError("repo: where to? hub.repo=you/name")
+        if self.repo is not None and self.repo.count("/") != 1:
+            raise ValueError(f"repo={self.repo}: write owner/name")
+        return self
+
+
 class TrainConfig(Section):
     """Keys of train/sft.py."""
 
@@ -186,6 +209,7 @@ class TrainConfig(Section):
     train: TrainKeys = TrainKeys()
     eval: EvalKeys = EvalKeys()
     log: LogKeys = LogKeys()
+    hub: HubKeys = HubKeys()
 
     @model_validator(mode="after")
     def _methods_agree(self) -> TrainConfig:
@@ -229,65 +253,6 @@ class TrainConfig(Section):
     def eval_every(self) -> int | None:
         """Steps between evaluations (None: an epoch)."""
         return self.train.eval_every or self.eval.generate_every
-
-
-class BaseKeys(Section):
-    """The base model, where it is not the run's own."""
-
-    name: str | None = Field(default=None, description="another base than the run's record says")
-    dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
-        default="auto", description="precision: bf16 where native, fp16 on a T4, fp32 on CPU"
-    )
-
-
-class DescribeConfig(Section):
-    """Keys of scripts/describe.py; arguments without `=` are videos."""
-
-    videos: tuple[str, ...] = Field(default=(), description="video files; just write their paths")
-    adapter: str = Field(description="run folder: an adapter, or a fully fine-tuned model")
-    model: BaseKeys = BaseKeys()
-    frames: FrameKeys = Field(
-        default=FrameKeys(), description="given keys replace those of the run's own frame policy"
-    )
-    prompt: str | None = Field(default=None, description="another instruction than the run's own")
-    context: str = Field(
-        default="", description="text before the instruction, as speech with times in training"
-    )
-    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
-    format: Literal["text", "json"] = Field(
-        default="text", description="json: one object a video, with text, events, times_s, policy"
-    )
-
-
-class CountKeys(Section):
-    """Whose tokens are counted."""
-
-    name: str | None = Field(
-        default=None, description="count tokens as this checkpoint does (null: words only)"
-    )
-
-
-class InspectConfig(Section):
-    """Keys of scripts/inspect_dataset.py."""
-
-    data: DataKeys = DataKeys()
-    model: CountKeys = CountKeys()
-    rows: int = Field(default=3, ge=0, le=100, description="first rows to show")
-    page: str | None = Field(default=None, description="also write an HTML page here")
-
-
-class DemoConfig(Section):
-    """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
-
-    videos: int = Field(default=4000, ge=40, description="micro-world videos")
-    frames: int = Field(default=6, ge=2, le=32, description="frames a video")
-    policy: str = Field(default="scene", description="frame policy, as frames.policy")
-    steps: int = Field(default=1300, ge=1, description="training steps")
-    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
-    seed: int = Field(default=0, ge=0, description="seed of videos, weights and data order")
-    prepared: str = Field(default="prepared", description="folder for videos and prepared data")
-    out: str = Field(default="runs/demo", description="run folder")
-    json_: str | None = Field(default=None, alias="json", description="write the scores here")
 
 
 def main(config: TrainConfig) -> None:

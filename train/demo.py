@@ -17,7 +17,8 @@ from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import timeline
 from train import sft, tiny
-from train.config import DemoConfig, TrainConfig
+from train.command_config import DemoConfig
+from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import Evaluation, evaluate
 from train.evaluation.records import told

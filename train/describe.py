@@ -20,7 +20,8 @@ from data.video import BadVideo
 from train import forward
 from train.checks import check_reachable
 from train.collate import collate
-from train.config import DataKeys, DescribeConfig
+from train.command_config import DescribeConfig
+from train.config import DataKeys
 from train.encode import Exchange, decode_frames, first_prompt, fit_frames, frame_size_px, normalise
 from train.messages import warn
 from train.model import load_model, load_processor, pick_precision

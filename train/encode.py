@@ -20,15 +20,11 @@ from transformers import SmolVLMProcessor, SmolVLMVideoProcessor
 
 from data.sample import events_of
 from data.target import target
-from train.config import DataKeys
+from train.config import INSTRUCTIONS, DataKeys
 
 IGNORED = -100
 TICKS = 1000
 """Frame times reach the processor as frame numbers at this many frames a second."""
-INSTRUCTIONS = {
-    "timeline": "Describe what happens in this video, scene by scene, with times.",
-    "paragraph": "Describe this video in detail.",
-}
 
 
 class TooLong(Exception):

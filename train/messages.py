@@ -2,13 +2,36 @@
 
 from __future__ import annotations
 
+import json
 import os
 import sys
+from pathlib import Path
+from typing import Any
+
+from data.config import UserError
 
 METRICS = "metrics.jsonl"
 """Every logged row."""
 SAMPLES = "samples.jsonl"
 """What was said of held-out videos while training."""
+POLICY_FILE = "frame_policy.json"
+"""How it sees videos, and what it is asked."""
+RECORD = "run.json"
+"""Versions, dataset, results; written last."""
+
+
+def read_json(file: Path) -> dict[str, Any]:
+    """
+    Raises:
+        UserError: it is not there, or holds no JSON object.
+    """
+    try:
+        value = json.loads(file.read_text(encoding="utf-8"))
+    except (OSError, ValueError) as error:
+        raise UserError(f"{file}: cannot be read ({error})") from None
+    if not isinstance(value, dict):
+        raise UserError(f"{file}: a JSON object was expected")
+    return value
 
 
 def say(text: str) -> None:

@@ -18,9 +18,8 @@ from data.keys import FrameKeys
 from data.selection.policies import POLICY_VERSION
 from data.storage import write_atomically
 from train.config import DataKeys, ModelKeys, TrainConfig
-from train.messages import warn
-
-POLICY_FILE = "frame_policy.json"
+from train.hub.fetch import folder_of
+from train.messages import POLICY_FILE, RECORD, read_json, warn
 
 
 def resolve_base(config: TrainConfig, output: Path, processes: PartialState) -> ModelKeys:
@@ -59,7 +58,7 @@ def save_run(
         "max_tokens": config.data.max_tokens,
     }
     write_atomically(output / POLICY_FILE, json.dumps(shown, indent=1) + "\n")
-    write_atomically(output / "run.json", json.dumps(records, indent=1) + "\n")
+    write_atomically(output / RECORD, json.dumps(records, indent=1) + "\n")
 
 
 @dataclass(frozen=True)
@@ -77,14 +76,13 @@ class SavedRun:
 
 
 def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
-    """Find base, policy and prompt of a run; `base` overrules the run's own record.
+    """Find base, policy and prompt of a run, in a folder or by its name on the Hub; `base` overrules
+    the run's own record.
 
     Raises:
         UserError: no run there, or parts of it missing.
     """
-    path = Path(folder)
-    if not path.is_dir():
-        raise UserError(f"adapter={folder}: no such folder")
+    path = folder_of(str(folder))
     is_adapter = (path / "adapter_config.json").is_file()
     if not is_adapter and not (path / "config.json").is_file():
         raise UserError(
@@ -99,13 +97,13 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
     if not is_adapter:
         base = str(path)
     elif base is None:
-        told = _json(path / "adapter_config.json").get("base_model_name_or_path") or ""
+        told = read_json(path / "adapter_config.json").get("base_model_name_or_path") or ""
         base = str(path / "base") if (path / "base" / "config.json").is_file() else told
         if not base:
             raise UserError(
                 f"adapter={folder}: does not say what its base model is; give model.name"
             )
-    told_by_run = _json(path / "run.json") if (path / "run.json").is_file() else {}
+    told_by_run = read_json(path / RECORD) if (path / RECORD).is_file() else {}
     revision = told_by_run.get("revision") if base == told_by_run.get("base") else None
     frames, data = _policy(path)
     return SavedRun(
@@ -125,8 +123,8 @@ def base_of(run: SavedRun) -> SavedRun:
     """
     base = run.base
     if not run.is_adapter:
-        file = run.folder / "run.json"
-        told = _json(file) if file.is_file() else {}
+        file = run.folder / RECORD
+        told = read_json(file) if file.is_file() else {}
         name = told.get("base")
         if not isinstance(name, str):
             raise UserError(f"base=true: {run.folder} does not say which model it was trained from")
@@ -145,8 +143,8 @@ def untrained(model: ModelKeys, policy: dict[str, Any], talk: DataKeys) -> Saved
 
 def trained_on(run: SavedRun) -> dict[str, Any]:
     """What a run's record says of its dataset; nothing where there is no record."""
-    file = run.folder / "run.json"
-    told = _json(file).get("dataset") if file.is_file() else None
+    file = run.folder / RECORD
+    told = read_json(file).get("dataset") if file.is_file() else None
     return told if isinstance(told, dict) else {}
 
 
@@ -159,7 +157,7 @@ def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
             f"frames.policy={assumed.policy} frames.max={assumed.max} and the timeline instruction"
         )
         return assumed, DataKeys()
-    stored = _json(file)
+    stored = read_json(file)
     if stored.pop("version", None) != POLICY_VERSION:
         raise UserError(
             f"{file}: written by another version of the policies; prepare and train again"
@@ -169,13 +167,3 @@ def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
         return FrameKeys.model_validate(stored), DataKeys.model_validate(talk)
     except (KeyError, ValidationError):
         raise UserError(f"{file}: not a frame policy of this version") from None
-
-
-def _json(file: Path) -> dict[str, Any]:
-    try:
-        value = json.loads(file.read_text(encoding="utf-8"))
-    except (OSError, ValueError) as error:
-        raise UserError(f"{file}: cannot be read ({error})") from None
-    if not isinstance(value, dict):
-        raise UserError(f"{file}: a JSON object was expected")
-    return value

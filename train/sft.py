@@ -25,11 +25,13 @@ def main(config: TrainConfig) -> dict[str, float]:
     from accelerate import PartialState
     from transformers import set_seed
 
+    from data.hub import writable_repo
     from data.shards import manifest_hash
     from train import forward, run, save
     from train.dataset import load_sets, with_features
     from train.encode import normalise
     from train.features import open_features
+    from train.hub import push
     from train.model import load_model, load_processor, pick_precision, set_trainable
     from train.introduce import introduce
     from train.plan import check_fits, out_of_memory_explained
@@ -39,6 +41,8 @@ def main(config: TrainConfig) -> dict[str, float]:
     if config.model.name != "tiny":
         check_reachable(config.model, force=config.train.force)
     processes = PartialState(cpu=precision.device == "cpu")
+    if config.hub.repo is not None and processes.is_main_process:
+        writable_repo(config.hub.repo, private=config.hub.private)  # before hours are spent
     output = run.open_folder(config, processes)
     run.set_up_tracker(config, output)
 
@@ -68,6 +72,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     if trainer.is_world_process_zero():
         records = run.record(config, manifest, manifest_hash(config.data.path), results)
         save.save_run(trained, processor, manifest["policy"], config, records, output, weights)
+        push.finish(output, config.hub)
     say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")
     return results
 

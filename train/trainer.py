@@ -18,7 +18,7 @@ from trl import SFTTrainer
 
 from data.config import UserError
 from train.arguments import arguments, parameter_groups
-from train.callbacks import MetricsFile, RightEpoch, TowerAway
+from train.callbacks import MetricsFile, PushCheckpoints, RightEpoch, TowerAway
 from train.collate import collate, collate_bins
 from train.config import TrainConfig
 from train.dataset import Sets
@@ -175,6 +175,8 @@ def make_trainer(
     describes = config.eval.generate_every is not None
     if config.data.features and not describes and devices == 1:
         trainer.add_callback(TowerAway())
+    if config.hub.checkpoints:
+        trainer.add_callback(PushCheckpoints(config.hub))
     if sets.held is not None and config.eval.generate_every is not None:
         trainer.watch = Watch(sets.held, processor, config.eval, config.data, output)
     if config.train.method == "qlora":

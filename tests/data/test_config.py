@@ -4,7 +4,8 @@ from pydantic import Field
 from data.config import Section, UserError, leaves, load, resolved, show, usage
 from data.keys import FrameKeys, PrepareConfig
 from tests.videos import ROOT, run_command
-from train.config import DescribeConfig, TrainConfig
+from train.command_config import DescribeConfig
+from train.config import TrainConfig
 
 OUT = ["source=jsonl", "out=x"]
 

@@ -42,6 +42,20 @@ def curves_svg(done: Evaluation, summary: Summary) -> str:
     return text[text.index("<svg") :]
 
 
+def loss_png(run: Path) -> bytes | None:
+    """The loss of a run as a picture; None where nothing was logged."""
+    curves = _losses(str(run))
+    if not curves:
+        return None
+    figure = Figure(figsize=(7, 3), dpi=120, layout="constrained")
+    axes = figure.subplots()
+    _loss_curves(axes, [curves])
+    axes.spines[["top", "right"]].set_visible(False)
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png", metadata={"Software": None})
+    return buffer.getvalue()
+
+
 def _overlap_curves(axes: Any, done: Evaluation, summary: Summary) -> None:
     for k, values in enumerate(summary.values):
         if "f1_tiou>0.5" not in values:

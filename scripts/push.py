@@ -1,0 +1,27 @@
+"""A run to the Hub: adapter or model, processor, frame policy, curves, scores and a model card; private unless you say otherwise.
+
+python scripts/push.py run=runs/clips hub.repo=you/clips
+python scripts/push.py run=runs/clips hub.repo=you/clips evaluation=evals/clips hub.private=false
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.config import UserError, command
+from train.command_config import PushRunConfig
+
+
+def main(config: PushRunConfig) -> None:
+    if config.hub.repo is None:
+        raise UserError("hub.repo: where to? hub.repo=you/name")
+    from train.hub.push import push
+
+    evaluation = Path(config.evaluation) if config.evaluation else None
+    page = push(Path(config.run), config.hub, evaluation)
+    print(f"{page}; use it: scripts/describe.py VIDEO adapter={config.hub.repo}")
+
+
+if __name__ == "__main__":
+    command(PushRunConfig, main, __doc__)

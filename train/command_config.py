@@ -1,0 +1,80 @@
+"""The keys of the commands around a training run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from data.config import Section
+from data.keys import FrameKeys
+from train.config import DataKeys, HubKeys
+
+
+class BaseKeys(Section):
+    """The base model, where it is not the run's own."""
+
+    name: str | None = Field(default=None, description="another base than the run's record says")
+    dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto", description="precision: bf16 where native, fp16 on a T4, fp32 on CPU"
+    )
+
+
+class DescribeConfig(Section):
+    """Keys of scripts/describe.py; arguments without `=` are videos."""
+
+    videos: tuple[str, ...] = Field(default=(), description="video files; just write their paths")
+    adapter: str = Field(description="run folder: an adapter, or a fully fine-tuned model")
+    model: BaseKeys = BaseKeys()
+    frames: FrameKeys = Field(
+        default=FrameKeys(), description="given keys replace those of the run's own frame policy"
+    )
+    prompt: str | None = Field(default=None, description="another instruction than the run's own")
+    context: str = Field(
+        default="", description="text before the instruction, as speech with times in training"
+    )
+    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
+    format: Literal["text", "json"] = Field(
+        default="text", description="json: one object a video, with text, events, times_s, policy"
+    )
+
+
+class CountKeys(Section):
+    """Whose tokens are counted."""
+
+    name: str | None = Field(
+        default=None, description="count tokens as this checkpoint does (null: words only)"
+    )
+
+
+class InspectConfig(Section):
+    """Keys of scripts/inspect_dataset.py."""
+
+    data: DataKeys = DataKeys()
+    model: CountKeys = CountKeys()
+    rows: int = Field(default=3, ge=0, le=100, description="first rows to show")
+    page: str | None = Field(default=None, description="also write an HTML page here")
+
+
+class DemoConfig(Section):
+    """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
+
+    videos: int = Field(default=4000, ge=40, description="micro-world videos")
+    frames: int = Field(default=6, ge=2, le=32, description="frames a video")
+    policy: str = Field(default="scene", description="frame policy, as frames.policy")
+    steps: int = Field(default=1300, ge=1, description="training steps")
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
+    seed: int = Field(default=0, ge=0, description="seed of videos, weights and data order")
+    prepared: str = Field(default="prepared", description="folder for videos and prepared data")
+    out: str = Field(default="runs/demo", description="run folder")
+    json_: str | None = Field(default=None, alias="json", description="write the scores here")
+
+
+class PushRunConfig(Section):
+    """Keys of scripts/push.py."""
+
+    run: str = Field(description="run folder of train/sft.py, or folder of scripts/merge.py")
+    hub: HubKeys
+    evaluation: str | None = Field(
+        default=None, description="folder of scripts/evaluate.py with scores of this run"
+    )

@@ -1,0 +1,211 @@
+"""The model card of a run: what it is made of, how it sees, how well it describes, how to use it."""
+
+from __future__ import annotations
+
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import yaml
+from huggingface_hub import EvalResult, ModelCardData
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
+from data.config import UserError
+from train.config import INSTRUCTIONS
+from train.evaluation.table import SHOWN
+from train.messages import METRICS, POLICY_FILE, RECORD, read_json
+
+HERE = Path(__file__).parent
+BASE_LICENCE = "apache-2.0"
+"""Of the published SmolVLM2 checkpoints."""
+SOURCES = {
+    "finevideo": ("HuggingFaceFV/finevideo", "CC BY, with FineVideo's terms of use; each video's author is in the prepared rows"),
+    "videofeedback": ("TIGER-Lab/VideoFeedback", "Apache-2.0"),
+    "activitynet": (None, "ActivityNet Captions or a file in its form; ask its makers"),
+    "microworld": (None, "synthetic, rendered by scenescribe; Apache-2.0"),
+    "jsonl": (None, "the maker's own; ask them"),
+}  # fmt: skip
+"""Source → its dataset on the Hub, licence and credit."""
+POLICIES = {
+    "scene": "chosen by scene: shots are found by their cuts, dissolves and fades, the budget is spread over them, and each frame is a clear one away from transitions",
+    "uniform": "evenly spaced",
+    "fps": "at a steady rate",
+    "smolvlm": "as transformers' SmolVLM video processor samples them",
+    "shots": "one a shot, as PySceneDetect finds them",
+}  # fmt: skip
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation says of a run."""
+
+    videos: int
+    text_score: str
+    figures: dict[str, dict[str, float]]
+    """Measure → value, low, high."""
+
+
+def read_scores(folder: Path, run: Path) -> Scores:
+    """The scores of a run in a folder of scripts/evaluate.py.
+
+    Raises:
+        UserError: no evaluation there, or not of this run.
+    """
+    told = read_json(folder / "scores.json")
+    systems = told.get("systems", {})
+    for one in systems.values():
+        model = one.get("about", {}).get("model")
+        if model is not None and Path(model).resolve() == run.resolve():
+            return Scores(told["videos"], told["text_score"], one["scores"])
+    raise UserError(
+        f"evaluation={folder}: scores {', '.join(systems) or 'nothing'}, not {run}; run "
+        f"scripts/evaluate.py adapter={run} out={folder}"
+    )
+
+
+def card(run: Path, repo: str, scores: Scores | None = None) -> str:
+    """The README of a run on the Hub, in its form: metadata, then Markdown.
+
+    Raises:
+        UserError: parts of the run are missing.
+    """
+    record, policy = read_json(run / RECORD), read_json(run / POLICY_FILE)
+    config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    environment = Environment(
+        loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True
+    )
+    adapter = (run / "adapter_config.json").is_file()
+    names = sorted({source["name"] for source in record["dataset"]["sources"]})
+    base, inside = record["base"], record["base"] == "base"
+    prompt = policy["prompt"] or INSTRUCTIONS[policy["target"]]
+    prompt = prompt if isinstance(prompt, str) else prompt[0]
+    system = policy["system"] or ""
+    snippet = environment.get_template("snippet.md").render(
+        adapter=adapter, frames=policy["max"], repo=repo, prompt=json.dumps(prompt, ensure_ascii=False),
+        base=f'"{base if adapter else repo}"' if not (inside and adapter)
+        else f'snapshot_download("{repo}", allow_patterns="base/*") + "/base"',
+        inside=inside and adapter,
+        system=f'{{"role": "system", "content": [{{"type": "text", "text": {json.dumps(system, ensure_ascii=False)}}}]}}, '
+        if system else "",
+    )  # fmt: skip
+    results = record["results"]
+    before, after = results.get("eval_loss_before"), results.get("eval_loss_after")
+    loss = f"{after:.3f}" + (f" ({before:.3f} before training)" if before else "") if after else ""
+    return environment.get_template("card.md").render(
+        metadata=_metadata(repo, record, config, scores, adapter=adapter),
+        name=repo.split("/")[-1],
+        opening=f"{_method(record['method'])} of {_linked(base)} that describes videos densely: what happens, scene by scene, with times."
+        if policy["target"] == "timeline"
+        else f"{_method(record['method'])} of {_linked(base)} that describes videos in prose.",
+        base="a tiny model built offline, in `base/`" if inside else _linked(base),
+        revision=record["revision"],
+        trained=f"{_method(record['method'])}, {results['steps']} steps on {record['device']}",
+        sees=f"at most {policy['max']} frames a video, {POLICIES.get(policy['policy'], policy['policy'])} (`{policy['policy']}`, version {policy['version']})",
+        prompt=_cell(prompt),
+        system=_cell(system),
+        answers_with="one line an event, `[MM:SS - MM:SS] what happens`"
+        if policy["target"] == "timeline"
+        else "a paragraph",
+        repo=repo,
+        adapter=adapter,
+        snippet=snippet.strip(),
+        rows=record["dataset"]["rows"],
+        held_out=f"{record['dataset']['eval_share']:.0%}",
+        sources=[
+            (f"[{name}](https://huggingface.co/datasets/{hub})" if hub else name, credit)
+            for name, (hub, credit) in ((n, SOURCES[n]) for n in names)
+        ],
+        settings=_settings(config, record["method"]),
+        curves=(run / METRICS).is_file(),
+        versions=", ".join(f"{name} {number}" for name, number in record["versions"].items()),
+        scores=_rows(scores),
+        scored_on=f"{scores.videos} held-out videos, SODA's text score {scores.text_score}."
+        if scores
+        else "",
+        loss=loss,
+    )  # fmt: skip
+
+
+def _method(method: str) -> str:
+    return {"lora": "A LoRA adapter", "qlora": "A QLoRA adapter", "full": "A full fine-tuning"}[
+        method
+    ]
+
+
+def _linked(base: str) -> str:
+    is_hub = base.count("/") == 1 and not base.startswith((".", "/", "~"))
+    return f"[{base}](https://huggingface.co/{base})" if is_hub else Path(base).name
+
+
+def _cell(text: str) -> str:
+    """Into one cell of a Markdown table."""
+    return " ".join(text.split()).replace("|", "\\|")
+
+
+def _settings(config: dict[str, Any], method: str) -> str:
+    train, optim, lora = config["train"], config["optim"], config["lora"]
+    parts = [
+        f"learning rate {optim['lr']:g} ({optim['schedule']}, {optim['warmup']:.0%} warm-up)",
+        f"batch {train['batch']} × {train['accumulate']} accumulated",
+        f"{optim['name']}, β₂ {optim['beta2']:g}, weight decay {optim['weight_decay']:g}, gradients clipped at {optim['clip']:g}",
+        f"seed {train['seed']}",
+    ]
+    if method != "full":
+        kind = "DoRA " if lora["dora"] else ""
+        parts.insert(
+            0,
+            f"{kind}rank {lora['r']}, alpha {lora['alpha']}, dropout {lora['dropout']:g} on `{lora['targets']}`",
+        )
+    if train["pack"]:
+        parts.append(f"packed to {train['pack_tokens']} tokens")
+    text = "; ".join(parts)
+    return text[0].upper() + text[1:] + "."
+
+
+def _rows(scores: Scores | None) -> list[tuple[str, str, str, str]]:
+    figures = scores.figures if scores else {}
+    return [
+        (caption, *(f"{figures[name][k]:.3f}" for k in ("value", "low", "high")))  # type: ignore[misc]
+        for name, caption in SHOWN.items()
+        if name in figures and figures[name]["value"] is not None
+    ]
+
+
+def _metadata(
+    repo: str, record: dict[str, Any], config: dict[str, Any], scores: Scores | None, *, adapter: bool
+) -> str:  # fmt: skip
+    """YAML, as the Hub reads it; scores become its model-index."""
+    sources = record["dataset"]["sources"]
+    on_hub = {hub for hub, _ in (SOURCES[s["name"]] for s in sources) if hub is not None}
+    path = str(record["dataset"]["path"])
+    if path.startswith("hf://datasets/"):
+        on_hub.add("/".join(path.removeprefix("hf://datasets/").split("@")[0].split("/")[:2]))
+    base = record["base"]
+    figures = scores.figures if scores else {}
+    results = [
+        EvalResult(
+            task_type="video-text-to-text",
+            task_name="dense video description",
+            dataset_type="scenescribe",
+            dataset_name=f"held-out videos of {Path(path).name}",
+            metric_type=name,
+            metric_name=f"{caption} [{figures[name]['low']:.3f}, {figures[name]['high']:.3f}]",
+            metric_value=round(figures[name]["value"], 4),
+        )
+        for name, caption in SHOWN.items()
+        if name in figures and figures[name]["value"] is not None
+    ]
+    about = ModelCardData(
+        license=BASE_LICENCE,
+        library_name="peft" if adapter else "transformers",
+        pipeline_tag="video-text-to-text",
+        base_model=base if base.count("/") == 1 and not base.startswith((".", "/")) else None,
+        base_model_relation="adapter" if adapter else "finetune",
+        datasets=sorted(on_hub) or None,
+        tags=["scenescribe", "video", "dense-captioning", record["method"]],
+        eval_results=results or None,
+        model_name=repo.split("/")[-1] if results else None,
+        ignore_metadata_errors=True,
+    )
+    return about.to_yaml().strip()

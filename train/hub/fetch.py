@@ -1,0 +1,40 @@
+"""A model or an adapter by its name on the Hub → a folder like that of a run."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+from data.config import UserError
+from data.hub import hub_errors
+
+NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
+"""`me/x`, or `me/x@` and a branch, tag or commit."""
+WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model", "*.yaml")
+"""No pickles, no code."""
+
+
+def folder_of(adapter: str) -> Path:
+    """The folder itself, or the local copy of what has that name on the Hub.
+
+    Raises:
+        UserError: neither is there.
+    """
+    path = Path(adapter)
+    named = NAME.fullmatch(adapter)
+    if path.is_dir():
+        return path
+    if named is None or path.exists() or Path(adapter.split("/")[0]).is_dir():
+        raise UserError(f"adapter={adapter}: no such folder")
+    from huggingface_hub import snapshot_download
+
+    with hub_errors(named[1], key="adapter", revision=named[2]):
+        return Path(
+            snapshot_download(
+                named[1],
+                revision=named[2],
+                allow_patterns=list(WANTED),
+                ignore_patterns=["checkpoint-*/*"],
+            )
+        )
+    raise AssertionError("not reached")

@@ -1,0 +1,148 @@
+"""A run to the Hub: weights in safetensors, processor, frame policy, record, curves, scores and a card."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path, PurePath
+from typing import Any
+
+import yaml
+from tqdm import tqdm
+
+from data.config import UserError, this_python
+from data.hub import hub_errors, writable_repo
+from train.config import HubKeys
+from train.evaluation.curves import loss_png
+from train.hub.card import card, read_scores
+from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
+
+WEIGHTS = (
+    "adapter_model.safetensors",
+    "model*.safetensors",
+    "model.safetensors.index.json",
+    "generation_config.json",
+)
+PROCESSOR = (
+    "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer*.json",
+    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.*",
+)  # fmt: skip
+CLEANED = ("adapter_config.json", "config.json", RECORD)
+"""These may name folders of this machine."""
+LARGE = (".safetensors", ".png")
+
+
+def push(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
+    """Push what a run left behind, in one commit; returns the page's address.
+
+    Stopped, it goes on where it was: the Hub keeps the files that reached it.
+
+    Raises:
+        UserError: no finished run, no token, no right, or the Hub is away.
+    """
+    assert keys.repo is not None
+    contents = contents_of(run, keys.repo, evaluation)
+    api, about, page = writable_repo(keys.repo, private=keys.private)
+    there = {entry.rfilename for entry in about.siblings or ()}
+    others = {n for n in there - {".gitattributes", "README.md"} if not n.startswith("checkpoint-")}
+    if others and POLICY_FILE not in others:
+        raise UserError(
+            f"hub.repo={keys.repo}: holds something that was not pushed from here; choose another"
+        )
+    from huggingface_hub import CommitOperationAdd
+
+    added = [
+        CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
+        for name, content in contents.items()
+    ]
+    with hub_errors(keys.repo, key="hub.repo", writing=True):
+        for one in tqdm([a for a in added if a.path_in_repo.endswith(LARGE)], unit="file"):
+            api.preupload_lfs_files(keys.repo, [one])
+        api.create_commit(keys.repo, added, commit_message=f"Run {run.name}")
+    return page
+
+
+def finish(run: Path, keys: HubKeys) -> None:
+    """What is left when a run is saved: its card, and the push if one was asked for.
+
+    Raises:
+        UserError: it was not pushed; the line says how to do it later.
+    """
+    name = keys.repo or f"you/{run.name}"
+    (run / "README.md").write_text(card(run, name), encoding="utf-8")
+    if not keys.push:
+        return
+    try:
+        page = push(run, keys)
+    except UserError as error:
+        raise UserError(
+            f"{error} (the run itself is saved; later: {this_python()} scripts/push.py run={run} hub.repo={name})"
+        ) from None
+    say(f"pushed to {page}")
+
+
+def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[str, Path | bytes]:
+    """Names on the Hub → a file, or what is written in its place.
+
+    Raises:
+        UserError: the run did not finish, or parts of it are missing.
+    """
+    if not (run / RECORD).is_file():
+        raise UserError(f"run={run}: no {RECORD}, so no finished run")
+    scores = read_scores(evaluation, run) if evaluation else None
+    contents: dict[str, Path | bytes] = dict(_weights(run, ""))
+    inside = run / "base"
+    if inside.is_dir():  # the tiny model
+        contents |= dict(_weights(inside, "base/"))
+    for pattern in (*PROCESSOR, POLICY_FILE, METRICS):
+        contents |= {file.name: file for file in run.glob(pattern)}
+    settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    contents["config.yaml"] = yaml.safe_dump(
+        without_folders(settings), sort_keys=False, allow_unicode=True
+    ).encode()
+    if (picture := loss_png(run)) is not None:
+        contents["curves.png"] = picture
+    if evaluation is not None:
+        told = without_folders(read_json(evaluation / "scores.json"))
+        contents["evaluation.json"] = (json.dumps(told, indent=1) + "\n").encode()
+    contents["README.md"] = card(run, repo, scores).encode()
+    return contents
+
+
+def _weights(folder: Path, below: str) -> Iterator[tuple[str, Path | bytes]]:
+    for pattern in WEIGHTS:
+        for file in sorted(folder.glob(pattern)):
+            yield below + file.name, file
+    for name in CLEANED:
+        if (folder / name).is_file():
+            told = without_folders(read_json(folder / name))
+            yield below + name, (json.dumps(told, indent=1) + "\n").encode()
+
+
+def without_folders(value: Any) -> Any:
+    """Folders of this machine lose all but their last part."""
+    if isinstance(value, dict):
+        return {key: without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_folders(inner) for inner in value]
+    if isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute()):
+        return PurePath(value).name
+    return value
+
+
+def push_checkpoint(folder: Path, keys: HubKeys) -> None:
+    """A checkpoint's weights, below its name.
+
+    Raises:
+        UserError: no token, no right, or the Hub is away.
+    """
+    from huggingface_hub import CommitOperationAdd
+
+    assert keys.repo is not None
+    api, _, _ = writable_repo(keys.repo, private=keys.private)
+    added = [
+        CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
+        for name, content in _weights(folder, f"{folder.name}/")
+    ]
+    with hub_errors(keys.repo, key="hub.repo", writing=True):
+        api.create_commit(keys.repo, added, commit_message=folder.name)
