@@ -11,10 +11,15 @@ from data.keys import FrameKeys
 from train.config import DataKeys, HubKeys
 
 
-class BaseKeys(Section):
+class OtherBase(Section):
     """The base model, where it is not the run's own."""
 
     name: str | None = Field(default=None, description="another base than the run's record says")
+
+
+class BaseKeys(OtherBase):
+    """The same, and how it is held."""
+
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="precision: bf16 where native, fp16 on a T4, fp32 on CPU"
     )
@@ -24,7 +29,9 @@ class DescribeConfig(Section):
     """Keys of scripts/describe.py; arguments without `=` are videos."""
 
     videos: tuple[str, ...] = Field(default=(), description="video files; just write their paths")
-    adapter: str = Field(description="run folder: an adapter, or a fully fine-tuned model")
+    adapter: str = Field(
+        description="run folder or name on the Hub, as you/clips or you/clips@v2: an adapter, or a whole model"
+    )
     model: BaseKeys = BaseKeys()
     frames: FrameKeys = Field(
         default=FrameKeys(), description="given keys replace those of the run's own frame policy"
@@ -77,4 +84,15 @@ class PushRunConfig(Section):
     hub: HubKeys
     evaluation: str | None = Field(
         default=None, description="folder of scripts/evaluate.py with scores of this run"
+    )
+
+
+class MergeConfig(Section):
+    """Keys of scripts/merge.py."""
+
+    adapter: str = Field(description="run folder, or the name of an adapter on the Hub")
+    out: str = Field(description="folder for the whole model; a new one")
+    model: OtherBase = OtherBase()
+    dtype: Literal["bf16", "fp16", "fp32"] = Field(
+        default="bf16", description="precision of the saved weights; merging itself is in fp32"
     )

@@ -66,13 +66,27 @@ def load_run(
     precision = pick_precision(dtype)
     check_reachable(run.base, force=True)
     base = load_model(run.base, "lora", precision)
-    model = PeftModel.from_pretrained(base, str(run.folder)) if run.is_adapter else base
+    model = with_adapter(base, run) if run.is_adapter else base
     own = {"name": str(run.folder), "revision": None}
     processor = load_processor(
         run.base if run.base.name == own["name"] else run.base.model_copy(update=own)
     )
     model.to(torch.device(precision.device))  # type: ignore[arg-type]  # their wrapper hides the signature
     return model.eval(), processor
+
+
+def with_adapter(base: PreTrainedModel, run: SavedRun) -> PeftModel:
+    """
+    Raises:
+        UserError: the adapter was made for another model.
+    """
+    try:
+        return PeftModel.from_pretrained(base, str(run.folder))
+    except (RuntimeError, ValueError) as error:
+        first = str(error).strip().splitlines()[0]
+        raise UserError(
+            f"adapter={run.folder}: does not fit model.name={run.base.name} ({first})"
+        ) from None
 
 
 def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePath
 from typing import Any
 
 import yaml
@@ -64,13 +64,24 @@ def read_scores(folder: Path, run: Path) -> Scores:
     )
 
 
+def without_folders(value: Any) -> Any:
+    """Folders of this machine lose all but their last part."""
+    if isinstance(value, dict):
+        return {key: without_folders(inner) for key, inner in value.items()}
+    if isinstance(value, list):
+        return [without_folders(inner) for inner in value]
+    if isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute()):
+        return PurePath(value).name
+    return value
+
+
 def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     """The README of a run on the Hub, in its form: metadata, then Markdown.
 
     Raises:
         UserError: parts of the run are missing.
     """
-    record, policy = read_json(run / RECORD), read_json(run / POLICY_FILE)
+    record, policy = without_folders(read_json(run / RECORD)), read_json(run / POLICY_FILE)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True
@@ -89,18 +100,19 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         system=f'{{"role": "system", "content": [{{"type": "text", "text": {json.dumps(system, ensure_ascii=False)}}}]}}, '
         if system else "",
     )  # fmt: skip
+    made = _made(record["method"], adapter=adapter)
+    linked = "a tiny model that scenescribe builds" if inside else _linked(base)
     results = record["results"]
     before, after = results.get("eval_loss_before"), results.get("eval_loss_after")
     loss = f"{after:.3f}" + (f" ({before:.3f} before training)" if before else "") if after else ""
     return environment.get_template("card.md").render(
         metadata=_metadata(repo, record, config, scores, adapter=adapter),
         name=repo.split("/")[-1],
-        opening=f"{_method(record['method'])} of {_linked(base)} that describes videos densely: what happens, scene by scene, with times."
-        if policy["target"] == "timeline"
-        else f"{_method(record['method'])} of {_linked(base)} that describes videos in prose.",
-        base="a tiny model built offline, in `base/`" if inside else _linked(base),
+        opening=f"{made} of {linked} that describes videos "
+        + ("densely: what happens, scene by scene, with times." if policy["target"] == "timeline" else "in prose."),
+        base=linked,
         revision=record["revision"],
-        trained=f"{_method(record['method'])}, {results['steps']} steps on {record['device']}",
+        trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {record['device']}",
         sees=f"at most {policy['max']} frames a video, {POLICIES.get(policy['policy'], policy['policy'])} (`{policy['policy']}`, version {policy['version']})",
         prompt=_cell(prompt),
         system=_cell(system),
@@ -127,10 +139,11 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     )  # fmt: skip
 
 
-def _method(method: str) -> str:
-    return {"lora": "A LoRA adapter", "qlora": "A QLoRA adapter", "full": "A full fine-tuning"}[
-        method
-    ]
+def _made(method: str, *, adapter: bool) -> str:
+    if method == "full":
+        return "A full fine-tuning"
+    kind = {"lora": "LoRA", "qlora": "QLoRA"}[method]
+    return f"A {kind} adapter" if adapter else f"A {kind} fine-tuning, merged,"
 
 
 def _linked(base: str) -> str:
@@ -196,12 +209,13 @@ def _metadata(
         for name, caption in SHOWN.items()
         if name in figures and figures[name]["value"] is not None
     ]
+    of_hub = base.count("/") == 1 and not base.startswith((".", "/"))
     about = ModelCardData(
         license=BASE_LICENCE,
         library_name="peft" if adapter else "transformers",
         pipeline_tag="video-text-to-text",
-        base_model=base if base.count("/") == 1 and not base.startswith((".", "/")) else None,
-        base_model_relation="adapter" if adapter else "finetune",
+        base_model=base if of_hub else None,
+        base_model_relation=("adapter" if adapter else "finetune") if of_hub else None,
         datasets=sorted(on_hub) or None,
         tags=["scenescribe", "video", "dense-captioning", record["method"]],
         eval_results=results or None,

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from pathlib import Path, PurePath
-from typing import Any
+from pathlib import Path
 
 import yaml
 from tqdm import tqdm
@@ -14,7 +13,7 @@ from data.config import UserError, this_python
 from data.hub import hub_errors, writable_repo
 from train.config import HubKeys
 from train.evaluation.curves import loss_png
-from train.hub.card import card, read_scores
+from train.hub.card import card, read_scores, without_folders
 from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
 
 WEIGHTS = (
@@ -117,17 +116,6 @@ def _weights(folder: Path, below: str) -> Iterator[tuple[str, Path | bytes]]:
         if (folder / name).is_file():
             told = without_folders(read_json(folder / name))
             yield below + name, (json.dumps(told, indent=1) + "\n").encode()
-
-
-def without_folders(value: Any) -> Any:
-    """Folders of this machine lose all but their last part."""
-    if isinstance(value, dict):
-        return {key: without_folders(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [without_folders(inner) for inner in value]
-    if isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute()):
-        return PurePath(value).name
-    return value
 
 
 def push_checkpoint(folder: Path, keys: HubKeys) -> None:

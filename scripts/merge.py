@@ -1,0 +1,23 @@
+"""Merge an adapter into its base: a folder that transformers, and tools that read its models, load by themselves.
+
+python scripts/merge.py adapter=runs/clips out=merged/SmolVLM2-500M-clips
+python scripts/merge.py adapter=you/clips out=merged/SmolVLM2-2.2B-clips dtype=fp16
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.config import command
+from train.command_config import MergeConfig
+
+
+def main(config: MergeConfig) -> None:
+    from train.merge import merge  # torch
+
+    merge(config)
+
+
+if __name__ == "__main__":
+    command(MergeConfig, main, __doc__)

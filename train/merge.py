@@ -1,0 +1,130 @@
+"""An adapter into its base: one whole model, checked to say what both say together."""
+
+from __future__ import annotations
+
+import io
+import json
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from PIL import Image
+from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
+
+from data.config import UserError
+from data.storage import write_atomically
+from train.command_config import MergeConfig
+from train.describe import prompt_of, with_adapter
+from train.encode import frame_size_px, normalise
+from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
+from train.model import Precision, load_model, load_processor
+from train.save import SavedRun, read_run
+
+FRAMES = 4
+"""Of the sample on which merged and unmerged are compared."""
+TOLERANCE = 1e-3
+"""Largest difference of logits that two orders of adding up may make in fp32, relative to their spread."""
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+
+
+@dataclass(frozen=True)
+class Agreement:
+    """Merged beside unmerged, on one sample."""
+
+    difference: float
+    """Largest difference of a logit, ÷ the logits' standard deviation, both in fp32."""
+    rounded: float
+    """The same with merged weights as they are saved."""
+    same_words: float
+    """Share of positions at which the saved model thinks the same word the likeliest."""
+
+
+def merge(config: MergeConfig) -> Agreement:
+    """Write a folder that transformers loads by itself.
+
+    Raises:
+        UserError: nothing to merge, no place for it, or merged and unmerged disagree.
+    """
+    out = Path(config.out)
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"out={out}: is there already; choose another folder")
+    run = read_run(config.adapter, base=config.model.name)
+    if not run.is_adapter:
+        raise UserError(f"adapter={config.adapter}: is a whole model already; nothing to merge")
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    # never into 4-bit weights: what merging adds would be rounded away
+    base = load_model(run.base, "lora", Precision(device, torch.float32))
+    processor = load_processor(run.base.model_copy(update={"name": str(run.folder), "revision": None}))  # fmt: skip
+    model = with_adapter(base, run).to(torch.device(device)).eval()
+    sample = _sample(processor, run)
+    apart = _logits(model, sample)
+    merged: Any = model.merge_and_unload(safe_merge=True)
+    together = _logits(merged, sample)
+    merged = merged.to(DTYPES[config.dtype])
+    saved = _logits(merged, sample)
+    spread = float(apart.std())
+    found = Agreement(
+        float((together - apart).abs().max()) / spread,
+        float((saved - apart).abs().max()) / spread,
+        float((saved.argmax(-1) == apart.argmax(-1)).float().mean()),
+    )
+    say(
+        f"merged and unmerged logits differ by {found.difference:.1e} of their spread at most (fp32); saved in "
+        f"{config.dtype} by {found.rounded:.1e}, with the same likeliest word at {found.same_words:.1%} of positions"
+    )
+    if not found.difference <= TOLERANCE:
+        raise UserError(
+            f"adapter={config.adapter}: merged and unmerged disagree, so nothing is saved; please report this"
+        )
+    _save(merged, processor, run, out)
+    say(f"saved in {out}")
+    return found
+
+
+def _sample(processor: SmolVLMProcessor, run: SavedRun) -> dict[str, Any]:
+    """A prompt with pictures of noise."""
+    side = frame_size_px(processor)
+    row = {
+        "id": "noise", "times_s": [float(i) for i in range(FRAMES)], "duration_s": float(FRAMES),
+        "ranks": list(range(FRAMES)), "prompt": "", "system": "", "context": "",
+        "frames": [{"bytes": _noise(side, i)} for i in range(FRAMES)],
+    }  # fmt: skip
+    prompt = prompt_of(row, processor, run.data)
+    return {
+        "input_ids": torch.tensor([prompt["input_ids"]]),  # (1, T)
+        "pixel_values": normalise(prompt["frames"], processor).unsqueeze(0),  # (1, F, 3, S, S)
+    }
+
+
+def _noise(side: int, seed: int) -> bytes:
+    pixels = np.random.default_rng(seed).integers(0, 256, (side, side, 3), dtype=np.uint8)
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def _logits(model: torch.nn.Module, sample: dict[str, Any]) -> torch.Tensor:
+    """(T, V) in fp32, on the CPU."""
+    first = next(model.parameters())
+    given = {k: v.to(first.device) for k, v in sample.items()}
+    given["pixel_values"] = given["pixel_values"].to(first.dtype)
+    with torch.inference_mode():
+        out: torch.Tensor = model(**given).logits[0]
+    return out.float().cpu()
+
+
+def _save(
+    merged: SmolVLMForConditionalGeneration, processor: SmolVLMProcessor, run: SavedRun, out: Path
+) -> None:
+    """Model, processor and what the run recorded; the record last."""
+    merged.save_pretrained(out)
+    processor.save_pretrained(out)
+    processor.image_processor.save_pretrained(out)  # tools that convert models read it from here
+    for name in (POLICY_FILE, METRICS, "config.yaml"):
+        if (run.folder / name).is_file():
+            write_atomically(out / name, (run.folder / name).read_text(encoding="utf-8"))
+    if (run.folder / RECORD).is_file():
+        record = {**read_json(run.folder / RECORD), "merged": True}
+        write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")
