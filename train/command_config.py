@@ -96,3 +96,9 @@ class MergeConfig(Section):
     dtype: Literal["bf16", "fp16", "fp32"] = Field(
         default="bf16", description="precision of the saved weights; merging itself is in fp32"
     )
+
+
+class DoctorConfig(Section):
+    """Keys of scripts/doctor.py."""
+
+    recipes: bool = Field(default=True, description="plan each recipe for this GPU: a minute")
