@@ -10,6 +10,7 @@ import json
 import time
 from collections import Counter
 from dataclasses import asdict, dataclass
+from functools import partial
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,7 @@ from PIL import Image
 
 from data import decode_images
 from data.config import resolved
-from data.isolate import digest_of
+from data.isolate import Failure, digest_of, run_each
 from data.keys import FrameKeys
 from data.media import FrameFiles, Local, Video
 from data.sample import Numbered, Outcome, Rejected, Repair, Sample, Selection
@@ -227,3 +228,26 @@ def _row(item: Sample, chosen: Chosen, keys: FrameKeys) -> dict[str, Any]:
         "repairs": [asdict(Repair(what, n)) for what, n in sorted(repairs.items()) if n],
         "policy": json.dumps(policy_record(keys), sort_keys=True),
     }
+
+
+def choose_apart(path: str, keys: FrameKeys, *, timeout_s: float, memory_gib: float) -> Chosen:
+    """`choose_frames` in a process of its own, for a file that nobody knows.
+
+    Raises:
+        BadVideo: with the quarantine reason; whatever the file does to that process is one.
+    """
+    (done,) = run_each(
+        partial(_choose_or_say, keys), [path], workers=1, timeout_s=timeout_s, memory_gib=memory_gib
+    )
+    if isinstance(done.outcome, Failure):
+        raise BadVideo(done.outcome.reason, done.outcome.detail)
+    if isinstance(done.outcome, BadVideo):
+        raise done.outcome
+    return done.outcome
+
+
+def _choose_or_say(keys: FrameKeys, path: str) -> Chosen | BadVideo:
+    try:
+        return choose_frames(path, keys)
+    except BadVideo as error:
+        return error

@@ -7,6 +7,7 @@ import json
 import os
 import shutil
 import subprocess
+import time
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -25,6 +26,43 @@ class Opened:
     """Console errors, exceptions, refused loads."""
     screenshot: bytes
     values: list[Any]
+
+
+@dataclass(frozen=True)
+class Page:
+    """A page that is open."""
+
+    browser: Browser
+    target: str
+    session: str
+
+    def call(self, method: str, **params: Any) -> dict[str, Any]:
+        return self.browser._call(method, self.session, **params)
+
+    def evaluate(self, expression: str) -> Any:
+        found = self.call("Runtime.evaluate", expression=expression, returnByValue=True)
+        return found["result"].get("value")
+
+    def wait(self, expression: str, seconds: float = 60) -> Any:
+        """Until the expression is true."""
+        end = time.monotonic() + seconds
+        while not (value := self.evaluate(expression)):
+            assert time.monotonic() < end, f"still waiting for {expression}"
+            time.sleep(0.1)
+        return value
+
+    def give_file(self, selector: str, path: Path) -> None:
+        """As if chosen in the dialogue of a file input."""
+        document = self.call("DOM.getDocument")["root"]["nodeId"]
+        node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
+        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+
+    def screenshot(self) -> bytes:
+        return base64.b64decode(self.call("Page.captureScreenshot")["data"])
+
+    @property
+    def problems(self) -> list[str]:
+        return self.browser._problems
 
 
 class Browser:
@@ -63,24 +101,24 @@ class Browser:
 
     def open(self, path: Path, *, width: int, expressions: list[str]) -> Opened:
         """Load a local page at a width, wait until it is there, evaluate expressions in it."""
+        page = self.page(path.as_uri(), width=width, mobile=True)
+        values = [page.evaluate(e) for e in expressions]
+        shot = page.screenshot()
+        self._call("Target.closeTarget", targetId=page.target)
+        return Opened(self._problems, shot, values)
+
+    def page(self, url: str, *, width: int, mobile: bool = False) -> Page:
+        """Load a page and stay on it."""
         self._problems = []
         target = self._call("Target.createTarget", url="about:blank")["targetId"]
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable", session)
-        self._call("Emulation.setDeviceMetricsOverride", session, width=width, height=900, deviceScaleFactor=1, mobile=True)  # fmt: skip
-        self._call("Page.navigate", session, url=path.as_uri())
+        self._call("Emulation.setDeviceMetricsOverride", session, width=width, height=900, deviceScaleFactor=1, mobile=mobile)  # fmt: skip
+        self._call("Page.navigate", session, url=url)
         while self._read().get("method") != "Page.loadEventFired":
             pass
-        values = [
-            self._call("Runtime.evaluate", session, expression=e, returnByValue=True)["result"].get(
-                "value"
-            )
-            for e in expressions
-        ]
-        shot = self._call("Page.captureScreenshot", session)["data"]
-        self._call("Target.closeTarget", targetId=target)
-        return Opened(self._problems, base64.b64decode(shot), values)
+        return Page(self, target, session)
 
     def _call(self, method: str, session: str | None = None, **params: Any) -> dict[str, Any]:
         self._count += 1

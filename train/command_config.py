@@ -102,3 +102,19 @@ class DoctorConfig(Section):
     """Keys of scripts/doctor.py."""
 
     recipes: bool = Field(default=True, description="plan each recipe for this GPU: a minute")
+
+
+class AppConfig(Section):
+    """Keys of scripts/app.py."""
+
+    adapter: str = Field(description="run folder, or the name of an adapter or model on the Hub")
+    model: BaseKeys = BaseKeys()
+    base: bool = Field(default=True, description="let visitors see the base model beside it")
+    host: str = Field(default="127.0.0.1", description="0.0.0.0 lets other machines in")
+    port: int = Field(default=7860, ge=1, le=65535, description="of the page")
+    share: bool = Field(default=False, description="a public address by Gradio's own service")
+    max_mb: int = Field(default=200, ge=1, description="largest file taken")
+    waiting: int = Field(default=16, ge=1, description="visitors that may wait in line")
+    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
+    timeout_s: float = Field(default=120, gt=0, description="for the frames, and for each answer")
+    memory_gib: float = Field(default=4, ge=1, description="that decoding a file may take")

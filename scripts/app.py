@@ -1,0 +1,30 @@
+"""A page to try a model: drop a video, see the frames chosen and what is said, beside the base model.
+
+python scripts/app.py adapter=runs/clips
+python scripts/app.py adapter=you/clips host=0.0.0.0 port=7860 max_mb=100
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.config import UserError, command
+from train.command_config import AppConfig
+
+
+def main(config: AppConfig) -> None:
+    from importlib.util import find_spec
+
+    if find_spec("gradio") is None:
+        raise UserError("gradio is not installed: pip install -e '.[app]'")
+    from train.hub.fetch import folder_of
+
+    folder_of(config.adapter)  # refused before anything heavy is imported
+    from train.app.page import serve
+
+    serve(config)
+
+
+if __name__ == "__main__":
+    command(AppConfig, main, __doc__)

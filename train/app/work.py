@@ -1,0 +1,131 @@
+"""What the page does with a video: choose frames in a process of their own, ask one or two models."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from peft import PeftModel
+from transformers import PreTrainedModel, SmolVLMProcessor
+
+from data.choose import Chosen, choose_apart
+from data.config import UserError
+from data.keys import FrameKeys
+from data.pages import data_url
+from data.target import clock, parse_timeline
+from data.video import BadVideo
+from train.command_config import AppConfig
+from train.describe import Answer, answer, frames_for, load_run, prompt_of, row_of
+from train.encode import TooLong
+from train.save import SavedRun, base_of, read_run
+
+TEMPLATES = Environment(
+    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
+)
+
+
+@dataclass(frozen=True)
+class Models:
+    """The tuned model and, beside it, what it was tuned from."""
+
+    run: SavedRun
+    tuned: PreTrainedModel | PeftModel
+    base: PreTrainedModel | PeftModel | None
+    """Of a whole model; an adapter is switched off instead."""
+    processor: SmolVLMProcessor
+    lock: threading.Lock
+
+    @property
+    def has_base(self) -> bool:
+        return self.run.is_adapter or self.base is not None
+
+    @classmethod
+    def load(cls, config: AppConfig) -> Models:
+        """
+        Raises:
+            UserError: the adapter or its base cannot be used.
+        """
+        run = read_run(config.adapter, base=config.model.name)
+        tuned, processor = load_run(run, config.model.dtype)
+        base = None
+        if config.base and not run.is_adapter:
+            base, _ = load_run(base_of(run), config.model.dtype)
+        return cls(run, tuned, base, processor, threading.Lock())
+
+
+def show(
+    config: AppConfig,
+    models: Models,
+    path: str | None,
+    policy: str,
+    budget: int,
+    *,
+    with_base: bool,
+) -> str:
+    """The answers as HTML, every text escaped.
+
+    Raises:
+        gr.Error: one line for the visitor.
+    """
+    if path is None:
+        raise gr.Error("drop a video first")
+    started = time.monotonic()
+    try:
+        frames = frames_for(models.run, FrameKeys.model_validate({"policy": policy, "max": budget}))
+        chosen = choose_apart(
+            path, frames, timeout_s=config.timeout_s, memory_gib=config.memory_gib
+        )
+        prompt = prompt_of(row_of(path, chosen), models.processor, models.run.data)
+    except BadVideo as error:
+        raise gr.Error(f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})") from None  # fmt: skip
+    except (UserError, TooLong) as error:
+        raise gr.Error(str(error)) from None
+    chose_s = time.monotonic() - started
+    told = [("tuned", _ask(config, models, prompt, base=False))]
+    if with_base and models.has_base:
+        told.append(("base", _ask(config, models, prompt, base=True)))
+    took = f"frames in {chose_s:.1f} s, words in {time.monotonic() - started - chose_s:.1f} s"
+    return _html(config, chosen, frames.policy, told, took)
+
+
+def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: bool) -> Answer:
+    model = models.base if base and models.base is not None else models.tuned
+    off = (
+        model.disable_adapter()
+        if base and isinstance(model, PeftModel)
+        else contextlib.nullcontext()
+    )
+    with models.lock, off:  # an adapter that is off is off for all
+        (said,) = answer(
+            model,
+            models.processor,
+            [prompt],
+            max_new_tokens=config.max_new_tokens,
+            max_s=config.timeout_s,
+        )
+    return said
+
+
+def _html(
+    config: AppConfig, chosen: Chosen, policy: str, told: list[tuple[str, Answer]], took: str
+) -> str:
+    lanes = []
+    for name, said in told:
+        events, _ = parse_timeline(said.text)
+        inside = [e for e in events if e.start_s < chosen.duration_s]
+        lanes.append({"name": name, "events": inside, "text": said.text, "cut": said.cut})
+    frames = [
+        {"time_s": t, "reason": why, "picture": data_url(jpeg)}
+        for t, why, jpeg in zip(chosen.times_s, chosen.reasons, chosen.jpegs, strict=True)
+    ]
+    return TEMPLATES.get_template("answer.html").render(
+        lanes=lanes, frames=frames, duration_s=max(chosen.duration_s, 1e-3), policy=policy,
+        clock=lambda seconds: clock(int(seconds)),
+        limit=config.max_new_tokens, took=took,
+    )  # fmt: skip
