@@ -40,6 +40,7 @@ def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str,
     return [
         {
             "params": members,
+            "part": part,
             "lr": rates[part],
             "weight_decay": optim.weight_decay if decays else 0.0,
         }

@@ -7,6 +7,7 @@ import math
 from pathlib import Path
 from typing import Any
 
+from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data.config import UserError
@@ -15,6 +16,7 @@ from train.config import HubKeys
 from train.hub.push import push_checkpoint
 from train.messages import METRICS, SAMPLES, warn
 from train.order import Order
+from train.run_page import write_page
 
 
 class MetricsFile(TrainerCallback):
@@ -78,6 +80,21 @@ class PushCheckpoints(TrainerCallback):
                 push_checkpoint(folder, self._keys)
             except UserError as error:
                 warn(f"{folder.name} was not pushed: {error}")
+
+
+class RunPage(TrainerCallback):
+    """The run's page anew with each checkpoint, and at the end."""
+
+    def __init__(self, folder: Path, held: Dataset | None):
+        self._folder, self._held = folder, held
+
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        if state.is_world_process_zero:
+            write_page(self._folder, self._held)
+
+    on_train_end = on_save
 
 
 class RightEpoch(TrainerCallback):

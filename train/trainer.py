@@ -18,12 +18,13 @@ from trl import SFTTrainer
 
 from data.config import UserError
 from train.arguments import arguments, parameter_groups
-from train.callbacks import MetricsFile, PushCheckpoints, RightEpoch, TowerAway
+from train.callbacks import MetricsFile, PushCheckpoints, RightEpoch, RunPage, TowerAway
 from train.collate import collate, collate_bins
 from train.config import TrainConfig
 from train.dataset import Sets
 from train.evaluation.in_training import Watch
 from train.messages import say
+from train.meter import Meter, learning_rates
 from train.model import Precision, cast_by_autocast, sharding
 from train.order import Grouped, Order, Packs, Several
 from train.stream import Blocks
@@ -45,6 +46,14 @@ class VideoTrainer(SFTTrainer):
         super().__init__(*arguments, **named)
         self._recent: deque[str] = deque(maxlen=1024)  # samples since the last optimizer step
         self._overflows = 0
+        self._meter = Meter()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With every loss: videos and tokens a second, memory, learning rates."""
+        if "loss" in logs:
+            logs |= self._meter.read(self.accelerator.num_processes)
+            logs |= learning_rates(self.optimizer)
+        super().log(logs, start_time)
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """The held-out loss; when it is time, also scores of what the model says."""
@@ -57,6 +66,7 @@ class VideoTrainer(SFTTrainer):
             )
             self.log(dict(said))
             metrics |= said
+        self._meter.start()
         return metrics
 
     def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
@@ -101,11 +111,12 @@ class VideoTrainer(SFTTrainer):
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
         """TRL's, whose head sees the answers' states only (`train.forward`)."""
-        sample_ids = inputs.pop("sample_ids")
+        sample_ids, tokens = inputs.pop("sample_ids"), inputs["input_ids"].numel()
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
         if model.training:
             self._recent.extend(sample_ids)
+            self._meter.saw(len(sample_ids), tokens)
             if not torch.isfinite(loss):
                 raise self._broken(f"the loss is {loss.item()}", sample_ids)
         return result
@@ -167,7 +178,7 @@ def make_trainer(
         train_dataset=sets.train,
         eval_dataset=sets.evaluation,
         processing_class=processor,
-        callbacks=[MetricsFile(output)],
+        callbacks=[MetricsFile(output), RunPage(output, sets.held)],
     )
     trainer.order, trainer.eval_order = order, eval_order
     if order is not None:

@@ -141,7 +141,7 @@ def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, m
 
     kept = []
     monkeypatch.setattr("train.model.pick_precision", lambda _: Precision("cpu", torch.float16))
-    monkeypatch.setattr("train.trainer.fit", lambda trainer, **_: (kept.append(trainer.model), {})[1])  # fmt: skip
+    monkeypatch.setattr("train.trainer.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1])  # fmt: skip
     train(world, tmp_path / "a", "data.eval_share=0", method=method)
     weights = dict(kept[0].named_parameters())
     dtypes = {p.dtype for p in [*weights.values(), *kept[0].buffers()]}

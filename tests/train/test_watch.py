@@ -49,6 +49,12 @@ def test_scores_and_texts_reach_the_loggers(world, tmp_path, capsys):
     assert [e.step for e in events.Scalars("eval/soda_c")] == [0, 2, 4, 6]
     texts = [tag for tag in events.Tags()["tensors"] if tag.startswith("samples/")]
     assert len(texts) == 3 and len(events.Tensors(texts[0])) == 4
+    assert len(events.Tags()["images"]) == 3  # their frames
+    assert all(r["videos_per_s"] > 0 and r["tokens_per_s"] > r["videos_per_s"] and r["memory_gib"] > 0 for r in rows(out, "loss").values())  # fmt: skip
+    assert {"lr_connector", "lr_llm"} <= set(rows(out, "loss")[2])
+    page = (out / "run.html").read_text()
+    assert page.count("<section>") == 3 and page.count("data:image/jpeg") == 3
+    assert all(r["text"][:20] in page or "&" in page for r in said) and "videos a second" in page
     assert "every 2 steps 3 of them are described, in 300 s at most; that holds up to" in capsys.readouterr().out  # fmt: skip
 
 

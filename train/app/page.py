@@ -18,15 +18,16 @@ CSS = """
 .scenes h3 { margin: 1rem 0 .3rem; }
 .scenes ol { list-style: none; padding: 0; margin: .4rem 0; }
 .scenes li { padding: .15rem 0; overflow-wrap: anywhere; }
-.scenes button { cursor: pointer; font: inherit; }
+.scenes button { all: unset; cursor: pointer; }
+.scenes button:focus-visible { outline: 2px solid var(--color-accent); }
 .scenes li button { font-variant-numeric: tabular-nums; color: var(--link-text-color); text-decoration: underline; }
 .scenes .lane { position: relative; height: .8rem; border-radius: .2rem; background: var(--background-fill-secondary); border: 1px solid var(--border-color-primary); }
-.scenes .bar { position: absolute; top: 0; height: 100%; min-width: 3px; border-left: 2px solid var(--background-fill-primary); background: var(--color-accent); }
+.scenes .bar { position: absolute; top: 0; height: 100%; box-sizing: border-box; min-width: 3px; opacity: .55; border-left: 2px solid var(--body-text-color); background: var(--color-accent); }
 .scenes .lane i { position: absolute; top: 0; height: 100%; width: 2px; background: var(--body-text-color); }
 .scenes .frames { display: grid; grid-template-columns: repeat(auto-fill, minmax(8rem, 1fr)); gap: .5rem; margin-top: .5rem; }
-.scenes .frames button { background: none; padding: 0; text-align: left; }
 .scenes .frames img { width: 100%; border-radius: .2rem; }
-.scenes .frames span, .scenes .soft { font-size: .8rem; color: var(--body-text-color-subdued); }
+.scenes .frames img { display: block; }
+.scenes .frames span, .scenes .soft { font-size: .8rem; }
 .scenes .prose { white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 SEEK = """

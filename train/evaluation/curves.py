@@ -42,7 +42,7 @@ def curves_svg(done: Evaluation, summary: Summary) -> str:
     return text[text.index("<svg") :]
 
 
-def loss_png(run: Path) -> bytes | None:
+def loss_figure(run: Path) -> Figure | None:
     """The loss of a run as a picture; None where nothing was logged."""
     curves = _losses(str(run))
     if not curves:
@@ -51,9 +51,7 @@ def loss_png(run: Path) -> bytes | None:
     axes = figure.subplots()
     _loss_curves(axes, [curves])
     axes.spines[["top", "right"]].set_visible(False)
-    buffer = io.BytesIO()
-    figure.savefig(buffer, format="png", metadata={"Software": None})
-    return buffer.getvalue()
+    return figure
 
 
 def _overlap_curves(axes: Any, done: Evaluation, summary: Summary) -> None:

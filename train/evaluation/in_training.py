@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
+import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
@@ -21,6 +22,7 @@ from train.describe import answer, prompt_of
 from train.evaluation.judging import judged
 from train.evaluation.records import Told, Truth, told, truth_of
 from train.evaluation.scoring import score
+from train.evaluation.sheet import sheet
 from train.messages import SAMPLES, warn
 
 LOGGED = {
@@ -36,6 +38,8 @@ LOGGED = {
     "judge_precision": "judge_precision",
 }
 """Measures → names in the logs, behind `eval_`."""
+SHEET_PX = 160
+"""Width of a frame shown to the loggers."""
 EXAMPLES = 3
 """Texts shown to the loggers each time."""
 
@@ -153,20 +157,27 @@ class Watch:
         rows = []
         for name, one in list(said.items())[:EXAMPLES]:
             truth = truths[name]
-            rows.append((name, timeline(truth.events) or truth.description, one.text))
+            seen = sheet(self.rows[self.rows["id"].index(name)], SHEET_PX)
+            rows.append((name, seen, timeline(truth.events) or truth.description, one.text))
         for callback in callbacks:
             if isinstance(callback, WandbCallback):
                 import wandb
 
                 if wandb.run is not None:
                     table = wandb.Table(
-                        columns=["video", "reference", "said"], data=[list(r) for r in rows]
+                        columns=["video", "frames", "reference", "said"],
+                        data=[[name, wandb.Image(seen), *texts] for name, seen, *texts in rows],
                     )
                     wandb.run.log({f"samples/step-{step}": table, "train/global_step": step})
             elif isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
-                for name, reference, text in rows:
+                for name, seen, reference, text in rows:
                     shown = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
                     callback.tb_writer.add_text(f"samples/{name}", shown, step)
+                    if step == 0:
+                        pixels = np.asarray(seen)  # (H, W, 3)
+                        callback.tb_writer.add_image(
+                            f"samples/{name}", pixels, 0, dataformats="HWC"
+                        )
 
 
 def _from_first(value: dict[str, float]) -> list[dict[str, float]]:

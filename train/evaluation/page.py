@@ -13,7 +13,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from markupsafe import Markup
-from PIL import Image
 
 from data.pages import data_url, render
 from data.sample import Event
@@ -21,6 +20,7 @@ from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import clock
 from train.evaluation.curves import COLOURS, curves_svg
+from train.evaluation.sheet import sheet
 from train.evaluation.table import Summary, rows_of, signed, sure
 from train.metrics.soda import in_time
 
@@ -241,16 +241,10 @@ class _Rows:
         if name not in self._places:
             return None
         row = self._rows[self._places[name]]
-        pictures = []
-        for frame in row["frames"]:
-            with Image.open(io.BytesIO(frame["bytes"])) as image:
-                height_px = max(1, min(2 * width_px, round(image.height * width_px / image.width)))
-                pictures.append(image.convert("RGB").resize((width_px, height_px)))
-        height_px = pictures[0].height
-        sheet = Image.new("RGB", (width_px * len(pictures), height_px))
-        for k, picture in enumerate(pictures):
-            sheet.paste(picture, (k * width_px, 0))
+        whole = sheet(row, width_px)
         buffer = io.BytesIO()
-        sheet.save(buffer, "WEBP", quality=70 if width_px > 100 else 55)
+        whole.save(buffer, "WEBP", quality=70 if width_px > 100 else 55)
         times = tuple(_time(t) for t in row["times_s"])
-        return Strip(self._label, data_url(buffer.getvalue(), "webp"), width_px, height_px, times)
+        return Strip(
+            self._label, data_url(buffer.getvalue(), "webp"), width_px, whole.height, times
+        )

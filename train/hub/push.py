@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import io
 import json
 from collections.abc import Iterator
 from pathlib import Path
@@ -12,7 +13,7 @@ from tqdm import tqdm
 from data.config import UserError, this_python
 from data.hub import hub_errors, writable_repo
 from train.config import HubKeys
-from train.evaluation.curves import loss_png
+from train.evaluation.curves import loss_figure
 from train.hub.card import card, read_scores, without_folders
 from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
 
@@ -99,8 +100,10 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
     contents["config.yaml"] = yaml.safe_dump(
         without_folders(settings), sort_keys=False, allow_unicode=True
     ).encode()
-    if (picture := loss_png(run)) is not None:
-        contents["curves.png"] = picture
+    if (figure := loss_figure(run)) is not None:
+        buffer = io.BytesIO()
+        figure.savefig(buffer, format="png", metadata={"Software": None})
+        contents["curves.png"] = buffer.getvalue()
     if evaluation is not None:
         told = without_folders(read_json(evaluation / "scores.json"))
         contents["evaluation.json"] = (json.dumps(told, indent=1) + "\n").encode()

@@ -1,0 +1,117 @@
+"""What the notebook shows beside the commands' own words: a live loss curve, frames, pages."""
+
+from __future__ import annotations
+
+import html
+import io
+import json
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+from IPython.display import HTML, DisplayHandle, Image, display
+from matplotlib.figure import Figure
+
+from train.evaluation.curves import loss_figure
+from train.messages import METRICS
+
+ROOT = Path(__file__).resolve().parents[1]
+EVERY_S = 2.0
+
+
+def run(script: str, *keys: str) -> None:
+    """A command of this project, its words as they come; the notebook stops where it fails."""
+    _speak(_started([sys.executable, script, *keys]))
+
+
+def train(*keys: str, output: str) -> None:
+    """`accelerate launch train/sft.py`, with the loss drawn while it falls."""
+    started = time.time()
+    process = _started(
+        [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--gpu_ids", "0", "train/sft.py", *keys, f"train.output={output}"]
+    )  # fmt: skip
+    curve = display(HTML("<i>the loss is drawn here</i>"), display_id=True)
+    metrics, drawn = ROOT / output / METRICS, 0.0
+    _speak(process, _redrawn(metrics, curve, started, drawn))
+
+
+def _redrawn(
+    metrics: Path, curve: DisplayHandle | None, started: float, drawn: float
+) -> Iterator[None]:
+    """Each `next` draws the curve anew if there is more of it."""
+    while True:
+        there = metrics.stat().st_mtime if metrics.is_file() else 0.0
+        if curve is not None and there > max(drawn, started):
+            drawn = there
+            if (figure := loss_figure(metrics.parent)) is not None:
+                curve.update(Image(_png(figure)))
+        yield
+
+
+def _png(figure: Figure) -> bytes:
+    buffer = io.BytesIO()
+    figure.savefig(buffer, format="png")
+    return buffer.getvalue()
+
+
+def _started(argv: list[str]) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        argv,
+        cwd=ROOT,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        encoding="utf-8",
+        errors="replace",
+    )
+
+
+def _speak(process: subprocess.Popen[str], meanwhile: Iterator[None] | None = None) -> None:
+    assert process.stdout is not None
+    last = ""
+    looked = time.monotonic()
+    for line in process.stdout:
+        shown = line.rstrip("\n").split("\r")[-1]  # of a progress bar only where it stands now
+        if shown.strip():
+            last = shown
+            print(shown, flush=True)  # noqa: T201
+        if meanwhile is not None and time.monotonic() - looked > EVERY_S:
+            looked = time.monotonic()
+            next(meanwhile)
+    if process.wait() != 0:
+        raise SystemExit(last)
+    if meanwhile is not None:
+        next(meanwhile)
+
+
+def page(path: str, height_px: int = 640) -> HTML:
+    """A page that a command wrote, inside the notebook."""
+    text = html.escape((ROOT / path).read_text(encoding="utf-8"))
+    return HTML(f'<iframe srcdoc="{text}" width="100%" height="{height_px}" style="border:0"></iframe>')  # fmt: skip
+
+
+def before_and_after(evaluation: str, videos: int = 3) -> HTML:
+    """What was said of a few held-out videos before and after, beside what happens."""
+    folder = ROOT / evaluation
+    systems = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["systems"]
+    truth = json.loads((folder / "references.json").read_text(encoding="utf-8"))
+    said = [
+        json.loads((folder / one["predictions"]).read_text(encoding="utf-8"))["scenescribe"][
+            "texts"
+        ]
+        for one in systems.values()
+    ]
+    rows = []
+    for video, true in list(truth.items())[:videos]:
+        events = zip(true["timestamps"], true["sentences"], strict=True)
+        lines = [f"{start:.0f} – {end:.0f} s: {text}" for (start, end), text in events]
+        cells = ["\n".join(lines) or true["description"], *(texts.get(video, "") for texts in said)]
+        shown = "".join(
+            f"<td><pre style='white-space:pre-wrap'>{html.escape(c)}</pre></td>" for c in cells
+        )
+        rows.append(f"<tr style='vertical-align:top;text-align:left'>{shown}</tr>")
+    names = ("what happens", *systems)
+    head = "".join(f"<th>{html.escape(name)}</th>" for name in names)
+    return HTML(f"<table><tr>{head}</tr>{''.join(rows)}</table>")
