@@ -83,6 +83,7 @@ def _curves(folder: Path) -> str:
             for name, points in curves:
                 ax.plot(*zip(*points, strict=True), "o-" if len(points) < 20 else "-", ms=3, lw=1.2, label=name)  # fmt: skip
             ax.set_title(title, fontsize=9, loc="left")
+            ax.set_ylim(bottom=0)
             ax.spines[["top", "right"]].set_visible(False)
             if len(curves) > 1:
                 ax.legend(frameon=False, fontsize=7)
