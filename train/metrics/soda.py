@@ -38,6 +38,8 @@ class Soda:
 
 
 _ZERO = (0.0, 0.0, 0.0)
+TIE = 1e-9
+"""Weight of a text score where overlaps are equal."""
 NOTHING = Soda(_ZERO, _ZERO, _ZERO, _ZERO)
 """A video about which nothing was said."""
 
@@ -82,7 +84,10 @@ def soda(
         return precision, recall, f1(recall, precision)
 
     def along(worth: np.ndarray) -> float:
-        pairs = best_in_order(worth)[1]
+        # of matchings that overlap as much, the one whose texts agree more: else which side is which
+        # would decide
+        ties = 0.0 if compat else TIE * similar * (worth > 0)
+        pairs = best_in_order(worth + ties)[1]
         if compat and (not pairs or min(pairs[0]) > 0):
             pairs = [(0, 0), *pairs]
         return sum(float(similar[pair]) for pair in pairs)
