@@ -57,17 +57,28 @@ def test_the_readmes_commands_parse():
     from data.keys import PrepareConfig
     from data.preview.config import PreviewConfig
     from data.push import PushConfig
-    from train.command_config import DemoConfig, DescribeConfig, InspectConfig
+    from train.command_config import (
+        AppConfig,
+        DemoConfig,
+        DescribeConfig,
+        DoctorConfig,
+        InspectConfig,
+        MergeConfig,
+        PushRunConfig,
+    )
     from train.config import TrainConfig
     from train.evaluation.bench_config import ExportConfig
     from train.evaluation.config import EvaluateConfig
+    from train.plan_config import PlanConfig
 
     text = (ROOT / "README.md").read_text()
     models = {"train/sft.py": (TrainConfig, None), "scripts/prepare.py": (PrepareConfig, None),
               "scripts/describe.py": (DescribeConfig, "videos"), "scripts/demo.py": (DemoConfig, None),
               "scripts/preview.py": (PreviewConfig, "videos"), "scripts/push_dataset.py": (PushConfig, None),
               "scripts/inspect_dataset.py": (InspectConfig, None), "scripts/evaluate.py": (EvaluateConfig, None),
-              "scripts/export_benchmark.py": (ExportConfig, None)}  # fmt: skip
+              "scripts/export_benchmark.py": (ExportConfig, None), "scripts/push.py": (PushRunConfig, None),
+              "scripts/merge.py": (MergeConfig, None), "scripts/app.py": (AppConfig, None), "scripts/plan.py": (PlanConfig, None),
+              "scripts/cache_features.py": (TrainConfig, None), "scripts/doctor.py": (DoctorConfig, None)}  # fmt: skip
     found = 0
     for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S):
         for line in block.replace("\\\n", " ").splitlines():
@@ -76,4 +87,4 @@ def test_the_readmes_commands_parse():
                 if script in words and "--help" not in words:
                     load(model, words[words.index(script) + 1 :], files)
                     found += 1
-    assert found >= 5
+    assert found >= 25
