@@ -57,7 +57,7 @@ def hub_errors(
             f"{what}: no such {kind} on the Hub, or no right to read it; see {page}, log in with {log_in}"
         ) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise UserError(unreachable(what)) from None
+        raise UserError(_away(what, writing=writing)) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403) and writing:
@@ -71,7 +71,13 @@ def hub_errors(
             ) from None
         raise UserError(f"{what}: the Hub answers {status}; try the same command later") from None
     except (HTTPError, ConnectionError):
-        raise UserError(unreachable(what)) from None
+        raise UserError(_away(what, writing=writing)) from None
+
+
+def _away(what: str, *, writing: bool) -> str:
+    if writing:
+        return f"{what}: the Hub cannot be reached (no network, or HF_HUB_OFFLINE is set); try again later"
+    return unreachable(what)
 
 
 def unreachable(what: str) -> str:

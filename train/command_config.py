@@ -81,7 +81,7 @@ class PushRunConfig(Section):
     """Keys of scripts/push.py."""
 
     run: str = Field(description="run folder of train/sft.py, or folder of scripts/merge.py")
-    hub: HubKeys
+    hub: HubKeys = HubKeys()
     evaluation: str | None = Field(
         default=None, description="folder of scripts/evaluate.py with scores of this run"
     )

@@ -193,7 +193,7 @@ class HubKeys(Section):
     @model_validator(mode="after")
     def _somewhere(self) -> HubKeys:
         if (self.push or self.checkpoints) and self.repo is None:
-            raise ValueError("repo: where to? hub.repo=you/name")
+            raise ValueError("where to? give hub.repo=you/name")
         if self.repo is not None and self.repo.count("/") != 1:
             raise ValueError(f"repo={self.repo}: write owner/name")
         return self

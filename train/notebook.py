@@ -15,7 +15,7 @@ from IPython.display import HTML, DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 from train.evaluation.curves import loss_figure
-from train.messages import METRICS
+from train.messages import METRICS, say
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY_S = 2.0
@@ -32,20 +32,18 @@ def train(*keys: str, output: str) -> None:
     process = _started(
         [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--gpu_ids", "0", "train/sft.py", *keys, f"train.output={output}"]
     )  # fmt: skip
-    curve = display(HTML("<i>the loss is drawn here</i>"), display_id=True)
-    metrics, drawn = ROOT / output / METRICS, 0.0
-    _speak(process, _redrawn(metrics, curve, started, drawn))
+    _speak(process, _drawing(ROOT / output, started))
 
 
-def _redrawn(
-    metrics: Path, curve: DisplayHandle | None, started: float, drawn: float
-) -> Iterator[None]:
-    """Each `next` draws the curve anew if there is more of it."""
+def _drawing(folder: Path, started: float) -> Iterator[None]:
+    """Each `next` draws the curve of a run anew if there is more of it."""
+    curve: DisplayHandle | None = display(HTML("<i>the loss is drawn here</i>"), display_id=True)
+    metrics, drawn = folder / METRICS, started
     while True:
         there = metrics.stat().st_mtime if metrics.is_file() else 0.0
-        if curve is not None and there > max(drawn, started):
+        if curve is not None and there > drawn:
             drawn = there
-            if (figure := loss_figure(metrics.parent)) is not None:
+            if (figure := loss_figure(folder)) is not None:
                 curve.update(Image(_png(figure)))
         yield
 
@@ -70,13 +68,15 @@ def _started(argv: list[str]) -> subprocess.Popen[str]:
 
 def _speak(process: subprocess.Popen[str], meanwhile: Iterator[None] | None = None) -> None:
     assert process.stdout is not None
+    if meanwhile is not None:
+        next(meanwhile)
     last = ""
     looked = time.monotonic()
     for line in process.stdout:
         shown = line.rstrip("\n").split("\r")[-1]  # of a progress bar only where it stands now
         if shown.strip():
             last = shown
-            print(shown, flush=True)  # noqa: T201
+            say(shown)
         if meanwhile is not None and time.monotonic() - looked > EVERY_S:
             looked = time.monotonic()
             next(meanwhile)

@@ -85,7 +85,7 @@ def test_a_push_that_was_stopped_sends_no_weights_again(trained, hub):
         ({"repo": "you/theirs"}, "holds something that was not pushed from here"),
         ({"repo": "clips"}, "write owner/name"),
         ({"HF_TOKEN": ""}, "no token: `hf auth login`"),
-        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "cannot be fetched"),
+        ({"HF_ENDPOINT": "http://127.0.0.1:9"}, "the Hub cannot be reached"),
     ],
 )
 def test_what_cannot_be_pushed_is_one_line(trained, hub, more, said):

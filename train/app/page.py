@@ -2,16 +2,16 @@
 
 from __future__ import annotations
 
-from pathlib import Path
+import socket
 from typing import get_args
 
 import gradio as gr
 
+from data.config import UserError
 from data.keys import FrameKeys
 from train.app.work import Models, show
 from train.command_config import AppConfig
 
-HERE = Path(__file__).parent
 NEEDS_MORE = ("embedding", "query")
 """Policies that want another model or a question."""
 CSS = """
@@ -75,8 +75,13 @@ def serve(config: AppConfig) -> None:
     """Load the models, then serve until interrupted.
 
     Raises:
-        UserError: the adapter or its base cannot be used.
+        UserError: the port is taken, or the adapter or its base cannot be used.
     """
+    with socket.socket() as tried:
+        try:
+            tried.bind((config.host, config.port))
+        except OSError as error:
+            raise UserError(f"port={config.port}: cannot be served at {config.host} ({error.strerror}); choose another") from None  # fmt: skip
     models = Models.load(config)
     build(config, models).launch(
         server_name=config.host,

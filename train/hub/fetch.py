@@ -28,13 +28,14 @@ def folder_of(adapter: str) -> Path:
         raise UserError(f"adapter={adapter}: no such folder")
     from huggingface_hub import snapshot_download
 
-    with hub_errors(named[1], key="adapter", revision=named[2]):
-        return Path(
-            snapshot_download(
+    try:
+        with hub_errors(named[1], key="adapter", revision=named[2]):
+            there = snapshot_download(
                 named[1],
                 revision=named[2],
                 allow_patterns=list(WANTED),
                 ignore_patterns=["checkpoint-*/*"],
             )
-        )
-    raise AssertionError("not reached")
+    except UserError as error:
+        raise UserError(f"{error} (nor is there a folder of that name here)") from None
+    return Path(there)
