@@ -9,13 +9,14 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from itertools import repeat
 from pathlib import Path
 
 from IPython.display import HTML, DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 from train.evaluation.curves import loss_figure
-from train.messages import METRICS, say
+from train.messages import METRICS
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY_S = 2.0
@@ -23,7 +24,7 @@ EVERY_S = 2.0
 
 def run(script: str, *keys: str) -> None:
     """A command of this project, its words as they come; the notebook stops where it fails."""
-    _speak(_started([sys.executable, script, *keys]))
+    _speak(_started([sys.executable, script, *keys]), repeat(None))
 
 
 def train(*keys: str, output: str) -> None:
@@ -54,36 +55,30 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _started(argv: list[str]) -> subprocess.Popen[str]:
-    return subprocess.Popen(
-        argv,
-        cwd=ROOT,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        encoding="utf-8",
-        errors="replace",
-    )
+def _started(argv: list[str]) -> subprocess.Popen[bytes]:
+    return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def _speak(process: subprocess.Popen[str], meanwhile: Iterator[None] | None = None) -> None:
+def _speak(process: subprocess.Popen[bytes], meanwhile: Iterator[None]) -> None:
+    """Its lines as they come; a progress bar's go over each other, as in a terminal.
+
+    Raises:
+        SystemExit: it failed; with its last line.
+    """
     assert process.stdout is not None
-    if meanwhile is not None:
-        next(meanwhile)
-    last = ""
-    looked = time.monotonic()
-    for line in process.stdout:
-        shown = line.rstrip("\n").split("\r")[-1]  # of a progress bar only where it stands now
-        if shown.strip():
-            last = shown
-            say(shown)
-        if meanwhile is not None and time.monotonic() - looked > EVERY_S:
+    next(meanwhile)
+    last, looked = "", time.monotonic()
+    for line in io.TextIOWrapper(process.stdout, encoding="utf-8", errors="replace", newline=""):
+        text = line.rstrip("\r\n")
+        if text.strip():
+            last = text
+            print(text, end="\r" if line.endswith("\r") else "\n", flush=True)
+        if time.monotonic() - looked > EVERY_S:
             looked = time.monotonic()
             next(meanwhile)
     if process.wait() != 0:
         raise SystemExit(last)
-    if meanwhile is not None:
-        next(meanwhile)
+    next(meanwhile)
 
 
 def page(path: str, height_px: int = 640) -> HTML:

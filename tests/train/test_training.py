@@ -147,6 +147,8 @@ def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, m
     dtypes = {p.dtype for p in [*weights.values(), *kept[0].buffers()]}
     assert torch.bfloat16 not in dtypes and torch.float16 in dtypes
     assert {p.dtype for p in weights.values() if p.requires_grad} == {torch.float32}
+    frozen = {p.dtype for p in weights.values() if not p.requires_grad}
+    assert frozen == {torch.float16} | ({torch.uint8} if method == "qlora" else set())  # none in 32
 
 
 @pytest.mark.slow
