@@ -24,14 +24,16 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/python scripts/demo.py
 
-# two at a time, a file's tests together; a test's own processes and threads would otherwise fight for cores
+# two at a time, a file's tests together, a thread each; but what trains for minutes gets the machine for itself
 PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+LONG = tests/slow/test_demo.py tests/slow/test_policies.py
 
 test: install
 	$(PYTEST)
 
 test-slow: install
-	$(PYTEST) -m slow
+	$(PYTEST) -m slow $(LONG:%=--ignore=%)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m slow $(LONG)
 
 check: install
 	$(BIN)/ruff check .

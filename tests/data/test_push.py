@@ -85,7 +85,7 @@ def test_training_streams_it_from_the_hub(hub, world, tmp_path):
 @pytest.mark.slow
 def test_what_the_hub_or_the_user_forgot_is_one_line(hub, world, tmp_path):
     for repo, extra, words in (
-        ("acme/closed", {}, "hub.repo=acme/closed: the Hub refuses (403)"),
+        ("acme/closed", {}, "hub.repo=acme/closed: no right to write there (403)"),
         ("clips", {}, "write owner/name"),
         ("open/clips", {}, "is public; hub.private=false says that you mean it"),
         ("you/theirs", {}, "holds something that was not pushed from here"),

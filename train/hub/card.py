@@ -146,9 +146,12 @@ def _made(method: str, *, adapter: bool) -> str:
     return f"A {kind} adapter" if adapter else f"A {kind} fine-tuning, merged,"
 
 
+def _of_hub(base: str) -> bool:
+    return base.count("/") == 1 and not base.startswith((".", "/", "~"))
+
+
 def _linked(base: str) -> str:
-    is_hub = base.count("/") == 1 and not base.startswith((".", "/", "~"))
-    return f"[{base}](https://huggingface.co/{base})" if is_hub else Path(base).name
+    return f"[{base}](https://huggingface.co/{base})" if _of_hub(base) else Path(base).name
 
 
 def _cell(text: str) -> str:
@@ -209,13 +212,12 @@ def _metadata(
         for name, caption in SHOWN.items()
         if name in figures and figures[name]["value"] is not None
     ]
-    of_hub = base.count("/") == 1 and not base.startswith((".", "/"))
     about = ModelCardData(
         license=BASE_LICENCE,
         library_name="peft" if adapter else "transformers",
         pipeline_tag="video-text-to-text",
-        base_model=base if of_hub else None,
-        base_model_relation=("adapter" if adapter else "finetune") if of_hub else None,
+        base_model=base if _of_hub(base) else None,
+        base_model_relation=("adapter" if adapter else "finetune") if _of_hub(base) else None,
         datasets=sorted(on_hub) or None,
         tags=["scenescribe", "video", "dense-captioning", record["method"]],
         eval_results=results or None,
