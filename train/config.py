@@ -198,6 +198,11 @@ class HubKeys(Section):
             raise ValueError(f"repo={self.repo}: write owner/name")
         return self
 
+    @property
+    def target(self) -> str | None:
+        """Where to push, if something is to be pushed."""
+        return self.repo if self.push or self.checkpoints else None
+
 
 class TrainConfig(Section):
     """Keys of train/sft.py."""

@@ -41,8 +41,8 @@ def main(config: TrainConfig) -> dict[str, float]:
     if config.model.name != "tiny":
         check_reachable(config.model, force=config.train.force)
     processes = PartialState(cpu=precision.device == "cpu")
-    if config.hub.repo is not None and processes.is_main_process:
-        writable_repo(config.hub.repo, private=config.hub.private)  # before hours are spent
+    if config.hub.target and processes.is_main_process:
+        writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent
     output = run.open_folder(config, processes)
     run.set_up_tracker(config, output)
 
