@@ -45,4 +45,4 @@ fix: install
 	$(BIN)/ruff format .
 
 clean:
-	rm -rf $(VENV) prepared runs preview evals LMUData
+	rm -rf $(VENV) prepared runs preview evals merged LMUData
