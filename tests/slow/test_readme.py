@@ -1,0 +1,91 @@
+"""The README's commands, as they stand there and in their order, wherever no Hub and no GPU is needed.
+
+Only what makes them small is added: the tiny model, fewer steps, short answers.
+"""
+
+import os
+import re
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.videos import ROOT
+
+pytestmark = pytest.mark.slow
+ELSEWHERE = (
+    "finevideo", "ball-games", "recipe=sources", "you/", "ray", "judge", "app.py", "--config_file", "run.py", "make ",
+)  # fmt: skip
+"""Wants the Hub, a GPU or a server, is no command of ours, or is a test of its own (the page)."""
+SMALL = {
+    "train/sft.py": ["model.name=tiny", "data.workers=0", "data.eval_share=0.2", "train.steps=2", "eval.max_new_tokens=8"],
+    "scripts/cache_features.py": ["model.name=tiny"],
+    "scripts/plan.py": ["search=false"],
+    "scripts/describe.py": ["max_new_tokens=8"],
+    "adapter=runs/clips": ["generate.max_new_tokens=8", "data.limit=2"],  # of scripts/evaluate.py
+}  # fmt: skip
+
+
+def commands():
+    text = (ROOT / "README.md").read_text()
+    lines = [line.split("  #")[0].strip() for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in block.splitlines()]  # fmt: skip
+    ours = [x for x in lines if x.startswith(".venv/") and not any(word in x for word in ELSEWHERE)]
+    return [x for x in ours if "sft.py" not in x or "data.path=" in x]  # else on FineVideo
+
+
+@pytest.fixture(scope="module")
+def place(world, tiny_folder, tmp_path_factory):
+    """A folder as the README's reader has it: their videos, and our code."""
+    folder = tmp_path_factory.mktemp("reader")
+    for name in ("data", "train", "scripts", "recipes"):
+        (folder / name).symlink_to(ROOT / name)
+    (folder / ".venv").symlink_to(Path(sys.executable).parents[1])
+    clips = sorted((world.parent / "videos").glob("*.mp4"))[:12]
+    for clip in clips:
+        shutil.copy(clip, folder)
+    shutil.copy(clips[0], folder / "holiday.mp4")
+    events = '"events": [[0.0, 1.2, "A bus passes."], [1.2, 3.0, "A man walks between cars."]]'
+    rows = [f'{{"video": "{c.name}", "description": "A street scene.", {events}}}' for c in clips]
+    (folder / "clips.jsonl").write_text("\n".join(rows) + "\n")
+    shutil.copytree(tiny_folder, folder / "tiny")
+    return folder
+
+
+def small(command, number, place):
+    """The command with what makes it small; a key that it has itself stays as it is."""
+    words = re.sub(r"runs/qlora-\S+", "runs/clips", command).split()
+    more = []
+    for mark in (
+        "train/sft.py",
+        "scripts/cache_features.py",
+        "scripts/plan.py",
+        "scripts/describe.py",
+    ):
+        more += SMALL[mark] if mark in words else []
+    if "scripts/evaluate.py" in words and "adapter=runs/clips" in words:
+        more = SMALL["adapter=runs/clips"]
+    if "train/sft.py" in words:
+        more = [*more, f"train.output=runs/{'clips' if 'recipe=qlora' in words else number}"]
+    if "features" in command:  # they are of one checkpoint, and `tiny` is built anew for each run
+        more = [f"model.name={place}/tiny", *more[1:]]
+    have = {w.split("=")[0] for w in words}
+    return [*words, *(k for k in more if k.split("=")[0] not in have)]
+
+
+def test_the_readmes_commands_do_what_they_say(place):
+    every = commands()
+    assert len(every) >= 18, every
+    for number, command in enumerate(every):
+        if "predictions=" in command:
+            shutil.copy(place / "evals/clips/predictions.json", place / "theirs.json")
+            shutil.copy(place / "evals/clips/references.json", place / "truth.json")
+        done = subprocess.run(
+            small(command, number, place), cwd=place, capture_output=True, text=True, timeout=600,
+            env={**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "LMUData": ""},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
+    for made in ("prepared/videos/manifest.json", "runs/clips/adapter_model.safetensors", "merged/SmolVLM2-500M-clips/model.safetensors",
+                 "evals/clips/report.html", "evals/both/report.html", "preview"):  # fmt: skip
+        assert (place / made).exists(), made
