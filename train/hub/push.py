@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import io
 import json
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import yaml
 from tqdm import tqdm
@@ -16,6 +17,9 @@ from train.config import HubKeys
 from train.evaluation.curves import loss_figure
 from train.hub.card import card, read_scores, without_folders
 from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
+
+if TYPE_CHECKING:
+    from huggingface_hub import CommitOperationAdd
 
 WEIGHTS = (
     "adapter_model.safetensors",
@@ -49,12 +53,7 @@ def push(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
         raise UserError(
             f"hub.repo={keys.repo}: holds something that was not pushed from here; choose another"
         )
-    from huggingface_hub import CommitOperationAdd
-
-    added = [
-        CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
-        for name, content in contents.items()
-    ]
+    added = _added(contents)
     with hub_errors(keys.repo, key="hub.repo", writing=True):
         for one in tqdm([a for a in added if a.path_in_repo.endswith(LARGE)], unit="file"):
             api.preupload_lfs_files(keys.repo, [one])
@@ -111,6 +110,15 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
     return contents
 
 
+def _added(contents: Mapping[str, Path | bytes]) -> list[CommitOperationAdd]:
+    from huggingface_hub import CommitOperationAdd
+
+    return [
+        CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
+        for name, content in contents.items()
+    ]
+
+
 def _weights(folder: Path, below: str) -> Iterator[tuple[str, Path | bytes]]:
     for pattern in WEIGHTS:
         for file in sorted(folder.glob(pattern)):
@@ -127,13 +135,8 @@ def push_checkpoint(folder: Path, keys: HubKeys) -> None:
     Raises:
         UserError: no token, no right, or the Hub is away.
     """
-    from huggingface_hub import CommitOperationAdd
-
     assert keys.repo is not None
     api, _, _ = writable_repo(keys.repo, private=keys.private)
-    added = [
-        CommitOperationAdd(name, content if isinstance(content, bytes) else str(content))
-        for name, content in _weights(folder, f"{folder.name}/")
-    ]
+    added = _added(dict(_weights(folder, f"{folder.name}/")))
     with hub_errors(keys.repo, key="hub.repo", writing=True):
         api.create_commit(keys.repo, added, commit_message=folder.name)
