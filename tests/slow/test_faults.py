@@ -13,6 +13,7 @@ from pathlib import Path
 import psutil
 import pytest
 
+from data.isolate import KILLS
 from data.shards import read_dataset, read_manifest
 from tests.data.test_prepare import digest
 from tests.slow import faults
@@ -67,10 +68,14 @@ def test_a_run_in_which_everything_goes_wrong(tmp_path):
         # the run itself is killed three times, each time a few shards further on
         until = shards_of(out) + 3 if killed_runs < 3 else 10**6
         next_worker = time.monotonic() + draw.uniform(1, 4)
+        # a clip that hangs is at work for longer than the time between two of these kills, so that
+        # all of a run's may meet it: one fewer than those after which it would be given up
+        left = KILLS - 1
         while process.poll() is None and shards_of(out) < until:
             time.sleep(0.05)
-            if time.monotonic() > next_worker:
-                killed_workers += kill_one(workers_of(process), draw)
+            if left and time.monotonic() > next_worker:
+                killed = kill_one(workers_of(process), draw)
+                killed_workers, left = killed_workers + killed, left - killed
                 next_worker = time.monotonic() + draw.uniform(1, 4)
         if process.poll() is None:
             os.killpg(process.pid, signal.SIGKILL)
