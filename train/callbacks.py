@@ -14,7 +14,7 @@ from data.config import UserError
 from data.storage import write_atomically
 from train.config import HubKeys
 from train.hub.push import push_checkpoint
-from train.messages import METRICS, SAMPLES, warn
+from train.messages import METRICS, SAMPLES, read_rows, warn
 from train.order import Order
 from train.run_page import write_page
 
@@ -49,8 +49,7 @@ class MetricsFile(TrainerCallback):
 
 def _forget_after(path: Path, step: int) -> None:
     if path.exists():
-        lines = path.read_text(encoding="utf-8").split("\n")[:-1]  # a kill may leave half a line
-        kept = [f"{line}\n" for line in lines if json.loads(line)["step"] <= step]
+        kept = [f"{json.dumps(row)}\n" for row in read_rows(path) if row["step"] <= step]
         write_atomically(path, "".join(kept))
 
 

@@ -34,6 +34,15 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
+def read_rows(file: Path) -> list[dict[str, Any]]:
+    """The rows of a file to which a run adds line by line; none where there is no file. A killed run
+    may leave half a line at its end, which is left out."""
+    if not file.is_file():
+        return []
+    whole = file.read_text(encoding="utf-8").split("\n")[:-1]
+    return [json.loads(line) for line in whole]
+
+
 def say(text: str) -> None:
     """One line for people, from the first process only."""
     if os.environ.get("RANK", "0") == "0":

@@ -3,11 +3,9 @@
 from __future__ import annotations
 
 import io
-import json
 from collections import defaultdict
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import matplotlib
 from datasets import Dataset
@@ -19,7 +17,7 @@ from data.storage import write_atomically
 from data.target import clock, timeline
 from train.evaluation.records import truth_of
 from train.evaluation.sheet import sheet
-from train.messages import METRICS, SAMPLES
+from train.messages import METRICS, SAMPLES, read_rows
 
 PAGE = "run.html"
 TEMPLATE = Path(__file__).parent / "run_page.html"
@@ -57,15 +55,9 @@ def write_page(folder: Path, rows: Dataset | None) -> None:
     write_atomically(folder / PAGE, text)
 
 
-def _rows(file: Path) -> list[dict[str, Any]]:
-    if not file.is_file():
-        return []
-    return [json.loads(line) for line in file.read_text(encoding="utf-8").splitlines()]
-
-
 def _curves(folder: Path) -> str:
     """Panels as SVG. Only numbers and our own words are in it."""
-    logged = _rows(folder / METRICS)
+    logged = read_rows(folder / METRICS)
     panels = [
         (title, [(n, [(r["step"], r[n]) for r in logged if r.get(n) is not None]) for n in names])
         for title, names in PANELS
@@ -97,7 +89,7 @@ def _curves(folder: Path) -> str:
 
 def _videos(folder: Path, rows: Dataset | None) -> list[Told]:
     said: dict[str, list[tuple[int, str]]] = defaultdict(list)
-    for one in _rows(folder / SAMPLES):
+    for one in read_rows(folder / SAMPLES):
         said[one["id"]].append((one["step"], one["text"]))
     if rows is None or not said:
         return []

@@ -69,7 +69,10 @@ class Scene:
 
     @property
     def text(self) -> str:
-        return f"a {self.colour} {self.shape} {self.action} on a {self.background} background."
+        article = "an" if self.colour == "orange" else "a"
+        return (
+            f"{article} {self.colour} {self.shape} {self.action} on a {self.background} background."
+        )
 
 
 Facts = tuple[str, str, str]

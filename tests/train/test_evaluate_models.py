@@ -135,7 +135,17 @@ def test_two_evaluations_side_by_side(evaluated, world, run, tmp_path, capsys):
     assert done.returncode == 0, done.stderr
     assert "both: base" in done.stdout and "other: tuned − both: base" in done.stdout
     assert "19 × videos that not all of them have, left out" in done.stderr
-    assert "<title>both: base, both: tuned, other: tuned</title>" in (tmp_path / "both/report.html").read_text()  # fmt: skip
+    page = (tmp_path / "both/report.html").read_text()
+    assert "<title>both: base, both: tuned, other: tuned</title>" in page and 'class="strip"' in page
+    # the dataset was moved since: a report without pictures is one still
+    for folder in (out, other):
+        moved = shutil.copytree(folder, tmp_path / "moved" / folder.name)
+        record = moved / "scores.json"
+        record.write_text(record.read_text().replace(str(world), f"{world}-away"))
+    both = f"compare={tmp_path}/moved/{out.name},{tmp_path}/moved/other"
+    done = run_command("scripts/evaluate.py", both, f"out={tmp_path}/bare")
+    assert done.returncode == 0 and "so the page shows no frames of it" in done.stderr, done.stderr
+    assert 'class="strip"' not in (tmp_path / "bare/report.html").read_text()
 
 
 @pytest.mark.slow

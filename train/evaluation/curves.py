@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import io
-import json
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -11,7 +10,7 @@ import matplotlib
 from matplotlib.figure import Figure
 
 from train.evaluation.table import Summary
-from train.messages import METRICS
+from train.messages import METRICS, read_rows
 from train.metrics.grounding import THRESHOLDS
 
 if TYPE_CHECKING:
@@ -69,15 +68,8 @@ def _overlap_curves(axes: Any, done: Evaluation, summary: Summary) -> None:
 
 def _losses(model: str | None) -> dict[str, list[tuple[int, float]]]:
     """Curves of a run folder."""
-    file = Path(model or "") / METRICS
-    if model is None or not file.is_file():
-        return {}
     curves: dict[str, list[tuple[int, float]]] = {}
-    for line in file.read_text(encoding="utf-8").splitlines():
-        try:
-            row = json.loads(line)
-        except ValueError:
-            continue
+    for row in read_rows(Path(model) / METRICS) if model else []:
         for name in ("loss", "eval_loss"):
             if name in row:
                 curves.setdefault(name, []).append((row["step"], row[name]))

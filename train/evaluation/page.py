@@ -12,8 +12,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from datasets.exceptions import DatasetsError
 from markupsafe import Markup
 
+from data.config import UserError
 from data.pages import data_url, render
 from data.sample import Event
 from data.shards import read_dataset
@@ -22,6 +24,7 @@ from data.target import clock
 from train.evaluation.curves import COLOURS, curves_svg
 from train.evaluation.sheet import sheet
 from train.evaluation.table import Summary, rows_of, signed, sure
+from train.messages import warn
 from train.metrics.soda import in_time
 
 if TYPE_CHECKING:
@@ -232,7 +235,8 @@ class _Rows:
         self._label = f"{policy} frames" if policy else "frames"
         try:
             self._rows = read_dataset(str(system.prepared))
-        except Exception:  # noqa: BLE001 - moved or deleted since: a report without pictures is one still
+        except (UserError, OSError, DatasetsError) as error:  # moved, deleted, damaged since
+            warn(f"{system.prepared}: cannot be read, so the page shows no frames of it ({error})")
             self._places: Mapping[str, int] = {}
             return
         self._places = {name: i for i, name in enumerate(self._rows["id"])}
