@@ -71,6 +71,7 @@ def arguments(
         raise UserError(f"{key}: needs a CUDA device, and there is none here; leave it out")
     steps = total_steps(config, per_epoch)
     every = min(config.eval_every or per_epoch, steps)
+    save_every = train.save_every or min(500, max(10, steps // 10))
     best = config.eval.best
     return SFTConfig(
         output_dir=str(output),
@@ -96,7 +97,7 @@ def arguments(
         logging_first_step=True,
         logging_nan_inf_filter=False,
         save_strategy="steps",
-        save_steps=train.save_every if best == "none" else every,
+        save_steps=save_every if best == "none" else every,
         load_best_model_at_end=best != "none",
         metric_for_best_model=None if best == "none" else f"eval_{best}",
         greater_is_better=best in ("soda_c", "judge"),

@@ -95,6 +95,18 @@ def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
         )
 
 
+def check_context(keys: DataKeys, positions: int) -> None:
+    """
+    Raises:
+        UserError: samples may be longer than what the model has learned positions for.
+    """
+    if keys.max_tokens > positions:
+        raise UserError(
+            f"data.max_tokens={keys.max_tokens}: the model's context ends at {positions}; set data.max_tokens={positions} "
+            "(longer samples lose whole frames; prepared with a smaller frames.max they lose none)"
+        )
+
+
 def fetch_config(keys: ModelKeys) -> str:
     """The local copy of a Hub checkpoint's `config.json`.
 

@@ -141,7 +141,11 @@ class TrainKeys(Section):
     eval_every: int | None = Field(
         default=None, ge=1, description="steps between evaluations (null: after each epoch)"
     )
-    save_every: int = Field(default=500, ge=1, description="steps between checkpoints")
+    save_every: int | None = Field(
+        default=None,
+        ge=1,
+        description="steps between checkpoints (null: a tenth of the run, from 10 to 500)",
+    )
     force: bool = Field(default=False, description="start even where this machine seems too small")
     keep: int = Field(default=2, ge=1, description="checkpoints kept")
 

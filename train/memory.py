@@ -8,7 +8,8 @@ tensor, as the CUDA context and what the allocator cannot use, is a stated `over
 from __future__ import annotations
 
 import contextlib
-from dataclasses import dataclass
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 import torch
@@ -18,6 +19,7 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 from train.config import TrainConfig
 from train.live_bytes import LiveBytes, count_weights, parts_at_work
 from train.numberless import NESTED_BLOCK, model_without_numbers, pretend
+from train.sharded import gathered_bytes
 
 SMALL_STATE = 4096
 """Tensors with fewer numbers keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
@@ -33,10 +35,16 @@ class Load:
     """Of each sample, frames included."""
     answer_tokens: int
     batch: int = 1
-    """Samples, side by side; packed, one after the other."""
-    packed: bool = False
+    """Samples, side by side."""
+    row: int | None = None
+    """Packed: tokens of the one row that holds as many samples as there is room for."""
     cached: bool = False
     """Features in place of frames: after the connector if it is frozen."""
+
+    @property
+    def samples(self) -> float:
+        """In one pass; a row may hold parts of the longest, as shorter ones fill it."""
+        return self.batch if self.row is None else self.row / self.tokens
 
 
 @dataclass(frozen=True)
@@ -49,6 +57,8 @@ class Estimate:
     tflop: float
     describing: bool = False
     """The peak is not in a step but in the descriptions of held-out videos."""
+    gathered_bytes: int = 0
+    """Of weights that are whole while they work, where devices share them (`train.sharded`)."""
 
 
 def estimate(
@@ -74,15 +84,18 @@ def estimate(
             step(trained, batch, bytes_, compute, offload=config.train.offload)
         parts = bytes_.parts_at_peak()
         mask = 0
-        if load.packed and load.batch > 1:  # a dense one, and what the attention kernel makes of it
-            mask = _rows(load)[1] ** 2 * (1 + compute.itemsize)
+        if load.samples > 1 and load.row:  # a dense one, and what the attention kernel makes of it
+            mask = load.row**2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
-        training = Estimate(bytes_.peak + mask, parts, bytes_.flop / 1e12)
+        gathered = gathered_bytes(trained)
+        training = Estimate(bytes_.peak + mask, parts, bytes_.flop / 1e12, gathered_bytes=gathered)
         if not describes:
             return training
         del batch
         _describe(model, trained, config, load, bytes_, compute)
-        describing = Estimate(bytes_.peak, bytes_.parts_at_peak(), training.tflop, describing=True)
+        describing = replace(
+            training, peak_bytes=bytes_.peak, parts=bytes_.parts_at_peak(), describing=True
+        )
         return max(training, describing, key=lambda e: e.peak_bytes)
 
 
@@ -146,10 +159,6 @@ def _frames(model: SmolVLMForConditionalGeneration, count: int) -> torch.Tensor:
     return torch.zeros(count, 3, vision.image_size, vision.image_size, dtype=torch.uint8)
 
 
-def _rows(load: Load) -> tuple[int, int]:
-    return (1, load.batch * load.tokens) if load.packed else (load.batch, load.tokens)
-
-
 def _batch(
     model: SmolVLMForConditionalGeneration,
     load: Load,
@@ -157,13 +166,12 @@ def _batch(
     *,
     connector_trains: bool,
 ) -> dict[str, torch.Tensor]:
-    rows, length = _rows(load)
-    answers = load.batch * load.answer_tokens
-    frames = load.batch * load.frames
+    answers = math.ceil(load.samples * load.answer_tokens)
+    frames = math.ceil(load.samples * load.frames)
     vision: Any = model.config.vision_config
     text: Any = model.config.text_config
     batch = {
-        "input_ids": torch.zeros(rows, length, dtype=torch.int64),
+        "input_ids": torch.zeros(load.batch, load.row or load.tokens, dtype=torch.int64),
         "answers": torch.zeros(answers, dtype=torch.int64),
         "shift_labels": torch.zeros(1, answers, dtype=torch.int64),
     }

@@ -2,9 +2,7 @@
 
 from __future__ import annotations
 
-import os
 from dataclasses import dataclass
-from typing import Literal
 
 import torch
 from bitsandbytes.nn import Linear4bit, Params4bit
@@ -20,6 +18,7 @@ from transformers import (
 
 from data.config import UserError
 from train.config import LoraKeys, Method, ModelKeys, OptimKeys
+from train.sharded import sharding, weights_shared
 
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
 """Full names: transformers 5 anchors them at the start, and short ones would protect nothing."""
@@ -99,7 +98,7 @@ def load_model(
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=precision.compute,
             # FSDP shares out floats only: the same bits, under a float's name
-            bnb_4bit_quant_storage=precision.compute if sharding() else torch.uint8,
+            bnb_4bit_quant_storage=precision.compute if weights_shared() else torch.uint8,
             llm_int8_skip_modules=NOT_QUANTISED,
         )
     try:
@@ -139,13 +138,6 @@ def weights_dtype(keys: ModelKeys, method: Method, compute: torch.dtype) -> torc
     small updates), unless model.dtype asks for bf16 weights outright.
     """
     return torch.float32 if method == "full" and keys.dtype != "bf16" else compute
-
-
-def sharding() -> Literal["FSDP", "ZeRO-3"] | None:
-    """What shares the weights out among devices, as `accelerate launch` was asked to."""
-    if os.environ.get("ACCELERATE_USE_FSDP") == "true":
-        return "FSDP"
-    return "ZeRO-3" if os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE") == "3" else None
 
 
 def _first_line(error: Exception) -> str:

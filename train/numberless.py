@@ -21,8 +21,10 @@ def model_without_numbers(
     """The model as `load_model` and the trainer make it, on the `meta` device; the base and what trains."""
     weights = weights_dtype(config.model, config.train.method, compute)
     with torch.device("meta"):
+        # FlashAttention has no kernel without numbers; it keeps as little as sdpa does
+        kernel = "eager" if config.model.attention == "eager" else "sdpa"
         model = SmolVLMForConditionalGeneration._from_config(
-            shape, dtype=weights, attn_implementation="sdpa"
+            shape, dtype=weights, attn_implementation=kernel
         )
         if config.train.method == "qlora":
             four_bits(model, Packed4Bit)

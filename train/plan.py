@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
@@ -13,11 +14,13 @@ from tqdm import tqdm
 from transformers import SmolVLMConfig
 
 from data.config import UserError
+from train.checks import check_context
 from train.config import ModelKeys, TrainConfig
 from train.dataset import Survey
 from train.memory import Estimate, Load, estimate
 from train.model import Precision
 from train.shapes import shape_of
+from train.sharded import sharding, share_of_one
 
 GIB = 2**30
 OVERHEAD_GIB = 0.7
@@ -49,11 +52,18 @@ class Plan:
     def line(self) -> str:
         largest = ", ".join(f"{name} {gib:.1f}" for name, gib in list(self.parts.items())[:4])
         load = self.load
+        shared = f" on each of the devices, which share it by {how}" if (how := sharding()) else ""
         return (
-            f"{self.peak_gib:.1f} GiB at most{' while describing' * self.estimate.describing} "
-            f"({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of "
-            f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
+            f"{self.peak_gib:.1f} GiB at most{' while describing' * self.estimate.describing}{shared} "
+            f"({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of {what_passes(load)}"
         )
+
+
+def what_passes(load: Load) -> str:
+    """Through the model at once, in words."""
+    if load.row is not None:
+        return f"{load.row} tokens of packed videos with up to {load.frames} frames, {load.tokens} tokens each"
+    return f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
 
 
 def load_of(config: TrainConfig, shape: SmolVLMConfig, frames: int, answer_tokens: int) -> Load:
@@ -68,13 +78,18 @@ def load_of(config: TrainConfig, shape: SmolVLMConfig, frames: int, answer_token
 
 def load_of_data(config: TrainConfig, survey: Survey) -> Load:
     """The largest batch that a prepared dataset can give."""
-    return _load(config, max(survey.frames), max(survey.tokens), max(survey.answers))
+    tokens, frames, answers = max(survey.tokens), max(survey.frames), max(survey.answers)
+    if config.train.pack:  # a row of short videos may hold more of both than one of the longest
+        frames, answers = (
+            math.ceil(tokens * max(n / all_ for n, all_ in zip(counts, survey.tokens, strict=True)))
+            for counts in (survey.frames, survey.answers)
+        )
+    return _load(config, frames, tokens, answers)
 
 
 def _load(config: TrainConfig, frames: int, tokens: int, answer_tokens: int) -> Load:
-    packed = config.train.pack
-    batch = max(1, config.train.pack_tokens // tokens) if packed else config.train.batch
-    return Load(frames, tokens, answer_tokens, batch, packed, config.data.features)
+    row = max(config.train.pack_tokens, tokens) if config.train.pack else None
+    return Load(frames, tokens, answer_tokens, config.train.batch, row, config.data.features)
 
 
 def tokens_a_frame(shape: SmolVLMConfig) -> int:
@@ -83,7 +98,12 @@ def tokens_a_frame(shape: SmolVLMConfig) -> int:
 
 
 def plan(shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype) -> Plan:
-    return Plan(shape, compute, load, estimate(shape, config, load, compute))
+    """Raises:
+    UserError: more tokens are asked for than the model has positions.
+    """
+    positions: Any = shape.text_config
+    check_context(config.data, positions.max_position_embeddings)
+    return Plan(shape, compute, load, share_of_one(estimate(shape, config, load, compute)))
 
 
 def largest(
@@ -95,17 +115,22 @@ def largest(
 ) -> dict[int, int]:
     """Frames → the largest batch that fits into `gib`; 0 if not even one video does.
 
-    All that a batch adds is linear in its size, so that two sizes tell the others.
+    All that a batch adds to a step is linear in its size, so that two sizes tell the others; what
+    describing takes is not of that size.
     """
     alone = _with(config, "train", pack=False, batch=1)
+    steps_only = _with(alone, "eval", generate_every=None)
     found: dict[int, int] = {}
     for frames in tqdm(FRAME_COUNTS, desc="largest batches", unit="frame count", leave=False):
         load = load_of(alone, shape, frames, answer_tokens)
         if load.frames < frames:
             break
-        two, three = (plan(shape, alone, replace(load, batch=b), compute) for b in (2, 3))
+        two, three = (plan(shape, steps_only, replace(load, batch=b), compute) for b in (2, 3))
         more = three.peak_gib - two.peak_gib
-        found[frames] = max(0, int((gib - two.peak_gib) / more) + 2)
+        found[frames] = max(0, math.floor((gib - two.peak_gib) / more) + 2)
+        describes = config.eval.generate_every is not None
+        if describes and plan(shape, alone, load, compute).peak_gib > gib:
+            found[frames] = 0
     return found
 
 
@@ -121,7 +146,11 @@ def advice(
         )
     if config.eval.generate_every is not None and config.eval.batch > 1:
         changes.append(("eval.batch=1", _with(config, "eval", batch=1), load))
-    if load.batch > 1 and not load.packed:
+    if load.row is not None and load.samples > 1:
+        smaller = replace(load, row=load.tokens)
+        keys = f"train.pack_tokens={load.tokens}"
+        changes.append((keys, _with(config, "train", pack_tokens=load.tokens), smaller))
+    elif load.batch > 1:
         more = config.train.accumulate * config.train.batch
         smaller = replace(load, batch=1)
         keys = f"train.batch=1 train.accumulate={more}"
@@ -140,8 +169,10 @@ def advice(
                 changes.append((f"train.method={method}", other, smaller))
     if smaller.frames > 8:
         each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
-        few = replace(smaller, frames=8, tokens=smaller.tokens - (smaller.frames - 8) * each)
-        changes.append(("frames.max=8 (when preparing)", config, few))
+        tokens = max(smaller.answer_tokens + each, smaller.tokens - (smaller.frames - 8) * each)
+        few = replace(smaller, frames=8, tokens=tokens, row=None)
+        packs = f" train.pack_tokens={tokens}" if load.row is not None else ""
+        changes.append((f"frames.max=8 (when preparing){packs}", config, few))
     fitting = []
     for keys, changed, with_load in changes:
         peak = plan(shape, changed, with_load, compute).peak_gib

@@ -11,7 +11,7 @@ import torch
 from data.shards import read_manifest
 from data.storage import is_url
 from train.messages import say
-from train.plan import advice, largest, load_of, plan
+from train.plan import advice, largest, load_of, plan, what_passes
 from train.plan_config import CARDS, PlanConfig, check_plan
 from train.shapes import shape_of
 
@@ -57,16 +57,16 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         say(f"largest train.batch that fits, without padding: {shown}")
 
     tflops = config.tflops or card.tflops
-    seconds = found.estimate.tflop / tflops / load.batch
+    seconds = found.estimate.tflop / tflops / load.samples
     say(
-        f"{found.estimate.tflop:.1f} TFLOP a pass of {load.batch} × {load.frames} frames; at {tflops:g} TFLOP/s "
+        f"{found.estimate.tflop:.1f} TFLOP a pass of {what_passes(load)}; at {tflops:g} TFLOP/s "
         f"({'as given' if config.tflops else 'assumed; give tflops=… for yours'}) {seconds:.1f} s a video, "
         f"{seconds * 1000 / 3600:.1f} h for 1,000"
     )
     hours = None
     if videos is not None:
         passes = (
-            config.train.steps * config.train.accumulate * load.batch
+            config.train.steps * config.train.accumulate * load.samples
             if config.train.steps
             else config.train.epochs * videos * (1 - config.data.eval_share)
         )
@@ -79,6 +79,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         "parts": {name: round(gib, 4) for name, gib in found.parts.items()},
         "frames": load.frames,
         "batch": load.batch,
+        "row": load.row,
         "tokens": load.tokens,
         "would_fit": would,
         "largest_batch": {str(k): b for k, b in batches.items()},

@@ -25,8 +25,9 @@ from train.dataset import Sets
 from train.evaluation.in_training import Watch
 from train.messages import say
 from train.meter import Meter, learning_rates
-from train.model import Precision, cast_by_autocast, sharding
+from train.model import Precision, cast_by_autocast
 from train.order import Grouped, Order, Packs, Several
+from train.sharded import sharding, weights_shared
 from train.stream import Blocks
 
 SCALER_PATIENCE = 20
@@ -155,7 +156,7 @@ def make_trainer(
     Raises:
         UserError: a sample is longer than a pack, or a key needs a GPU, or all weights on each.
     """
-    if config.eval.generate_every is not None and sharding():
+    if config.eval.generate_every is not None and weights_shared():
         raise UserError(
             f"eval.generate_every={config.eval.generate_every}: describing needs all weights on each device, "
             f"and {sharding()} shares them out; leave it out, and score the run with scripts/evaluate.py"

@@ -136,7 +136,9 @@ def test_two_evaluations_side_by_side(evaluated, world, run, tmp_path, capsys):
     assert "both: base" in done.stdout and "other: tuned − both: base" in done.stdout
     assert "19 × videos that not all of them have, left out" in done.stderr
     page = (tmp_path / "both/report.html").read_text()
-    assert "<title>both: base, both: tuned, other: tuned</title>" in page and 'class="strip"' in page
+    assert (
+        "<title>both: base, both: tuned, other: tuned</title>" in page and 'class="strip"' in page
+    )
     # the dataset was moved since: a report without pictures is one still
     for folder in (out, other):
         moved = shutil.copytree(folder, tmp_path / "moved" / folder.name)

@@ -1,6 +1,7 @@
 """The plan: right figures, clear refusals, and what to change."""
 
 import json
+from dataclasses import replace
 
 import psutil
 import pytest
@@ -12,12 +13,13 @@ from tests.videos import run_command
 from train import plan as planning
 from train.assemble import assemble
 from train.config import ModelKeys, TrainConfig
+from train.dataset import Survey
 from train.describe import answer
 from train.encode import Exchange, encode_text, frame_size_px
 from train.live_bytes import LiveBytes, count_weights
 from train.memory import Load, estimate
 from train.model import Precision, count_parameters, load_model
-from train.plan import out_of_memory_explained, plan
+from train.plan import load_of, load_of_data, out_of_memory_explained, plan
 from train.plan_config import CARDS
 from train.shapes import SHAPES, shape_of
 
@@ -53,8 +55,10 @@ def test_what_each_switch_does_to_memory():
     assert estimated(cached=True).tflop < lora.tflop
     assert estimated(cached=True).parts["weights"] < lora.parts["weights"]
     assert estimated("train.offload=true", frames=32).peak_bytes < estimated(frames=32).peak_bytes
-    packed = estimated(batch=4, packed=True)
+    packed = estimated(row=4 * 164)
     assert packed.parts["attention mask"] == (4 * 164) ** 2 * 5
+    eager = "model.attention=eager"
+    assert estimated(eager, frames=64).peak_bytes > 2 * estimated(frames=64).peak_bytes
 
 
 def test_describing_while_training_is_counted_too(tiny_folder, processor):
@@ -76,6 +80,73 @@ def test_describing_while_training_is_counted_too(tiny_folder, processor):
     assert planned.describing and planned.peak_bytes == pytest.approx(counted.peak, rel=0.1)
     one = config.model_copy(update={"eval": config.eval.model_copy(update={"batch": 1})})
     assert not estimate(base.config, one, Load(24, len(ids) + 10, 10), torch.float32).describing
+
+
+def test_a_packed_run_is_planned_for_full_rows():
+    config = load(TrainConfig, ["model.name=tiny", "train.pack=true", "train.pack_tokens=1000"])
+    tokens, frames, answers = (600, 300, 280), (8, 4, 4), (40, 40, 10)
+    survey = Survey((0, 1, 2), tokens, frames, answers, (), 0, 0, 0)
+    given = load_of_data(config, survey)
+    # a second video of 600 tokens does not fit, but shorter ones fill the row, and say more in all
+    assert (given.row, given.frames, given.answer_tokens) == (1000, 9, 80)
+    one = estimate(shape_of(config.model), config, replace(given, row=None), torch.float32)
+    row = estimate(shape_of(config.model), config, given, torch.float32)
+    assert row.peak_bytes - row.parts["attention mask"] > 1.3 * one.peak_bytes
+    said = "1000 tokens of packed videos with up to 9 frames, 600 tokens each"
+    assert planning.what_passes(given) == said
+
+
+@pytest.mark.slow
+def test_the_largest_batch_fits_and_a_larger_one_does_not(monkeypatch):
+    """Also while describing, which takes more than a step and does not grow with train.batch."""
+    config = load(TrainConfig, ["model.name=tiny", "train.method=lora", "train.accumulate=1", "data.max_tokens=8192"])  # fmt: skip
+    describing = load(TrainConfig, ["model.name=tiny", "train.method=lora", "train.accumulate=1", "eval.generate_every=5",
+                                    "eval.batch=64", "eval.max_new_tokens=2048"])  # fmt: skip
+    shape = shape_of(config.model)
+    monkeypatch.setattr(planning, "FRAME_COUNTS", (16,))
+
+    def peak(config, batch):
+        return plan(shape, config, replace(load_of(config, shape, 16, 300), batch=batch), torch.float32).peak_gib  # fmt: skip
+
+    three, four = peak(config, 3), peak(config, 4)
+    room = (three + 3 * four) / 4
+    assert planning.largest(shape, config, 300, torch.float32, room)[16] == 3
+    one = peak(config, 1)
+    assert planning.largest(shape, config, 300, torch.float32, one - 1e-4)[16] == 0
+    told = peak(describing, 1)
+    assert told > four
+    assert planning.largest(shape, describing, 300, torch.float32, (told + four) / 2)[16] == 0
+
+
+@pytest.mark.parametrize(
+    ("environment", "shared"),
+    [
+        ({"ACCELERATE_USE_FSDP": "true"}, ("weights", "gradients", "optimizer")),
+        ({"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, ("weights", "gradients", "optimizer")),
+        ({"ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}, ("gradients", "optimizer")),
+    ],
+)
+def test_devices_that_share_a_model_hold_a_part_each(environment, shared, monkeypatch):
+    config = load(TrainConfig, ["model.name=tiny", "train.method=full", "train.accumulate=2"])
+    shape, given = shape_of(config.model), Load(6, 300, 40)
+    alone = plan(shape, config, given, torch.float32)
+    for name, value in {**environment, "WORLD_SIZE": "4"}.items():
+        monkeypatch.setenv(name, value)
+    one = plan(shape, config, given, torch.float32)
+    parts, whole = one.estimate.parts, alone.estimate.parts
+    for name in whole:
+        assert parts[name] == pytest.approx(whole[name] / (4 if name in shared else 1), abs=1)
+    # two of the language model's three layers, and what lies outside of layers
+    gathered = parts.get("gathered weights", 0)
+    assert (whole["weights"] / 3 < gathered < whole["weights"]) == ("weights" in shared)
+    assert one.estimate.peak_bytes == sum(parts.values()) < alone.estimate.peak_bytes
+    assert "on each of the devices, which share it by" in one.line()
+
+
+def test_more_tokens_than_the_model_has_positions_for():
+    config = load(TrainConfig, ["model.name=tiny", "data.max_tokens=16384"])
+    with pytest.raises(UserError, match=r"context ends at 8192; set data.max_tokens=8192"):
+        plan(shape_of(config.model), config, Load(6, 300, 40), torch.float32)
 
 
 def test_states_of_8_bits():
