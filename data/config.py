@@ -9,6 +9,7 @@ from __future__ import annotations
 import errno
 import os
 import sys
+import time
 from collections.abc import Callable, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
@@ -233,6 +234,10 @@ def this_python() -> str:
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"
 
 
+FIRST_SPEAKS_S = 5.0
+"""In which the first process of a machine ends all others, where all met the same."""
+
+
 def command(
     model: type[ConfigT],
     main: Callable[[ConfigT], object],
@@ -241,7 +246,8 @@ def command(
 ) -> NoReturn:
     """Run a command: `--help`, the keys, and a user's mistake as one line and exit code 2.
 
-    Under a launcher only the first process of a machine speaks; the others leave quietly.
+    Under a launcher the first process of a machine speaks for all: the launcher ends the others when
+    it ends. What only one of them met, that one says itself.
     """
     argv = sys.argv[1:]
     if any(a in ("-h", "--help", "help") for a in argv):
@@ -251,8 +257,11 @@ def command(
         main(load(model, argv, files))
         sys.exit(0)
     except UserError as error:
-        if os.environ.get("LOCAL_RANK", "0") == "0":
+        if (rank := os.environ.get("LOCAL_RANK", "0")) == "0":
             print(error, file=sys.stderr)
+        else:
+            time.sleep(FIRST_SPEAKS_S)
+            print(f"process {rank}: {error}", file=sys.stderr, flush=True)
         sys.exit(2)
     except OSError as error:
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):

@@ -72,6 +72,12 @@ def hub_errors(
         raise UserError(f"{what}: the Hub answers {status}; try the same command later") from None
     except (HTTPError, ConnectionError):
         raise UserError(_away(what, writing=writing)) from None
+    except (RuntimeError, TimeoutError, PermissionError) as error:
+        if not writing:
+            raise
+        # what sends files has errors of its own (hf_xet) or wraps those of others
+        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
+        raise UserError(f"{what}: not sent ({line}); try the same command later") from None
 
 
 def _away(what: str, *, writing: bool) -> str:

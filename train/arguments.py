@@ -20,6 +20,8 @@ OPTIMIZERS = {
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
 
+SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
+
 
 def total_steps(config: TrainConfig, per_epoch: int) -> int:
     """Optimizer steps of the whole run."""
@@ -81,7 +83,7 @@ def arguments(
         gradient_accumulation_steps=train.accumulate,
         max_steps=steps,
         learning_rate=optim.lr,
-        lr_scheduler_type=optim.schedule,
+        lr_scheduler_type=SCHEDULES[optim.schedule],
         warmup_steps=optim.warmup,
         weight_decay=optim.weight_decay,
         adam_beta2=optim.beta2,

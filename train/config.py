@@ -191,7 +191,7 @@ class HubKeys(Section):
     repo: str | None = Field(default=None, description="owner/name of the model on the Hub")
     private: bool = Field(default=True, description="only you can see it (of a new repository)")
     checkpoints: bool = Field(
-        default=False, description="push each checkpoint's weights too, while training goes on"
+        default=False, description="push each checkpoint's weights too; training waits"
     )
 
     @model_validator(mode="after")

@@ -18,6 +18,7 @@ import torch
 from PIL import Image
 from transformers import SmolVLMProcessor, SmolVLMVideoProcessor
 
+from data.config import UserError
 from data.sample import events_of
 from data.target import target
 from train.config import INSTRUCTIONS, DataKeys
@@ -27,7 +28,7 @@ TICKS = 1000
 """Frame times reach the processor as frame numbers at this many frames a second."""
 
 
-class TooLong(Exception):
+class TooLong(UserError):
     """Even with a single frame the sample exceeds `data.max_tokens`."""
 
 

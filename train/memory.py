@@ -57,6 +57,8 @@ class Estimate:
     tflop: float
     describing: bool = False
     """The peak is not in a step but in the descriptions of held-out videos."""
+    gradient_bytes: int = 0
+    """Of all weights that train, at once."""
     gathered_bytes: int = 0
     """Of weights that are whole while they work, where devices share them (`train.sharded`)."""
 
@@ -87,8 +89,13 @@ def estimate(
         if load.samples > 1 and load.row:  # a dense one, and what the attention kernel makes of it
             mask = load.row**2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
-        gathered = gathered_bytes(trained)
-        training = Estimate(bytes_.peak + mask, parts, bytes_.flop / 1e12, gathered_bytes=gathered)
+        training = Estimate(
+            bytes_.peak + mask,
+            parts,
+            bytes_.flop / 1e12,
+            gradient_bytes=sum(p.nbytes for p in trained.parameters() if p.requires_grad),
+            gathered_bytes=gathered_bytes(trained),
+        )
         if not describes:
             return training
         del batch

@@ -112,13 +112,14 @@ Order = Grouped | Packs | Blocks
 
 
 class Several(Dataset[list[dict[str, Any]]]):
-    """A dataset asked for a pack of samples at a time."""
+    """A dataset asked for a pack of samples at a time; as long as there are packs, for that is how
+    accelerate knows which of the last ones it repeated."""
 
-    def __init__(self, samples: Table):
-        self.samples = samples
+    def __init__(self, samples: Table, packs: int):
+        self.samples, self._packs = samples, packs
 
     def __len__(self) -> int:
-        return len(self.samples)
+        return self._packs
 
     def __getitem__(self, positions: tuple[int, ...]) -> list[dict[str, Any]]:
         return list(self.samples.__getitems__(list(positions)))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import re
@@ -38,13 +39,13 @@ def open_folder(config: TrainConfig, processes: PartialState) -> Path:
     """
     stamp = time.strftime("%Y%m%d-%H%M%S")
     output = Path(config.train.output or f"runs/{config.train.method}-{stamp}")
-    checkpoints = sorted(output.glob("checkpoint-*"), key=lambda p: int(p.name.split("-")[1]))
+    checkpoints = whole_checkpoints(output)
     finished = (output / "run.json").exists()
     if output.exists() and not output.is_dir():
         raise UserError(f"train.output={output}: is a file; give a folder")
     if config.train.resume and not checkpoints:
         raise UserError(
-            f"train.resume=true: no checkpoint in {output}; set train.output to the run's folder"
+            f"train.resume=true: no whole checkpoint in {output}; set train.output to the run's folder"
         )
     if checkpoints and not finished and not config.train.resume:
         raise UserError(
@@ -68,6 +69,19 @@ def open_folder(config: TrainConfig, processes: PartialState) -> Path:
     return output
 
 
+def whole_checkpoints(output: Path) -> list[Path]:
+    """In the order of their steps; one that a kill left half written is none. The file that is looked
+    for is the one that the library writes last."""
+    found = []
+    for folder in output.glob("checkpoint-*"):
+        number = folder.name.removeprefix("checkpoint-")
+        if number.isdigit():
+            with contextlib.suppress(OSError, ValueError):
+                json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+                found.append((int(number), folder))
+    return [folder for _, folder in sorted(found)]
+
+
 def set_aside(folder: Path) -> None:
     """Make room by renaming; nothing is deleted."""
     aside = folder.with_name(f"{folder.name}-before-{time.strftime('%Y%m%d-%H%M%S')}")
@@ -75,12 +89,40 @@ def set_aside(folder: Path) -> None:
     say(f"the run that was in {folder} is now in {aside}")
 
 
+MAY_CHANGE = ("resume", "output", "force", "batch", "accumulate", "save_every", "keep", "log_every")
+"""Of `train`, on the way: they change nothing that is learned, or serve another number of devices."""
+
+
+def _check_same(now: dict[str, Any], file: Path) -> None:
+    """A resumed run goes on with the keys it began with.
+
+    Raises:
+        UserError: other weights would train.
+    """
+    began = yaml.safe_load(file.read_text(encoding="utf-8")) if file.is_file() else None
+    changed = [
+        (f"{section}.{key}", value, now[section][key])
+        for section, keys in (began or {}).items()
+        if section not in ("log", "hub")
+        for key, value in keys.items()
+        if now.get(section, {}).get(key, value) != value
+        and not (section == "train" and key in MAY_CHANGE)
+    ]
+    told = ", ".join(f"{key}={new} where it began with {old}" for key, old, new in changed)
+    if any(key.startswith(("model.", "lora.", "train.method")) for key, _, _ in changed):
+        raise UserError(f"train.resume=true: {told}; give the keys of {file}")
+    if changed:
+        say(f"note: resumed with {told}")
+
+
 def _start(config: TrainConfig, output: Path) -> None:
+    settings = json.loads(json.dumps(resolved(config)))
+    if config.train.resume:
+        _check_same(settings, output / "config.yaml")
+    settings["train"]["resume"] = False  # who repeats this run begins it anew
     try:
         output.mkdir(parents=True, exist_ok=True)
-        text = yaml.safe_dump(
-            json.loads(json.dumps(resolved(config))), sort_keys=False, allow_unicode=True
-        )
+        text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
         (output / "config.yaml").write_text(text, encoding="utf-8")
         if not config.train.resume:
             for name in (METRICS, SAMPLES):
@@ -121,6 +163,7 @@ def record(
     """What it takes to know, later, what made this run."""
     return {
         "base": "base" if config.model.name == "tiny" else config.model.name,
+        "base_is_folder": Path(config.model.name).is_dir(),
         "revision": config.model.revision,
         "method": config.train.method,
         "versions": {name: version(name) for name in PACKAGES},

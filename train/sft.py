@@ -5,6 +5,7 @@ accelerate launch train/sft.py recipe=lora data.path=prepared/clips optim.lr=2e-
 """
 
 import sys
+from datetime import timedelta
 from functools import partial
 from pathlib import Path
 
@@ -40,7 +41,8 @@ def main(config: TrainConfig) -> dict[str, float]:
     precision = pick_precision(config.model.dtype)
     if config.model.name != "tiny":
         check_reachable(config.model, force=config.train.force)
-    processes = PartialState(cpu=precision.device == "cpu")
+    # the others wait while the first process describes held-out videos or pushes a checkpoint
+    processes = PartialState(cpu=precision.device == "cpu", timeout=timedelta(hours=2))
     if config.hub.target and processes.is_main_process:
         writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent
     output = run.open_folder(config, processes)
@@ -67,7 +69,8 @@ def main(config: TrainConfig) -> dict[str, float]:
         say(f"plan: {planned.line()}")
 
     with out_of_memory_explained(planned, config):
-        results = fit(trainer, resume=config.train.resume)
+        resumed = run.whole_checkpoints(output)[-1] if config.train.resume else None
+        results = fit(trainer, resume=resumed)
     weights = whole_weights(trainer)
     if trainer.is_world_process_zero():
         records = run.record(config, manifest, manifest_hash(config.data.path), results)

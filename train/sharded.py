@@ -47,8 +47,11 @@ def gathered_bytes(model: torch.nn.Module) -> int:
 def share_of_one(whole: Estimate) -> Estimate:
     """A step's memory on one device; activations are its own, for it sees its own videos."""
     how, devices = sharding(), int(os.environ.get("WORLD_SIZE", "1"))
-    if how is None:
+    if how is None and devices == 1:
         return whole
+    if how is None:  # DDP sends gradients from buckets of its own
+        parts = {**whole.parts, "DDP buckets": whole.gradient_bytes}
+        return replace(whole, parts=parts, peak_bytes=sum(parts.values()))
     shared = STATES if how == "ZeRO-2" else (*WEIGHTS, *STATES)
     parts = {n: -(-size // devices) if n in shared else size for n, size in whole.parts.items()}
     if how != "ZeRO-2":

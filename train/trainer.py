@@ -101,7 +101,8 @@ class VideoTrainer(SFTTrainer):
         return self.eval_order or super()._get_eval_sampler(eval_dataset)
 
     def _get_dataloader(self, dataset: Dataset, *arguments: Any, **named: Any) -> DataLoader:
-        packed = Several(dataset) if isinstance(self.order, Packs) else dataset
+        order = self.order if named.get("is_training") else self.eval_order
+        packed = Several(dataset, len(order)) if isinstance(order, Packs) else dataset
         return super()._get_dataloader(packed, *arguments, **named)
 
     def compute_loss(
@@ -233,9 +234,9 @@ def _orders(config: TrainConfig, sets: Sets, devices: int) -> tuple[Order | None
     return None, None
 
 
-def fit(trainer: VideoTrainer, *, resume: bool) -> dict[str, float]:
-    """Train, with the held-out answer loss before and after."""
-    trainer.train(resume_from_checkpoint=resume)
+def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
+    """Train, from a checkpoint on if there is one; with the held-out answer loss before and after."""
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     results: dict[str, float] = {"steps": trainer.state.global_step}
     if trainer.eval_dataset is None:
         return results

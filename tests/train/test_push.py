@@ -1,16 +1,24 @@
 """A run to the Hub and back by its name: the real client, over HTTP, to a stand-in on this machine."""
 
 import json
+import shlex
+import shutil
 import subprocess
 import sys
+import tomllib
 
 import pytest
 import yaml
+from packaging.requirements import Requirement
 from safetensors.torch import load_file
 
+from data.config import UserError
+from data.hub import hub_errors
 from tests.hub import Seen, environment, serve
 from tests.train.test_training import train
 from tests.videos import ROOT, run_command
+from train.hub.card import card
+from train.hub.push import contents_of
 
 TOKEN = "hf_" + "secret" * 5
 
@@ -73,8 +81,57 @@ def test_a_push_that_was_stopped_sends_no_weights_again(trained, hub):
     sent = len(seen.uploaded)
     assert sent >= 3 and "Traceback" not in stopped.stderr
     seen.failing_commits = 0
+    stale = (
+        "model.safetensors",
+        "config.json",
+        "evaluation.json",
+    )  # a whole model was there before
+    for name in (*stale, "frame_policy.json", "notes.txt"):
+        (hub[1] / name).write_text("{}")
     assert push(trained, hub).returncode == 0
     assert len(seen.uploaded) == sent and (hub[1] / "adapter_model.safetensors").is_file()
+    assert not any((hub[1] / name).exists() for name in stale)
+    assert (hub[1] / "notes.txt").is_file() and (hub[1] / "base/config.json").is_file()
+
+
+def test_a_base_in_a_folder_is_not_taken_for_one_on_the_hub(trained, tmp_path, capsys):
+    run = shutil.copytree(trained, tmp_path / "run")
+    shutil.rmtree(run / "base")
+    record = json.loads((run / "run.json").read_text())
+    dataset = {**record["dataset"], "rows": 10_000, "path": "clients/acme/prepared",
+               "sources": [{"name": "jsonl", "path": "clients/acme/clips.jsonl"},
+                           {"name": "jsonl", "path": "s3://key:secret@bucket/clips.jsonl?token=x"}]}  # fmt: skip
+    told = {**record, "base": "runs/stage1", "base_is_folder": True, "dataset": dataset}
+    (run / "run.json").write_text(json.dumps(told))
+    adapter = json.loads((run / "adapter_config.json").read_text())
+    (run / "adapter_config.json").write_text(json.dumps({**adapter, "base_model_name_or_path": "runs/stage1"}))  # fmt: skip
+    contents = contents_of(run, "you/clips")
+    assert "scripts/merge.py makes one whole model" in capsys.readouterr().err
+    text = {name: c.decode() for name, c in contents.items() if isinstance(c, bytes) and name != "curves.png"}  # fmt: skip
+    for name, content in text.items():
+        assert not any(word in content for word in ("runs/stage1", "acme", "secret", "token=")), name  # fmt: skip
+    assert "s3://bucket/clips.jsonl" in text["run.json"]
+    assert "base_model" not in yaml.safe_load(text["README.md"].split("---")[1])
+    assert "10000 videos, 200 of them held out" in text["README.md"]
+    assert "hub" not in yaml.safe_load(text["config.yaml"])
+
+
+def test_what_the_plain_code_needs_is_what_the_card_installs(trained):
+    """transformers' processor of SmolVLM wants more than transformers itself asks for."""
+    line = card(trained, "you/clips").split("(`pip install ")[1].split("`")[0]
+    wanted = {Requirement(one).name for one in shlex.split(line)}
+    assert wanted == {"transformers", "peft", "torch", "torchvision", "pillow", "num2words", "av"}
+    with (ROOT / "pyproject.toml").open("rb") as file:
+        ours = {r.name: r for r in map(Requirement, tomllib.load(file)["project"]["dependencies"])}
+    (transformers,) = (r for r in map(Requirement, shlex.split(line)) if r.name == "transformers")
+    assert transformers.specifier == ours["transformers"].specifier
+
+
+def test_a_file_that_cannot_be_sent_is_one_line():
+    with pytest.raises(UserError, match=r"hub\.repo=a/b: not sent \(Error while uploading\)"), hub_errors("a/b", key="hub.repo", writing=True):  # fmt: skip
+        raise RuntimeError("Error while uploading\nand more")
+    with pytest.raises(RuntimeError), hub_errors("a/b"):
+        raise RuntimeError("ours")
 
 
 @pytest.mark.parametrize(
@@ -104,9 +161,12 @@ def test_scores_stand_in_the_metadata(trained, hub, tmp_path):
     (result,) = metadata(hub[1])["model-index"][0]["results"]
     assert [(m["type"], m["value"], m["name"]) for m in result["metrics"]] == [("soda_c", 0.25, "SODA c, F1 [0.200, 0.300]")]  # fmt: skip
     assert "| SODA c, F1 | 0.250 | 0.200 – 0.300 |" in (hub[1] / "README.md").read_text()
-    (tmp_path / "scores.json").write_text(json.dumps({**record, "systems": {"elsewhere": other}}))
+    # the same run seeing other frames than it was trained with says nothing of what is pushed
+    about = {"model": str(trained), "frames": {"policy": "uniform", "max": 6}}
+    systems = {"elsewhere": other, "clips, uniform": {**one, "about": about}}
+    (tmp_path / "scores.json").write_text(json.dumps({**record, "systems": systems}))
     refused = push(trained, hub, f"evaluation={tmp_path}")
-    assert refused.returncode == 2 and "scores elsewhere, not" in refused.stderr
+    assert refused.returncode == 2 and "scores elsewhere, clips, uniform, not" in refused.stderr
 
 
 @pytest.mark.slow

@@ -110,7 +110,7 @@ def test_an_unfinished_run_is_not_started_over(world, plain, tmp_path):
     (out / "run.json").unlink()
     with pytest.raises(UserError, match=r"train\.resume=true"):
         train(world, out)
-    with pytest.raises(UserError, match="no checkpoint"):
+    with pytest.raises(UserError, match="no whole checkpoint"):
         train(world, tmp_path / "new", "train.resume=true")
 
 
@@ -191,7 +191,8 @@ def test_three_learning_rates(world, tmp_path):
 def test_a_resumed_run_has_each_step_once(world, plain, tmp_path):
     out = tmp_path / "stopped"
     shutil.copytree(plain, out)
-    (out / "checkpoint-4").rename(tmp_path / "away")
+    (out / "checkpoint-4/trainer_state.json").unlink()  # killed while it saved
+    (out / "checkpoint-4/optimizer.pt").write_bytes(b"half")
     with (out / "metrics.jsonl").open("a") as file:
         file.write('{"step": 4, "lo')  # killed while it wrote
     (out / "run.json").unlink()
@@ -201,6 +202,32 @@ def test_a_resumed_run_has_each_step_once(world, plain, tmp_path):
     rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert [row["step"] for row in rows if "loss" in row] == [1, 2, 3, 4]
     assert next(row["step"] for row in rows if "eval_loss" in row) == 0
+
+
+def test_a_run_leaves_checkpoints_on_its_way(world, tmp_path):
+    """With default keys: a run that Colab cuts off can go on."""
+    train(world, tmp_path, "train.steps=21", "train.accumulate=1", "train.keep=9")
+    assert {p.name for p in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{n}" for n in (10, 20, 21)}  # fmt: skip
+
+
+def test_a_run_goes_on_with_the_keys_it_began_with(world, plain, tmp_path, capsys):
+    out = tmp_path / "stopped"
+    shutil.copytree(plain, out)
+    shutil.rmtree(out / "checkpoint-4")
+    (out / "run.json").unlink()
+    how = ["train.batch=4", "train.accumulate=1", "lora.dropout=0.1", "train.resume=true"]
+    with pytest.raises(UserError, match=r"lora\.r=4 where it began with 16.*config\.yaml"):
+        train(world, out, *how, "lora.r=4")
+    train(world, out, *how, "optim.clip=0.5")
+    assert "note: resumed with optim.clip=0.5 where it began with 1.0" in capsys.readouterr().out
+    assert not load(TrainConfig, [f"recipe={out}/config.yaml"]).train.resume
+
+
+def test_a_constant_rate_warms_up_too(world, tmp_path):
+    train(world, tmp_path, "optim.schedule=constant", "optim.warmup=0.5", "train.accumulate=1")
+    rows = [json.loads(line) for line in (tmp_path / "metrics.jsonl").read_text().splitlines()]
+    rates = [row["learning_rate"] for row in rows if "learning_rate" in row]
+    assert rates == pytest.approx([0, 5e-4, 1e-3, 1e-3])
 
 
 def test_loader_workers_need_no_fork(world, processor):

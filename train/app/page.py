@@ -14,6 +14,8 @@ from train.command_config import AppConfig
 
 NEEDS_MORE = ("embedding", "query")
 """Policies that want another model or a question."""
+KEPT_S = 3600
+"""What visitors upload is deleted after an hour."""
 CSS = """
 .scenes h3 { margin: 1rem 0 .3rem; }
 .scenes ol { list-style: none; padding: 0; margin: .4rem 0; }
@@ -43,9 +45,9 @@ document.addEventListener("click", event => {
 
 def build(config: AppConfig, models: Models) -> gr.Blocks:
     """The page, not yet served."""
-    policies = [p for p in get_args(FrameKeys.model_fields["policy"].annotation) if p not in NEEDS_MORE]  # fmt: skip
     own = models.run.frames
-    with gr.Blocks(title="scenescribe", analytics_enabled=False) as page:
+    policies = [p for p in get_args(FrameKeys.model_fields["policy"].annotation) if p not in NEEDS_MORE or p == own.policy]  # fmt: skip
+    with gr.Blocks(title="scenescribe", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)) as page:  # fmt: skip
         gr.Markdown(f"## What happens, scene by scene\n`{config.adapter}` describes a video; click a time to go there.")  # fmt: skip
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
@@ -78,6 +80,8 @@ def serve(config: AppConfig) -> None:
         UserError: the port is taken, or the adapter or its base cannot be used.
     """
     with socket.socket() as tried:
+        # as the server itself will: a port whose last user has just left is free
+        tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((config.host, config.port))
         except OSError as error:

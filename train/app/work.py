@@ -22,7 +22,6 @@ from data.target import clock, parse_timeline
 from data.video import BadVideo
 from train.command_config import AppConfig
 from train.describe import Answer, answer, frames_for, load_run, prompt_of, row_of
-from train.encode import TooLong
 from train.save import SavedRun, base_of, read_run
 
 TEMPLATES = Environment(
@@ -40,10 +39,8 @@ class Models:
     """Of a whole model; an adapter is switched off instead."""
     processor: SmolVLMProcessor
     lock: threading.Lock
-
-    @property
-    def has_base(self) -> bool:
-        return self.run.is_adapter or self.base is not None
+    has_base: bool
+    """Asked for, and there."""
 
     @classmethod
     def load(cls, config: AppConfig) -> Models:
@@ -56,7 +53,7 @@ class Models:
         base = None
         if config.base and not run.is_adapter:
             base, _ = load_run(base_of(run), config.model.dtype)
-        return cls(run, tuned, base, processor, threading.Lock())
+        return cls(run, tuned, base, processor, threading.Lock(), has_base=config.base)
 
 
 def show(
@@ -77,14 +74,19 @@ def show(
         raise gr.Error("drop a video first")
     started = time.monotonic()
     try:
-        frames = frames_for(models.run, FrameKeys.model_validate({"policy": policy, "max": budget}))
+        own = models.run.frames
+        if policy == own.policy:  # with all that its training said of it
+            frames = own.model_copy(update={"max": budget})
+        else:
+            asked = FrameKeys.model_validate({"policy": policy, "max": budget})
+            frames = frames_for(models.run, asked)
         chosen = choose_apart(
             path, frames, timeout_s=config.timeout_s, memory_gib=config.memory_gib
         )
         prompt = prompt_of(row_of(path, chosen), models.processor, models.run.data)
     except BadVideo as error:
         raise gr.Error(f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})") from None  # fmt: skip
-    except (UserError, TooLong) as error:
+    except UserError as error:
         raise gr.Error(str(error)) from None
     chose_s = time.monotonic() - started
     told = [("tuned", _ask(config, models, prompt, base=False))]

@@ -3,17 +3,16 @@
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
-from pathlib import Path, PurePath
+from pathlib import Path
 from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
-from data.config import UserError
 from train.config import INSTRUCTIONS
 from train.evaluation.table import SHOWN
+from train.hub.published import Scores, without_folders
 from train.messages import METRICS, POLICY_FILE, RECORD, read_json
 
 HERE = Path(__file__).parent
@@ -36,52 +35,15 @@ POLICIES = {
 }  # fmt: skip
 
 
-@dataclass(frozen=True)
-class Scores:
-    """What an evaluation says of a run."""
-
-    videos: int
-    text_score: str
-    figures: dict[str, dict[str, float]]
-    """Measure → value, low, high."""
-
-
-def read_scores(folder: Path, run: Path) -> Scores:
-    """The scores of a run in a folder of scripts/evaluate.py.
-
-    Raises:
-        UserError: no evaluation there, or not of this run.
-    """
-    told = read_json(folder / "scores.json")
-    systems = told.get("systems", {})
-    for one in systems.values():
-        model = one.get("about", {}).get("model")
-        if model is not None and Path(model).resolve() == run.resolve():
-            return Scores(told["videos"], told["text_score"], one["scores"])
-    raise UserError(
-        f"evaluation={folder}: scores {', '.join(systems) or 'nothing'}, not {run}; run "
-        f"scripts/evaluate.py adapter={run} out={folder}"
-    )
-
-
-def without_folders(value: Any) -> Any:
-    """Folders of this machine lose all but their last part."""
-    if isinstance(value, dict):
-        return {key: without_folders(inner) for key, inner in value.items()}
-    if isinstance(value, list):
-        return [without_folders(inner) for inner in value]
-    if isinstance(value, str) and (value.startswith("~") or PurePath(value).is_absolute()):
-        return PurePath(value).name
-    return value
-
-
 def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     """The README of a run on the Hub, in its form: metadata, then Markdown.
 
     Raises:
         UserError: parts of the run are missing.
     """
-    record, policy = without_folders(read_json(run / RECORD)), read_json(run / POLICY_FILE)
+    record, policy = read_json(run / RECORD), read_json(run / POLICY_FILE)
+    local = bool(record.get("base_is_folder"))
+    record = without_folders(record, record["base"] if local else None)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True
@@ -101,12 +63,12 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         if system else "",
     )  # fmt: skip
     made = _made(record["method"], adapter=adapter)
-    linked = "a tiny model that scenescribe builds" if inside else _linked(base)
+    linked = "a tiny model that scenescribe builds" if inside else _linked(base, local=local)
     results = record["results"]
     before, after = results.get("eval_loss_before"), results.get("eval_loss_after")
     loss = f"{after:.3f}" + (f" ({before:.3f} before training)" if before else "") if after else ""
     return environment.get_template("card.md").render(
-        metadata=_metadata(repo, record, config, scores, adapter=adapter),
+        metadata=_metadata(repo, record, config, scores, adapter=adapter, local=local),
         name=repo.split("/")[-1],
         opening=f"{made} of {linked} that describes videos "
         + ("densely: what happens, scene by scene, with times." if policy["target"] == "timeline" else "in prose."),
@@ -123,7 +85,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         adapter=adapter,
         snippet=snippet.strip(),
         rows=record["dataset"]["rows"],
-        held_out=f"{record['dataset']['eval_share']:.0%}",
+        held_out=_held_out(record["dataset"]),
         sources=[
             (f"[{name}](https://huggingface.co/datasets/{hub})" if hub else name, credit)
             for name, (hub, credit) in ((n, SOURCES[n]) for n in names)
@@ -132,9 +94,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         curves=(run / METRICS).is_file(),
         versions=", ".join(f"{name} {number}" for name, number in record["versions"].items()),
         scores=_rows(scores),
-        scored_on=f"{scores.videos} held-out videos, SODA's text score {scores.text_score}."
-        if scores
-        else "",
+        scored_on=f"{scores.on}, SODA's text score {scores.text_score}." if scores else "",
         loss=loss,
     )  # fmt: skip
 
@@ -146,12 +106,21 @@ def _made(method: str, *, adapter: bool) -> str:
     return f"A {kind} adapter" if adapter else f"A {kind} fine-tuning, merged,"
 
 
-def _of_hub(base: str) -> bool:
-    return base.count("/") == 1 and not base.startswith((".", "/", "~"))
+def _held_out(dataset: dict[str, Any]) -> int:
+    """Videos; as `train.dataset.split` has it."""
+    if not dataset["eval_share"]:
+        return 0
+    return int(min(max(1, round(dataset["rows"] * dataset["eval_share"])), dataset["eval_max"]))
 
 
-def _linked(base: str) -> str:
-    return f"[{base}](https://huggingface.co/{base})" if _of_hub(base) else Path(base).name
+def _of_hub(base: str, *, local: bool) -> bool:
+    return not local and base.count("/") == 1 and not base.startswith((".", "/", "~"))
+
+
+def _linked(base: str, *, local: bool) -> str:
+    if _of_hub(base, local=local):
+        return f"[{base}](https://huggingface.co/{base})"
+    return Path(base).name
 
 
 def _cell(text: str) -> str:
@@ -189,7 +158,7 @@ def _rows(scores: Scores | None) -> list[tuple[str, str, str, str]]:
 
 
 def _metadata(
-    repo: str, record: dict[str, Any], config: dict[str, Any], scores: Scores | None, *, adapter: bool
+    repo: str, record: dict[str, Any], config: dict[str, Any], scores: Scores | None, *, adapter: bool, local: bool
 ) -> str:  # fmt: skip
     """YAML, as the Hub reads it; scores become its model-index."""
     sources = record["dataset"]["sources"]
@@ -197,14 +166,15 @@ def _metadata(
     path = str(record["dataset"]["path"])
     if path.startswith("hf://datasets/"):
         on_hub.add("/".join(path.removeprefix("hf://datasets/").split("@")[0].split("/")[:2]))
-    base = record["base"]
+    base, published = record["base"], _of_hub(record["base"], local=local)
     figures = scores.figures if scores else {}
+    scored_on = scores.on.split(" ", 1)[1] if scores else ""
     results = [
         EvalResult(
             task_type="video-text-to-text",
             task_name="dense video description",
             dataset_type="scenescribe",
-            dataset_name=f"held-out videos of {Path(path).name}",
+            dataset_name=scored_on,
             metric_type=name,
             metric_name=f"{caption} [{figures[name]['low']:.3f}, {figures[name]['high']:.3f}]",
             metric_value=round(figures[name]["value"], 4),
@@ -216,8 +186,8 @@ def _metadata(
         license=BASE_LICENCE,
         library_name="peft" if adapter else "transformers",
         pipeline_tag="video-text-to-text",
-        base_model=base if _of_hub(base) else None,
-        base_model_relation=("adapter" if adapter else "finetune") if _of_hub(base) else None,
+        base_model=base if published else None,
+        base_model_relation=("adapter" if adapter else "finetune") if published else None,
         datasets=sorted(on_hub) or None,
         tags=["scenescribe", "video", "dense-captioning", record["method"]],
         eval_results=results or None,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import io
 import json
 from collections.abc import Iterator, Mapping
+from fnmatch import fnmatch
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -15,8 +16,9 @@ from data.config import UserError, this_python
 from data.hub import hub_errors, writable_repo
 from train.config import HubKeys
 from train.evaluation.curves import loss_figure
-from train.hub.card import card, read_scores, without_folders
-from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
+from train.hub.card import card
+from train.hub.published import read_scores, without_folders
+from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say, warn
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
@@ -31,6 +33,7 @@ PROCESSOR = (
     "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer*.json",
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.*",
 )  # fmt: skip
+MADE = ("README.md", "config.yaml", "curves.png", "evaluation.json")
 CLEANED = ("adapter_config.json", "config.json", RECORD)
 """These may name folders of this machine."""
 LARGE = (".safetensors", ".png")
@@ -53,12 +56,21 @@ def push(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
         raise UserError(
             f"hub.repo={keys.repo}: holds something that was not pushed from here; choose another"
         )
+    from huggingface_hub import CommitOperationDelete
+
     added = _added(contents)
+    gone = [CommitOperationDelete(name) for name in sorted(_ours(others) - contents.keys())]
     with hub_errors(keys.repo, key="hub.repo", writing=True):
         for one in tqdm([a for a in added if a.path_in_repo.endswith(LARGE)], unit="file"):
             api.preupload_lfs_files(keys.repo, [one])
-        api.create_commit(keys.repo, added, commit_message=f"Run {run.name}")
+        api.create_commit(keys.repo, [*added, *gone], commit_message=f"Run {run.name}")
     return page
+
+
+def _ours(names: set[str]) -> set[str]:
+    """What a push from here may have left: an adapter beside a whole model would be taken for it."""
+    patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, POLICY_FILE, METRICS)
+    return {n for n in names if any(fnmatch(n.removeprefix("base/"), p) for p in patterns)}
 
 
 def finish(run: Path, keys: HubKeys) -> None:
@@ -89,15 +101,23 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
     if not (run / RECORD).is_file():
         raise UserError(f"run={run}: no {RECORD}, so no finished run")
     scores = read_scores(evaluation, run) if evaluation else None
-    contents: dict[str, Path | bytes] = dict(_weights(run, ""))
+    record = read_json(run / RECORD)
+    folder = record["base"] if record.get("base_is_folder") else None
+    if folder is not None and (run / "adapter_config.json").is_file():
+        warn(
+            f"note: the base model of {run} is the folder {folder}: who has it not can use the adapter only with "
+            "model.name=…; scripts/merge.py makes one whole model of both"
+        )
+    contents: dict[str, Path | bytes] = dict(_weights(run, "", folder))
     inside = run / "base"
     if inside.is_dir():  # the tiny model
-        contents |= dict(_weights(inside, "base/"))
+        contents |= dict(_weights(inside, "base/", None))
     for pattern in (*PROCESSOR, POLICY_FILE, METRICS):
         contents |= {file.name: file for file in run.glob(pattern)}
     settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
+    settings.pop("hub", None)  # who repeats the run does not push to this place
     contents["config.yaml"] = yaml.safe_dump(
-        without_folders(settings), sort_keys=False, allow_unicode=True
+        without_folders(settings, folder), sort_keys=False, allow_unicode=True
     ).encode()
     if (figure := loss_figure(run)) is not None:
         buffer = io.BytesIO()
@@ -119,13 +139,13 @@ def _added(contents: Mapping[str, Path | bytes]) -> list[CommitOperationAdd]:
     ]
 
 
-def _weights(folder: Path, below: str) -> Iterator[tuple[str, Path | bytes]]:
+def _weights(folder: Path, below: str, base: str | None) -> Iterator[tuple[str, Path | bytes]]:
     for pattern in WEIGHTS:
         for file in sorted(folder.glob(pattern)):
             yield below + file.name, file
     for name in CLEANED:
         if (folder / name).is_file():
-            told = without_folders(read_json(folder / name))
+            told = without_folders(read_json(folder / name), base)
             yield below + name, (json.dumps(told, indent=1) + "\n").encode()
 
 
@@ -137,6 +157,6 @@ def push_checkpoint(folder: Path, keys: HubKeys) -> None:
     """
     assert keys.repo is not None
     api, _, _ = writable_repo(keys.repo, private=keys.private)
-    added = _added(dict(_weights(folder, f"{folder.name}/")))
+    added = _added(dict(_weights(folder, f"{folder.name}/", None)))
     with hub_errors(keys.repo, key="hub.repo", writing=True):
         api.create_commit(keys.repo, added, commit_message=folder.name)

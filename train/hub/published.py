@@ -1,0 +1,67 @@
+"""What of a run is told on the Hub: no place of this machine, and only scores that are its own."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path, PurePath
+from typing import Any
+from urllib.parse import urlsplit, urlunsplit
+
+from data.config import UserError
+from train.messages import POLICY_FILE, read_json
+
+
+@dataclass(frozen=True)
+class Scores:
+    """What an evaluation says of a run."""
+
+    on: str
+    """Which videos, in words."""
+    text_score: str
+    figures: dict[str, dict[str, float]]
+    """Measure → value, low, high."""
+
+
+def read_scores(folder: Path, run: Path) -> Scores:
+    """The scores of a run in a folder of scripts/evaluate.py, with the frames it was trained with.
+
+    Raises:
+        UserError: no evaluation there, or not of this run.
+    """
+    told, policy = read_json(folder / "scores.json"), read_json(run / POLICY_FILE)
+    systems = told.get("systems", {})
+    for one in systems.values():
+        about = one.get("about", {})
+        model, seen, data = (about.get(key) for key in ("model", "frames", "data"))
+        same = all(policy[key] == value for key, value in (seen or {}).items() if key in policy)
+        if model is not None and Path(model).resolve() == run.resolve() and same:
+            held_out = "" if about.get("part") == "all" else "held-out "
+            name = PurePath(str(data or "its dataset")).name
+            on = f"{told['videos']} {held_out}videos of {name}"
+            return Scores(on, told["text_score"], one["scores"])
+    raise UserError(
+        f"evaluation={folder}: scores {', '.join(systems) or 'nothing'}, not {run} with the frames it was trained "
+        f"with; run scripts/evaluate.py adapter={run} out={folder}"
+    )
+
+
+FOLDERS = ("path", "videos", "output", "data", "predictions", "references", "prepared", "model")
+"""Keys whose value is a place."""
+
+
+def without_folders(value: Any, base: str | None = None, key: str = "") -> Any:
+    """Folders of this machine lose all but their last part, addresses what may be secret in them.
+    `base`: a folder, too, wherever it stands."""
+    if isinstance(value, dict):
+        return {name: without_folders(inner, base, name) for name, inner in value.items()}
+    if isinstance(value, list):
+        return [without_folders(inner, base, key) for inner in value]
+    if not isinstance(value, str):
+        return value
+    if "://" in value:
+        parts = urlsplit(value)
+        if parts.scheme == "file":
+            return PurePath(parts.path).name
+        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
+    place = key in FOLDERS or value == base or value.startswith("~")
+    return PurePath(value).name if place or PurePath(value).is_absolute() else value
