@@ -5,29 +5,31 @@ python scripts/doctor.py recipes=false    without planning each recipe
 """
 
 import sys
+from collections.abc import Iterable
 from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.config import UserError, command
 from train.command_config import DoctorConfig
+from train.installed import Finding, packages
 
 
 def main(config: DoctorConfig) -> None:
-    from importlib.util import find_spec
+    _tell(packages())
+    from train.doctor import findings  # imports them all
 
-    for package in ("torch", "transformers", "peft", "bitsandbytes", "av"):
-        if find_spec(package) is None:
-            raise UserError(f"{package} is not installed: pip install -e .")
-    from train.doctor import findings
+    _tell(findings(recipes=config.recipes))
+    print("training can start")
 
+
+def _tell(findings: Iterable[Finding]) -> None:
     bad = 0
-    for found in findings(recipes=config.recipes):
+    for found in findings:
         bad += found.verdict == "BAD"
         print(f"{found.verdict:<5} {found.what:<24} {found.text}", flush=True)
     if bad:
         raise UserError(f"training cannot start: {bad} to mend")
-    print("training can start")
 
 
 if __name__ == "__main__":

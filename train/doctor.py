@@ -3,12 +3,8 @@
 from __future__ import annotations
 
 import os
-import platform
 import shutil
-import tomllib
 from collections.abc import Iterator
-from dataclasses import dataclass
-from importlib.metadata import PackageNotFoundError, version
 from importlib.util import find_spec
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -16,34 +12,24 @@ from typing import Literal
 
 import psutil
 import torch
-from packaging.requirements import Requirement
 
 from data.config import UserError, load
 from data.decodable import decodable
 from train.config import TrainConfig
+from train.installed import Finding
 from train.model import pick_precision
 from train.plan import GIB, free_gib, load_of, plan
 from train.shapes import shape_of
 
-ROOT = Path(__file__).resolve().parents[1]
 RECIPES = ("qlora", "t4", "lora", "full", "full_2b")
 FRAMES, ANSWER_TOKENS = 32, 300
 DISK_GIB = 20
 """A 2.2B checkpoint, its run and a few hundred prepared videos."""
 
 
-@dataclass(frozen=True)
-class Finding:
-    """One thing that was looked at."""
-
-    verdict: Literal["ok", "note", "BAD"]
-    what: str
-    text: str
-
-
 def findings(*, recipes: bool) -> Iterator[Finding]:
-    """Everything worth knowing before a first run; `recipes` plans each of them, which takes a while."""
-    yield from packages()
+    """What to know before a first run, where all packages are there (`train.installed`); `recipes` plans
+    each of them, which takes a while."""
     yield from device()
     yield four_bits()
     yield from decoders()
@@ -51,28 +37,6 @@ def findings(*, recipes: bool) -> Iterator[Finding]:
     yield from machine()
     if recipes:
         yield from fitting()
-
-
-def packages() -> Iterator[Finding]:
-    """Every dependency of pyproject.toml: there, and new enough?"""
-    with (ROOT / "pyproject.toml").open("rb") as file:
-        wanted = [Requirement(d) for d in tomllib.load(file)["project"]["dependencies"]]
-    wrong, right = [], []
-    for one in wanted:
-        try:
-            have = version(one.name)
-        except PackageNotFoundError:
-            wrong.append(f"{one} is missing")
-            continue
-        if one.specifier.contains(have, prereleases=True):
-            right.append(f"{one.name} {have}")
-        else:
-            wrong.append(f"{one.name} {have} does not satisfy {one.specifier}")
-    yield Finding("ok", "python", f"{platform.python_version()} on {platform.platform(terse=True)}")
-    if wrong:
-        yield Finding("BAD", "packages", f"{'; '.join(wrong)}: pip install -e .")
-    else:
-        yield Finding("ok", "packages", ", ".join(right))
 
 
 def device() -> Iterator[Finding]:
@@ -109,8 +73,10 @@ def four_bits() -> Finding:
         fine = x.grad is not None and bool(torch.isfinite(x.grad).all())
     except (RuntimeError, NotImplementedError, OSError) as error:
         reason = str(error).strip().splitlines()[0]
-        return Finding("BAD", "4-bit layers", f"fail on {where} ({reason}); recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
-    return Finding("ok" if fine else "BAD", "4-bit layers", f"bitsandbytes works on {where}")
+        return Finding("note", "4-bit layers", f"fail on {where} ({reason}); recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
+    if not fine:
+        return Finding("note", "4-bit layers", f"give no finite gradients on {where}; recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
+    return Finding("ok", "4-bit layers", f"bitsandbytes works on {where}")
 
 
 def decoders() -> Iterator[Finding]:

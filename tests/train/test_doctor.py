@@ -5,7 +5,7 @@ import torch
 
 from data.decodable import decodable
 from tests.videos import run_command
-from train import doctor
+from train import doctor, installed
 
 
 def test_this_machine_can_train():
@@ -24,10 +24,37 @@ def test_codecs_are_really_tried(tmp_path):
 
 
 def test_a_package_that_is_too_old_is_bad(monkeypatch):
-    real = doctor.version
-    monkeypatch.setattr(doctor, "version", lambda name: "4.57.6" if name == "transformers" else real(name))  # fmt: skip
-    found = {f.what: f for f in doctor.packages()}
+    real = installed.version
+    monkeypatch.setattr(installed, "version", lambda name: "4.57.6" if name == "transformers" else real(name))  # fmt: skip
+    found = {f.what: f for f in installed.packages()}
     assert found["packages"].verdict == "BAD" and "transformers 4.57.6 does not satisfy" in found["packages"].text  # fmt: skip
+
+
+def test_a_package_that_is_missing_is_a_finding(tmp_path):
+    """Here trl can be neither found nor imported."""
+    (tmp_path / "sitecustomize.py").write_text(
+        "import importlib.metadata as m, sys\n"
+        "real = m.version\n"
+        "def version(name):\n"
+        "    if name == 'trl':\n"
+        "        raise m.PackageNotFoundError(name)\n"
+        "    return real(name)\n"
+        "m.version = version\n"
+        "sys.modules['trl'] = None\n"
+    )
+    done = run_command("scripts/doctor.py", PYTHONPATH=str(tmp_path))
+    assert done.returncode == 2 and "Traceback" not in done.stderr
+    assert "BAD   packages" in done.stdout and "is missing: pip install -e ." in done.stdout
+    assert done.stderr == "training cannot start: 1 to mend\n"
+
+
+def test_without_4_bit_layers_other_recipes_train(monkeypatch):
+    def broken(*_, **__):
+        raise RuntimeError("no kernel image")
+
+    monkeypatch.setattr("bitsandbytes.nn.Linear4bit", broken)
+    found = doctor.four_bits()
+    assert found.verdict == "note" and "no kernel image" in found.text
 
 
 @pytest.mark.gpu

@@ -3,15 +3,17 @@
 import json
 import os
 import shutil
+import sqlite3
 import subprocess
 import sys
+from contextlib import closing
 
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
 from data.config import UserError, load
 from tests.judge import judging
-from tests.videos import ROOT
+from tests.videos import ROOT, run_command
 from train import sft
 from train.config import TrainConfig
 
@@ -122,6 +124,24 @@ def test_a_judge_may_choose_and_wandb_gets_the_table(world, tmp_path, monkeypatc
     assert "eval_judge" in rows(tmp_path / "o")[2]
     tables = list((tmp_path / "o" / "wandb").rglob("*.table.json"))
     assert tables and "reference" in tables[0].read_text()
+
+
+@pytest.mark.slow
+def test_trackio_gets_frames_and_texts(world, tmp_path):
+    pytest.importorskip("trackio")
+    done = run_command(
+        "train/sft.py", "model.name=tiny", f"data.path={world}", f"train.output={tmp_path}/o", "data.eval_share=0.2",
+        "data.workers=0", "train.steps=2", "train.accumulate=1", "eval.generate_every=2", "eval.samples=2",
+        "eval.max_new_tokens=8", "log.to=trackio", TRACKIO_DIR=str(tmp_path / "trackio"), HF_HUB_OFFLINE="1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    with closing(sqlite3.connect(tmp_path / "trackio/scenescribe.db")) as base:
+        logged = [json.loads(text) for (text,) in base.execute("select metrics from metrics")]
+    tables = [row["samples"]["_value"] for row in logged if "samples" in row]
+    assert len(tables) == 2 and all(len(table) == 2 for table in tables)  # before, and at the end
+    assert set(tables[0][0]) == {"video", "frames", "reference", "said"}
+    assert any("eval/loss" in row for row in logged)
+    assert len(list((tmp_path / "trackio/media").rglob("*.png"))) == 4
 
 
 @pytest.mark.parametrize(

@@ -13,7 +13,7 @@ from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
 from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
-from transformers.integrations import TensorBoardCallback, WandbCallback
+from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
 from data.config import UserError
 from data.target import timeline
@@ -42,6 +42,7 @@ SHEET_PX = 160
 """Width of a frame shown to the loggers."""
 EXAMPLES = 3
 """Texts shown to the loggers each time."""
+COLUMNS = ["video", "frames", "reference", "said"]
 
 
 @dataclass
@@ -165,10 +166,17 @@ class Watch:
 
                 if wandb.run is not None:
                     table = wandb.Table(
-                        columns=["video", "frames", "reference", "said"],
+                        columns=COLUMNS,
                         data=[[name, wandb.Image(seen), *texts] for name, seen, *texts in rows],
                     )
                     wandb.run.log({f"samples/step-{step}": table, "train/global_step": step})
+            elif isinstance(callback, TrackioCallback):
+                import pandas as pd
+                import trackio
+
+                cells = [[name, trackio.Image(seen), *texts] for name, seen, *texts in rows]
+                table = trackio.Table(dataframe=pd.DataFrame(cells, columns=COLUMNS))
+                trackio.log({"samples": table, "train/global_step": step})
             elif isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
                 for name, seen, reference, text in rows:
                     shown = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
