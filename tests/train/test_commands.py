@@ -131,6 +131,12 @@ def test_mistakes_come_first_and_once(launcher):
     )
 
 
+def test_what_only_another_process_meets_is_said_by_it():
+    """Under a launcher, whose first process may have nothing to complain of."""
+    quiet = run_command("train/sft.py", "recipe=lora", "optim.lrr=1", LOCAL_RANK="1")
+    assert quiet.returncode == 2 and quiet.stderr.startswith("process 1: optim.lrr: no such key")
+
+
 @pytest.mark.slow
 def test_describe_refusals(run, tmp_path):
     good = write_video(tmp_path / "a.mp4", every(0.1, 12))
@@ -152,6 +158,10 @@ def test_describe_refusals(run, tmp_path):
         run_command("scripts/describe.py", str(tmp_path / "no.mp4"), f"adapter={run}"),
         "missing file",
     )
+    long = run_command(
+        "scripts/describe.py", str(good), f"adapter={run}", f"context={'word ' * 9000}"
+    )
+    refused(long, "tokens with one frame, data.max_tokens=8192")
 
 
 def test_adapters_with_parts_missing(run, tmp_path, capsys):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import gc
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -69,9 +69,11 @@ def measure(config: BenchStepConfig) -> dict[str, float]:
         equal = [_sample(processor, k, config.answer_tokens, seed) for seed in range(2)]
         unequal = [_sample(processor, n, config.answer_tokens, n) for n in (k, max(1, k // 4), max(1, k // 2))]  # fmt: skip
         run = partial(_ours, keys, processor, precision, config, Path(work) / "run")
-        costs = {"stock": _stock(keys, processor, precision, config, equal[0], Path(work) / "stock")}  # fmt: skip
+        stock = partial(_stock, keys, processor, precision, config, out=Path(work) / "stock")
+        costs = {"stock": stock(equal[:1])}
         costs["ours"] = run(equal)
         costs["ours, cached"] = run(equal, cached=True)
+        costs["three unequal, stock"] = stock(unequal)
         costs["three unequal, padded"] = run(unequal, batch=3)
         costs["three unequal, packed"] = run(unequal, pack=True)
         error = gradient_error(keys, processor, precision, equal[0])
@@ -93,6 +95,7 @@ def _told(
         }
     for a, b in (
         ("stock", "ours"), ("stock", "ours, cached"), ("three unequal, padded", "three unequal, packed"),
+        ("three unequal, stock", "three unequal, packed"),
     ):  # fmt: skip
         one, other = costs[a], costs[b]
         ratios = {
@@ -166,7 +169,8 @@ def _stock(
     processor: SmolVLMProcessor,
     precision: Precision,
     config: BenchStepConfig,
-    sample: dict[str, Any],
+    samples: Sequence[dict[str, Any]],
+    *,
     out: Path,
 ) -> Cost:
     """TRL's trainer with its own image collator on the same frames: as many tokens, the same dtype.
@@ -175,9 +179,9 @@ def _stock(
     """
     model = SmolVLMForConditionalGeneration.from_pretrained(keys.name, dtype=precision.compute)
     processor.image_processor.do_image_splitting = False
-    images = [Image.fromarray(f.permute(1, 2, 0).numpy()) for f in sample["frames"]]
 
-    def row(filler: int) -> dict[str, Any]:
+    def row(sample: dict[str, Any], filler: int) -> dict[str, Any]:
+        images = [Image.fromarray(f.permute(1, 2, 0).numpy()) for f in sample["frames"]]
         seen = processor.image_token * len(images)
         prompt = f"<|im_start|>User:{seen}Describe.{'x' * filler}<end_of_utterance>\nAssistant:"
         completion = f" {sample['words']}<end_of_utterance>"
@@ -186,9 +190,10 @@ def _stock(
     mixed = precision.device == "cuda"
     args = SFTConfig(
         output_dir=str(out),
-        per_device_train_batch_size=1,
+        per_device_train_batch_size=len(samples),
         gradient_accumulation_steps=1,
         max_steps=1 + config.steps,
+        train_sampling_strategy="sequential",
         max_length=None,
         use_cpu=precision.device == "cpu",
         bf16=mixed and precision.compute is torch.bfloat16,
@@ -201,17 +206,20 @@ def _stock(
 
     # as many tokens as ours have: the stock prompt says nothing of times, so it gets some letters more
     collator = DataCollatorForVisionLanguageModeling(processor, max_length=None)
-    missing = len(sample["input_ids"]) - collator([row(0)])["input_ids"].shape[1]
-    assert missing >= 0
+    rows = []
+    for sample in samples:
+        missing = len(sample["input_ids"]) - collator([row(sample, 0)])["input_ids"].shape[1]
+        assert missing >= 0
+        rows.append(row(sample, missing))
     trainer = SFTTrainer(
         model=model,
         args=args,
-        train_dataset=Dataset.from_list([row(missing)] * (1 + config.steps)),
+        train_dataset=Dataset.from_list(rows * (1 + config.steps)),
         processing_class=processor,
         peft_config=LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=LORA_TARGETS["llm"]),
     )
-    given = trainer.data_collator([row(missing)])["input_ids"]
-    assert given.shape[1] == len(sample["input_ids"])
+    given = trainer.data_collator(rows)["input_ids"]
+    assert given.shape == (len(samples), max(len(s["input_ids"]) for s in samples))
     return _cost(trainer, config)
 
 

@@ -42,7 +42,7 @@ SHEET_PX = 160
 """Width of a frame shown to the loggers."""
 EXAMPLES = 3
 """Texts shown to the loggers each time."""
-COLUMNS = ["video", "frames", "reference", "said"]
+COLUMNS = ("video", "frames", "reference", "said")
 
 
 @dataclass
@@ -166,7 +166,7 @@ class Watch:
 
                 if wandb.run is not None:
                     table = wandb.Table(
-                        columns=COLUMNS,
+                        columns=list(COLUMNS),
                         data=[[name, wandb.Image(seen), *texts] for name, seen, *texts in rows],
                     )
                     wandb.run.log({f"samples/step-{step}": table, "train/global_step": step})
@@ -175,12 +175,12 @@ class Watch:
                 import trackio
 
                 cells = [[name, trackio.Image(seen), *texts] for name, seen, *texts in rows]
-                table = trackio.Table(dataframe=pd.DataFrame(cells, columns=COLUMNS))
-                trackio.log({"samples": table, "train/global_step": step})
+                shown = trackio.Table(dataframe=pd.DataFrame(cells, columns=list(COLUMNS)))
+                trackio.log({"samples": shown, "train/global_step": step})
             elif isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
                 for name, seen, reference, text in rows:
-                    shown = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
-                    callback.tb_writer.add_text(f"samples/{name}", shown, step)
+                    told = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
+                    callback.tb_writer.add_text(f"samples/{name}", told, step)
                     if step == 0:
                         pixels = np.asarray(seen)  # (H, W, 3)
                         callback.tb_writer.add_image(
