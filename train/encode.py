@@ -107,7 +107,7 @@ def fit_frames(
             return ids, labels, kept
         if count == 1:
             raise TooLong(
-                f"sample {row['id']}: {len(ids)} tokens with one frame, data.max_tokens={keys.max_tokens}"
+                f"sample {row['id']}: {len(ids)} tokens with one frame, data.max_tokens={keys.max_tokens}; shorten its text"
             )
         count = max(1, count - max(1, excess // (processor.image_seq_len + 16)))
 

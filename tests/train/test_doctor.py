@@ -30,6 +30,7 @@ def test_a_package_that_is_too_old_is_bad(monkeypatch):
     assert found["packages"].verdict == "BAD" and "transformers 4.57.6 does not satisfy" in found["packages"].text  # fmt: skip
 
 
+@pytest.mark.slow
 def test_a_package_that_is_missing_is_a_finding(tmp_path):
     """Here trl can be neither found nor imported."""
     (tmp_path / "sitecustomize.py").write_text(

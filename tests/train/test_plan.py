@@ -122,7 +122,11 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(monkeypatch):
     ("environment", "shared"),
     [
         ({"ACCELERATE_USE_FSDP": "true"}, ("weights", "gradients", "optimizer")),
-        ({"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"}, ("weights", "gradients", "optimizer")),
+        pytest.param(
+            {"ACCELERATE_DEEPSPEED_ZERO_STAGE": "3"},
+            ("weights", "gradients", "optimizer"),
+            marks=pytest.mark.slow,
+        ),
         ({"ACCELERATE_DEEPSPEED_ZERO_STAGE": "2"}, ("gradients", "optimizer")),
     ],
 )

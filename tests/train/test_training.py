@@ -204,6 +204,7 @@ def test_a_resumed_run_has_each_step_once(world, plain, tmp_path):
     assert next(row["step"] for row in rows if "eval_loss" in row) == 0
 
 
+@pytest.mark.slow
 def test_a_run_leaves_checkpoints_on_its_way(world, tmp_path):
     """With default keys: a run that Colab cuts off can go on."""
     train(world, tmp_path, "train.steps=21", "train.accumulate=1", "train.keep=9")
