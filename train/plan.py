@@ -98,8 +98,10 @@ def tokens_a_frame(shape: SmolVLMConfig) -> int:
 
 
 def plan(shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype) -> Plan:
-    """Raises:
-    UserError: more tokens are asked for than the model has positions.
+    """What a step holds on one device, those that share the model counted (`train.sharded`).
+
+    Raises:
+        UserError: more tokens are asked for than the model has positions.
     """
     positions: Any = shape.text_config
     check_context(config.data, positions.max_position_embeddings)

@@ -22,6 +22,7 @@ from accelerate.utils import broadcast_object_list
 from transformers import SmolVLMProcessor
 
 from data.config import UserError, resolved
+from data.storage import write_atomically
 from train.config import TrainConfig
 from train.messages import METRICS, SAMPLES, say
 
@@ -123,7 +124,7 @@ def _start(config: TrainConfig, output: Path) -> None:
     try:
         output.mkdir(parents=True, exist_ok=True)
         text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
-        (output / "config.yaml").write_text(text, encoding="utf-8")
+        write_atomically(output / "config.yaml", text)
         if not config.train.resume:
             for name in (METRICS, SAMPLES):
                 (output / name).unlink(missing_ok=True)

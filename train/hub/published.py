@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 from typing import Any
@@ -58,7 +59,7 @@ def without_folders(value: Any, base: str | None = None, key: str = "") -> Any:
         return [without_folders(inner, base, key) for inner in value]
     if not isinstance(value, str):
         return value
-    if "://" in value:
+    if re.fullmatch(r"\S+://\S+", value):
         parts = urlsplit(value)
         if parts.scheme == "file":
             return PurePath(parts.path).name

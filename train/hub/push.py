@@ -157,6 +157,9 @@ def push_checkpoint(folder: Path, keys: HubKeys) -> None:
     """
     assert keys.repo is not None
     api, _, _ = writable_repo(keys.repo, private=keys.private)
-    added = _added(dict(_weights(folder, f"{folder.name}/", None)))
+    about = folder / "adapter_config.json"
+    base = read_json(about).get("base_model_name_or_path") if about.is_file() else None
+    local = base if base is not None and Path(base).is_dir() else None
+    added = _added(dict(_weights(folder, f"{folder.name}/", local)))
     with hub_errors(keys.repo, key="hub.repo", writing=True):
         api.create_commit(keys.repo, added, commit_message=folder.name)
