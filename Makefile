@@ -32,7 +32,7 @@ test: install
 	$(PYTEST)
 
 test-slow: install
-	$(PYTEST) -m slow $(LONG:%=--ignore=%)
+	$(PYTEST) --no-loadscope-reorder -m slow $(LONG:%=--ignore=%)
 	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m slow $(LONG)
 
 check: install
