@@ -236,6 +236,11 @@ def this_python() -> str:
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"
 
 
+def first_line(error: BaseException) -> str:
+    """Of what a library says of its failure; its kind where it says nothing."""
+    return next(iter(str(error).strip().splitlines()), type(error).__name__)
+
+
 FIRST_SPEAKS_S = 5.0
 """In which the first process of a machine ends all others, where all met the same."""
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
-from data.config import UserError
+from data.config import UserError, first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi
@@ -76,8 +76,9 @@ def hub_errors(
         if not writing:
             raise
         # what sends files has errors of its own (hf_xet) or wraps those of others
-        line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-        raise UserError(f"{what}: not sent ({line}); try the same command later") from None
+        raise UserError(
+            f"{what}: not sent ({first_line(error)}); try the same command later"
+        ) from None
 
 
 def _away(what: str, *, writing: bool) -> str:

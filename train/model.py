@@ -16,7 +16,7 @@ from transformers import (
     SmolVLMProcessor,
 )
 
-from data.config import UserError
+from data.config import UserError, first_line
 from train.config import LoraKeys, Method, ModelKeys, OptimKeys
 from train.sharded import sharding, weights_shared
 
@@ -68,7 +68,7 @@ def load_processor(keys: ModelKeys) -> SmolVLMProcessor:
         processor = AutoProcessor.from_pretrained(keys.name, revision=keys.revision)
     except (OSError, ValueError) as error:
         raise UserError(
-            f"model.name={keys.name}: no processor can be loaded: {_first_line(error)}"
+            f"model.name={keys.name}: no processor can be loaded: {first_line(error)}"
         ) from None
     if not isinstance(processor, SmolVLMProcessor):
         raise UserError(
@@ -115,11 +115,11 @@ def load_model(
         )
     except ImportError as error:
         raise UserError(
-            f"model.attention={keys.attention}: {_first_line(error)}; use model.attention=sdpa"
+            f"model.attention={keys.attention}: {first_line(error)}; use model.attention=sdpa"
         ) from None
     except (OSError, SafetensorError) as error:
         raise UserError(
-            f"model.name={keys.name}: no weights can be loaded: {_first_line(error)}"
+            f"model.name={keys.name}: no weights can be loaded: {first_line(error)}"
         ) from None
     if method == "qlora" and precision.device == "cpu":
         for module in model.modules():
@@ -138,10 +138,6 @@ def weights_dtype(keys: ModelKeys, method: Method, compute: torch.dtype) -> torc
     small updates), unless model.dtype asks for bf16 weights outright.
     """
     return torch.float32 if method == "full" and keys.dtype != "bf16" else compute
-
-
-def _first_line(error: Exception) -> str:
-    return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
 def check_position_ids(model: SmolVLMForConditionalGeneration) -> None:

@@ -15,7 +15,7 @@ from bitsandbytes.nn import Linear4bit, Params4bit
 from tqdm import tqdm
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
 
-from data.config import UserError, load
+from data.config import UserError, first_line, load
 from train.arguments import parameter_groups
 from train.assemble import assemble, four_bits
 from train.bench.config import BenchGpuConfig
@@ -115,8 +115,7 @@ def _one(case: Case, caps: tuple[float, ...], reached: float) -> dict[str, float
         except torch.OutOfMemoryError:
             seconds = None
         except (RuntimeError, ValueError, ImportError, NotImplementedError) as error:
-            line = next(iter(str(error).strip().splitlines()), type(error).__name__)
-            say(f"left out: {case.name}: these versions on this card cannot ({line})")
+            say(f"left out: {case.name}: these versions on this card cannot ({first_line(error)})")
             gc.collect()
             torch.cuda.empty_cache()
             break
