@@ -155,6 +155,9 @@ def steps(
     base, trained = _model(case, config, shape, device)
     side = batch_of(shape, given)
     optimizer = _optimizer(trained, config)
+    if device.type == "cuda":  # quantising what was drawn at full width is no part of a step
+        torch.cuda.empty_cache()
+        torch.cuda.reset_peak_memory_stats()
     mixed = case.compute is not torch.float32
     scaler = torch.amp.GradScaler(device.type, enabled=case.compute is torch.float16)
     seconds = 0.0
