@@ -241,6 +241,11 @@ def first_line(error: BaseException) -> str:
     return next(iter(str(error).strip().splitlines()), type(error).__name__)
 
 
+def warn(text: str) -> None:
+    """One line beside the output proper, which may be read by a program."""
+    print(text, file=sys.stderr, flush=True)
+
+
 FIRST_SPEAKS_S = 5.0
 """In which the first process of a machine ends all others, where all met the same."""
 

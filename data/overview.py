@@ -12,8 +12,8 @@ import pyarrow.parquet as pq
 
 from data.hub import opened
 from data.pages import HERE, data_url, render
+from data.prepared.dataset import open_prepared
 from data.sample import events_of
-from data.shards import read_manifest, shard_locations
 from data.storage import open_folder
 from data.target import Style, clock, target
 
@@ -88,12 +88,12 @@ def overview(
     Raises:
         UserError: no finished prepared dataset there.
     """
-    manifest = read_manifest(path)
+    dataset = open_prepared(path)
     durations: list[float] = []
     frames: list[int] = []
     words: list[int] = []
     first: list[Shown] = []
-    for url in shard_locations(path):
+    for url in dataset.shards:
         file = pq.ParquetFile(opened(url), pre_buffer=False)
         for batch in file.iter_batches(batch_size=256, columns=COLUMNS, use_threads=False):
             for row in batch.to_pylist():
@@ -111,7 +111,9 @@ def overview(
     if tokens is not None:
         histograms.append(histogram("tokens of a sample, frames and all", tokens))
     histograms.append(histogram(f"words of the answer ({style})", words))
-    return Overview(path, manifest, tuple(histograms), tuple(first), tuple(_lost(path)))
+    return Overview(
+        path, dataset.manifest, tuple(histograms), tuple(first), tuple(_lost(dataset.url))
+    )
 
 
 def _shown(row: dict[str, Any], style: Style) -> Shown:

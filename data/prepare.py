@@ -74,7 +74,6 @@ def prepare(
             run(out, plan.todo(reading.read(sources)), config, plan.settled)
         manifest = {
             "finished": True,
-            "format_version": shards.FORMAT_VERSION,
             **identity,
             "shards": -(-plan.total // config.shard_rows),
             "source_rows": plan.total,
@@ -156,7 +155,10 @@ class Plan:
 
 def _identity(config: PrepareConfig, sources: Sequence[SourceKeys]) -> Manifest:
     """What decides the content of the shards: two runs with one identity write the same bytes."""
+    from data.shards import FORMAT_VERSION
+
     identity = {
+        "format_version": FORMAT_VERSION,
         "sources": reading.describe_sources(sources),
         "policy": policy_record(config.frames),
         "min_decoded": config.min_decoded,
@@ -264,14 +266,12 @@ def _whole(out: Folder, there: Manifest) -> bool:
 
 def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> set[int]:
     """Make `out` ours and say which shards are there already."""
-    from data import shards
-
     if not _fits(out, there, identity, overwrite):
         for name in out.names():
             if name.startswith("shard-") or name == "quarantine.jsonl":
                 out.remove(name)
         out.remove(MANIFEST)  # last: killed before that, the folder still says what it is
-    begun = {"finished": False, "format_version": shards.FORMAT_VERSION, **identity}
+    begun = {"finished": False, **identity}
     out.write(MANIFEST, json.dumps(begun, indent=1) + "\n")
     return _shards_in(out.names())
 

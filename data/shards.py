@@ -11,7 +11,6 @@ A shard is complete when its Parquet file has its final name, and is then never 
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
@@ -21,7 +20,7 @@ from typing import Any, BinaryIO
 
 import pyarrow as pa
 import pyarrow.parquet as pq
-from datasets import Dataset, Features, Image, List, Value, load_dataset
+from datasets import Features, Image, List, Value
 
 from data.config import UserError
 from data.hub import pinned, reading
@@ -175,27 +174,33 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
 # --- reading ---------------------------------------------------------------------------------
 
 
-def read_manifest(path: str | Path) -> dict[str, Any]:
-    """The manifest of a finished prepared dataset.
-
-    Raises:
-        UserError: there is no prepared dataset, or its run has not finished.
+def manifest_text(url: str, *, shown: str) -> str:
     """
-    with reading(str(path)):
-        out = open_folder(pinned(str(path)))
-        try:
-            text = out.text("manifest.json")
-        except (FileNotFoundError, NotADirectoryError):
-            raise UserError(
-                f"data.path={path}: no prepared dataset there (no manifest.json)"
-            ) from None
+    Raises:
+        UserError: there is no prepared dataset.
+    """
+    try:
+        return open_folder(url).text("manifest.json")
+    except (FileNotFoundError, NotADirectoryError):
+        raise UserError(
+            f"data.path={shown}: no prepared dataset there (no manifest.json)"
+        ) from None
+
+
+def parse_manifest(text: str, path: str) -> dict[str, Any]:
+    """
+    Raises:
+        UserError: not a manifest of this version, or of a run that has not finished.
+    """
     file = f"{path}/manifest.json"
     try:
         manifest = json.loads(text)
     except ValueError as error:
         raise UserError(f"{file}: not JSON ({error}); prepare the dataset again") from None
     if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
-        raise UserError(f"{file}: written by another version; prepare the dataset again")
+        raise UserError(
+            f"{file}: written by another version; prepare the dataset again, with overwrite=true"
+        )
     if not manifest.get("finished"):
         raise UserError(
             f"data.path={path}: its scripts/prepare.py run has not finished; run it again to continue"
@@ -203,20 +208,23 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
     return manifest
 
 
-def manifest_hash(path: str | Path) -> str:
-    """Names the exact prepared dataset a run learned from."""
-    text = open_folder(pinned(str(path))).text("manifest.json")
-    return hashlib.sha256(text.encode()).hexdigest()
+def read_manifest(path: str | Path) -> dict[str, Any]:
+    """The manifest of a finished prepared dataset.
+
+    Raises:
+        UserError: there is no prepared dataset, or its run has not finished.
+    """
+    with reading(str(path)):
+        return parse_manifest(manifest_text(pinned(str(path)), shown=str(path)), str(path))
 
 
-def shard_locations(path: str | Path) -> list[str]:
-    """The shards of a finished prepared dataset, as paths or URLs; on the Hub of one commit.
+def shard_locations(path: str, manifest: dict[str, Any]) -> list[str]:
+    """The shards of a finished prepared dataset, as paths or URLs; `path` is pinned.
 
     Raises:
         UserError: one of them is missing.
     """
-    path = pinned(str(path))
-    out, manifest = open_folder(path), read_manifest(path)
+    out = open_folder(path)
     # on the Hub they lie in data/, where its viewer looks
     folder = out if out.is_local or out.has(shard_name(0)) else open_folder(f"{path}/data")
     names = [shard_name(i) for i in range(manifest["shards"])]
@@ -224,10 +232,3 @@ def shard_locations(path: str | Path) -> list[str]:
     if missing:
         raise UserError(f"data.path={path}: {missing[0]} is missing; prepare the dataset again")
     return [folder.location(name) for name in names]
-
-
-def read_dataset(path: str | Path) -> Dataset:
-    """All rows of a finished prepared dataset, memory-mapped; frames as undecoded bytes."""
-    files = shard_locations(path)
-    with reading(str(path)):
-        return load_dataset("parquet", data_files={"train": files}, split="train", features=STORED)

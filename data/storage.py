@@ -18,12 +18,10 @@ from typing import Any, BinaryIO, cast
 from uuid import uuid4
 
 import fsspec
-from filelock import FileLock, Timeout
 from fsspec.implementations.local import LocalFileSystem
 
 from data.config import UserError
-
-LOCK = ".lock"
+from data.locks import locked
 
 
 @dataclass(frozen=True)
@@ -129,21 +127,15 @@ class Folder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One run at a time, by a lock the kernel lets go when its process dies. For a folder that
-        is not on this machine only the runs of this machine know of each other.
+        """One run at a time. For a folder that is not on this machine only the runs of this machine
+        know of each other.
 
         Raises:
             UserError: another run has it.
         """
         place = Path(self.root) if self.is_local else self.scratch().with_suffix(".locks")
-        place.mkdir(parents=True, exist_ok=True)
-        try:
-            with FileLock(place / LOCK, timeout=0):
-                yield
-        except Timeout:
-            raise UserError(
-                f"{self.url}: another run is writing there; let it end, or choose another folder"
-            ) from None
+        with locked(place, self.url):
+            yield
 
 
 def open_folder(url: str | Path) -> Folder:

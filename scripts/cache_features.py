@@ -15,10 +15,10 @@ from train.config import TrainConfig
 
 
 def main(config: TrainConfig) -> None:
-    check_data(config.data)
+    dataset = check_data(config.data)
     from train.caching import cache_features  # heavy
 
-    cache_features(config)
+    cache_features(config, dataset)
 
 
 if __name__ == "__main__":

@@ -8,9 +8,9 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from transformers import get_scheduler
 from trl import SFTConfig
 
-from data.config import UserError
 from train.config import OptimKeys, TrainConfig
 from train.model import Precision, part_of
 
@@ -26,6 +26,18 @@ SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_
 def total_steps(config: TrainConfig, per_epoch: int) -> int:
     """Optimizer steps of the whole run."""
     return config.train.steps or math.ceil(config.train.epochs * per_epoch)
+
+
+def rate_at(optim: OptimKeys, step: int, steps: int) -> float:
+    """The learning rate of a step, counted from 0, in a run of `steps`."""
+    weight = torch.nn.Parameter(torch.zeros(1))
+    scheduler = get_scheduler(
+        SCHEDULES[optim.schedule],
+        torch.optim.SGD([weight], lr=optim.lr),
+        num_warmup_steps=math.ceil(optim.warmup * steps),
+        num_training_steps=steps,
+    )
+    return float(optim.lr * scheduler.lr_lambdas[0](step))
 
 
 def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:
@@ -51,12 +63,20 @@ def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str,
 
 
 def arguments(
-    config: TrainConfig, precision: Precision, output: Path, *, per_epoch: int, held_out: bool
+    config: TrainConfig,
+    precision: Precision,
+    output: Path,
+    *,
+    per_epoch: int,
+    held_out: bool,
+    from_step: int = 0,
+    use_cache: bool = False,
 ) -> SFTConfig:
-    """`per_epoch`: optimizer steps in one pass over the data.
-
-    Raises:
-        UserError: a key needs a GPU.
+    """
+    Args:
+        per_epoch: optimizer steps in one pass over the data.
+        from_step: of the checkpoint that is gone on from.
+        use_cache: what the model's configuration is to say, and nothing else: training never does it.
     """
     train, optim = config.train, config.optim
     on_gpu = precision.device == "cuda"
@@ -68,9 +88,6 @@ def arguments(
     os.environ["ACCELERATE_MIXED_PRECISION"] = (
         mixed  # ours, not that of the user's accelerate config
     )
-    if not on_gpu and (train.offload or optim.name != "adamw"):
-        key = "train.offload=true" if train.offload else f"optim.name={optim.name}"
-        raise UserError(f"{key}: needs a CUDA device, and there is none here; leave it out")
     steps = total_steps(config, per_epoch)
     every = min(config.eval_every or per_epoch, steps)
     save_every = train.save_every or min(500, max(10, steps // 10))
@@ -103,8 +120,8 @@ def arguments(
         load_best_model_at_end=best != "none",
         metric_for_best_model=None if best == "none" else f"eval_{best}",
         greater_is_better=best in ("soda_c", "judge"),
-        save_total_limit=train.keep,
-        report_to=config.log.to,
+        save_total_limit=None,  # `train.callbacks.OldestGo`
+        report_to="none",  # `train.run.trackers`
         project=config.log.project,
         run_name=output.name,
         dataloader_num_workers=config.data.workers,
@@ -116,8 +133,9 @@ def arguments(
         dataset_kwargs={"skip_prepare_dataset": True},
         completion_only_loss=False,
         ddp_find_unused_parameters=False,
+        use_cache=use_cache,
         eval_strategy="steps" if held_out else "no",
         # before step 1 by the loop itself: calling evaluate() first would leave DDP unwrapped
-        eval_on_start=held_out and not train.resume,
+        eval_on_start=held_out and from_step == 0,
         eval_steps=every,
     )

@@ -8,19 +8,22 @@ from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset as Table
 from safetensors.torch import save_file
 from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
-from transformers import SmolVLMForConditionalGeneration
+from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
 from data.config import UserError
+from data.locks import locked
+from data.prepared.dataset import Prepared
 from train import forward
 from train.checks import check_reachable
 from train.config import TrainConfig
 from train.encode import decode_frames, frame_size_px, normalise
 from train.features import cache_folder, part_name, stage_of
 from train.messages import say
-from train.model import load_model, load_processor, pick_precision
+from train.model import Precision, load_model, load_processor, pick_precision
 from train.stream import Groups, Pictures, read_texts
 
 GIB = 2**30
@@ -39,13 +42,13 @@ class _Rows(Dataset[torch.Tensor]):
         return decode_frames(self._pictures.of(self._rows[i]), self._size_px)
 
 
-def cache_features(config: TrainConfig) -> Path:
+def cache_features(config: TrainConfig, dataset: Prepared) -> Path:
     """Write what is not there yet; returns the folder.
 
     Raises:
         UserError: the tower trains, the model cannot be loaded, or the disk is too small.
     """
-    stage = stage_of(config)
+    stage_of(config)
     precision = pick_precision(config.model.dtype)
     name = config.model
     if name.name == "tiny":
@@ -54,12 +57,27 @@ def cache_features(config: TrainConfig) -> Path:
         )
     check_reachable(name, force=True)
     processor = load_processor(name)
-    texts, groups = read_texts(config.data.path, ["times_s"])
+    texts, groups = read_texts(dataset, ["times_s"])
     model = load_model(name, "lora", precision).to(torch.device(precision.device)).eval()  # type: ignore[arg-type]
     model.requires_grad_(False)
-    folder = cache_folder(config, model, processor, precision.compute)
-    folder.mkdir(parents=True, exist_ok=True)
+    folder = cache_folder(config, dataset, model, processor, precision.compute)
+    with locked(folder, f"data.path={dataset.path}: its features"):
+        _write(config, model, processor, texts, groups, folder, precision)
+    say(f"features in {folder}; train with data.features=true")
+    return folder
 
+
+def _write(
+    config: TrainConfig,
+    model: SmolVLMForConditionalGeneration,
+    processor: SmolVLMProcessor,
+    texts: Table,
+    groups: Groups,
+    folder: Path,
+    precision: Precision,
+) -> None:
+    """What is not there yet, a row group at a time."""
+    stage = stage_of(config)
     counts = [len(times) for times in texts["times_s"]]
     ends = [*groups.starts[1:], len(counts)]
     spans = dict(enumerate(zip(groups.starts, ends, strict=True)))
@@ -91,8 +109,6 @@ def cache_features(config: TrainConfig) -> Path:
                 made[str(row)] = seen.to(precision.compute).cpu().contiguous()
                 bar.update(len(frames))
             _save(made, folder / part_name(group))
-    say(f"features in {folder}; train with data.features=true")
-    return folder
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:

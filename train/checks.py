@@ -4,13 +4,17 @@ torch is imported, the model before any weight is loaded."""
 from __future__ import annotations
 
 import json
+from importlib.util import find_spec
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING
 
 from data.config import UserError, this_python
-from data.hub import hub_errors
+from data.hub import COMMIT, hub_errors
 from data.storage import is_url
-from train.config import DataKeys, ModelKeys
+from train.config import DataKeys, ModelKeys, TrainConfig
+
+if TYPE_CHECKING:
+    from data.prepared.dataset import Prepared
 
 MICROWORLD = (
     f"{this_python()} scripts/prepare.py source=microworld source.limit=64 frames.max=6 "
@@ -23,8 +27,8 @@ SUBSET = "finevideo-500"
 FINEVIDEO = "https://huggingface.co/datasets/HuggingFaceFV/finevideo"
 
 
-def check_data(keys: DataKeys) -> dict[str, Any]:
-    """The manifest of the prepared dataset.
+def check_data(keys: DataKeys) -> Prepared:
+    """The prepared dataset, opened.
 
     Raises:
         UserError: it is not there; the line names the command that makes it.
@@ -47,21 +51,22 @@ def check_data(keys: DataKeys) -> dict[str, Any]:
             f"data.path={keys.path} does not exist. {make}; "
             f"or try the synthetic micro-world in a minute: {MICROWORLD}"
         )
-    from data.shards import read_manifest
+    from data.prepared.dataset import open_prepared
 
-    manifest = read_manifest(keys.path)
-    if manifest["rows"] == 0:
+    dataset = open_prepared(keys.path)
+    if dataset.manifest["rows"] == 0:
         raise UserError(
             f"data.path={keys.path}: the prepared dataset is empty; see its quarantine.jsonl"
         )
-    return manifest
+    return dataset
 
 
 LARGE = 2048  # text hidden size from which a CPU needs minutes for one step
 
 
-def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
-    """Refuse early, in one line, what cannot be loaded or would take days on this machine."""
+def check_reachable(keys: ModelKeys, *, force: bool = False) -> ModelKeys:
+    """Refuse early, in one line, what cannot be loaded or would take days on this machine. Returns the
+    keys with the commit that a checkpoint on the Hub stands for now."""
     folder = Path(keys.name)
     if folder.is_dir():
         file = folder / "config.json"
@@ -93,6 +98,32 @@ def check_reachable(keys: ModelKeys, *, force: bool = False) -> None:
             "this machine can train model.name=tiny, or with patience "
             "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct (train.force=true tries anyway)"
         )
+    commit = file.parent.name  # the cache of the Hub's client: snapshots/<commit>/config.json
+    if keys.revision is None and not folder.is_dir() and COMMIT.fullmatch(commit):
+        return keys.model_copy(update={"revision": commit})
+    return keys
+
+
+def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
+    """
+    Raises:
+        UserError: a key needs a GPU, all weights on each, or a package that is not there.
+    """
+    from train.run.trackers import check_tracker
+    from train.sharded import sharding, weights_shared
+
+    check_tracker(config.log)
+    train, optim, watch = config.train, config.optim, config.eval
+    if not on_gpu and (train.offload or optim.name != "adamw"):
+        key = "train.offload=true" if train.offload else f"optim.name={optim.name}"
+        raise UserError(f"{key}: needs a CUDA device, and there is none here; leave it out")
+    if watch.generate_every is not None and weights_shared():
+        raise UserError(
+            f"eval.generate_every={watch.generate_every}: describing needs all weights on each device, "
+            f"and {sharding()} shares them out; leave it out, and score the run with scripts/evaluate.py"
+        )
+    if watch.judge.model is not None and find_spec("openai") is None:
+        raise UserError("eval.judge.model: its client is not installed; pip install -e '.[judge]'")
 
 
 def check_context(keys: DataKeys, positions: int) -> None:

@@ -40,9 +40,14 @@ class DescribeConfig(Section):
     context: str = Field(
         default="", description="text before the instruction, as speech with times in training"
     )
-    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
+    max_new_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="longest answer (null: 512, or as the longest that the run learned from)",
+    )
     format: Literal["text", "json"] = Field(
-        default="text", description="json: one object a video, with text, events, times_s, policy"
+        default="text",
+        description="json: one object a video, with text, whether it was cut, events, times_s, policy",
     )
 
 

@@ -13,7 +13,8 @@ from tqdm import tqdm
 from transformers import SmolVLMProcessor
 
 from data.config import UserError
-from data.shards import GROUP_ROWS, read_dataset
+from data.prepared.dataset import Prepared, open_prepared, read_rows
+from data.shards import GROUP_ROWS
 from train.checks import check_reachable
 from train.config import DataKeys, ModelKeys
 from train.encode import TooLong, decode_frames, encode, frame_size_px
@@ -86,16 +87,16 @@ class Sets:
     """With `data.features`: the first row of each row group."""
 
 
-def load_sets(keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
+def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
     """Read, split and survey a prepared dataset.
 
     Raises:
         UserError: nothing usable in it.
     """
     if keys.stream or keys.features:
-        everything, groups = read_texts(keys.path, TEXT_COLUMNS)
+        everything, groups = read_texts(dataset, TEXT_COLUMNS)
     else:
-        everything, groups = read_dataset(keys.path), None
+        everything, groups = read_rows(dataset), None
     train, held = split(everything, keys.eval_share, keys.eval_max)
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
@@ -201,7 +202,7 @@ def token_counts(keys: DataKeys, model: str) -> tuple[int, ...]:
         else:
             check_reachable(ModelKeys(name=model), force=True)
         processor = load_processor(ModelKeys(name=model))
-        texts, _ = read_texts(keys.path, TEXT_COLUMNS)
+        texts, _ = read_texts(open_prepared(keys.path), TEXT_COLUMNS)
         return survey(texts, processor, keys, "all").tokens
 
 

@@ -12,8 +12,8 @@ from transformers import SmolVLMForConditionalGeneration
 from data.config import UserError, load, this_python
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare
+from data.prepared.dataset import read_dataset
 from data.report import report
-from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import timeline
 from train import sft, tiny
@@ -26,7 +26,7 @@ from train.evaluation.scoring import score
 from train.messages import say
 from train.model import load_processor
 from train.prewarm import prewarm
-from train.run import set_aside
+from train.run.folder import set_aside
 
 ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
@@ -13,7 +13,7 @@ from pydantic import ValidationError
 from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.choose import Chosen, choose_frames, policy_record
-from data.config import UserError, resolved
+from data.config import UserError, resolved, warn
 from data.keys import FrameKeys
 from data.target import parse_timeline
 from data.video import BadVideo
@@ -23,7 +23,6 @@ from train.collate import collate
 from train.command_config import DescribeConfig
 from train.config import DataKeys
 from train.encode import Exchange, decode_frames, first_prompt, fit_frames, frame_size_px, normalise
-from train.messages import warn
 from train.model import load_model, load_processor, pick_precision
 from train.save import SavedRun
 
@@ -100,20 +99,38 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     frames = frames_for(run, config.frames)
     chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
+    length = config.max_new_tokens or answer_length(run)
     for path, kept in chosen:
-        prompt = prompt_of(
-            row_of(path, kept, config.prompt or "", config.context), processor, run.data
-        )
-        (text,) = generate(model, processor, [prompt], max_new_tokens=config.max_new_tokens)
-        events, _ = parse_timeline(text)
+        row = row_of(path, kept, config.prompt or "", config.context)
+        prompt = prompt_of(row, processor, run.data)
+        (said,) = answer(model, processor, [prompt], max_new_tokens=length)
+        unseen = len(kept.times_s) - len(prompt["times_s"])
+        if said.cut:
+            warn(f"note: {path}: the answer was cut at max_new_tokens={length}; give more")
+        if unseen:
+            warn(
+                f"note: {path}: {unseen} of {len(kept.times_s)} frames did not fit into the {run.data.max_tokens} "
+                "tokens of the run's prompts; a smaller frames.max spreads those that do"
+            )
+        events, _ = parse_timeline(said.text)
         yield {
             "video": path,
-            "text": text,
+            "text": said.text,
+            "cut": said.cut,
             "events": [asdict(event) for event in events],
-            "times_s": list(kept.times_s),
+            "times_s": prompt["times_s"],
+            "frames_left_out": unseen,
             "duration_s": kept.duration_s,
             "policy": policy_record(frames),
         }
+
+
+ANSWER_TOKENS = 512
+
+
+def answer_length(run: SavedRun) -> int:
+    """New tokens that an answer may take: the longest that the run learned from fits."""
+    return max(ANSWER_TOKENS, run.longest_answer or 0)
 
 
 def frames_of(path: str, keys: FrameKeys) -> Chosen:
@@ -143,11 +160,19 @@ def row_of(path: str, chosen: Chosen, prompt: str = "", context: str = "") -> di
 
 
 def prompt_of(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
-    """A row → its prompt, open where the answer goes, as `collate` takes it."""
+    """A row → its prompt, open where the answer goes, as `collate` takes it, and the times of the
+    frames that are in it."""
     talk = [Exchange(first_prompt(row, keys), None)]
     ids, labels, kept = fit_frames(talk, row, processor, keys)
     frames = decode_frames([row["frames"][i]["bytes"] for i in kept], frame_size_px(processor))
-    return {"id": row["id"], "input_ids": ids, "labels": labels, "frames": frames}
+    times_s = [row["times_s"][i] for i in kept]
+    return {
+        "id": row["id"],
+        "input_ids": ids,
+        "labels": labels,
+        "frames": frames,
+        "times_s": times_s,
+    }
 
 
 @dataclass(frozen=True)
@@ -172,6 +197,9 @@ def answer(
 
     Args:
         max_s: stop after so many seconds, wherever the answers are.
+
+    Raises:
+        UserError: the model gives no numbers in its precision.
     """
     tokenizer = processor.tokenizer
     end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
@@ -188,6 +216,7 @@ def answer(
             **(drawn or {"do_sample": False}),
             max_new_tokens=max_new_tokens,
             max_time=max_s,
+            logits_processor=[_numbers(base.dtype)],
             eos_token_id=end,
             pad_token_id=tokenizer.pad_token_id,
         )
@@ -197,16 +226,16 @@ def answer(
     return [Answer(text.strip(), not done) for text, done in zip(texts, ended, strict=True)]
 
 
-def generate(
-    model: PreTrainedModel | PeftModel,
-    processor: SmolVLMProcessor,
-    prompts: Sequence[dict[str, Any]],
-    *,
-    max_new_tokens: int = 512,
-    batch: int = 1,
-) -> Iterator[str]:
-    """One text per prompt, greedily."""
-    for start in range(0, len(prompts), batch):
-        some = prompts[start : start + batch]
-        for said in answer(model, processor, some, max_new_tokens=max_new_tokens):
-            yield said.text
+def _numbers(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """Of logits that are all NaN the library makes a word like any other, or silence."""
+
+    def check(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:  # (B, T), (B, V)
+        if bool(logits.isnan().any()):
+            name = str(dtype).removeprefix("torch.")
+            raise UserError(
+                f"the model gives no numbers in {name}: its activations leave that range; give model.dtype=fp32, or bf16 "
+                "where the card has it, or train again in that precision"
+            )
+        return logits
+
+    return check

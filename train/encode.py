@@ -164,9 +164,12 @@ def _pieces(
 
 
 def _text(text: str, processor: SmolVLMProcessor) -> dict[str, str]:
-    """A text part. Marks with a meaning of their own lose their brackets: text is only text."""
+    """A text part. Marks with a meaning of their own lose their brackets: text is only text. A word
+    that somebody added to the vocabulary has none, and stays the word it is."""
     marks = [
-        m for m in (*processor.tokenizer.get_added_vocab(), processor.video_token) if len(m) > 2
+        m
+        for m in (*processor.tokenizer.get_added_vocab(), processor.video_token)
+        if len(m) > 2 and m.strip("<>|") != m
     ]
     while found := [mark for mark in marks if mark in text]:  # again: `<<image>>` leaves another
         for mark in found:

@@ -21,7 +21,7 @@ from safetensors import safe_open
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
 from data.config import UserError, this_python
-from data.shards import shard_locations
+from data.prepared.dataset import Prepared
 from data.storage import is_url
 from train.config import TrainConfig
 from train.encode import frame_size_px
@@ -49,6 +49,7 @@ def stage_of(config: TrainConfig) -> Stage:
 
 def cache_folder(
     config: TrainConfig,
+    dataset: Prepared,
     model: SmolVLMForConditionalGeneration,
     processor: SmolVLMProcessor,
     compute: torch.dtype,
@@ -60,7 +61,7 @@ def cache_folder(
     Raises:
         UserError: the dataset is not in a folder here, or the tower trains.
     """
-    path = config.data.path
+    path = dataset.path
     if is_url(path):
         raise UserError(
             f"data.path={path}: features are kept beside the dataset; copy it here first"
@@ -75,7 +76,7 @@ def cache_folder(
             digest.update(name.encode())
             numbers = weight.to(compute).cpu().contiguous().view(torch.uint8)
             digest.update(numbers.numpy().tobytes())
-    for shard in shard_locations(path):
+    for shard in dataset.shards:
         with Path(shard).open("rb") as file:
             digest.update(hashlib.file_digest(file, "blake2b").digest())
     return Path(path) / FOLDER / f"{stage}-{digest.hexdigest()}"
@@ -113,6 +114,7 @@ class Features:
 
 def open_features(
     config: TrainConfig,
+    dataset: Prepared,
     model: SmolVLMForConditionalGeneration,
     processor: SmolVLMProcessor,
     compute: torch.dtype,
@@ -123,13 +125,13 @@ def open_features(
     Raises:
         UserError: there is none, or it is not finished; the line says how to make it.
     """
-    folder = cache_folder(config, model, processor, compute)
+    folder = cache_folder(config, dataset, model, processor, compute)
     make = f"{this_python()} scripts/cache_features.py with the keys of this run makes it"
     if not folder.is_dir():
         others = len(list(folder.parent.glob("*-*"))) if folder.parent.is_dir() else 0
         stale = f" ({others} of another model, precision or of other frames)" if others else ""
         raise UserError(
-            f"data.features=true: {config.data.path} has no features of this model{stale}; {make}"
+            f"data.features=true: {dataset.path} has no features of this model{stale}; {make}"
         )
     missing = [g for g in range(len(starts)) if not (folder / part_name(g)).is_file()]
     if missing:

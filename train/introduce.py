@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import re
+import sys
+from collections.abc import Sequence
 from typing import Any
 
 import torch
@@ -14,7 +17,6 @@ from train.memory import cache_bytes
 from train.messages import say
 from train.model import Precision, describe_trainable
 from train.order import Grouped, Packs, padding_share
-from train.run import show_example
 from train.trainer import VideoTrainer, steps_per_epoch
 
 
@@ -69,3 +71,31 @@ def _together(config: TrainConfig, trainer: VideoTrainer, lengths: tuple[int, ..
     seen = [lengths[i] for i in order]
     batches = [seen[i : i + size] for i in range(0, len(seen), size)]
     return f"padding: {padding_share(batches):.1%} of tokens (batches of like length)"
+
+
+def show_example(ids: Sequence[int], labels: Sequence[int], processor: SmolVLMProcessor) -> str:
+    """One sample as the model gets it: frames folded, what is learned marked.
+
+    Example:
+        Frame from 00:04:<frame ×64>
+        … Assistant:«[00:00 - 00:02] a dog runs.<end_of_utterance>»
+    """
+    pieces, learned = [], False
+    run: list[int] = []
+    opening, closing = ("\033[1;32m", "\033[0m") if sys.stdout.isatty() else ("«", "»")
+
+    def flush() -> None:
+        text = processor.tokenizer.decode(run, skip_special_tokens=False)
+        pieces.append(opening + text + closing if learned else text)
+        run.clear()
+
+    for token, label in zip(ids, labels, strict=True):
+        if (label >= 0) != learned:
+            flush()
+            learned = label >= 0
+        run.append(token)
+    flush()
+    fake, image = re.escape(processor.fake_image_token), re.escape(processor.image_token)
+    frame = re.compile(rf"{fake}{re.escape(processor.global_image_token)}((?:{image})+){fake}")
+    length = len(processor.image_token)
+    return frame.sub(lambda m: f"<frame ×{len(m[1]) // length}>", "".join(pieces))

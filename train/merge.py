@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import io
-import json
+import os
+import shutil
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -18,7 +19,7 @@ from data.storage import write_atomically
 from train.command_config import MergeConfig
 from train.describe import prompt_of, with_adapter
 from train.encode import frame_size_px, normalise
-from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
+from train.messages import METRICS, POLICY_FILE, RECORD, json_text, read_json, say
 from train.model import Precision, load_model, load_processor
 from train.save import SavedRun, read_run
 
@@ -26,6 +27,8 @@ FRAMES = 4
 """Of the sample on which merged and unmerged are compared."""
 TOLERANCE = 1e-3
 """Largest difference of logits that two orders of adding up may make in fp32, relative to their spread."""
+ROUNDED_TOLERANCE = 1.0
+"""The same of weights as they are saved: bf16 differs by some hundredths; NaN is within no tolerance."""
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
@@ -74,11 +77,23 @@ def merge(config: MergeConfig) -> Agreement:
         f"merged and unmerged logits differ by {found.difference:.1e} of their spread at most (fp32); saved in "
         f"{config.dtype} by {found.rounded:.1e}, with the same likeliest word at {found.same_words:.1%} of positions"
     )
+    if not found.rounded <= ROUNDED_TOLERANCE:
+        better = "fp32" if config.dtype == "bf16" else "bf16 or dtype=fp32"
+        raise UserError(
+            f"dtype={config.dtype}: saved like that, the merged model would say something else, so nothing is saved; "
+            f"its weights or activations leave that range; give dtype={better}"
+        )
     if not found.difference <= TOLERANCE:
         raise UserError(
             f"adapter={config.adapter}: merged and unmerged disagree, so nothing is saved; please report this"
         )
-    _save(merged, processor, run, out)
+    unfinished = out.with_name(f"{out.name}.unfinished-{os.getpid()}")
+    try:
+        _save(merged, processor, run, unfinished)
+        unfinished.rename(out)  # whole, or not there
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
     say(f"saved in {out}")
     return found
 
@@ -127,4 +142,4 @@ def _save(
             write_atomically(out / name, (run.folder / name).read_text(encoding="utf-8"))
     if (run.folder / RECORD).is_file():
         record = {**read_json(run.folder / RECORD), "merged": True}
-        write_atomically(out / RECORD, json.dumps(record, indent=1) + "\n")
+        write_atomically(out / RECORD, json_text(record))

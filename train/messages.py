@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
+import math
 import os
-import sys
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +18,8 @@ POLICY_FILE = "frame_policy.json"
 """How it sees videos, and what it is asked."""
 RECORD = "run.json"
 """Versions, dataset, results; written last."""
+STATE = "run_state.json"
+"""What the order of samples follows from, and the parts of a run that was resumed; written first."""
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -34,6 +36,19 @@ def read_json(file: Path) -> dict[str, Any]:
     return value
 
 
+def json_text(value: Any, *, indent: int | None = 1) -> str:
+    """JSON as everybody reads it, with a line end: what is no number or infinite is null."""
+    return json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n"
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {key: _finite(inner) for key, inner in value.items()}
+    if isinstance(value, list | tuple):
+        return [_finite(inner) for inner in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
 def read_rows(file: Path) -> list[dict[str, Any]]:
     """The rows of a file to which a run adds line by line; none where there is no file. A killed run
     may leave half a line at its end, which is left out."""
@@ -47,8 +62,3 @@ def say(text: str) -> None:
     """One line for people, from the first process only."""
     if os.environ.get("RANK", "0") == "0":
         print(text, flush=True)
-
-
-def warn(text: str) -> None:
-    """One line beside the output proper, which may be read by a program."""
-    print(text, file=sys.stderr, flush=True)

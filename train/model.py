@@ -43,6 +43,11 @@ class Precision:
     """Of activations and frozen weights."""
 
 
+def device_name() -> str:
+    """Of this process's device."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
 def pick_precision(dtype: str) -> Precision:
     """bf16 where it is native, fp16 on older GPUs (a T4 only emulates bf16), fp32 on a CPU."""
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -172,9 +177,13 @@ def check_position_ids(model: SmolVLMForConditionalGeneration) -> None:
 
 
 def set_trainable(
-    model: SmolVLMForConditionalGeneration, method: Method, lora: LoraKeys, optim: OptimKeys
+    model: SmolVLMForConditionalGeneration,
+    method: Method,
+    lora: LoraKeys,
+    optim: OptimKeys,
+    revision: str | None = None,
 ) -> SmolVLMForConditionalGeneration | PeftModel:
-    """Freeze what does not train and attach the adapter."""
+    """Freeze what does not train and attach the adapter, which remembers the base's `revision`."""
     if method == "full":
         model.model.vision_model.requires_grad_(bool(optim.lr_vision))
         model.model.connector.requires_grad_(optim.lr_connector != 0)
@@ -189,7 +198,7 @@ def set_trainable(
             task_type="CAUSAL_LM",
         )
         model.requires_grad_(False)
-    return model if method == "full" else get_peft_model(model, config)
+    return model if method == "full" else get_peft_model(model, config, revision=revision)
 
 
 def cast_by_autocast(model: torch.nn.Module) -> None:

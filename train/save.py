@@ -2,63 +2,99 @@
 
 from __future__ import annotations
 
-import json
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from pydantic import ValidationError
-from transformers import PreTrainedModel, SmolVLMProcessor
+from transformers import PreTrainedModel, SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import UserError
+from data.config import UserError, warn
 from data.keys import FrameKeys
+from data.locks import owner_of
 from data.selection.policies import POLICY_VERSION
 from data.storage import write_atomically
 from train.config import DataKeys, ModelKeys, TrainConfig
 from train.hub.fetch import folder_of
-from train.messages import POLICY_FILE, RECORD, read_json, warn
+from train.messages import POLICY_FILE, RECORD, STATE, json_text, read_json
+from train.run.folder import RunFolder, whole_checkpoints
+from train.run.resume import read_state
+
+INSIDE = "base"
+"""Where the tiny model lies in the folder of its run."""
 
 
-def resolve_base(config: TrainConfig, output: Path, processes: PartialState) -> ModelKeys:
-    """`model.name=tiny` is built into the run folder, and then read like any checkpoint folder."""
-    if config.model.name != "tiny":
-        return config.model
-    folder = output / "base"
-    with processes.main_process_first():
-        if processes.is_main_process and not (config.train.resume and folder.exists()):
+@contextmanager
+def checkpoint_of(
+    base: ModelKeys, found: RunFolder, config: TrainConfig, processes: PartialState
+) -> Iterator[ModelKeys]:
+    """Where the base model can be loaded from. `model.name=tiny` is built beside the run folder, which
+    is not ours yet, and then read like any checkpoint folder."""
+    if base.name != "tiny":
+        yield base
+        return
+    there = found.path / INSIDE if found.path is not None else None
+    if config.train.resume and there is not None and there.is_dir():
+        yield base.model_copy(update={"name": str(there)})
+        return
+    with TemporaryDirectory() as scratch:
+        (place,) = broadcast_object_list([scratch])
+        if processes.is_main_process:
             from train import tiny
 
-            tiny.build(folder, seed=config.train.seed)
-    return config.model.model_copy(update={"name": str(folder)})
+            tiny.build(Path(place), seed=config.train.seed)
+        processes.wait_for_everyone()
+        yield base.model_copy(update={"name": place})
+
+
+def settle(
+    checkpoint: ModelKeys,
+    model: SmolVLMForConditionalGeneration,
+    output: Path,
+    processes: PartialState,
+) -> None:
+    """The tiny model moves into its run's folder, where its adapter will look for it."""
+    inside = output / INSIDE
+    if processes.is_main_process and Path(checkpoint.name) != inside:
+        shutil.copytree(checkpoint.name, inside, dirs_exist_ok=True)
+    processes.wait_for_everyone()
+    model.name_or_path = str(inside)
+
+
+def write_policy(policy: dict[str, Any], data: DataKeys, output: Path) -> None:
+    """How the run sees videos, and what it is asked."""
+    shown = {
+        **policy,
+        "target": data.target,
+        "prompt": data.prompt,
+        "system": data.system,
+        "max_tokens": data.max_tokens,
+    }
+    write_atomically(output / POLICY_FILE, json_text(shown))
 
 
 def save_run(
     model: PreTrainedModel | PeftModel,
     processor: SmolVLMProcessor,
-    policy: dict[str, Any],
-    config: TrainConfig,
     records: dict[str, Any],
     output: Path,
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Adapter or model (safetensors), processor, frame policy, record; the record last.
+    """Adapter or model (safetensors), processor, record; the record last.
 
     `weights`: the model's, where it does not hold them itself (`train.trainer.whole_weights`).
     """
     model.save_pretrained(str(output), state_dict=weights)
     processor.save_pretrained(output)
-    shown = {
-        **policy,
-        "target": config.data.target,
-        "prompt": config.data.prompt,
-        "system": config.data.system,
-        "max_tokens": config.data.max_tokens,
-    }
-    write_atomically(output / POLICY_FILE, json.dumps(shown, indent=1) + "\n")
-    write_atomically(output / RECORD, json.dumps(records, indent=1) + "\n")
+    write_atomically(output / RECORD, json_text(records))
 
 
 @dataclass(frozen=True)
@@ -73,6 +109,8 @@ class SavedRun:
     """The target, instruction and system turn that the run learned."""
     is_trained: bool = True
     """False: a model as it is, which is only shown and asked what a run would be."""
+    longest_answer: int | None = None
+    """Tokens, of what it learned from; None where that is not known."""
 
 
 def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
@@ -83,6 +121,7 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
         UserError: no run there, or parts of it missing.
     """
     path = folder_of(str(folder))
+    _check_ended(path, str(folder))
     is_adapter = (path / "adapter_config.json").is_file()
     if not is_adapter and not (path / "config.json").is_file():
         raise UserError(
@@ -103,16 +142,57 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
             raise UserError(
                 f"adapter={folder}: does not say what its base model is; give model.name"
             )
-    told_by_run = read_json(path / RECORD) if (path / RECORD).is_file() else {}
-    revision = told_by_run.get("revision") if base == told_by_run.get("base") else None
     frames, data = _policy(path)
+    told_by_run = _record(path)
     return SavedRun(
         folder=path,
-        base=ModelKeys(name=base, revision=revision),
+        base=ModelKeys(name=base, revision=_revision(path, base)),
         is_adapter=is_adapter,
         frames=frames,
         data=data,
+        longest_answer=told_by_run.get("longest_answer"),
     )
+
+
+def _check_ended(path: Path, shown: str) -> None:
+    """
+    Raises:
+        UserError: its training goes on, or was stopped.
+    """
+    if (path / RECORD).is_file() or not (path / STATE).is_file():
+        return
+    whole = whole_checkpoints(path)
+    instead = f"; adapter={whole[-1]} is its last checkpoint" if whole else ""
+    if (owner := owner_of(path)) is not None:
+        raise UserError(f"adapter={shown}: is still being trained ({owner}){instead}")
+    raise UserError(
+        f"adapter={shown}: its training was stopped; train.resume=true train.output={shown} ends it{instead}"
+    )
+
+
+def _run_of(path: Path) -> Path:
+    """The run that a checkpoint belongs to; any other folder is one itself."""
+    inside = path.name.startswith("checkpoint-") and (path.parent / STATE).is_file()
+    return path.parent if inside else path
+
+
+def _record(path: Path) -> dict[str, Any]:
+    file = _run_of(path) / RECORD
+    return read_json(file) if file.is_file() else {}
+
+
+def _revision(path: Path, base: str) -> str | None:
+    """Of the base model: the run's record, its state while it goes on, or what peft wrote down."""
+    run = _run_of(path)
+    told = _record(path)
+    if told and base == told.get("base"):
+        return told.get("revision")
+    state = read_state(run)
+    if state is not None and base in (state.base, str(run / INSIDE)):
+        return state.revision
+    about = path / "adapter_config.json"
+    told = read_json(about) if about.is_file() else {}
+    return told.get("revision") if base == told.get("base_model_name_or_path") else None
 
 
 def base_of(run: SavedRun) -> SavedRun:
@@ -123,8 +203,7 @@ def base_of(run: SavedRun) -> SavedRun:
     """
     base = run.base
     if not run.is_adapter:
-        file = run.folder / RECORD
-        told = read_json(file) if file.is_file() else {}
+        told = _record(run.folder)
         name = told.get("base")
         if not isinstance(name, str):
             raise UserError(f"base=true: {run.folder} does not say which model it was trained from")
@@ -143,13 +222,12 @@ def untrained(model: ModelKeys, policy: dict[str, Any], talk: DataKeys) -> Saved
 
 def trained_on(run: SavedRun) -> dict[str, Any]:
     """What a run's record says of its dataset; nothing where there is no record."""
-    file = run.folder / RECORD
-    told = read_json(file).get("dataset") if file.is_file() else None
+    told = _record(run.folder).get("dataset")
     return told if isinstance(told, dict) else {}
 
 
 def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
-    file = path / POLICY_FILE
+    file = _run_of(path) / POLICY_FILE
     if not file.is_file():
         assumed = FrameKeys()
         warn(

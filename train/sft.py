@@ -2,12 +2,14 @@
 
 accelerate launch train/sft.py recipe=qlora
 accelerate launch train/sft.py recipe=lora data.path=prepared/clips optim.lr=2e-4
+accelerate launch train/sft.py train.resume=true train.output=runs/clips
 """
 
 import sys
 from datetime import timedelta
 from functools import partial
 from pathlib import Path
+from typing import Any
 
 if not __package__:  # run as a script: `data` and `train` must be this clone's, from any folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
@@ -17,65 +19,106 @@ from train.config import TrainConfig
 from train.messages import say
 
 
-def main(config: TrainConfig) -> dict[str, float]:
+def main(config: TrainConfig) -> dict[str, Any]:
     """Prepared dataset + checkpoint → run folder with adapter (or model), policy and records."""
-    from train.checks import check_data, check_reachable
+    # check: refuse before torch is imported, and before anything is written
+    from train.checks import check_data
+    from train.run import folder, resume
 
-    manifest = check_data(config.data)
+    found = folder.look(config)
+    if config.train.resume and found.finished:
+        return resume.finished(found, config)
+    before = None
+    if config.train.resume:
+        assert found.path is not None
+        before = resume.read_state(found.path)
+        config = resume.restored(config, found, before)
+    dataset = check_data(config.data)
+    resumed = found.checkpoints[-1] if config.train.resume and found.checkpoints else None
+    if resumed is not None:
+        resume.check_same(config, found, before, dataset)
 
     from accelerate import PartialState
     from transformers import set_seed
 
     from data.hub import writable_repo
-    from data.shards import manifest_hash
-    from train import forward, run, save
+    from train import forward, save
+    from train.checks import check_can, check_reachable
     from train.dataset import load_sets, with_features
     from train.encode import normalise
     from train.features import open_features
     from train.hub import push
-    from train.model import load_model, load_processor, pick_precision, set_trainable
     from train.introduce import introduce
+    from train.model import device_name, load_model, load_processor, pick_precision, set_trainable
     from train.plan import check_fits, out_of_memory_explained
-    from train.trainer import fit, make_trainer, whole_weights
+    from train.run.record import record
+    from train.run.saving import saving
+    from train.trainer import fit, make_trainer, orders_of, planned_steps, whole_weights
 
     precision = pick_precision(config.model.dtype)
-    if config.model.name != "tiny":
-        check_reachable(config.model, force=config.train.force)
+    check_can(config, on_gpu=precision.device == "cuda")
+    base = config.model
+    if base.name != "tiny":
+        base = check_reachable(base, force=config.train.force)
+        if resumed is not None and before is not None:
+            base = base.model_copy(update={"revision": before.revision})
     # the others wait while the first process describes held-out videos or pushes a checkpoint
     processes = PartialState(cpu=precision.device == "cpu", timeout=timedelta(hours=2))
     if config.hub.target and processes.is_main_process:
         writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent
-    output = run.open_folder(config, processes)
-    run.set_up_tracker(config, output)
 
-    checkpoint = save.resolve_base(config, output, processes)
-    processor = load_processor(checkpoint)
-    sets = load_sets(config.data, processor)
-    planned = None
-    if config.model.name != "tiny":
-        planned = check_fits(config, checkpoint, sets.survey, precision)
-    set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
-    model = load_model(checkpoint, config.train.method, precision)
-    if config.data.features:
-        stored = open_features(config, model, processor, precision.compute, sets.starts)
-        sets = with_features(sets, stored, processor, config.data)
-    trained = set_trainable(model, config.train.method, config.lora, config.optim)
-    forward.install(
-        model, partial(normalise, processor=processor), frames_at_once=config.train.frames_at_once
-    )
-    trainer = make_trainer(config, trained, processor, sets, precision, output)
-    introduce(config, trainer, sets, precision)
-    if planned is not None:
-        say(f"plan: {planned.line()}")
+    # load
+    with save.checkpoint_of(base, found, config, processes) as checkpoint:
+        processor = load_processor(checkpoint)
+        sets = load_sets(dataset, config.data, processor)
+        planned = None
+        if base.name != "tiny":
+            planned = check_fits(config, checkpoint, sets.survey, precision)
+        order = before.order if before else resume.ordering(config, resume.devices())
+        orders = orders_of(config, sets, order)
+        steps = planned_steps(config, orders, found.last_step if resumed else 0, before)
+        set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
+        model = load_model(checkpoint, config.train.method, precision)
+        if config.data.features:
+            stored = open_features(
+                config, dataset, model, processor, precision.compute, sets.starts
+            )
+            sets = with_features(sets, stored, processor, config.data)
 
-    with out_of_memory_explained(planned, config):
-        resumed = run.whole_checkpoints(output)[-1] if config.train.resume else None
-        results = fit(trainer, resume=resumed)
-    weights = whole_weights(trainer)
-    if trainer.is_world_process_zero():
-        records = run.record(config, manifest, manifest_hash(config.data.path), results)
-        save.save_run(trained, processor, manifest["policy"], config, records, output, weights)
-        push.finish(output, config.hub)
+        # train: nothing can refuse any more, so the folder becomes ours
+        with folder.claimed(found, config, processes) as output:
+            if base.name == "tiny":
+                save.settle(checkpoint, model, output, processes)
+            state = resume.state_of(
+                config, found, before if resumed else None, dataset, base, device_name(), steps
+            )
+            if processes.is_main_process:
+                resume.begin(output, config, state, resumed=resumed is not None)
+                save.write_policy(dataset.manifest["policy"], config.data, output)
+            use_cache = bool(model.config.use_cache)
+            trained = set_trainable(
+                model, config.train.method, config.lora, config.optim, base.revision
+            )
+            scale = partial(normalise, processor=processor)
+            forward.install(model, scale, frames_at_once=config.train.frames_at_once)
+            trainer = make_trainer(
+                config, trained, processor, sets, orders, precision, output,
+                from_step=found.last_step if resumed else 0, use_cache=use_cache,
+            )  # fmt: skip
+            introduce(config, trainer, sets, precision)
+            if planned is not None:
+                say(f"plan: {planned.line()}")
+            with out_of_memory_explained(planned, config):
+                results = fit(trainer, resume=resumed)
+
+            # save
+            weights = whole_weights(trainer)
+            if trainer.is_world_process_zero():
+                records = record(config, dataset, state, max(sets.survey.answers), results)
+                with saving(output, "the result"):
+                    save.save_run(trained, processor, records, output, weights)
+                push.finish(output, config.hub)
+            trainer.end()
     say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")
     return results
 

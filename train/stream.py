@@ -25,7 +25,7 @@ from torch.utils.data import Sampler
 from tqdm import tqdm
 
 from data.hub import opened, reading
-from data.shards import shard_locations
+from data.prepared.dataset import Prepared
 
 ROW = "row"
 """Column with a row's number in the prepared dataset."""
@@ -44,14 +44,14 @@ class Groups:
         return bisect_right(self.starts, row) - 1
 
 
-def read_texts(path: str, columns: Sequence[str]) -> tuple[Dataset, Groups]:
+def read_texts(dataset: Prepared, columns: Sequence[str]) -> tuple[Dataset, Groups]:
     """The named columns of all rows, in memory, with their row numbers; no picture is read.
 
     Raises:
-        UserError: no prepared dataset, or the Hub refuses it.
+        UserError: the Hub refuses it.
     """
     tables, places, sizes = [], [], []
-    for url in tqdm(shard_locations(path), desc="texts", unit="shard"):
+    for url in tqdm(dataset.shards, desc="texts", unit="shard"):
         with reading(url):
             file = pq.ParquetFile(opened(url), pre_buffer=False)
             # no threads: see `data.shards`

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import math
-import os
 from collections import deque
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -13,12 +13,22 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, SmolVLMProcessor
+from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
 from trl import SFTTrainer
 
 from data.config import UserError
-from train.arguments import arguments, parameter_groups
-from train.callbacks import MetricsFile, PushCheckpoints, RightEpoch, RunPage, TowerAway
+from train.arguments import arguments, parameter_groups, rate_at, total_steps
+from train.callbacks import (
+    BestCheckpoint,
+    Intervals,
+    MetricsFile,
+    OldestGo,
+    PushCheckpoints,
+    RightEpoch,
+    RunPage,
+    TowerAway,
+    best_of,
+)
 from train.collate import collate, collate_bins
 from train.config import TrainConfig
 from train.dataset import Sets
@@ -27,7 +37,10 @@ from train.messages import say
 from train.meter import Meter, learning_rates
 from train.model import Precision, cast_by_autocast
 from train.order import Grouped, Order, Packs, Several
-from train.sharded import sharding, weights_shared
+from train.run.folder import step_of, whole_checkpoints
+from train.run.resume import Ordering, RunState, devices
+from train.run.saving import saving
+from train.run.trackers import Tracker, tracker_of
 from train.stream import Blocks
 
 SCALER_PATIENCE = 20
@@ -42,6 +55,8 @@ class VideoTrainer(SFTTrainer):
     eval_order: Packs | None = None
     watch: Watch | None = None
     """Held-out videos to describe."""
+    nothing_left: bool = False
+    """The checkpoint that is gone on from is of the last step: only what comes after training is left."""
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
@@ -61,14 +76,37 @@ class VideoTrainer(SFTTrainer):
         metrics = super().evaluate(*arguments, **named)
         step = self.state.global_step
         if self.watch is not None and self.watch.due(step, self.state.max_steps):
+            if (
+                self.control.should_save
+            ):  # first: a look takes minutes, in which a machine may be lost
+                self._save_checkpoint(self.model, trial=None)
+                self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+                self.control.should_save = False
             model = self.accelerator.unwrap_model(self.model)
-            said = self.watch.measure(
-                model, self.accelerator, step, self.callback_handler.callbacks
-            )
+            said = self.watch.measure(model, self.accelerator, step)
             self.log(dict(said))
             metrics |= said
+        # a look that failed is a gap in the curve, and never the best
+        name = self.args.metric_for_best_model
+        if name is not None and name.startswith("eval_"):
+            metrics.setdefault(name, math.nan)
         self._meter.start()
         return metrics
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The library's. A full disk is one line, and leaves no half checkpoint to take its room.
+
+        Raises:
+            UserError: it cannot be written; the line says what is safe.
+        """
+        output = Path(str(self.args.output_dir))
+        with saving(output, f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # all see the same checkpoints from here on
+
+    def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
+        epochs, *rest = super().set_initial_training_values(*arguments, **named)
+        return (0 if self.nothing_left else epochs, *rest)
 
     def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
         """The loss of a held-out set is a mean over its answer tokens, however they are batched."""
@@ -136,7 +174,7 @@ class VideoTrainer(SFTTrainer):
 
     def _broken(self, what: str, sample_ids: list[str]) -> UserError:
         shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
-        kept = sorted(Path(str(self.args.output_dir)).glob("checkpoint-*"), key=os.path.getmtime)
+        kept = whole_checkpoints(Path(str(self.args.output_dir)))
         saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
         return UserError(
             f"step {self.state.global_step + 1}: {what} on samples {shown}; lower optim.lr, or take "
@@ -149,27 +187,28 @@ def make_trainer(
     model: PreTrainedModel | PeftModel,
     processor: SmolVLMProcessor,
     sets: Sets,
+    orders: Orders,
     precision: Precision,
     output: Path,
+    *,
+    from_step: int,
+    use_cache: bool,
 ) -> VideoTrainer:
     """The trainer of a run; the model's forward is ours already (`train.forward.install`).
 
-    Raises:
-        UserError: a sample is longer than a pack, or a key needs a GPU, or all weights on each.
+    Args:
+        from_step: of the checkpoint that is gone on from; 0 for a new run.
+        use_cache: as the base model's configuration has it.
     """
-    if config.eval.generate_every is not None and weights_shared():
-        raise UserError(
-            f"eval.generate_every={config.eval.generate_every}: describing needs all weights on each device, "
-            f"and {sharding()} shares them out; leave it out, and score the run with scripts/evaluate.py"
-        )
-    devices = int(os.environ.get("WORLD_SIZE", "1"))
-    order, eval_order = _orders(config, sets, devices)
+    order, eval_order = orders.train, orders.evaluation
     args = arguments(
         config,
         precision,
         output,
-        per_epoch=steps_per_epoch(config, len(order or sets.train), devices),
+        per_epoch=orders.steps_per_epoch,
         held_out=sets.evaluation is not None,
+        from_step=from_step,
+        use_cache=use_cache,
     )
     trainer = VideoTrainer(
         model=model,
@@ -180,18 +219,13 @@ def make_trainer(
         train_dataset=sets.train,
         eval_dataset=sets.evaluation,
         processing_class=processor,
-        callbacks=[MetricsFile(output), RunPage(output, sets.held)],
+        callbacks=[],
     )
     trainer.order, trainer.eval_order = order, eval_order
-    if order is not None:
-        trainer.add_callback(RightEpoch(order))
-    describes = config.eval.generate_every is not None
-    if config.data.features and not describes and devices == 1:
-        trainer.add_callback(TowerAway())
-    if config.hub.checkpoints:
-        trainer.add_callback(PushCheckpoints(config.hub))
+    trainer.nothing_left = from_step > 0 and from_step >= args.max_steps
+    trackers = _add_callbacks(trainer, config, sets, order, output, from_step)
     if sets.held is not None and config.eval.generate_every is not None:
-        trainer.watch = Watch(sets.held, processor, config.eval, config.data, output)
+        trainer.watch = Watch(sets.held, processor, config.eval, config.data, output, trackers)
     if config.train.method == "qlora":
         # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
         for parameter in model.parameters():
@@ -206,52 +240,96 @@ def make_trainer(
     return trainer
 
 
-def _orders(config: TrainConfig, sets: Sets, devices: int) -> tuple[Order | None, Packs | None]:
+def _add_callbacks(
+    trainer: VideoTrainer,
+    config: TrainConfig,
+    sets: Sets,
+    order: Order | None,
+    output: Path,
+    from_step: int,
+) -> tuple[Tracker, ...]:
+    """What happens beside the loop; returns the trackers."""
+    first = trainer.is_world_process_zero()
+    tracker = tracker_of(config.log, output, from_step, first=first)
+    trackers = () if tracker is None else (tracker,)
+    best = trainer.args.metric_for_best_model
+    added: list[TrainerCallback] = [*trackers, MetricsFile(output), Intervals()]
+    if best is not None:
+        greater = bool(trainer.args.greater_is_better)
+        added.append(BestCheckpoint(output, best, greater=greater))
+    added += [OldestGo(output, config.train.keep), RunPage(output, sets.held)]
+    if order is not None:
+        added.append(RightEpoch(order))
+    describes = config.eval.generate_every is not None
+    if config.data.features and not describes and trainer.accelerator.num_processes == 1:
+        added.append(TowerAway())
+    if config.hub.checkpoints:
+        added.append(PushCheckpoints(config.hub))
+    for callback in added:
+        trainer.add_callback(callback)
+    return trackers
+
+
+@dataclass(frozen=True)
+class Orders:
     """How training and held-out samples are drawn."""
+
+    train: Order | None
+    """None: the library's random order."""
+    evaluation: Packs | None
+    steps_per_epoch: int
+
+
+def orders_of(config: TrainConfig, sets: Sets, ordering: Ordering) -> Orders:
+    """
+    Raises:
+        UserError: a sample is longer than a pack.
+    """
     train, lengths = config.train, sets.survey.tokens
-    if train.pack:
+    order: Order | None = None
+    held: Packs | None = None
+    if ordering.kind == "packed":
         longest = max((*lengths, *sets.eval_tokens))
         if longest > train.pack_tokens:
             raise UserError(
                 f"train.pack_tokens={train.pack_tokens}: the longest sample has {longest} tokens; raise it, "
                 f"or shorten samples with data.max_tokens={train.pack_tokens}"
             )
-        held = sets.eval_tokens and Packs(sets.eval_tokens, train.pack_tokens, shuffle=False)
-        return Packs(lengths, train.pack_tokens, seed=train.seed), held or None
-    if sets.groups is not None:
-        lanes = devices * max(1, config.data.workers)
-        return Blocks(
+        if sets.eval_tokens:
+            held = Packs(sets.eval_tokens, train.pack_tokens, shuffle=False)
+        order = Packs(lengths, train.pack_tokens, seed=train.seed)
+    elif ordering.kind == "streamed":
+        assert sets.groups is not None
+        order = Blocks(
             sets.groups,
-            batch=train.batch,
-            lanes=lanes,
+            batch=ordering.batch,
+            lanes=ordering.lanes,
             buffer_rows=config.data.buffer,
             seed=train.seed,
-        ), None
-    if train.batch > 1:
-        return Grouped(
-            lengths, step=train.batch * train.accumulate * devices, seed=train.seed
-        ), None
-    return None, None
+        )
+    elif ordering.kind == "grouped":
+        order = Grouped(lengths, step=ordering.step, seed=train.seed)
+    per_epoch = steps_per_epoch(config, len(order or sets.train), devices())
+    return Orders(order, held, per_epoch)
 
 
 def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
-    """Train, from a checkpoint on if there is one; with the held-out answer loss before and after."""
+    """Train, from a checkpoint on if there is one; with the held-out answer loss before and after.
+    What is said of the weights that are kept is of those that were loaded."""
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    results: dict[str, float] = {"steps": trainer.state.global_step}
+    last = trainer.state.global_step
+    results: dict[str, float] = {"steps": last}
     if trainer.eval_dataset is None:
         return results
+    kept = last
+    if trainer.args.load_best_model_at_end:
+        kept = _kept(trainer)
+        results["best_step"] = kept
     seen = {
         row["step"]: row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row
     }
-    last = trainer.state.global_step
     before = seen.get(0)
-    best = trainer.state.best_global_step if trainer.args.load_best_model_at_end else None
-    if best:
-        results["best_step"], last = best, best
-        say(
-            f"step {best} is the best by {trainer.args.metric_for_best_model} ({trainer.state.best_metric:.4f}) and is kept"
-        )
-    after = seen[last] if last in seen else trainer.evaluate()["eval_loss"]
+    after = seen[kept] if kept in seen else trainer.evaluate()["eval_loss"]
     if before is not None:
         results["eval_loss_before"] = before
     results["eval_loss_after"] = after
@@ -259,6 +337,23 @@ def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
         f"held-out answer loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
     )
     return results
+
+
+def _kept(trainer: VideoTrainer) -> int:
+    """The step whose weights the trainer has loaded as the best; says so, and if a better one is gone."""
+    state, name = trainer.state, str(trainer.args.metric_for_best_model)
+    greater = bool(trainer.args.greater_is_better)
+    if state.best_model_checkpoint is None:
+        say(f"note: no checkpoint has an {name}; the last step, {state.global_step}, is kept")
+        return int(state.global_step)
+    kept = step_of(Path(state.best_model_checkpoint))
+    say(f"step {kept} is the best by {name} ({state.best_metric:.4f}) and is kept")
+    best = best_of(state.log_history, name, greater=greater, among=None)
+    if best is not None and best.value != state.best_metric:
+        say(
+            f"note: step {best.step} was better ({best.value:.4f}), but there is no checkpoint of it"
+        )
+    return kept
 
 
 def whole_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
@@ -269,6 +364,30 @@ def whole_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
     if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         return None
     return trainer.accelerator.get_state_dict(trainer.model_wrapped)
+
+
+def planned_steps(
+    config: TrainConfig, orders: Orders, from_step: int, before: RunState | None
+) -> int:
+    """Optimizer steps of the whole run; where a resumed one is to be longer or shorter than it was
+    planned, says what that does to the learning rate.
+
+    Raises:
+        UserError: it is past that step already.
+    """
+    steps = total_steps(config, orders.steps_per_epoch)
+    if from_step > steps:
+        raise UserError(
+            f"train.steps={steps}: the run is at step {from_step} already; give more steps, or take checkpoint-{from_step} "
+            "as it is"
+        )
+    if before is not None and from_step and before.steps != steps:
+        was, now = (rate_at(config.optim, from_step, n) for n in (before.steps, steps))
+        say(
+            f"note: {steps} steps where it began with {before.steps}: {config.optim.schedule} over the whole of them, so "
+            f"step {from_step + 1} has learning rate {now:.2e} in place of {was:.2e}"
+        )
+    return steps
 
 
 def steps_per_epoch(config: TrainConfig, num_items: int, num_devices: int) -> int:

@@ -6,7 +6,8 @@ import random
 import pyarrow.parquet as pq
 import pytest
 
-from data.shards import read_dataset, read_manifest
+from data.prepared.dataset import read_dataset
+from data.shards import read_manifest
 from tests import finevideo as made
 from tests.hub import COMMIT, Seen, environment, serve
 from tests.videos import every, run_command, write_video

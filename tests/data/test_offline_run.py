@@ -14,7 +14,8 @@ from data.config import UserError
 from data.isolate import fitting_workers, memory_bytes
 from data.keys import PrepareConfig
 from data.prepare import prepare
-from data.shards import read_dataset, read_manifest, shard_locations
+from data.prepared.dataset import read_dataset
+from data.shards import read_manifest, shard_locations
 from data.sources.keys import SourceKeys
 from data.storage import Folder, open_folder
 from tests.data.test_prepare import digest

@@ -14,7 +14,8 @@ import pytest
 from datasets import Image, List
 
 from data.config import UserError
-from data.shards import read_dataset, read_manifest
+from data.prepared.dataset import read_dataset
+from data.shards import read_manifest
 from tests.videos import ROOT, every, number_of, run_command, write_audio, write_video
 
 

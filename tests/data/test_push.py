@@ -6,14 +6,15 @@ import shutil
 import pytest
 import yaml
 
+from data.prepared.dataset import read_dataset
 from data.push import card
-from data.shards import read_dataset, read_manifest
+from data.shards import read_manifest
 from tests.hub import Seen, environment, serve
 from tests.videos import run_command
 
 READ = """
 import sys
-from data.shards import read_dataset
+from data.prepared.dataset import read_dataset
 from datasets import load_dataset
 print(read_dataset(sys.argv[1])["id"])
 """

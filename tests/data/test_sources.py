@@ -17,8 +17,8 @@ from data.config import UserError
 from data.keys import FrameKeys, PrepareConfig
 from data.media import FrameFiles, HubFile, Missing, Unpacker, Video, ZipMember
 from data.prepare import prepare
+from data.prepared.dataset import read_dataset
 from data.sample import LeftOut, Rejected, Sample
-from data.shards import read_dataset
 from data.sources import jsonl, reading, videofeedback
 from data.sources.keys import SourceKeys
 from data.video import BadVideo

@@ -50,11 +50,11 @@ def test_each_method_improves_the_demos_model(demo, tmp_path, method):
 
 def test_the_demos_model_uses_its_eyes(demo):
     """With the frames of another video it no longer says what happens in this one."""
+    from data.prepared.dataset import read_dataset
     from data.sample import events_of
-    from data.shards import read_dataset
     from data.target import parse_timeline
     from train.dataset import split
-    from train.describe import generate, load_run, prompt_of
+    from train.describe import answer, load_run, prompt_of
     from train.metrics.scenes import scene_f1
     from train.save import read_run
 
@@ -69,7 +69,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     for prompt in prompts:
         count = len(prompt["frames"])
         prompt["frames"] = prompt.pop("swapped").repeat(6, 1, 1, 1)[:count]
-    texts = generate(model, processor, prompts, max_new_tokens=160, batch=16)
+    texts = [said.text for i in range(0, len(prompts), 16) for said in answer(model, processor, prompts[i : i + 16], max_new_tokens=160)]  # fmt: skip
     sums = [
         sum(x)
         for x in zip(*(scene_f1(parse_timeline(t)[0], events_of(r)) for t, r in zip(texts, rows)))

@@ -14,7 +14,8 @@ import psutil
 import pytest
 
 from data.isolate import KILLS
-from data.shards import read_dataset, read_manifest
+from data.prepared.dataset import read_dataset
+from data.shards import read_manifest
 from tests.data.test_prepare import digest
 from tests.slow import faults
 from tests.videos import ROOT

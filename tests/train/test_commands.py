@@ -56,7 +56,7 @@ def test_describe_prints_text_or_an_object(run, world):
 def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
     from data.keys import FrameKeys
-    from data.shards import read_dataset
+    from data.prepared.dataset import read_dataset
     from train.describe import frames_of, prompt_of, row_of
     from train.model import load_processor
     from train.save import read_run
@@ -73,17 +73,17 @@ def test_describe_sees_what_training_saw(run, world):
 
 
 def test_batched_generation_is_single_generation(run, world):
-    from data.shards import read_dataset
-    from train.describe import generate, load_run, prompt_of
+    from data.prepared.dataset import read_dataset
+    from train.describe import answer, load_run, prompt_of
     from train.save import read_run
 
     saved = read_run(run)
     model, processor = load_run(saved)
     prompts = [prompt_of(read_dataset(world)[i], processor, saved.data) for i in range(4)]
     prompts[1]["frames"] = prompts[1]["frames"].flip(0)
-    one = list(generate(model, processor, prompts, max_new_tokens=16, batch=1))
-    assert one == list(generate(model, processor, prompts, max_new_tokens=16, batch=4))
-    assert len(set(one)) > 1
+    one = [answer(model, processor, [p], max_new_tokens=16)[0].text for p in prompts]
+    together = answer(model, processor, prompts, max_new_tokens=16)
+    assert one == [said.text for said in together] and len(set(one)) > 1
 
 
 def refused(done, *words):
@@ -209,7 +209,7 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
 )
 def test_prepared_folders_that_are_not(tmp_path, content, words, monkeypatch):
     from data.config import UserError
-    from data.shards import read_dataset
+    from data.prepared.dataset import read_dataset
     from train.checks import check_data
     from train.config import DataKeys
 

@@ -20,7 +20,7 @@ from train.encode import (
     instruction,
     normalise,
 )
-from train.run import show_example
+from train.introduce import show_example
 
 
 def row(count=2, **changes):

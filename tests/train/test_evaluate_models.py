@@ -12,7 +12,7 @@ from pathlib import Path
 import pytest
 
 from data.config import UserError, load
-from data.shards import read_dataset
+from data.prepared.dataset import read_dataset
 from tests.browser import Browser
 from tests.videos import ROOT, run_command
 from train import sft

@@ -7,6 +7,7 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from data.config import UserError, load
+from data.prepared.dataset import open_prepared
 from tests.train.test_training import losses, train
 from train.caching import cache_features
 from train.config import TrainConfig
@@ -16,6 +17,10 @@ from train.features import stage_of
 def keys(world, base, *more):
     argv = [f"model.name={base}", f"data.path={world}", "data.workers=0", "train.frames_at_once=4"]
     return load(TrainConfig, [*argv, *more])
+
+
+def cached(config):
+    return cache_features(config, open_prepared(config.data.path))
 
 
 @pytest.fixture(scope="module")
@@ -38,7 +43,7 @@ def copied(world, tmp_path_factory):
     ],
 )
 def test_losses_are_those_without_a_cache(copied, tiny_folder, tmp_path, capsys, method, how, stage):  # fmt: skip
-    folder = cache_features(keys(copied, tiny_folder, f"train.method={method}", *how))
+    folder = cached(keys(copied, tiny_folder, f"train.method={method}", *how))
     assert folder.name.startswith(f"{stage}-")
     more = [
         *how,
@@ -57,7 +62,7 @@ def test_losses_are_those_without_a_cache(copied, tiny_folder, tmp_path, capsys,
 
 def test_a_killed_run_goes_on_and_says_what_it_will_take(copied, tiny_folder, capsys, monkeypatch):
     config = keys(copied, tiny_folder)
-    folder = cache_features(config)
+    folder = cached(config)
     before = {p.name: p.read_bytes() for p in folder.iterdir()}
     gone = sorted(folder.iterdir())[1]
     gone.unlink()
@@ -65,18 +70,18 @@ def test_a_killed_run_goes_on_and_says_what_it_will_take(copied, tiny_folder, ca
     with pytest.raises(UserError, match="lacks 1 of 3 files"):
         train(copied, copied.parent / "r", "data.features=true", base=str(tiny_folder))
     capsys.readouterr()
-    cache_features(config)
+    cached(config)
     said = capsys.readouterr().out
     assert "pays from the second epoch on" in said and "GiB are free" in said
     assert {p.name: p.read_bytes() for p in folder.glob("*.safetensors")} == before
     monkeypatch.setattr("os.statvfs", lambda _: type("S", (), {"f_bavail": 1, "f_frsize": 1})())
     gone.unlink()
     with pytest.raises(UserError, match="are free"):
-        cache_features(config)
+        cached(config)
 
 
 def test_a_stale_cache_is_not_used(copied, tiny_folder, tmp_path):
-    cache_features(keys(copied, tiny_folder))
+    cached(keys(copied, tiny_folder))
     other = shutil.copytree(tiny_folder, tmp_path / "other")
     weights = load_file(other / "model.safetensors")
     weights["model.vision_model.post_layernorm.bias"] += 1e-3
@@ -100,7 +105,7 @@ def test_what_makes_no_sense(copied, tiny_folder):
         with pytest.raises(UserError, match=message):
             stage_of(keys(copied, tiny_folder, *more))
     with pytest.raises(UserError, match="built for each run"):
-        cache_features(keys(copied, "tiny"))
+        cached(keys(copied, "tiny"))
     with pytest.raises(UserError, match=r"data\.stream"):
         keys(copied, tiny_folder, "data.features=true", "data.stream=true")
 

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 from transformers import TrainerState
 
+from data.prepared.dataset import open_prepared
 from tests.videos import run_command
 from train.callbacks import RightEpoch
 from train.config import DataKeys
@@ -75,8 +76,9 @@ def test_a_resumed_epoch_on_two_devices_has_its_own_order():
 @pytest.fixture(scope="module")
 def sets(world, processor):
     keys = DataKeys(path=str(world), eval_share=0.2)
-    return load_sets(keys, processor), load_sets(
-        keys.model_copy(update={"stream": True}), processor
+    dataset = open_prepared(world)
+    return load_sets(dataset, keys, processor), load_sets(
+        dataset, keys.model_copy(update={"stream": True}), processor
     )
 
 
@@ -91,7 +93,7 @@ def test_the_same_samples_are_streamed(sets):
 
 
 def test_pictures_keep_few_groups(world):
-    texts, groups = read_texts(str(world), ["id"])
+    texts, groups = read_texts(open_prepared(world), ["id"])
     assert texts["row"] == list(range(24)) and groups.starts == (0, 8, 16)
     pictures = Pictures(groups, keep=1)
     first = pictures.of(0)

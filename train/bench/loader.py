@@ -14,6 +14,7 @@ from tqdm import tqdm
 from data.config import load
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare
+from data.prepared.dataset import open_prepared
 from train.bench import stand_in
 from train.bench.config import BenchLoaderConfig
 from train.collate import collate
@@ -34,7 +35,7 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
     with TemporaryDirectory() as work:
         path = config.path or _micro_world(config, Path(work))
         processor = stand_in.processor(shape)
-        sets = load_sets(DataKeys(path=path, eval_share=0), processor)
+        sets = load_sets(open_prepared(path), DataKeys(path=path, eval_share=0), processor)
         settings = load(TrainConfig, [f"model.name={name}", "train.method=qlora", "lora.dropout=0"])
         card = CARDS[config.gpu]
         planned = plan(shape, settings, load_of_data(settings, sets.survey), HALF[card.compute])

@@ -45,7 +45,8 @@ from train.model import (  # fmt: skip
 )
 from train.order import LIKE_TOKENS, Packs
 from train.plan_config import MODELS
-from train.trainer import make_trainer
+from train.run.resume import ordering
+from train.trainer import make_trainer, orders_of
 
 SECONDS_A_FRAME = 2.0
 
@@ -264,7 +265,11 @@ def _ours(
     count = tuple(range(len(rows)))
     survey = Survey(count, lengths, count, count, (), 0, 0, 0)
     table = Dataset.from_dict({"i": list(count)}).with_transform(given)
-    trainer = make_trainer(settings, trained, processor, Sets(table, None, survey), precision, out)
+    sets = Sets(table, None, survey)
+    orders = orders_of(settings, sets, ordering(settings, 1))
+    trainer = make_trainer(
+        settings, trained, processor, sets, orders, precision, out, from_step=0, use_cache=False
+    )
     # the samples of a step are those given, in that order, whatever their lengths
     if pack:
         trainer.order = Packs([LIKE_TOKENS] * len(rows), LIKE_TOKENS * len(samples), shuffle=False)

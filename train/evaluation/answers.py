@@ -19,10 +19,14 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.config import UserError
 from data.storage import write_atomically
+from train.config import DataKeys
 from train.describe import answer, load_run, prompt_of
 from train.encode import TooLong
 from train.evaluation.config import GenerateKeys
 from train.save import SavedRun
+
+ASKED = ("target", "prompt", "system", "max_tokens")
+"""Keys of a run that decide what its model is asked."""
 
 
 @dataclass(frozen=True)
@@ -35,23 +39,26 @@ class Said:
     frames: int
     seconds: float
     """Of its share of the batch."""
+    given: str
+    """Names all that the model was given for it (`given_to`)."""
 
 
 def answers(
     run: SavedRun, rows: Dataset, keys: GenerateKeys, file: Path, *, dtype: str, overwrite: bool
 ) -> list[Said]:
     """An answer for every row, in order; `file` holds those that were there before, and gets each
-    new batch at once.
+    new batch at once. An answer counts for the very pictures and texts that it was an answer to.
 
     Raises:
         UserError: the file holds answers of something else, or the model cannot be loaded.
     """
-    about = identity(run, rows, keys, dtype)
-    there = _there(file, about, overwrite)
+    about = identity(run, keys, dtype)
+    given = [given_to(row, run.data) for row in rows]
+    there = {(said.id, said.given): said for said in _there(file, about, overwrite)}
     batches = [range(i, min(i + keys.batch, len(rows))) for i in range(0, len(rows), keys.batch)]
     # whole batches only: what stands beside an answer in a batch may change its last bits
-    ids = rows["id"]
-    missing = [b for b in batches if any(ids[i] not in there for i in b)]
+    wanted = list(zip(rows["id"], given, strict=True))
+    missing = [b for b in batches if any(wanted[i] not in there for i in b)]
     if missing:
         model, processor = load_run(run, dtype)
         with (
@@ -60,32 +67,36 @@ def answers(
         ):
             bar.update(len(rows) - sum(map(len, missing)))
             for batch in missing:
-                for said in _describe(model, processor, run, rows.select(batch), keys, batch.start):
-                    there[said.id] = said
+                some = [rows[i] for i in batch]
+                names = [given[i] for i in batch]
+                for said in _describe(model, processor, run, some, names, keys, batch.start):
+                    there[said.id, said.given] = said
                     lines.write(json.dumps(asdict(said)) + "\n")
                 lines.flush()
                 os.fsync(lines.fileno())
                 bar.update(len(batch))
-    return [there[name] for name in ids]
+    return [there[one] for one in wanted]
 
 
 def _describe(
     model: PreTrainedModel | PeftModel,
     processor: SmolVLMProcessor,
     run: SavedRun,
-    rows: Dataset,
+    rows: Sequence[dict[str, Any]],
+    given: Sequence[str],
     keys: GenerateKeys,
     number: int,
 ) -> Iterator[Said]:
     """One batch. A prompt that is too long even with one frame is answered by nothing, and so is
     flagged as empty."""
     started = time.monotonic()
-    prompts = []
-    for row in rows:
+    prompts, asked = [], []
+    for row, name in zip(rows, given, strict=True):
         try:
             prompts.append(prompt_of(row, processor, run.data))
+            asked.append(name)
         except TooLong:
-            yield Said(row["id"], "", cut=False, frames=0, seconds=0.0)
+            yield Said(row["id"], "", cut=False, frames=0, seconds=0.0, given=name)
     if not prompts:
         return
     torch.manual_seed(keys.seed + number)
@@ -97,37 +108,54 @@ def _describe(
         temperature=keys.temperature,
     )
     seconds = round((time.monotonic() - started) / len(prompts), 3)
-    for prompt, said in zip(prompts, texts, strict=True):
-        yield Said(prompt["id"], said.text, said.cut, len(prompt["frames"]), seconds)
+    for prompt, said, name in zip(prompts, texts, asked, strict=True):
+        yield Said(prompt["id"], said.text, said.cut, len(prompt["frames"]), seconds, name)
 
 
-def identity(run: SavedRun, rows: Dataset, keys: GenerateKeys, dtype: str) -> dict[str, Any]:
-    """What decides the answers: two runs with one identity say the same."""
-    seen = hashlib.sha256()
-    for name, times in zip(rows["id"], rows["times_s"], strict=True):
-        seen.update(repr((name, times)).encode("utf-8", "replace"))
+def given_to(row: dict[str, Any], keys: DataKeys) -> str:
+    """A hash of all that a model is given of a row: pictures, times, every text, and how they go together."""
+    digest = hashlib.sha256()
+    texts = {
+        key: row[key] for key in ("times_s", "duration_s", "ranks", "prompt", "system", "context")
+    }
+    asked = {key: value for key, value in keys.model_dump().items() if key in ASKED}
+    digest.update(json.dumps([texts, asked], sort_keys=True).encode())
+    for frame in row["frames"]:
+        digest.update(hashlib.sha256(frame["bytes"]).digest())
+    return digest.hexdigest()
+
+
+def identity(run: SavedRun, keys: GenerateKeys, dtype: str) -> dict[str, Any]:
+    """Who answers, and how: two with one identity say the same to the same."""
+    base = Path(run.base.name)
     return {
         "model": str(run.folder),
         "base": run.base.name,
         "revision": run.base.revision,
-        "weights": _weights(run.folder),
-        "asked": {k: v for k, v in run.data.model_dump().items() if k in ("target", "prompt", "system", "max_tokens")},
-        "frames": seen.hexdigest(),
+        "weights": weights_sha256(run.folder),
+        "base_weights": weights_sha256(base) if base != run.folder else None,
         "dtype": dtype,
         "generate": keys.model_dump(),
     }  # fmt: skip
 
 
-def _weights(folder: Path) -> list[Any]:
-    """Names a folder's weights without reading them; nothing for a checkpoint on the Hub."""
+def weights_sha256(folder: Path) -> str | None:
+    """Of a folder's weights, about a second a gigabyte; None for a checkpoint on the Hub, which its
+    commit names."""
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    return [[f.name, f.stat().st_size, f.stat().st_mtime_ns] for f in files]
+    if not files:
+        return None
+    digest = hashlib.sha256()
+    for path in files:
+        with path.open("rb") as file:
+            digest.update(hashlib.file_digest(file, "sha256").digest())
+    return digest.hexdigest()
 
 
-def _there(file: Path, about: dict[str, Any], overwrite: bool) -> dict[str, Said]:
+def _there(file: Path, about: dict[str, Any], overwrite: bool) -> list[Said]:
     """Answers of an earlier run of the same kind."""
     about = json.loads(json.dumps(about))
-    there: dict[str, Said] = {}
+    there: list[Said] = []
     lines = (
         file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
     )  # whole ones
@@ -138,8 +166,8 @@ def _there(file: Path, about: dict[str, Any], overwrite: bool) -> dict[str, Said
                 f"{file}: answers of another evaluation ({', '.join(changed)} differs); choose another "
                 "out, or add overwrite=true"
             )
-        there = {said.id: said for said in (Said(**json.loads(line)) for line in lines[1:])}
-    kept = [json.dumps(about), *(json.dumps(asdict(said)) for said in there.values())]
+        there = [Said(**json.loads(line)) for line in lines[1:]]
+    kept = [json.dumps(about), *(json.dumps(asdict(said)) for said in there)]
     write_atomically(file, "\n".join(kept) + "\n")
     return there
 

@@ -8,8 +8,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
-from data.shards import read_dataset, read_manifest
+from data.config import UserError, warn
+from data.prepared.dataset import open_prepared, read_dataset, read_rows
 from data.storage import open_folder
 from train.evaluation import table
 from train.evaluation.config import EvaluateConfig
@@ -28,7 +28,7 @@ from train.evaluation.records import (
     write_references,
 )
 from train.evaluation.scoring import Scored, score
-from train.messages import say, warn
+from train.messages import say
 
 SCORES = "scores.json"
 
@@ -92,7 +92,7 @@ def evaluate(config: EvaluateConfig, *, shown: bool = True) -> Evaluation:
 def _claim(config: EvaluateConfig) -> None:
     """Refuse a folder that holds anything but an evaluation."""
     assert config.out is not None
-    names = {p.name for p in Path(config.out).iterdir()} - {".lock"}
+    names = {p.name for p in Path(config.out).iterdir() if not p.name.startswith(".")}
     ours = any(n == SCORES or n == "answers" or n == "frames" for n in names)
     if names and not ours:
         raise UserError(f"out={config.out}: is not empty and no evaluation; choose another folder")
@@ -122,12 +122,12 @@ def _of_models(config: EvaluateConfig) -> Found:
     from train.evaluation.systems import chosen_ids, plan_systems, see
 
     assert config.data.path is not None and config.out is not None
-    manifest = read_manifest(config.data.path)
-    planned = plan_systems(config, manifest)
-    rows = read_dataset(config.data.path)
+    dataset = open_prepared(config.data.path)
+    planned = plan_systems(config, dataset.manifest)
+    rows = read_rows(dataset)
     if not len(rows):
         raise UserError(f"data.path={config.data.path}: no video in it")
-    ids = chosen_ids(config, rows, planned)
+    ids = chosen_ids(config, dataset, rows, planned)
     places = {name: i for i, name in enumerate(rows["id"])}
     texts = rows.remove_columns("frames")
     truths = {name: truth_of(texts[places[name]]) for name in ids}
@@ -137,7 +137,7 @@ def _of_models(config: EvaluateConfig) -> Found:
     systems = []
     policies = len({p.frames.model_dump_json() for p in planned})
     for one in planned:
-        seen = see(one.frames, ids, config, manifest, timed=policies > 1)
+        seen = see(one.frames, ids, config, dataset, rows, timed=policies > 1)
         for name in sorted(set(ids) - set(seen.rows["id"])):
             problems.note("videos whose frames cannot be had, scored as saying nothing", name)
         said = answers(

@@ -12,10 +12,11 @@ import numpy as np
 from accelerate import Accelerator
 from accelerate.utils import gather_object
 from datasets import Dataset
+from PIL import Image
 from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
-from data.config import UserError
+from data.config import UserError, first_line, warn
 from data.target import timeline
 from train.config import DataKeys, EvalKeys
 from train.describe import answer, prompt_of
@@ -23,7 +24,8 @@ from train.evaluation.judging import judged
 from train.evaluation.records import Told, Truth, told, truth_of
 from train.evaluation.scoring import score
 from train.evaluation.sheet import sheet
-from train.messages import SAMPLES, warn
+from train.messages import SAMPLES
+from train.run.trackers import Tracker
 
 LOGGED = {
     "soda_c": "soda_c",
@@ -55,6 +57,7 @@ class Watch:
     keys: EvalKeys
     data: DataKeys
     folder: Path
+    trackers: tuple[Tracker, ...] = ()
     which: list[int] | None = None
     """Rows that there was time for at first: later figures are of the same."""
     _truths: dict[str, Truth] = field(default_factory=dict)
@@ -64,42 +67,44 @@ class Watch:
         return every is not None and (step % every == 0 or step == last)
 
     def measure(
-        self,
-        model: PreTrainedModel,
-        accelerator: Accelerator,
-        step: int,
-        callbacks: Sequence[TrainerCallback],
+        self, model: PreTrainedModel, accelerator: Accelerator, step: int
     ) -> dict[str, float]:
-        """Figures by their names in the logs, the same on every process.
-
-        Raises:
-            UserError: the judge cannot be asked.
-        """
+        """Figures by their names in the logs, the same on every process. It only watches: what fails
+        is said, and leaves a gap in the curve."""
         started = time.monotonic()
-        said = self._describe(model, accelerator)
-        if not said:
-            raise UserError(
+        said, failed = self._describe(model, accelerator)
+        if not said and not failed:
+            failed = (
                 f"eval.max_seconds={self.keys.max_seconds:g}: not one video could be described in that time; "
                 "raise it, or lower eval.max_new_tokens"
             )
-        truths = {name: self._truth(name) for name in said}
-        timed = self.data.target == "timeline"
-        scored = score(truths, said, text_score=self.keys.text, timed=timed)
-        figures = {m.name: m.value for m in scored.measures}
-        if self.keys.judge.model is not None and accelerator.is_main_process:
-            (more,), _ = judged(self.keys.judge, truths, [said], timed)
-            figures |= {m.name: m.value for m in more}
+        figures: dict[str, float] = {}
+        if accelerator.is_main_process and said:
+            try:
+                self._score(said, step, figures)
+            except Exception as error:  # noqa: BLE001 - a look is no reason to stop
+                failed = _line(error)
         (figures,) = _from_first(figures)
-        if accelerator.is_main_process:
-            self._show(said, truths, step, callbacks)
+        if failed and accelerator.is_main_process:
+            warn(f"note: step {step}: a gap in the curve of held-out videos, training goes on ({failed})")  # fmt: skip
         logged = {f"eval_{name}": figures[key] for key, name in LOGGED.items() if key in figures}
-        if self.keys.best == "judge":
-            logged.setdefault("eval_judge", 0.0)
         return {
             **logged,
             "eval_described": len(said),
             "eval_describe_s": round(time.monotonic() - started, 2),
         }
+
+    def _score(self, said: Mapping[str, Told], step: int, figures: dict[str, float]) -> None:
+        """On the first process: into `figures`, the judge's last, so that the others stay if it is away."""
+        truths = {name: self._truth(name) for name in said}
+        timed = self.data.target == "timeline"
+        scored = score(truths, said, text_score=self.keys.text, timed=timed)
+        figures |= {m.name: m.value for m in scored.measures}
+        self._show(said, truths, step)
+        if self.keys.judge.model is not None:
+            keys = self.keys.judge
+            (more,), _ = judged(keys, truths, [said], timed, max_s=self.keys.max_seconds)
+            figures |= {m.name: m.value for m in more}
 
     def _truth(self, name: str) -> Truth:
         if not self._truths:
@@ -107,12 +112,16 @@ class Watch:
             self._truths = {row["id"]: truth_of(row) for row in rows}
         return self._truths[name]
 
-    def _describe(self, model: PreTrainedModel, accelerator: Accelerator) -> dict[str, Told]:
-        """Each process its share, in the time there is; answers that time cut off do not count."""
+    def _describe(
+        self, model: PreTrainedModel, accelerator: Accelerator
+    ) -> tuple[dict[str, Told], str]:
+        """Each process its share, in the time there is; answers that time cut off do not count. Also
+        what went wrong on any of them: all must meet again, whatever one of them met."""
         end = time.monotonic() + self.keys.max_seconds
         wanted = self.which or list(range(min(self.keys.samples, len(self.rows))))
         mine = wanted[accelerator.process_index :: accelerator.num_processes]
         said: list[tuple[int, str, Told]] = []
+        failed = ""
         training = model.training
         model.eval()
         try:
@@ -134,58 +143,79 @@ class Watch:
                     break
                 for i, prompt, text in zip(batch, prompts, texts, strict=True):
                     said.append((i, prompt["id"], told(text.text, cut=text.cut)))
+        except Exception as error:  # noqa: BLE001 - as above
+            failed = _line(error)
         finally:
             model.train(training)
         together = sorted(gather_object(said), key=lambda one: one[0])
-        self.which = self.which or [i for i, _, _ in together]
+        failed = next(filter(None, gather_object([failed])), "")
+        if not failed:
+            self.which = self.which or [i for i, _, _ in together]
         if len(together) < len(wanted) and accelerator.is_main_process:
             warn(
                 f"eval.max_seconds={self.keys.max_seconds:g}: {len(together)} of {len(wanted)} videos described"
             )
-        return {name: one for _, name, one in together}
+        # figures of other videos than before would not compare
+        return {} if failed else {name: one for _, name, one in together}, failed
 
     def _show(
         self,
         said: Mapping[str, Told],
         truths: Mapping[str, Truth],
         step: int,
-        callbacks: Sequence[TrainerCallback],
     ) -> None:
         """Texts to `samples.jsonl`, a few of them to the trackers."""
         with (self.folder / SAMPLES).open("a", encoding="utf-8") as file:
             for name, one in said.items():
                 file.write(json.dumps({"step": step, "id": name, "text": one.text}) + "\n")
-        rows = []
+        if not self.trackers:
+            return
+        rows: list[Shown] = []
         for name, one in list(said.items())[:EXAMPLES]:
             truth = truths[name]
             seen = sheet(self.rows[self.rows["id"].index(name)], SHEET_PX)
             rows.append((name, seen, timeline(truth.events) or truth.description, one.text))
-        for callback in callbacks:
-            if isinstance(callback, WandbCallback):
-                import wandb
+        for tracker in self.trackers:
+            if tracker.wants(step):
+                try:
+                    _to_tracker(tracker.inner, rows, step)
+                except Exception as error:  # noqa: BLE001 - nor is a tracker
+                    tracker.lost(error)
 
-                if wandb.run is not None:
-                    table = wandb.Table(
-                        columns=list(COLUMNS),
-                        data=[[name, wandb.Image(seen), *texts] for name, seen, *texts in rows],
-                    )
-                    wandb.run.log({f"samples/step-{step}": table, "train/global_step": step})
-            elif isinstance(callback, TrackioCallback):
-                import pandas as pd
-                import trackio
 
-                cells = [[name, trackio.Image(seen), *texts] for name, seen, *texts in rows]
-                shown = trackio.Table(dataframe=pd.DataFrame(cells, columns=list(COLUMNS)))
-                trackio.log({"samples": shown, "train/global_step": step})
-            elif isinstance(callback, TensorBoardCallback) and callback.tb_writer is not None:
-                for name, seen, reference, text in rows:
-                    told = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
-                    callback.tb_writer.add_text(f"samples/{name}", told, step)
-                    if step == 0:
-                        pixels = np.asarray(seen)  # (H, W, 3)
-                        callback.tb_writer.add_image(
-                            f"samples/{name}", pixels, 0, dataformats="HWC"
-                        )
+Shown = tuple[str, Image.Image, str, str]
+"""Video, its frames, the reference, what was said."""
+
+
+def _to_tracker(tracker: TrainerCallback, rows: Sequence[Shown], step: int) -> None:
+    if isinstance(tracker, WandbCallback):
+        import wandb
+
+        if wandb.run is not None:
+            table = wandb.Table(
+                columns=list(COLUMNS),
+                data=[[name, wandb.Image(seen), *texts] for name, seen, *texts in rows],
+            )
+            wandb.run.log({f"samples/step-{step}": table, "train/global_step": step})
+    elif isinstance(tracker, TrackioCallback):
+        import pandas as pd
+        import trackio
+
+        cells = [[name, trackio.Image(seen), *texts] for name, seen, *texts in rows]
+        shown = trackio.Table(dataframe=pd.DataFrame(cells, columns=list(COLUMNS)))
+        trackio.log({"samples": shown, "train/global_step": step})
+    elif isinstance(tracker, TensorBoardCallback) and tracker.tb_writer is not None:
+        for name, seen, reference, text in rows:
+            told = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
+            tracker.tb_writer.add_text(f"samples/{name}", told, step)
+            if step == 0:
+                pixels = np.asarray(seen)  # (H, W, 3)
+                tracker.tb_writer.add_image(f"samples/{name}", pixels, 0, dataformats="HWC")
+
+
+def _line(error: Exception) -> str:
+    kind = "" if isinstance(error, UserError) else f"{type(error).__name__}: "
+    return f"{kind}{first_line(error)}"
 
 
 def _from_first(value: dict[str, float]) -> list[dict[str, float]]:

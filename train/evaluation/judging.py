@@ -6,6 +6,7 @@ import hashlib
 import json
 import os
 import threading
+import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
@@ -19,7 +20,7 @@ from train.evaluation.config import JudgeKeys
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
 from train.messages import say
-from train.metrics.judge import PROMPTS, Case, judge, questions
+from train.metrics.judge import PROMPTS, Case, judge, questions, readable
 
 CHARACTERS_A_TOKEN = 4
 ANSWER_TOKENS = 40
@@ -30,8 +31,11 @@ MOST_ANSWER_TOKENS = 512
 class Judge:
     """Answers of one model, from the cache where it was asked before."""
 
-    def __init__(self, keys: JudgeKeys):
+    def __init__(self, keys: JudgeKeys, max_s: float | None = None):
         """
+        Args:
+            max_s: wait for no answer longer than that from now on.
+
         Raises:
             UserError: the client is not installed, or the cache cannot be written.
         """
@@ -43,6 +47,7 @@ class Judge:
             ) from None
         assert keys.model is not None
         self._keys, self._openai = keys, openai
+        self._end = None if max_s is None else time.monotonic() + max_s
         self._client = openai.OpenAI(
             base_url=keys.base_url,
             api_key=os.environ.get("OPENAI_API_KEY", "none"),  # local servers want none
@@ -64,7 +69,8 @@ class Judge:
         for line in lines:
             try:
                 row = json.loads(line)
-                self._known[row["question"]] = row["answer"]
+                if readable(row["answer"]):  # mumbling is not kept for ever
+                    self._known[row["question"]] = row["answer"]
             except (ValueError, KeyError, TypeError):
                 continue  # a line that a kill cut in half: asked again
 
@@ -85,14 +91,18 @@ class Judge:
         """
         missing = self.missing(prompts)
         if missing:
-            with ThreadPoolExecutor(self._keys.workers) as pool:
-                work = pool.map(self._ask, missing)
-                try:
-                    for _ in tqdm(work, desc="judge", total=len(missing), unit="question"):
-                        pass
-                except BaseException:
-                    pool.shutdown(wait=False, cancel_futures=True)
-                    raise
+            left = None if self._end is None else max(0.0, self._end - time.monotonic())
+            pool = ThreadPoolExecutor(self._keys.workers)
+            try:
+                work = pool.map(self._ask, missing, timeout=left)
+                for _ in tqdm(work, desc="judge", total=len(missing), unit="question"):
+                    pass
+            except TimeoutError:
+                raise UserError(
+                    f"judge.model={self._keys.model}: not done with {len(missing)} questions in the time allowed"
+                ) from None
+            finally:  # who is still answering is not waited for
+                pool.shutdown(wait=False, cancel_futures=True)
         return [self._known[self.name(p)] for p in prompts]
 
     def _ask(self, prompt: str) -> None:
@@ -124,6 +134,8 @@ class Judge:
         row = {"question": self.name(prompt), "answer": answer}
         with self._lock:
             self._known[row["question"]] = answer
+            if not readable(answer):
+                return
             with self._file.open("a", encoding="utf-8") as file:
                 file.write(json.dumps(row) + "\n")
                 file.flush()
@@ -166,14 +178,18 @@ def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[Case]]) -
 
 
 def judged(
-    keys: JudgeKeys, truths: Mapping[str, Truth], systems: Sequence[Mapping[str, Told]], timed: bool
+    keys: JudgeKeys,
+    truths: Mapping[str, Truth],
+    systems: Sequence[Mapping[str, Told]],
+    timed: bool,
+    max_s: float | None = None,
 ) -> tuple[list[list[Measure]], dict[str, Any]]:
     """The judge's measures of every system, and what is to be recorded of the judge.
 
     Raises:
         UserError: as `Judge`, or too many questions.
     """
-    one = Judge(keys)
+    one = Judge(keys, max_s)
     rows = [cases(truths, answers, timed) for answers in systems]
     say(estimate(one, keys, rows))
     measures, unreadable = [], 0

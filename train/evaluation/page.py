@@ -15,16 +15,15 @@ from typing import TYPE_CHECKING, Any
 from datasets.exceptions import DatasetsError
 from markupsafe import Markup
 
-from data.config import UserError
+from data.config import UserError, warn
 from data.pages import data_url, render
+from data.prepared.dataset import read_dataset
 from data.sample import Event
-from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import clock
 from train.evaluation.curves import COLOURS, curves_svg
 from train.evaluation.sheet import sheet
 from train.evaluation.table import Summary, rows_of, signed, sure
-from train.messages import warn
 from train.metrics.soda import in_time
 
 if TYPE_CHECKING:

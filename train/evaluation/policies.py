@@ -20,8 +20,8 @@ from transformers import SmolVLMForConditionalGeneration
 from data.config import load
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare
+from data.prepared.dataset import read_dataset
 from data.sample import events_of
-from data.shards import read_dataset
 from data.target import timeline
 from train import sft, tiny
 from train.config import ModelKeys, TrainConfig

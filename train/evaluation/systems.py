@@ -14,7 +14,7 @@ from data.choose import policy_record
 from data.config import UserError
 from data.keys import FrameKeys, PrepareConfig
 from data.prepare import prepare, sources_of
-from data.shards import manifest_hash, read_dataset, read_manifest
+from data.prepared.dataset import Prepared, open_prepared, read_rows
 from train.config import DataKeys, ModelKeys
 from train.dataset import split
 from train.describe import frames_for
@@ -78,14 +78,15 @@ def frames_name(frames: FrameKeys) -> str:
     return " ".join(p for p in parts if p)
 
 
-def chosen_ids(config: EvaluateConfig, rows: Dataset, planned: Sequence[Planned]) -> list[str]:
+def chosen_ids(
+    config: EvaluateConfig, dataset: Prepared, rows: Dataset, planned: Sequence[Planned]
+) -> list[str]:
     """The videos to describe: always the same ones, in the dataset's order.
 
     Raises:
         UserError: none is left.
     """
-    assert config.data.path is not None
-    mine = manifest_hash(config.data.path)
+    mine = dataset.manifest_sha256
     records = [trained_on(p.run) for p in planned if p.run.is_trained]
     trained = [
         DataKeys.model_validate(_shares(r)) for r in records if r.get("manifest_sha256") == mine
@@ -97,7 +98,7 @@ def chosen_ids(config: EvaluateConfig, rows: Dataset, planned: Sequence[Planned]
         held = min((part for part in parts if part is not None), key=len, default=None)
         if held is None or None in parts:
             raise UserError(
-                f"data.path={config.data.path}: a model was trained on all of it (data.eval_share=0); "
+                f"data.path={dataset.path}: a model was trained on all of it (data.eval_share=0); "
                 "data.part=all describes what it has learned from"
             )
         ids = held["id"]
@@ -111,7 +112,7 @@ def chosen_ids(config: EvaluateConfig, rows: Dataset, planned: Sequence[Planned]
         if len(ids) == len(rows)
         else "the first"
     )
-    say(f"{len(ids)} videos of {config.data.path} ({why})")
+    say(f"{len(ids)} videos of {dataset.path} ({why})")
     return ids
 
 
@@ -133,20 +134,20 @@ def see(
     frames: FrameKeys,
     ids: Sequence[str],
     config: EvaluateConfig,
-    manifest: dict[str, Any],
+    dataset: Prepared,
+    rows: Dataset,
     timed: bool,
 ) -> Seen:
-    """The dataset's own frames if they are what `frames` chooses; else the videos are read again, as
+    """Its `rows`, the dataset's own frames, if they are what `frames` chooses; else the videos are read again, as
     the dataset's manifest says, into the evaluation's folder. `timed`: read them again anyhow.
 
     Raises:
         UserError: the videos are not where they were.
     """
-    assert config.data.path is not None and config.out is not None
-    wanted = set(ids)
+    assert config.out is not None
+    manifest, wanted = dataset.manifest, set(ids)
     if not timed and manifest["policy"] == policy_record(frames):
-        rows = read_dataset(config.data.path)
-        path, seconds = config.data.path, {}
+        path, seconds = dataset.path, {}
     else:
         folder = Path(config.out) / "frames" / file_name(f"{frames_name(frames)}-{frames.max}")
         folder.parent.mkdir(parents=True, exist_ok=True)
@@ -167,8 +168,7 @@ def see(
             )
             prepare(keys, only=wanted, timed=note)
         path = str(folder)
-        read_manifest(path)
-        rows = read_dataset(path)
+        rows = read_rows(open_prepared(path))
     places = {name: i for i, name in enumerate(rows["id"])}
     return Seen(path, rows.select([places[i] for i in ids if i in places]), seconds)
 

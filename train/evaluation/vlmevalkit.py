@@ -18,8 +18,8 @@ from typing import Any
 from tqdm import tqdm
 
 from data.config import UserError
+from data.prepared.dataset import read_dataset
 from data.sample import events_of
-from data.shards import read_dataset
 from data.storage import write_atomically
 from data.target import clock, target
 from train.config import DataKeys

@@ -26,6 +26,8 @@ SOURCES = {
     "jsonl": (None, "the maker's own; ask them"),
 }  # fmt: skip
 """Source → its dataset on the Hub, licence and credit."""
+LEARNS = ("data", "train", "optim")
+"""Sections whose keys a card tells of."""
 POLICIES = {
     "scene": "chosen by scene: shots are found by their cuts, dissolves and fades, the budget is spread over them, and each frame is a clear one away from transitions",
     "uniform": "evenly spaced",
@@ -59,6 +61,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         base=f'"{base if adapter else repo}"' if not (inside and adapter)
         else f'snapshot_download("{repo}", allow_patterns="base/*") + "/base"',
         inside=inside and adapter,
+        revision=record["revision"] if adapter and not inside else None,
         system=f'{{"role": "system", "content": [{{"type": "text", "text": {json.dumps(system, ensure_ascii=False)}}}]}}, '
         if system else "",
     )  # fmt: skip
@@ -74,7 +77,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         + ("densely: what happens, scene by scene, with times." if policy["target"] == "timeline" else "in prose."),
         base=linked,
         revision=record["revision"],
-        trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {record['device']}",
+        trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
         sees=f"at most {policy['max']} frames a video, {POLICIES.get(policy['policy'], policy['policy'])} (`{policy['policy']}`, version {policy['version']})",
         prompt=_cell(prompt),
         system=_cell(system),
@@ -90,7 +93,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
             (f"[{name}](https://huggingface.co/datasets/{hub})" if hub else name, credit)
             for name, (hub, credit) in ((n, SOURCES[n]) for n in names)
         ],
-        settings=_settings(config, record["method"]),
+        settings=_parts(config, record),
         curves=(run / METRICS).is_file(),
         versions=", ".join(f"{name} {number}" for name, number in record["versions"].items()),
         scores=_rows(scores),
@@ -126,6 +129,25 @@ def _linked(base: str, *, local: bool) -> str:
 def _cell(text: str) -> str:
     """Into one cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
+
+
+def _devices(record: dict[str, Any]) -> str:
+    """Of all parts of the run, in their order."""
+    each = [
+        f"{p['devices']} × {p['device']}" if p["devices"] > 1 else p["device"]
+        for p in record.get("parts") or [{"devices": 1, "device": record["device"]}]
+    ]
+    return ", then ".join(dict.fromkeys(each))
+
+
+def _parts(config: dict[str, Any], record: dict[str, Any]) -> str:
+    """The settings, and what was changed where the run was resumed."""
+    text = _settings(config, record["method"])
+    for part in record.get("parts", [])[1:]:
+        changed = [f"`{key}={value}`" for key, value in part["changed"].items() if key.split(".")[0] in LEARNS]  # fmt: skip
+        how = f" with {', '.join(changed)}" if changed else ""
+        text += f" Stopped, and resumed after step {part['from_step']}{how}."
+    return text
 
 
 def _settings(config: dict[str, Any], method: str) -> str:

@@ -12,13 +12,14 @@ from typing import TYPE_CHECKING
 import yaml
 from tqdm import tqdm
 
-from data.config import UserError, this_python
+from data.config import UserError, this_python, warn
 from data.hub import hub_errors, writable_repo
+from data.locks import owner_of
 from train.config import HubKeys
 from train.evaluation.curves import loss_figure
 from train.hub.card import card
 from train.hub.published import read_scores, without_folders
-from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say, warn
+from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
@@ -99,7 +100,9 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
         UserError: the run did not finish, or parts of it are missing.
     """
     if not (run / RECORD).is_file():
-        raise UserError(f"run={run}: no {RECORD}, so no finished run")
+        owner = owner_of(run)
+        why = f"is still being trained ({owner})" if owner else f"no {RECORD}, so no finished run"
+        raise UserError(f"run={run}: {why}")
     scores = read_scores(evaluation, run) if evaluation else None
     record = read_json(run / RECORD)
     folder = record["base"] if record.get("base_is_folder") else None

@@ -109,6 +109,11 @@ def judge(cases: Sequence[Case], ask: Ask) -> tuple[list[Judged], int]:
     return results, lost + lost_too + lost_recall + lost_precision + lost_grades
 
 
+def readable(answer: str) -> bool:
+    """Whether an answer holds what one of the questions asks for."""
+    return any(_read(answer, key) is not None for key in ("events", "relations", "score"))
+
+
 def questions(cases: Sequence[Case]) -> list[str]:
     """What would be asked, for an estimate: of prose, one event stands for those the judge will find."""
     asked: list[str] = []

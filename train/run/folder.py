@@ -1,0 +1,204 @@
+"""The run folder: whose it is, what is in it, and when it becomes ours.
+
+Nothing is written, and no finished run moved, before all that can refuse a run has had its say:
+`look` reads, `claimed` takes the folder, and holds it until the run has ended.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import shutil
+import time
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.config import UserError
+from data.locks import locked, owner_of
+from train.config import TrainConfig
+from train.messages import RECORD, STATE, say
+
+if TYPE_CHECKING:
+    from accelerate import PartialState
+
+CONFIG = "config.yaml"
+"""The keys that a run began with: `recipe=<that file>` repeats it."""
+
+
+@dataclass(frozen=True)
+class RunFolder:
+    """What is in a run folder."""
+
+    path: Path | None
+    """None: it is named when it is claimed."""
+    finished: bool
+    begun: bool
+    """A run began there, and may have been stopped before its first checkpoint."""
+    checkpoints: tuple[Path, ...]
+    """Whole ones, in the order of their steps."""
+
+    @property
+    def last_step(self) -> int:
+        """Of the last checkpoint; 0 where there is none."""
+        return step_of(self.checkpoints[-1]) if self.checkpoints else 0
+
+
+def look(config: TrainConfig) -> RunFolder:
+    """What a run would find in its folder.
+
+    Raises:
+        UserError: another run is writing there, nothing to resume, or a stopped run that should be.
+    """
+    keys = config.train
+    if keys.output is None:
+        if keys.resume:
+            raise UserError("train.resume=true: which run? set train.output to the run's folder")
+        return RunFolder(None, finished=False, begun=False, checkpoints=())
+    output = Path(keys.output)
+    if output.exists() and not output.is_dir():
+        raise UserError(f"train.output={output}: is a file; give a folder")
+    # one process looks for all: their looks would be in each other's way
+    if os.environ.get("RANK", "0") == "0" and (owner := owner_of(output)) is not None:
+        raise UserError(
+            f"train.output={output}: another run is writing there ({owner}); let it end, or choose another folder"
+        )
+    found = _found(output)
+    if keys.resume and not (found.checkpoints or found.finished or found.begun):
+        raise UserError(
+            f"train.resume=true: no whole checkpoint in {output}; set train.output to the run's folder"
+        )
+    if found.checkpoints and not found.finished and not keys.resume:
+        raise UserError(
+            f"train.output={output}: a stopped run with {found.checkpoints[-1].name}; continue it with "
+            "train.resume=true, or choose another folder"
+        )
+    inside = Path(config.model.name).resolve().is_relative_to(output.resolve())
+    if found.finished and not keys.resume and inside:
+        raise UserError(
+            f"train.output={output}: model.name={config.model.name} lies in it; choose another folder"
+        )
+    return found
+
+
+def _found(output: Path) -> RunFolder:
+    return RunFolder(
+        output,
+        finished=(output / RECORD).exists(),
+        begun=(output / STATE).exists(),
+        checkpoints=tuple(whole_checkpoints(output)),
+    )
+
+
+@contextmanager
+def claimed(found: RunFolder, config: TrainConfig, processes: PartialState) -> Iterator[Path]:
+    """The folder is this run's until it ends; a finished run that was there is moved aside.
+
+    Raises:
+        UserError: another run came first, or the folder cannot be made.
+    """
+    from accelerate.utils import broadcast_object_list
+
+    processes.wait_for_everyone()  # all have looked, and read what lies in a folder that may move
+    with ExitStack() as stack:
+        output = found.path
+        if processes.is_main_process:
+            try:
+                output = _taken(found, config, stack)
+            except OSError as error:
+                where = config.train.output or "runs"
+                raise UserError(f"train.output={where}: cannot be written ({error.strerror})") from None  # fmt: skip
+        yield Path(broadcast_object_list([str(output)])[0])  # one clock names it for all processes
+
+
+def _taken(found: RunFolder, config: TrainConfig, stack: ExitStack) -> Path:
+    if found.path is None:
+        output = _new_folder(Path("runs"), config.train.method)
+        stack.enter_context(locked(output, f"train.output={output}"))
+        return output
+    output = found.path
+    output.mkdir(parents=True, exist_ok=True)
+    lock = stack.enter_context(ExitStack())
+    lock.enter_context(locked(output, f"train.output={output}"))
+    if _found(output) != found:
+        raise UserError(
+            f"train.output={output}: another run was there while this one started; start it again"
+        )
+    if found.finished:
+        set_aside(output)
+        lock.close()
+        output.mkdir()
+        lock.enter_context(locked(output, f"train.output={output}"))
+    return output
+
+
+def _new_folder(parent: Path, method: str) -> Path:
+    """Made here, under a name that nobody else has."""
+    name = f"{method}-{time.strftime('%Y%m%d-%H%M%S')}"
+    parent.mkdir(parents=True, exist_ok=True)
+    number = 1
+    while True:
+        output = parent / (name if number == 1 else f"{name}-{number}")
+        try:
+            output.mkdir()
+        except FileExistsError:
+            number += 1
+        else:
+            return output
+
+
+def set_aside(folder: Path) -> None:
+    """Make room by renaming; nothing is deleted."""
+    stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
+    aside = folder.with_name(f"{folder.name}-before-{stamp}")
+    while aside.exists():
+        number += 1
+        aside = folder.with_name(f"{folder.name}-before-{stamp}-{number}")
+    folder.rename(aside)
+    say(f"the run that was in {folder} is now in {aside}")
+
+
+# --- checkpoints -----------------------------------------------------------------------------
+
+
+def step_of(checkpoint: Path) -> int:
+    return int(checkpoint.name.removeprefix("checkpoint-"))
+
+
+def _numbered(output: Path) -> list[Path]:
+    found = [p for p in output.glob("checkpoint-*") if p.name.removeprefix("checkpoint-").isdigit()]
+    return sorted(found, key=step_of)
+
+
+def whole_checkpoints(output: Path) -> list[Path]:
+    """In the order of their steps; one that a kill left half written is none. The file that is looked
+    for is the one that the library writes last."""
+    found = []
+    for folder in _numbered(output):
+        with contextlib.suppress(OSError, ValueError):
+            json.loads((folder / "trainer_state.json").read_text(encoding="utf-8"))
+            found.append(folder)
+    return found
+
+
+def remove_half_written(output: Path) -> None:
+    """Checkpoints that a kill cut short, and those that it left half deleted."""
+    for folder in set(_numbered(output)) - set(whole_checkpoints(output)):
+        shutil.rmtree(folder)
+
+
+def remove_oldest(output: Path, keep: int, best: Path | None) -> None:
+    """By their steps, never by a clock; the last and the best always stay."""
+    whole = whole_checkpoints(output)
+    kept = {*whole[-1:], *([best] if best is not None else [])}
+    for folder in reversed(whole):
+        if len(kept) < keep:
+            kept.add(folder)
+    for folder in whole:
+        if folder not in kept:
+            # no longer whole from the first moment on, whatever a kill leaves of it
+            (folder / "trainer_state.json").unlink()
+            shutil.rmtree(folder)

@@ -1,0 +1,49 @@
+"""Writing weights: what a full disk or a missing right makes of it is one line, with what is safe."""
+
+from __future__ import annotations
+
+import errno
+import re
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from safetensors import SafetensorError
+
+from data.config import UserError, first_line
+from train.run.folder import whole_checkpoints
+
+OF_THE_MACHINE = (
+    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.ESTALE,
+)  # fmt: skip
+TORCH = re.compile(r"PytorchStreamWriter|file write failed|unexpected pos|cannot be opened")
+"""Of the RuntimeError that torch makes of a failed write."""
+
+
+@contextmanager
+def saving(output: Path, what: str) -> Iterator[None]:
+    """Around what writes `what` into a run folder; a half-written checkpoint is removed, for on a full
+    disk its room is needed.
+
+    Raises:
+        UserError: it cannot be written.
+    """
+    try:
+        yield
+    except (OSError, SafetensorError, RuntimeError) as error:
+        ours = (
+            error.errno in OF_THE_MACHINE
+            if isinstance(error, OSError)
+            else isinstance(error, SafetensorError) or TORCH.search(str(error)) is not None
+        )
+        if not ours:
+            raise
+        whole = [p.name for p in whole_checkpoints(output)]
+        if what.startswith("checkpoint-") and what not in whole:
+            shutil.rmtree(output / what, ignore_errors=True)
+        safe = f"{whole[-1]} is safe" if whole else "no checkpoint was saved before"
+        raise UserError(
+            f"{output}: {what} could not be written ({first_line(error)}); {safe}; mend that (df -h {output}), "
+            f"then the same command with train.resume=true train.output={output} goes on"
+        ) from None

@@ -1,0 +1,104 @@
+"""Where curves go beside the run folder. A tracker only watches: when it fails, training goes on."""
+
+from __future__ import annotations
+
+import os
+from importlib.util import find_spec
+from pathlib import Path
+from typing import Any
+
+from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
+
+from data.config import UserError, first_line, warn
+from train.config import LogKeys
+from train.messages import METRICS, read_rows, say
+
+
+def check_tracker(keys: LogKeys) -> None:
+    """
+    Raises:
+        UserError: the tracker is not installed.
+    """
+    if keys.to != "none" and find_spec(keys.to) is None:
+        raise UserError(f"log.to={keys.to}: not installed; pip install -e '.[{keys.to}]'")
+
+
+class Tracker(TrainerCallback):
+    """One of the library's trackers, which can neither end a training nor get a step twice."""
+
+    def __init__(self, name: str, inner: TrainerCallback, has: int):
+        """`has`: it got the rows of all steps up to this one before the run was stopped."""
+        self.inner = inner
+        self._name, self._has = name, has
+        self._lost = False
+
+    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+        self._try(
+            "on_train_begin", lambda: self.inner.on_train_begin(args, state, control, **given)
+        )
+
+    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+        if self.wants(state.global_step):
+            self._try("on_log", lambda: self.inner.on_log(args, state, control, **given))
+
+    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+        self._try("on_save", lambda: self.inner.on_save(args, state, control, **given))
+
+    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+        self._try("on_train_end", lambda: self.inner.on_train_end(args, state, control, **given))
+
+    def wants(self, step: int) -> bool:
+        return step > self._has
+
+    def lost(self, error: Exception) -> None:
+        """Say once that its curve has a gap."""
+        if not self._lost:
+            warn(
+                f"note: log.to={self._name}: {type(error).__name__}: {first_line(error)}; its curve has a gap, "
+                f"training goes on, and {METRICS} has every row"
+            )
+        self._lost = True
+
+    def _try(self, event: str, call: Any) -> None:
+        try:
+            call()
+        except Exception as error:  # noqa: BLE001 - whatever a tracker raises is no reason to stop
+            self.lost(error)
+
+
+def tracker_of(keys: LogKeys, output: Path, step: int, *, first: bool) -> Tracker | None:
+    """The tracker that is asked for; wandb without a login writes offline, and says so.
+
+    Args:
+        step: of the checkpoint that is gone on from; 0 for a new run.
+        first: this is the first process, which alone writes.
+    """
+    if keys.to == "tensorboard":
+        from torch.utils.tensorboard import SummaryWriter  # an extra
+
+        folder = str(output / "tensorboard")
+        # what a stopped run wrote of later steps counts no more: they are done again
+        writer = SummaryWriter(folder, purge_step=step + 1 if step else 0) if first else None
+        return Tracker(keys.to, TensorBoardCallback(writer), has=-1)
+    if keys.to == "trackio":
+        has = max((row["step"] for row in read_rows(output / METRICS)), default=-1) if step else -1
+        return Tracker(keys.to, TrackioCallback(), has=has)
+    if keys.to == "wandb":
+        _set_up_wandb(keys, output)
+        return Tracker(keys.to, WandbCallback(), has=-1)
+    return None
+
+
+def _set_up_wandb(keys: LogKeys, output: Path) -> None:
+    os.environ.setdefault("WANDB_PROJECT", keys.project)
+    os.environ.setdefault("WANDB_DIR", str(output))
+    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
+    logged_in = "WANDB_API_KEY" in os.environ or (
+        netrc.is_file() and "api.wandb.ai" in netrc.read_text(encoding="utf-8", errors="replace")
+    )
+    if not logged_in and "WANDB_MODE" not in os.environ:
+        os.environ["WANDB_MODE"] = "offline"
+        say(
+            f"wandb: not logged in, so offline; `wandb sync {output}/wandb/offline-run-*` sends it later"
+        )
