@@ -2,42 +2,22 @@
 
 from __future__ import annotations
 
-import math
 import os
 from pathlib import Path
 from typing import Any
 
 import torch
-from transformers import get_scheduler
 from trl import SFTConfig
 
 from train.config import OptimKeys, TrainConfig
 from train.model import Precision, part_of
+from train.schedule import SCHEDULES, total_steps
 
 OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
     "adamw_8bit": "adamw_bnb_8bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
 }
-
-SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
-
-
-def total_steps(config: TrainConfig, per_epoch: int) -> int:
-    """Optimizer steps of the whole run."""
-    return config.train.steps or math.ceil(config.train.epochs * per_epoch)
-
-
-def rate_at(optim: OptimKeys, step: int, steps: int) -> float:
-    """The learning rate of a step, counted from 0, in a run of `steps`."""
-    weight = torch.nn.Parameter(torch.zeros(1))
-    scheduler = get_scheduler(
-        SCHEDULES[optim.schedule],
-        torch.optim.SGD([weight], lr=optim.lr),
-        num_warmup_steps=math.ceil(optim.warmup * steps),
-        num_training_steps=steps,
-    )
-    return float(optim.lr * scheduler.lr_lambdas[0](step))
 
 
 def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:

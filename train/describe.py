@@ -231,11 +231,13 @@ def _numbers(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch
 
     def check(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:  # (B, T), (B, V)
         if bool(logits.isnan().any()):
-            name = str(dtype).removeprefix("torch.")
-            raise UserError(
-                f"the model gives no numbers in {name}: its activations leave that range; give model.dtype=fp32, or bf16 "
-                "where the card has it, or train again in that precision"
+            how = (
+                "its weights are damaged, or its training ran away"
+                if dtype is torch.float32
+                else "its activations leave that range; give model.dtype=fp32, or bf16 where the card has it"
             )
+            name = str(dtype).removeprefix("torch.")
+            raise UserError(f"the model gives no numbers in {name}: {how}")
         return logits
 
     return check

@@ -17,7 +17,8 @@ from train.memory import cache_bytes
 from train.messages import say
 from train.model import Precision, describe_trainable
 from train.order import Grouped, Packs, padding_share
-from train.trainer import VideoTrainer, steps_per_epoch
+from train.schedule import steps_per_epoch
+from train.trainer import VideoTrainer
 
 
 def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision: Precision) -> None:

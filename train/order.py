@@ -6,11 +6,17 @@ from __future__ import annotations
 import random
 from bisect import bisect_left, insort
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from typing import Any
 
 from datasets import Dataset as Table
 from torch.utils.data import Dataset, Sampler
 
+from data.config import UserError
+from train.config import TrainConfig
+from train.dataset import Sets
+from train.run.resume import Ordering, devices
+from train.schedule import steps_per_epoch
 from train.stream import Blocks
 
 LIKE_TOKENS = 32
@@ -129,3 +135,46 @@ def padding_share(batches: Sequence[Sequence[int]]) -> float:
     """Share of a padded batch's tokens that are padding, from the lengths in each batch."""
     padded = sum(max(batch) * len(batch) for batch in batches)
     return 1 - sum(map(sum, batches)) / padded
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How training and held-out samples are drawn."""
+
+    train: Order | None
+    """None: the library's random order."""
+    evaluation: Packs | None
+    steps_per_epoch: int
+
+
+def orders_of(config: TrainConfig, sets: Sets, ordering: Ordering) -> Orders:
+    """
+    Raises:
+        UserError: a sample is longer than a pack.
+    """
+    train, lengths = config.train, sets.survey.tokens
+    order: Order | None = None
+    held: Packs | None = None
+    if ordering.kind == "packed":
+        longest = max((*lengths, *sets.eval_tokens))
+        if longest > train.pack_tokens:
+            raise UserError(
+                f"train.pack_tokens={train.pack_tokens}: the longest sample has {longest} tokens; raise it, "
+                f"or shorten samples with data.max_tokens={train.pack_tokens}"
+            )
+        if sets.eval_tokens:
+            held = Packs(sets.eval_tokens, train.pack_tokens, shuffle=False)
+        order = Packs(lengths, train.pack_tokens, seed=train.seed)
+    elif ordering.kind == "streamed":
+        assert sets.groups is not None
+        order = Blocks(
+            sets.groups,
+            batch=ordering.batch,
+            lanes=ordering.lanes,
+            buffer_rows=config.data.buffer,
+            seed=train.seed,
+        )
+    elif ordering.kind == "grouped":
+        order = Grouped(lengths, step=ordering.step, seed=train.seed)
+    per_epoch = steps_per_epoch(config, len(order or sets.train), devices())
+    return Orders(order, held, per_epoch)

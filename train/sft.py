@@ -47,13 +47,16 @@ def main(config: TrainConfig) -> dict[str, Any]:
     from train.dataset import load_sets, with_features
     from train.encode import normalise
     from train.features import open_features
+    from train.fit import fit, whole_weights
     from train.hub import push
     from train.introduce import introduce
     from train.model import device_name, load_model, load_processor, pick_precision, set_trainable
+    from train.order import orders_of
     from train.plan import check_fits, out_of_memory_explained
     from train.run.record import record
     from train.run.saving import saving
-    from train.trainer import fit, make_trainer, orders_of, planned_steps, whole_weights
+    from train.schedule import planned_steps
+    from train.trainer import make_trainer
 
     precision = pick_precision(config.model.dtype)
     check_can(config, on_gpu=precision.device == "cuda")
@@ -76,7 +79,9 @@ def main(config: TrainConfig) -> dict[str, Any]:
             planned = check_fits(config, checkpoint, sets.survey, precision)
         order = before.order if before else resume.ordering(config, resume.devices())
         orders = orders_of(config, sets, order)
-        steps = planned_steps(config, orders, found.last_step if resumed else 0, before)
+        steps = planned_steps(
+            config, orders.steps_per_epoch, found.last_step if resumed else 0, before
+        )
         set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
         model = load_model(checkpoint, config.train.method, precision)
         if config.data.features:

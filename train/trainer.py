@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import math
 from collections import deque
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -17,7 +16,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
 from trl import SFTTrainer
 
 from data.config import UserError
-from train.arguments import arguments, parameter_groups, rate_at, total_steps
+from train.arguments import arguments, parameter_groups
 from train.callbacks import (
     BestCheckpoint,
     Intervals,
@@ -27,21 +26,17 @@ from train.callbacks import (
     RightEpoch,
     RunPage,
     TowerAway,
-    best_of,
 )
 from train.collate import collate, collate_bins
 from train.config import TrainConfig
 from train.dataset import Sets
 from train.evaluation.in_training import Watch
-from train.messages import say
 from train.meter import Meter, learning_rates
 from train.model import Precision, cast_by_autocast
-from train.order import Grouped, Order, Packs, Several
-from train.run.folder import step_of, whole_checkpoints
-from train.run.resume import Ordering, RunState, devices
+from train.order import Order, Orders, Packs, Several
+from train.run.folder import whole_checkpoints
 from train.run.saving import saving
 from train.run.trackers import Tracker, tracker_of
-from train.stream import Blocks
 
 SCALER_PATIENCE = 20
 """fp16 skips a step whose gradients overflow, and lowers its scale: so many in a row are a failure."""
@@ -268,129 +263,3 @@ def _add_callbacks(
     for callback in added:
         trainer.add_callback(callback)
     return trackers
-
-
-@dataclass(frozen=True)
-class Orders:
-    """How training and held-out samples are drawn."""
-
-    train: Order | None
-    """None: the library's random order."""
-    evaluation: Packs | None
-    steps_per_epoch: int
-
-
-def orders_of(config: TrainConfig, sets: Sets, ordering: Ordering) -> Orders:
-    """
-    Raises:
-        UserError: a sample is longer than a pack.
-    """
-    train, lengths = config.train, sets.survey.tokens
-    order: Order | None = None
-    held: Packs | None = None
-    if ordering.kind == "packed":
-        longest = max((*lengths, *sets.eval_tokens))
-        if longest > train.pack_tokens:
-            raise UserError(
-                f"train.pack_tokens={train.pack_tokens}: the longest sample has {longest} tokens; raise it, "
-                f"or shorten samples with data.max_tokens={train.pack_tokens}"
-            )
-        if sets.eval_tokens:
-            held = Packs(sets.eval_tokens, train.pack_tokens, shuffle=False)
-        order = Packs(lengths, train.pack_tokens, seed=train.seed)
-    elif ordering.kind == "streamed":
-        assert sets.groups is not None
-        order = Blocks(
-            sets.groups,
-            batch=ordering.batch,
-            lanes=ordering.lanes,
-            buffer_rows=config.data.buffer,
-            seed=train.seed,
-        )
-    elif ordering.kind == "grouped":
-        order = Grouped(lengths, step=ordering.step, seed=train.seed)
-    per_epoch = steps_per_epoch(config, len(order or sets.train), devices())
-    return Orders(order, held, per_epoch)
-
-
-def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
-    """Train, from a checkpoint on if there is one; with the held-out answer loss before and after.
-    What is said of the weights that are kept is of those that were loaded."""
-    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
-    last = trainer.state.global_step
-    results: dict[str, float] = {"steps": last}
-    if trainer.eval_dataset is None:
-        return results
-    kept = last
-    if trainer.args.load_best_model_at_end:
-        kept = _kept(trainer)
-        results["best_step"] = kept
-    seen = {
-        row["step"]: row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row
-    }
-    before = seen.get(0)
-    after = seen[kept] if kept in seen else trainer.evaluate()["eval_loss"]
-    if before is not None:
-        results["eval_loss_before"] = before
-    results["eval_loss_after"] = after
-    say(
-        f"held-out answer loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
-    )
-    return results
-
-
-def _kept(trainer: VideoTrainer) -> int:
-    """The step whose weights the trainer has loaded as the best; says so, and if a better one is gone."""
-    state, name = trainer.state, str(trainer.args.metric_for_best_model)
-    greater = bool(trainer.args.greater_is_better)
-    if state.best_model_checkpoint is None:
-        say(f"note: no checkpoint has an {name}; the last step, {state.global_step}, is kept")
-        return int(state.global_step)
-    kept = step_of(Path(state.best_model_checkpoint))
-    say(f"step {kept} is the best by {name} ({state.best_metric:.4f}) and is kept")
-    best = best_of(state.log_history, name, greater=greater, among=None)
-    if best is not None and best.value != state.best_metric:
-        say(
-            f"note: step {best.step} was better ({best.value:.4f}), but there is no checkpoint of it"
-        )
-    return kept
-
-
-def whole_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
-    """Weights that lie in pieces on several devices, put together; all processes must ask at once.
-
-    Returns None where the model has them all already.
-    """
-    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
-        return None
-    return trainer.accelerator.get_state_dict(trainer.model_wrapped)
-
-
-def planned_steps(
-    config: TrainConfig, orders: Orders, from_step: int, before: RunState | None
-) -> int:
-    """Optimizer steps of the whole run; where a resumed one is to be longer or shorter than it was
-    planned, says what that does to the learning rate.
-
-    Raises:
-        UserError: it is past that step already.
-    """
-    steps = total_steps(config, orders.steps_per_epoch)
-    if from_step > steps:
-        raise UserError(
-            f"train.steps={steps}: the run is at step {from_step} already; give more steps, or take checkpoint-{from_step} "
-            "as it is"
-        )
-    if before is not None and from_step and before.steps != steps:
-        was, now = (rate_at(config.optim, from_step, n) for n in (before.steps, steps))
-        say(
-            f"note: {steps} steps where it began with {before.steps}: {config.optim.schedule} over the whole of them, so "
-            f"step {from_step + 1} has learning rate {now:.2e} in place of {was:.2e}"
-        )
-    return steps
-
-
-def steps_per_epoch(config: TrainConfig, num_items: int, num_devices: int) -> int:
-    """Optimizer steps in one pass over the data: `num_items` samples, or packs of them."""
-    batches = math.ceil(num_items / num_devices / config.train.batch)
-    return max(1, math.ceil(batches / config.train.accumulate))

@@ -14,8 +14,8 @@ from data.config import UserError
 from data.isolate import fitting_workers, memory_bytes
 from data.keys import PrepareConfig
 from data.prepare import prepare
-from data.prepared.dataset import read_dataset
-from data.shards import read_manifest, shard_locations
+from data.prepared.dataset import open_prepared, read_dataset
+from data.shards import read_manifest
 from data.sources.keys import SourceKeys
 from data.storage import Folder, open_folder
 from tests.data.test_prepare import digest
@@ -169,7 +169,7 @@ def test_other_places_than_a_folder(rows, tmp_path):
         with there.open(name) as file:
             assert file.read() == (tmp_path / "o" / name).read_bytes()
     assert read_manifest(out)["rows"] == 4
-    assert shard_locations(out)[0] == "memory:///bucket/set/shard-00000.parquet"
+    assert open_prepared(out).shards[0] == "memory:///bucket/set/shard-00000.parquet"
     with pytest.raises(UserError, match="s4://x"):
         open_folder("s4://x/y")
 

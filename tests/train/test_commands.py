@@ -203,7 +203,7 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
         ("[]", "another version"),
         ('{"format_version": 0}', "another version"),
         ('{"format_version": 3, "finished": false}', "not finished"),
-        ('{"format_version": 3, "finished": true, "rows": 0, "shards": 1}', "empty"),
+        ('{"format_version": 3, "finished": true, "rows": 0, "shards": 0}', "empty"),
         ('{"format_version": 3, "finished": true, "rows": 3, "shards": 1}', "is missing"),
     ],
 )

@@ -141,7 +141,7 @@ def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, m
 
     kept = []
     monkeypatch.setattr("train.model.pick_precision", lambda _: Precision("cpu", torch.float16))
-    monkeypatch.setattr("train.trainer.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1])  # fmt: skip
+    monkeypatch.setattr("train.fit.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1])  # fmt: skip
     train(world, tmp_path / "a", "data.eval_share=0", method=method)
     weights = dict(kept[0].named_parameters())
     dtypes = {p.dtype for p in [*weights.values(), *kept[0].buffers()]}
@@ -279,7 +279,7 @@ def test_what_is_said_before_step_1(world, tmp_path, capsys):
 
 
 def test_a_tracker_that_is_not_installed(world, tmp_path, monkeypatch):
-    monkeypatch.setattr("train.run.find_spec", lambda name: None)
+    monkeypatch.setattr("train.run.trackers.find_spec", lambda name: None)
     with pytest.raises(UserError, match=r"pip install -e '\.\[trackio\]'"):
         train(world, tmp_path / "a", "log.to=trackio")
 

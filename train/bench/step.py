@@ -43,10 +43,10 @@ from train.model import (  # fmt: skip
     pick_precision,
     set_trainable,
 )
-from train.order import LIKE_TOKENS, Packs
+from train.order import LIKE_TOKENS, Packs, orders_of
 from train.plan_config import MODELS
 from train.run.resume import ordering
-from train.trainer import make_trainer, orders_of
+from train.trainer import make_trainer
 
 SECONDS_A_FRAME = 2.0
 

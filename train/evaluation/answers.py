@@ -6,7 +6,7 @@ import hashlib
 import json
 import os
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
@@ -54,10 +54,10 @@ def answers(
     """
     about = identity(run, keys, dtype)
     given = [given_to(row, run.data) for row in rows]
-    there = {(said.id, said.given): said for said in _there(file, about, overwrite)}
+    wanted = list(zip(rows["id"], given, strict=True))
+    there = {(said.id, said.given): said for said in _there(file, about, dict(wanted), overwrite)}
     batches = [range(i, min(i + keys.batch, len(rows))) for i in range(0, len(rows), keys.batch)]
     # whole batches only: what stands beside an answer in a batch may change its last bits
-    wanted = list(zip(rows["id"], given, strict=True))
     missing = [b for b in batches if any(wanted[i] not in there for i in b)]
     if missing:
         model, processor = load_run(run, dtype)
@@ -152,8 +152,10 @@ def weights_sha256(folder: Path) -> str | None:
     return digest.hexdigest()
 
 
-def _there(file: Path, about: dict[str, Any], overwrite: bool) -> list[Said]:
-    """Answers of an earlier run of the same kind."""
+def _there(
+    file: Path, about: dict[str, Any], given: Mapping[str, str], overwrite: bool
+) -> list[Said]:
+    """Answers of an earlier run of the same kind; those to something else by now are forgotten."""
     about = json.loads(json.dumps(about))
     there: list[Said] = []
     lines = (
@@ -166,7 +168,8 @@ def _there(file: Path, about: dict[str, Any], overwrite: bool) -> list[Said]:
                 f"{file}: answers of another evaluation ({', '.join(changed)} differs); choose another "
                 "out, or add overwrite=true"
             )
-        there = [Said(**json.loads(line)) for line in lines[1:]]
+        every = [Said(**json.loads(line)) for line in lines[1:]]
+        there = [said for said in every if given.get(said.id, said.given) == said.given]
     kept = [json.dumps(about), *(json.dumps(asdict(said)) for said in there)]
     write_atomically(file, "\n".join(kept) + "\n")
     return there
