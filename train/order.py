@@ -15,7 +15,7 @@ from torch.utils.data import Dataset, Sampler
 from data.config import UserError
 from train.config import TrainConfig
 from train.dataset import Sets
-from train.run.resume import Ordering, devices
+from train.run.state import Ordering, devices
 from train.schedule import steps_per_epoch
 from train.stream import Blocks
 

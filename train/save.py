@@ -26,7 +26,7 @@ from train.config import DataKeys, ModelKeys, TrainConfig
 from train.hub.fetch import folder_of
 from train.messages import POLICY_FILE, RECORD, STATE, json_text, read_json
 from train.run.folder import RunFolder, whole_checkpoints
-from train.run.resume import read_state
+from train.run.state import read_state
 
 INSIDE = "base"
 """Where the tiny model lies in the folder of its run."""

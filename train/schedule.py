@@ -10,7 +10,7 @@ from transformers import get_scheduler
 from data.config import UserError
 from train.config import OptimKeys, TrainConfig
 from train.messages import say
-from train.run.resume import RunState
+from train.run.resume import Start
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
@@ -38,9 +38,7 @@ def rate_at(optim: OptimKeys, step: int, steps: int) -> float:
     return float(optim.lr * scheduler.lr_lambdas[0](step))
 
 
-def planned_steps(
-    config: TrainConfig, per_epoch: int, from_step: int, before: RunState | None
-) -> int:
+def planned_steps(config: TrainConfig, per_epoch: int, start: Start) -> int:
     """Optimizer steps of the whole run; where a resumed one is to be longer or shorter than it was
     planned, says what that does to the learning rate.
 
@@ -48,12 +46,13 @@ def planned_steps(
         UserError: it is past that step already.
     """
     steps = total_steps(config, per_epoch)
+    from_step, before = start.step, start.before
     if from_step > steps:
         raise UserError(
             f"train.steps={steps}: the run is at step {from_step} already; give more steps, or take checkpoint-{from_step} "
             "as it is"
         )
-    if before is not None and from_step and before.steps != steps:
+    if before is not None and before.steps != steps:
         was, now = (rate_at(config.optim, from_step, n) for n in (before.steps, steps))
         say(
             f"note: {steps} steps where it began with {before.steps}: {config.optim.schedule} over the whole of them, so "

@@ -28,15 +28,9 @@ def main(config: TrainConfig) -> dict[str, Any]:
     found = folder.look(config)
     if config.train.resume and found.finished:
         return resume.finished(found, config)
-    before = None
-    if config.train.resume:
-        assert found.path is not None
-        before = resume.read_state(found.path)
-        config = resume.restored(config, found, before)
+    config, start = resume.start_of(config, found)
     dataset = check_data(config.data)
-    resumed = found.checkpoints[-1] if config.train.resume and found.checkpoints else None
-    if resumed is not None:
-        resume.check_same(config, found, before, dataset)
+    order = resume.check_same(config, start, dataset)
 
     from accelerate import PartialState
     from transformers import set_seed
@@ -63,8 +57,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
     base = config.model
     if base.name != "tiny":
         base = check_reachable(base, force=config.train.force)
-        if resumed is not None and before is not None:
-            base = base.model_copy(update={"revision": before.revision})
+        base = resume.base_of(base, start)
     # the others wait while the first process describes held-out videos or pushes a checkpoint
     processes = PartialState(cpu=precision.device == "cpu", timeout=timedelta(hours=2))
     if config.hub.target and processes.is_main_process:
@@ -77,11 +70,8 @@ def main(config: TrainConfig) -> dict[str, Any]:
         planned = None
         if base.name != "tiny":
             planned = check_fits(config, checkpoint, sets.survey, precision)
-        order = before.order if before else resume.ordering(config, resume.devices())
         orders = orders_of(config, sets, order)
-        steps = planned_steps(
-            config, orders.steps_per_epoch, found.last_step if resumed else 0, before
-        )
+        steps = planned_steps(config, orders.steps_per_epoch, start)
         set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
         model = load_model(checkpoint, config.train.method, precision)
         if config.data.features:
@@ -94,11 +84,9 @@ def main(config: TrainConfig) -> dict[str, Any]:
         with folder.claimed(found, config, processes) as output:
             if base.name == "tiny":
                 save.settle(checkpoint, model, output, processes)
-            state = resume.state_of(
-                config, found, before if resumed else None, dataset, base, device_name(), steps
-            )
+            state = resume.state_of(config, start, dataset, order, base, device_name(), steps)
             if processes.is_main_process:
-                resume.begin(output, config, state, resumed=resumed is not None)
+                resume.begin(output, config, state, start)
                 save.write_policy(dataset.manifest["policy"], config.data, output)
             use_cache = bool(model.config.use_cache)
             trained = set_trainable(
@@ -108,13 +96,13 @@ def main(config: TrainConfig) -> dict[str, Any]:
             forward.install(model, scale, frames_at_once=config.train.frames_at_once)
             trainer = make_trainer(
                 config, trained, processor, sets, orders, precision, output,
-                from_step=found.last_step if resumed else 0, use_cache=use_cache,
+                from_step=start.step, use_cache=use_cache,
             )  # fmt: skip
             introduce(config, trainer, sets, precision)
             if planned is not None:
                 say(f"plan: {planned.line()}")
             with out_of_memory_explained(planned, config):
-                results = fit(trainer, resume=resumed)
+                results = fit(trainer, resume=start.checkpoint)
 
             # save
             weights = whole_weights(trainer)

@@ -45,7 +45,7 @@ from train.model import (  # fmt: skip
 )
 from train.order import LIKE_TOKENS, Packs, orders_of
 from train.plan_config import MODELS
-from train.run.resume import ordering
+from train.run.state import ordering
 from train.trainer import make_trainer
 
 SECONDS_A_FRAME = 2.0

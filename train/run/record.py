@@ -9,7 +9,7 @@ from typing import Any
 
 from data.prepared.dataset import Prepared
 from train.config import TrainConfig
-from train.run.resume import RunState
+from train.run.state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
 

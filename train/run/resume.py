@@ -1,18 +1,12 @@
-"""What a resumed run must share with its beginning, and what it may change.
-
-`run_state.json`, written when a run begins, says what the order of samples follows from: the data, how
-many videos make a step, how they are dealt. A part is added each time the run goes on.
-"""
+"""What a resumed run must share with its beginning, and what it may change."""
 
 from __future__ import annotations
 
 import json
-import os
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, field, replace
-from importlib.metadata import version
+from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any
 
 import yaml
 from pydantic import ValidationError
@@ -20,14 +14,22 @@ from pydantic import ValidationError
 from data.config import UserError, resolved, this_python
 from data.storage import write_atomically
 from train.config import ModelKeys, TrainConfig
-from train.messages import RECORD, STATE, json_text, read_json, say
-from train.run.folder import CONFIG, RunFolder
+from train.messages import METRICS, RECORD, SAMPLES, read_json, say
+from train.run.folder import CONFIG, RunFolder, remove_half_written, step_of
+from train.run.state import (
+    Ordering,
+    Part,
+    RunState,
+    devices,
+    ordering,
+    read_state,
+    versions,
+    write_state,
+)
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
 
-PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
-Kind = Literal["plain", "grouped", "packed", "streamed"]
 FITS_NOT = ("model.", "lora.", "train.method", "optim.name")
 """Other values of these, and the saved weights or states would not fit."""
 SEES_OTHERWISE = (
@@ -37,88 +39,6 @@ SEES_OTHERWISE = (
 """Other values of these, and samples would be seen twice, or never, or were held out before."""
 OF_A_START = ("train.resume", "train.force")
 """Said anew with each start."""
-
-
-@dataclass(frozen=True)
-class Ordering:
-    """What the order of samples follows from, beside the data and the seed. A resumed run has that of
-    its beginning, however many devices and workers there are now."""
-
-    kind: Kind
-    step: int
-    """Samples (packs of them) of one optimizer step on all devices."""
-    batch: int
-    lanes: int
-    """Loader processes on all devices."""
-
-
-def ordering(config: TrainConfig, devices: int) -> Ordering:
-    """Of a new run."""
-    train = config.train
-    if train.pack:
-        kind: Kind = "packed"
-    elif config.data.stream:
-        kind = "streamed"
-    else:
-        kind = "grouped" if train.batch > 1 else "plain"
-    lanes = devices * max(1, config.data.workers)
-    return Ordering(kind, train.batch * train.accumulate * devices, train.batch, lanes)
-
-
-@dataclass(frozen=True)
-class Part:
-    """A stretch of a run between two stops."""
-
-    from_step: int
-    changed: Mapping[str, Any]
-    """Keys that are not as in the part before; of the first: none."""
-    device: str
-    devices: int
-    versions: Mapping[str, str]
-
-
-@dataclass(frozen=True)
-class RunState:
-    """What a run has to remember of its beginning, and its parts so far."""
-
-    dataset_sha256: str
-    order: Ordering
-    base: str
-    revision: str | None
-    """The commit or name of the base model's weights."""
-    steps: int
-    """Of the whole run, as it was planned last."""
-    parts: tuple[Part, ...] = field(default=())
-
-
-def read_state(folder: Path) -> RunState | None:
-    """None where the run was begun by a version that kept none.
-
-    Raises:
-        UserError: the file is not one of ours.
-    """
-    file = folder / STATE
-    if not file.is_file():
-        return None
-    told = read_json(file)
-    try:
-        order, parts = Ordering(**told.pop("order")), tuple(Part(**p) for p in told.pop("parts"))
-        return RunState(**told, order=order, parts=parts)
-    except (KeyError, TypeError):
-        raise UserError(f"{file}: not the state of a run of this version") from None
-
-
-def write_state(folder: Path, state: RunState) -> None:
-    write_atomically(folder / STATE, json_text(asdict(state)))
-
-
-def devices() -> int:
-    """Processes of this run, one a device."""
-    return int(os.environ.get("WORLD_SIZE", "1"))
-
-
-def versions() -> dict[str, str]:
-    return {name: version(name) for name in PACKAGES}
 
 
 # --- keys ------------------------------------------------------------------------------------
@@ -156,21 +76,44 @@ def keys_of(folder: Path, parts: tuple[Part, ...]) -> dict[str, Any]:
     return keys
 
 
-def restored(config: TrainConfig, found: RunFolder, state: RunState | None) -> TrainConfig:
-    """The keys of the run, and instead of them what is given now.
+@dataclass(frozen=True)
+class Start:
+    """From where a run starts."""
+
+    folder: Path | None
+    """None: it is named when it is claimed."""
+    checkpoint: Path | None = None
+    """None: from the beginning."""
+    before: RunState | None = None
+    """Of what is gone on with; None where there is nothing, or an older version kept none."""
+
+    @property
+    def step(self) -> int:
+        return 0 if self.checkpoint is None else step_of(self.checkpoint)
+
+
+def start_of(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, Start]:
+    """A resumed run has its own keys, and instead of them what is given now.
 
     Raises:
         UserError: they do not go together.
     """
+    if not config.train.resume:
+        return config, Start(found.path)
     assert found.path is not None
+    state = read_state(found.path)
     own = keys_of(found.path, state.parts if state else ())
     own = {key: value for key, value in own.items() if key not in OF_A_START}
     given = flat(config.model_dump(by_alias=True, exclude_unset=True))
     try:
-        return TrainConfig.model_validate(nested({**own, **given}))
+        config = TrainConfig.model_validate(nested({**own, **given}))
     except ValidationError as error:
         line = error.errors()[0]["msg"].removeprefix("Value error, ")
         raise UserError(f"train.resume=true with the keys of {found.path / CONFIG}: {line}") from None  # fmt: skip
+    if not found.checkpoints:
+        say(f"note: {found.path} was stopped before its first checkpoint: it begins again")
+        return config, Start(found.path)
+    return config, Start(found.path, found.checkpoints[-1], state)
 
 
 def plain(config: TrainConfig) -> dict[str, Any]:
@@ -209,17 +152,17 @@ def finished(found: RunFolder, config: TrainConfig) -> dict[str, Any]:
 # --- what must be the same -------------------------------------------------------------------
 
 
-def check_same(
-    config: TrainConfig, found: RunFolder, state: RunState | None, dataset: Prepared
-) -> None:
-    """Refuse what would not go on with the run but begin something else under its name; say what
-    else is not as before.
+def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering:
+    """Refuse what would not go on with a run but begin something else under its name, and say what
+    else is not as before. Returns what the order of samples follows from: that of the run's beginning.
 
     Raises:
         UserError: other weights, other data or another number of videos a step.
     """
-    assert found.path is not None
-    before, now = keys_of(found.path, state.parts if state else ()), plain(config)
+    if start.checkpoint is None:
+        return ordering(config, devices())
+    assert start.folder is not None
+    before, now = keys_of(start.folder, start.before.parts if start.before else ()), plain(config)
     told = {
         key: f"{key}={now[key]} where it began with {value}"
         for key, value in before.items()
@@ -227,52 +170,76 @@ def check_same(
     }
     if misfits := [line for key, line in told.items() if key.startswith(FITS_NOT)]:
         raise UserError(
-            f"train.resume=true: {', '.join(misfits)}; give the keys of {found.path / CONFIG}"
+            f"train.resume=true: {', '.join(misfits)}; give the keys of {start.folder / CONFIG}"
         )
     wrong = [line for key, line in told.items() if key in SEES_OTHERWISE]
-    if state is not None:
-        if dataset.sha256 != state.dataset_sha256:
-            wrong.append(f"data.path={dataset.path} is not the dataset it began with (prepared anew?)")  # fmt: skip
-        step = config.train.batch * config.train.accumulate * devices()
-        if step != state.order.step:
-            rows = "rows" if config.train.pack else "videos"
-            wrong.append(
-                f"train.batch={config.train.batch} × train.accumulate={config.train.accumulate} × {devices()} "
-                f"devices = {step} {rows} a step where it began with {state.order.step}"
-            )
-        told |= {
-            f"version of {name}": f"{name} {now_} where it began with {state.parts[-1].versions.get(name)}"
-            for name, now_ in versions().items()
-            if state.parts and state.parts[-1].versions.get(name) != now_
-        }
+    order = ordering(config, devices())
+    if start.before is not None:
+        wrong += _otherwise(config, start.before, order, dataset)
+        order = replace(start.before.order, step=order.step)
     if wrong and not config.train.force:
         raise UserError(
             f"train.resume=true: {'; '.join(wrong)}: some samples would be seen twice and others never, or "
             "held-out ones were trained on; mend that, or start a new run (train.force=true goes on all the same)"
         )
-    notes = [*(w for w in wrong if w not in told.values()), *told.values()]
+    notes = list(dict.fromkeys([*wrong, *told.values(), *_other_versions(start.before)]))
     if notes:
         say(f"note: resumed with {', '.join(notes)}")
+    return order
+
+
+def _otherwise(
+    config: TrainConfig, before: RunState, order: Ordering, dataset: Prepared
+) -> list[str]:
+    """What no key shows."""
+    wrong = []
+    if dataset.sha256 != before.dataset_sha256:
+        wrong.append(f"data.path={dataset.path} is not the dataset it began with (prepared anew?)")
+    if order.step != before.order.step:
+        rows = "rows" if config.train.pack else "videos"
+        accumulate, rest = divmod(before.order.step, config.train.batch * devices())
+        same = (
+            f" (train.accumulate={accumulate} makes them as many)"
+            if accumulate and not rest
+            else ""
+        )
+        wrong.append(
+            f"train.batch={config.train.batch} × train.accumulate={config.train.accumulate} × {devices()} "
+            f"devices = {order.step} {rows} a step where it began with {before.order.step}{same}"
+        )
+    return wrong
+
+
+def _other_versions(before: RunState | None) -> list[str]:
+    had = before.parts[-1].versions if before is not None and before.parts else {}
+    return [
+        f"{name} {number} where it began with {had[name]}"
+        for name, number in versions().items()
+        if had.get(name, number) != number
+    ]
+
+
+def base_of(base: ModelKeys, start: Start) -> ModelKeys:
+    """A resumed run has the weights it began with, where a branch moved on meanwhile, too."""
+    if start.before is None:
+        return base
+    return base.model_copy(update={"revision": start.before.revision})
 
 
 def state_of(
-    config: TrainConfig, found: RunFolder, before: RunState | None, dataset: Prepared,
-    base: ModelKeys, device: str, steps: int,
+    config: TrainConfig, start: Start, dataset: Prepared, order: Ordering, base: ModelKeys, device: str, steps: int
 ) -> RunState:  # fmt: skip
     """What is to be remembered from now on. Parts whose steps are done again go."""
-    order = before.order if before else ordering(config, devices())
-    if before and config.train.force:
-        order = replace(order, step=config.train.batch * config.train.accumulate * devices())
-    kept = tuple(p for p in before.parts if p.from_step < found.last_step) if before else ()
+    kept = tuple(p for p in start.before.parts if p.from_step < start.step) if start.before else ()
     changed: dict[str, Any] = {}
-    if found.path is not None and kept:
-        was = keys_of(found.path, kept)
+    if start.folder is not None and kept:
+        was = keys_of(start.folder, kept)
         changed = {
             key: value
             for key, value in plain(config).items()
             if was.get(key, value) != value and key not in OF_A_START
         }
-    part = Part(found.last_step, changed, device, devices(), versions())
+    part = Part(start.step, changed, device, devices(), versions())
     return RunState(
         dataset_sha256=dataset.sha256,
         order=order,
@@ -283,17 +250,20 @@ def state_of(
     )
 
 
-def begin(output: Path, config: TrainConfig, state: RunState, *, resumed: bool) -> None:
-    """Write down how a run begins, or goes on.
+def begin(output: Path, config: TrainConfig, state: RunState, start: Start) -> None:
+    """Write down how a run begins, or goes on; what a kill left half written goes.
 
     Raises:
         UserError: the folder cannot be written to.
     """
     try:
-        if not resumed:
+        remove_half_written(output)
+        if start.checkpoint is None:
             settings = nested({**plain(config), "train.resume": False, "train.force": False})
             text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
             write_atomically(output / CONFIG, text)
+            for name in (METRICS, SAMPLES):
+                (output / name).unlink(missing_ok=True)
         write_state(output, state)
     except OSError as error:
         raise UserError(f"train.output={output}: cannot be written ({error.strerror})") from None
