@@ -53,9 +53,10 @@ def planned_steps(config: TrainConfig, per_epoch: int, start: Start) -> int:
             "as it is"
         )
     if before is not None and before.steps != steps:
-        was, now = (rate_at(config.optim, from_step, n) for n in (before.steps, steps))
+        # the rate of the next step is in the optimizer's state already
+        was, now = (rate_at(config.optim, from_step + 1, n) for n in (before.steps, steps))
         say(
             f"note: {steps} steps where it began with {before.steps}: {config.optim.schedule} over the whole of them, so "
-            f"step {from_step + 1} has learning rate {now:.2e} in place of {was:.2e}"
+            f"step {from_step + 2} has learning rate {now:.2e} in place of {was:.2e}"
         )
     return steps

@@ -14,8 +14,8 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
+from tests.runs import losses
 from tests.slow.test_two_processes import keys, run
-from tests.train.test_training import losses
 from tests.videos import ROOT
 
 pytestmark = pytest.mark.slow

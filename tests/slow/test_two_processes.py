@@ -12,7 +12,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.train.test_training import losses
+from tests.runs import losses
 from tests.videos import ROOT
 from train.describe import load_run
 from train.save import read_run

@@ -10,7 +10,7 @@ import urllib.request
 import pytest
 
 from tests.browser import Browser
-from tests.train.test_training import train
+from tests.runs import train
 from tests.videos import ROOT, run_command
 
 pytestmark = pytest.mark.slow

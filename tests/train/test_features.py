@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from data.config import UserError, load
 from data.prepared.dataset import open_prepared
-from tests.train.test_training import losses, train
+from tests.runs import losses, train
 from train.caching import cache_features
 from train.config import TrainConfig
 from train.features import stage_of

@@ -26,9 +26,12 @@ def train(world, hub, home, out, *extra):
 @pytest.mark.slow
 def test_a_hub_checkpoint_is_fetched_trained_and_found_again(world, hub, tmp_path):
     out = tmp_path / "run"
-    done = train(world, hub, tmp_path / "home", out, "model.name=acme/tiny", "model.revision=main")
+    done = train(world, hub, tmp_path / "home", out, "model.name=acme/tiny")
     assert done.returncode == 0, done.stderr[-2000:]
-    assert json.loads((out / "run.json").read_text())["base"] == "acme/tiny"
+    record = json.loads((out / "run.json").read_text())
+    assert record["base"] == "acme/tiny"
+    assert record["revision"] == COMMIT  # what was loaded, where none was asked for
+    assert json.loads((out / "adapter_config.json").read_text())["revision"] == COMMIT
     assert list((tmp_path / "home").rglob(f"snapshots/{COMMIT}/model.safetensors"))
     video = next((world.parent / "videos").glob("*.mp4"))
     told = run_command(

@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from data.prepared.dataset import open_prepared
-from tests.train.test_training import losses, train
+from tests.runs import losses, train
 from train import forward
 from train.collate import collate, collate_packed
 from train.config import DataKeys, LoraKeys, ModelKeys, OptimKeys

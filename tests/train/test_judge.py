@@ -91,6 +91,22 @@ def test_mumbling_is_counted_and_left_out(bench, tmp_path, capsys):
     assert values(measures)["judge_recall"] == 0  # of the one that said nothing
 
 
+def test_mumbling_is_not_kept_for_ever(bench, tmp_path):
+    bench.mumbles = True
+    judged(keys(bench, tmp_path), TRUTHS, [SAID], timed=True)
+    asked = len(bench.asked)
+    bench.mumbles = False
+    _, about = judged(keys(bench, tmp_path), TRUTHS, [SAID], timed=True)
+    assert about["unreadable_answers"] == 0 and len(bench.asked) == 2 * asked
+    judged(keys(bench, tmp_path), TRUTHS, [SAID], timed=True)
+    assert len(bench.asked) == 2 * asked
+
+
+def test_a_slow_judge_is_not_waited_for(bench, tmp_path):
+    with pytest.raises(UserError, match=r"not done with \d+ questions in the time allowed"):
+        judged(keys(bench, tmp_path), TRUTHS, [SAID], timed=True, max_s=0.0)
+
+
 @pytest.mark.parametrize(
     ("status", "words"), [(401, "OPENAI_API_KEY"), (404, "judge.model=wise"), (500, "answers 500")]
 )

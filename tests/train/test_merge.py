@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.config import UserError, load
-from tests.train.test_training import train
+from tests.runs import train
 from tests.videos import run_command
 from train.command_config import MergeConfig
 from train.hub.push import contents_of

@@ -8,7 +8,7 @@ import pytest
 import torch
 
 from data.config import UserError, load
-from tests.train.test_training import train
+from tests.runs import train
 from tests.videos import run_command
 from train import plan as planning
 from train.assemble import assemble

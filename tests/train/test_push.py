@@ -15,7 +15,7 @@ from safetensors.torch import load_file
 from data.config import UserError
 from data.hub import hub_errors
 from tests.hub import Seen, environment, serve
-from tests.train.test_training import train
+from tests.runs import train
 from tests.videos import ROOT, run_command
 from train.hub.card import card
 from train.hub.push import contents_of

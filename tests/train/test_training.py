@@ -9,27 +9,9 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors.torch import load_file, save_file
 
 from data.config import UserError, load
+from tests.runs import STEPS, losses, train
 from tests.videos import ROOT
-from train import sft
 from train.config import TrainConfig
-
-STEPS = 4
-
-
-def train(world, out, *extra, method="lora", base="tiny"):
-    argv = [
-        f"train.method={method}", f"model.name={base}", f"data.path={world}", f"train.output={out}", f"train.steps={STEPS}",
-        "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
-    ]  # fmt: skip
-    given = {a.split("=")[0] for a in extra}
-    return sft.main(
-        load(TrainConfig, [a for a in argv if a.split("=")[0] not in given] + list(extra))
-    )
-
-
-def losses(out):
-    rows = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
-    return {row["step"]: row["loss"] for row in rows if "loss" in row}
 
 
 @pytest.fixture(scope="module")

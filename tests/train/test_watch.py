@@ -16,6 +16,7 @@ from tests.judge import judging
 from tests.videos import ROOT, run_command
 from train import sft
 from train.config import TrainConfig
+from train.evaluation import in_training
 
 
 def train(world, out, *extra):
@@ -80,8 +81,8 @@ def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
 
     measure = Watch.measure
 
-    def told(self, model, accelerator, step, callbacks):
-        return {**measure(self, model, accelerator, step, callbacks), "eval_soda_c": {0: 0.9, 2: 0.5}.get(step, 0.1)}  # fmt: skip
+    def told(self, model, accelerator, step):
+        return {**measure(self, model, accelerator, step), "eval_soda_c": {0: 0.9, 2: 0.5}.get(step, 0.1)}  # fmt: skip
 
     monkeypatch.setattr(Watch, "measure", told)
     out = tmp_path / "o"
@@ -95,8 +96,65 @@ def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
 
 @pytest.mark.slow
 def test_time_is_up(world, tmp_path, capsys):
-    with pytest.raises(UserError, match=r"eval.max_seconds=1e-06: not one video"):
-        train(world, tmp_path / "o", "eval.max_seconds=0.000001")
+    """A gap in the curve, and no end of the training."""
+    results = train(world, tmp_path / "o", "eval.max_seconds=0.000001", "eval.best=soda_c")
+    said = capsys.readouterr()
+    assert said.err.count("eval.max_seconds=1e-06: not one video") == 4  # steps 0, 2, 4, 6
+    assert rows(tmp_path / "o") == {} and results["steps"] == results["best_step"] == 6
+    assert "no checkpoint has an eval_soda_c; the last step, 6, is kept" in said.out
+
+
+@pytest.mark.slow
+def test_a_judge_that_is_away_is_a_gap(world, tmp_path, capsys, monkeypatch):
+    pytest.importorskip("openai")
+    real, out = in_training.judged, tmp_path / "o"
+
+    def away(*arguments, **named):
+        if (out / "checkpoint-2").is_dir() and not (out / "checkpoint-4").is_dir():
+            raise UserError("judge.base_url=here: answers 503")
+        return real(*arguments, **named)
+
+    monkeypatch.setattr(in_training, "judged", away)
+    with judging() as bench:
+        results = train(
+            world, out, "train.steps=4", "eval.best=judge", "eval.judge.model=wise", "eval.samples=2",
+            f"eval.judge.base_url={bench.url}", f"eval.judge.cache={tmp_path}/c.jsonl",
+        )  # fmt: skip
+    assert "note: step 2: a gap in the curve of held-out videos, training goes on (judge.base_url=" in capsys.readouterr().err  # fmt: skip
+    judged = rows(out, "eval_judge")
+    assert 2 not in judged and 4 in judged  # the checkpoint of step 2 was saved first
+    assert list(rows(out)) == [0, 2, 4] and results["best_step"] == 4  # the other figures are there
+
+
+@pytest.mark.slow
+def test_what_only_watches_cannot_end_a_training(world, tmp_path, capsys, monkeypatch):
+    """A picture, a page, a tracker: each breaks, each is said once or each time, and all steps are done."""
+
+    def broken(*_, **__):
+        raise ConnectionError("the wire is cut")
+
+    monkeypatch.setattr("train.callbacks.write_page", broken)
+    monkeypatch.setattr("train.evaluation.in_training.sheet", broken)
+    monkeypatch.setattr("transformers.integrations.TensorBoardCallback.on_log", broken)
+    results = train(world, tmp_path / "o", "log.to=tensorboard", "train.steps=4")
+    said = capsys.readouterr().err
+    assert results["steps"] == 4 and list(rows(tmp_path / "o", "loss")) == [1, 2, 3, 4]
+    assert said.count("note: log.to=tensorboard: ConnectionError: the wire is cut; its curve") == 1
+    assert "run.html was not written (ConnectionError" in said
+    assert "a gap in the curve of held-out videos, training goes on (ConnectionError" in said
+
+
+@pytest.mark.slow
+def test_a_checkpoint_is_saved_before_it_is_looked_at(world, tmp_path, monkeypatch):
+    measure, there = in_training.Watch.measure, {}
+
+    def told(self, model, accelerator, step):
+        there[step] = (tmp_path / f"o/checkpoint-{step}/trainer_state.json").is_file()
+        return measure(self, model, accelerator, step)
+
+    monkeypatch.setattr(in_training.Watch, "measure", told)
+    train(world, tmp_path / "o", "train.save_every=4", "train.steps=8")
+    assert there == {0: False, 2: False, 4: True, 6: False, 8: True}
 
 
 @pytest.mark.slow

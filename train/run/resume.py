@@ -37,7 +37,7 @@ SEES_OTHERWISE = (
     "data.stream", "data.buffer", "train.pack", "train.pack_tokens", "train.seed",
 )  # fmt: skip
 """Other values of these, and samples would be seen twice, or never, or were held out before."""
-OF_A_START = ("train.resume", "train.force")
+OF_A_START = ("train.resume", "train.force", "train.output")
 """Said anew with each start."""
 
 
