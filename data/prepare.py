@@ -59,6 +59,9 @@ def prepare(
     sources = _pinned(sources, identity)  # what is read is what the manifest says
     retry = config.retry == "quarantine"
     if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
+        if out.has_scratch():  # killed while it tidied up
+            with out.locked():
+                out.clear_scratch()
         return _summary(there, started, before=there["source_rows"])
     expected = reading.count(sources)  # refuses an empty one, before out is ours
     if only is not None:

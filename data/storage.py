@@ -87,16 +87,21 @@ class Folder:
         except OSError as error:
             raise UserError(f"{self.url}: cannot be made ({error.strerror or error})") from None
 
-    def scratch(self) -> Path:
-        """A folder of this machine for what is not finished: beside the files where they are local,
-        so that putting one in place is a rename."""
+    def _scratch(self) -> Path:
+        """Beside the files where they are local, so that putting one in place is a rename."""
         if self.is_local:
-            folder = Path(self.root) / "unfinished.tmp"
-        else:
-            name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
-            folder = Path(tempfile.gettempdir()) / f"scenescribe-{name}"
+            return Path(self.root) / "unfinished.tmp"
+        name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
+        return Path(tempfile.gettempdir()) / f"scenescribe-{name}"
+
+    def scratch(self) -> Path:
+        """A folder of this machine for what is not finished."""
+        folder = self._scratch()
         folder.mkdir(parents=True, exist_ok=True)
         return folder
+
+    def has_scratch(self) -> bool:
+        return self._scratch().is_dir()
 
     def unfinished(self, name: str) -> Path:
         """A temporary file of this writer alone: on a cluster two may work on one shard for a while."""

@@ -54,5 +54,6 @@ def killed_after(run, step, out):
 
 
 def contents(folder):
-    """Every file's bytes by its name."""
-    return {str(p.relative_to(folder)): p.read_bytes() for p in folder.rglob("*") if p.is_file()}
+    """Every file's bytes by its name, but for the lock's."""
+    files = [p for p in folder.rglob("*") if p.is_file() and not p.name.startswith(".")]
+    return {str(p.relative_to(folder)): p.read_bytes() for p in files}

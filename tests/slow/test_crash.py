@@ -1,0 +1,89 @@
+"""Killed at a write, fsync, rename or removal, whichever it is: the same command ends with the bytes of a quiet run.
+
+By default once at each kind of write to each file; CRASH=all: at every single one (half an hour).
+"""
+
+import json
+import os
+import re
+import shutil
+
+import pytest
+from safetensors.torch import load_file
+
+from tests.runs import rows
+from tests.slow.commands import Commands, built_shim
+from train import tiny
+
+pytestmark = pytest.mark.slow
+
+
+@pytest.fixture(scope="module")
+def commands(tmp_path_factory):
+    place = tmp_path_factory.mktemp("server")
+    server = Commands(place, built_shim(place))
+    yield server
+    server.close()
+
+
+def chosen(writes):
+    """Numbers of the writes to die at, from 1."""
+    if os.environ.get("CRASH") == "all":
+        return list(range(1, len(writes) + 1))
+    kinds = {}
+    for number, (what, path) in enumerate(writes, 1):
+        # one checkpoint is written like another, and temporary names differ
+        name = re.sub(r"\.tmp[A-Za-z0-9]{6}$|\d[\d-]*(-[0-9a-f]{8})?", "", path)
+        kinds.setdefault((what, name), []).append(number)
+    middles = [found[len(found) // 2] for found in kinds.values() if len(found) > 20]
+    return sorted({found[-1] for found in kinds.values()} | set(middles))
+
+
+def test_prepare(commands, tmp_path):
+    argv = ["source=microworld", "source.limit=3", f"source.path={tmp_path}/videos", "frames.max=2", "frames.px=48", "workers=1", "shard_rows=2"]  # fmt: skip
+    below = tmp_path / "quiet"
+    out = below / "data"
+    assert commands.run("prepare", [*argv, f"out={out}"], kill_at=0, below=str(below))["code"] == 0
+    quiet = {p.name: p.read_bytes() for p in out.iterdir() if not p.name.startswith(".")}
+    assert {"manifest.json", "shard-00000.parquet", "shard-00001.parquet"} <= set(quiet)
+    writes = commands.writes
+    for number in chosen(writes):
+        below = tmp_path / str(number)
+        out = below / "data"
+        told = commands.run("prepare", [*argv, f"out={out}"], kill_at=number, below=str(below))
+        assert told.get("killed"), writes[number - 1]
+        assert commands.run("prepare", [*argv, f"out={out}"])["code"] == 0, writes[number - 1]
+        left = {p.name: p.read_bytes() for p in out.iterdir() if not p.name.startswith(".")}
+        assert left == quiet, writes[number - 1]
+        shutil.rmtree(below)
+
+
+def test_sft(commands, world, tmp_path):
+    base = tiny.build(tmp_path / "base")
+    argv = ["train.method=lora", f"model.name={base}", f"data.path={world}", "train.steps=2", "train.save_every=1",
+            "train.keep=1", "data.eval_share=0.1", "data.workers=0", "train.log_every=1", "train.accumulate=1", "lora.r=2"]  # fmt: skip
+    below = tmp_path / "quiet"
+    out = below / "run"
+    assert commands.run("sft", [*argv, f"train.output={out}"], kill_at=0, below=str(below))["code"] == 0  # fmt: skip
+    weights, was = load_file(out / "adapter_model.safetensors"), json.loads((out / "run.json").read_text())  # fmt: skip
+    losses, config = rows(out), (out / "config.yaml").read_text()
+    writes = commands.writes
+    for number in chosen(writes):
+        at = writes[number - 1]
+        below = tmp_path / str(number)
+        out = below / "run"
+        again = [*argv, f"train.output={out}"]
+        assert commands.run("sft", again, kill_at=number, below=str(below)).get("killed"), at
+        if not (out / "run.json").exists():  # else nothing is left to do
+            told = commands.run("sft", again)
+            if told["code"] == 2:
+                assert "continue it with train.resume=true" in told["said"], (at, told)
+                told = commands.run("sft", [*again, "train.resume=true"])
+            assert told["code"] == 0, (at, told)
+        left = load_file(out / "adapter_model.safetensors")
+        assert left.keys() == weights.keys() and all(left[k].equal(weights[k]) for k in weights), at
+        assert rows(out) == losses and rows(out, "eval_loss"), at
+        assert json.loads((out / "run.json").read_text())["results"] == was["results"], at
+        assert (out / "config.yaml").read_text() == config.replace(str(tmp_path / "quiet"), str(below)), at  # fmt: skip
+        assert not list(below.glob("*before*")), at
+        shutil.rmtree(below)
