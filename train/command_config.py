@@ -120,6 +120,10 @@ class AppConfig(Section):
     share: bool = Field(default=False, description="a public address by Gradio's own service")
     max_mb: int = Field(default=200, ge=1, description="largest file taken")
     waiting: int = Field(default=16, ge=1, description="visitors that may wait in line")
-    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
+    max_new_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="longest answer (null: 512, or as the longest that the run learned from)",
+    )
     timeout_s: float = Field(default=120, gt=0, description="for the frames, and for each answer")
     memory_gib: float = Field(default=4, ge=1, description="that decoding a file may take")

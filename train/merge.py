@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import io
 import os
 import shutil
@@ -91,8 +92,10 @@ def merge(config: MergeConfig) -> Agreement:
     try:
         _save(merged, processor, run, unfinished)
         unfinished.rename(out)  # whole, or not there
-    except BaseException:
+    except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
+        if isinstance(error, OSError) and error.errno == errno.ENOTEMPTY:
+            raise UserError(f"out={out}: another merge came first; choose another folder") from None
         raise
     say(f"saved in {out}")
     return found

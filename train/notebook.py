@@ -16,7 +16,7 @@ from IPython.display import HTML, DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 from train.evaluation.curves import loss_figure
-from train.messages import METRICS
+from train.messages import METRICS, STATE
 
 ROOT = Path(__file__).resolve().parents[1]
 EVERY_S = 2.0
@@ -27,13 +27,20 @@ def run(script: str, *keys: str) -> None:
     _speak(_started([sys.executable, script, *keys]), repeat(None))
 
 
-def train(*keys: str, output: str) -> None:
-    """`accelerate launch train/sft.py`, with the loss drawn while it falls."""
+def train(*keys: str, output: str, resume: bool = False) -> None:
+    """`accelerate launch train/sft.py`, with the loss drawn while it falls. `resume`: go on where a run
+    was cut off; one that has not begun begins, one that is finished stays as it is."""
     started = time.time()
+    keys = (*keys, *resuming(ROOT / output, asked=resume))
     process = _started(
         [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--gpu_ids", "0", "train/sft.py", *keys, f"train.output={output}"]
     )  # fmt: skip
     _speak(process, _drawing(ROOT / output, started))
+
+
+def resuming(folder: Path, *, asked: bool) -> list[str]:
+    """The key that resumes, if there is something to resume."""
+    return ["train.resume=true"] if asked and (folder / STATE).is_file() else []
 
 
 def _drawing(folder: Path, started: float) -> Iterator[None]:

@@ -42,6 +42,15 @@ def test_it_is_stored_without_outputs_and_every_knob_is_a_form_field():
                 assert not re.match(r"[A-Z_]+ = [^{f]", line) or "# @param" in line, line
 
 
+def test_resume_may_stay_ticked(tmp_path):
+    from train.notebook import resuming
+
+    assert resuming(tmp_path, asked=True) == []  # nothing has begun
+    (tmp_path / "run_state.json").write_text("{}")
+    assert resuming(tmp_path, asked=True) == ["train.resume=true"]
+    assert resuming(tmp_path, asked=False) == []
+
+
 @pytest.mark.slow
 def test_every_cell_runs(tmp_path):
     out = {"RUN": str(tmp_path / "run"), "VIDEO": str(ROOT / "prepared/microworld-videos/world-0-00003.mp4")}  # fmt: skip

@@ -185,21 +185,33 @@ def test_a_judge_may_choose_and_wandb_gets_the_table(world, tmp_path, monkeypatc
 
 
 @pytest.mark.slow
-def test_trackio_gets_frames_and_texts(world, tmp_path):
+def test_trackio_gets_frames_and_texts_and_each_step_once(world, tmp_path):
     pytest.importorskip("trackio")
-    done = run_command(
-        "train/sft.py", "model.name=tiny", f"data.path={world}", f"train.output={tmp_path}/o", "data.eval_share=0.2",
+    out = tmp_path / "o"
+    argv = [
+        "train/sft.py", "model.name=tiny", f"data.path={world}", f"train.output={out}", "data.eval_share=0.2",
         "data.workers=0", "train.steps=2", "train.accumulate=1", "eval.generate_every=2", "eval.samples=2",
-        "eval.max_new_tokens=8", "log.to=trackio", TRACKIO_DIR=str(tmp_path / "trackio"), HF_HUB_OFFLINE="1",
-    )  # fmt: skip
+        "eval.max_new_tokens=8", "log.to=trackio", "train.log_every=1", "train.save_every=1",
+    ]  # fmt: skip
+    where = {"TRACKIO_DIR": str(tmp_path / "trackio"), "HF_HUB_OFFLINE": "1"}
+
+    def logged():
+        with closing(sqlite3.connect(tmp_path / "trackio/scenescribe.db")) as base:
+            return [json.loads(text) for (text,) in base.execute("select metrics from metrics")]
+
+    done = run_command(*argv, **where)
     assert done.returncode == 0, done.stderr[-2000:]
-    with closing(sqlite3.connect(tmp_path / "trackio/scenescribe.db")) as base:
-        logged = [json.loads(text) for (text,) in base.execute("select metrics from metrics")]
-    tables = [row["samples"]["_value"] for row in logged if "samples" in row]
+    tables = [row["samples"]["_value"] for row in logged() if "samples" in row]
     assert len(tables) == 2 and all(len(table) == 2 for table in tables)  # before, and at the end
     assert set(tables[0][0]) == {"video", "frames", "reference", "said"}
-    assert any("eval/loss" in row for row in logged)
+    assert any("eval/loss" in row for row in logged())
     assert len(list((tmp_path / "trackio/media").rglob("*.png"))) == 4
+    shutil.rmtree(out / "checkpoint-2")  # as if it had been killed in the second step
+    (out / "run.json").unlink()
+    done = run_command(*argv, "train.resume=true", **where)
+    assert done.returncode == 0, done.stderr[-2000:]
+    steps = [row["train/global_step"] for row in logged() if "train/loss" in row]
+    assert steps == [1, 2]
 
 
 @pytest.mark.parametrize(

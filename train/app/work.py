@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -21,7 +22,7 @@ from data.pages import data_url
 from data.target import clock, parse_timeline
 from data.video import BadVideo
 from train.command_config import AppConfig
-from train.describe import Answer, answer, frames_for, load_run, prompt_of, row_of
+from train.describe import Answer, answer, answer_length, frames_for, load_run, prompt_of, row_of
 from train.save import SavedRun, base_of, read_run
 
 TEMPLATES = Environment(
@@ -89,11 +90,18 @@ def show(
     except UserError as error:
         raise gr.Error(str(error)) from None
     chose_s = time.monotonic() - started
-    told = [("tuned", _ask(config, models, prompt, base=False))]
-    if with_base and models.has_base:
-        told.append(("base", _ask(config, models, prompt, base=True)))
+    try:
+        told = [("tuned", _ask(config, models, prompt, base=False))]
+        if with_base and models.has_base:
+            told.append(("base", _ask(config, models, prompt, base=True)))
+    except UserError as error:
+        raise gr.Error(str(error)) from None
     took = f"frames in {chose_s:.1f} s, words in {time.monotonic() - started - chose_s:.1f} s"
-    return _html(config, chosen, frames.policy, told, took)
+    return _html(_limit(config, models), chosen, prompt["times_s"], frames.policy, told, took)
+
+
+def _limit(config: AppConfig, models: Models) -> int:
+    return config.max_new_tokens or answer_length(models.run)
 
 
 def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: bool) -> Answer:
@@ -108,15 +116,21 @@ def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: boo
             model,
             models.processor,
             [prompt],
-            max_new_tokens=config.max_new_tokens,
+            max_new_tokens=_limit(config, models),
             max_s=config.timeout_s,
         )
     return said
 
 
 def _html(
-    config: AppConfig, chosen: Chosen, policy: str, told: list[tuple[str, Answer]], took: str
+    limit: int,
+    chosen: Chosen,
+    seen_s: Sequence[float],
+    policy: str,
+    told: list[tuple[str, Answer]],
+    took: str,
 ) -> str:
+    """`seen_s`: times of the frames that fitted into the prompt."""
     lanes = []
     for name, said in told:
         events, _ = parse_timeline(said.text)
@@ -125,9 +139,10 @@ def _html(
     frames = [
         {"time_s": t, "reason": why, "picture": data_url(jpeg)}
         for t, why, jpeg in zip(chosen.times_s, chosen.reasons, chosen.jpegs, strict=True)
+        if t in seen_s
     ]
     return TEMPLATES.get_template("answer.html").render(
         lanes=lanes, frames=frames, duration_s=max(chosen.duration_s, 1e-3), policy=policy,
         clock=lambda seconds: clock(int(seconds)),
-        limit=config.max_new_tokens, took=took,
+        limit=limit, took=took,
     )  # fmt: skip

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from data.config import UserError
-from data.locks import locked, owner_of
+from data.locks import OWNER, locked, owner_of
 from train.config import TrainConfig
 from train.messages import RECORD, STATE, say
 
@@ -128,8 +128,9 @@ def _taken(found: RunFolder, config: TrainConfig, stack: ExitStack) -> Path:
             f"train.output={output}: another run was there while this one started; start it again"
         )
     if found.finished:
-        set_aside(output)
+        aside = set_aside(output)
         lock.close()
+        (aside / OWNER).unlink(missing_ok=True)  # it was ours, and nobody's now
         output.mkdir()
         lock.enter_context(locked(output, f"train.output={output}"))
     return output
@@ -150,8 +151,8 @@ def _new_folder(parent: Path, method: str) -> Path:
             return output
 
 
-def set_aside(folder: Path) -> None:
-    """Make room by renaming; nothing is deleted."""
+def set_aside(folder: Path) -> Path:
+    """Make room by renaming; nothing is deleted. Returns where it is now."""
     stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
     aside = folder.with_name(f"{folder.name}-before-{stamp}")
     while aside.exists():
@@ -159,6 +160,7 @@ def set_aside(folder: Path) -> None:
         aside = folder.with_name(f"{folder.name}-before-{stamp}-{number}")
     folder.rename(aside)
     say(f"the run that was in {folder} is now in {aside}")
+    return aside
 
 
 # --- checkpoints -----------------------------------------------------------------------------
