@@ -71,9 +71,8 @@ class VideoTrainer(SFTTrainer):
         metrics = super().evaluate(*arguments, **named)
         step = self.state.global_step
         if self.watch is not None and self.watch.due(step, self.state.max_steps):
-            if (
-                self.control.should_save
-            ):  # first: a look takes minutes, in which a machine may be lost
+            # first: a look takes minutes, in which a machine may be lost
+            if self.control.should_save:
                 self._save_checkpoint(self.model, trial=None)
                 self.control = self.callback_handler.on_save(self.args, self.state, self.control)
                 self.control.should_save = False

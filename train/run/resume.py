@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -176,7 +176,7 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
     order = ordering(config, devices())
     if start.before is not None:
         wrong += _otherwise(config, start.before, order, dataset)
-        order = replace(start.before.order, step=order.step)
+        order = order if wrong else start.before.order
     if wrong and not config.train.force:
         raise UserError(
             f"train.resume=true: {'; '.join(wrong)}: some samples would be seen twice and others never, or "

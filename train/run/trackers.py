@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
@@ -34,19 +35,17 @@ class Tracker(TrainerCallback):
         self._lost = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
-        self._try(
-            "on_train_begin", lambda: self.inner.on_train_begin(args, state, control, **given)
-        )
+        self._try(lambda: self.inner.on_train_begin(args, state, control, **given))
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
         if self.wants(state.global_step):
-            self._try("on_log", lambda: self.inner.on_log(args, state, control, **given))
+            self._try(lambda: self.inner.on_log(args, state, control, **given))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
-        self._try("on_save", lambda: self.inner.on_save(args, state, control, **given))
+        self._try(lambda: self.inner.on_save(args, state, control, **given))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
-        self._try("on_train_end", lambda: self.inner.on_train_end(args, state, control, **given))
+        self._try(lambda: self.inner.on_train_end(args, state, control, **given))
 
     def wants(self, step: int) -> bool:
         return step > self._has
@@ -60,7 +59,7 @@ class Tracker(TrainerCallback):
             )
         self._lost = True
 
-    def _try(self, event: str, call: Any) -> None:
+    def _try(self, call: Callable[[], Any]) -> None:
         try:
             call()
         except Exception as error:  # noqa: BLE001 - whatever a tracker raises is no reason to stop
