@@ -12,10 +12,14 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.config import UserError
+from data.config import UserError, load
 from data.locks import locked, owner_of
+from data.prepared.dataset import open_prepared
 from tests.runs import contents, keys, killed_after, rows, steps, train
 from tests.videos import ROOT, run_command
+from train.caching import cache_features
+from train.config import TrainConfig
+from train.hub.push import contents_of
 from train.run.folder import (
     _new_folder,
     remove_half_written,
@@ -46,6 +50,17 @@ def test_a_folder_has_one_owner_who_is_named(world, plain, tmp_path):
     with pytest.raises(UserError, match=r"training was stopped; train\.resume=true"):
         read_run(out)
     assert read_run(out / "checkpoint-2").frames.max == 6  # a checkpoint serves meanwhile
+
+
+def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(world, plain, tiny_folder, tmp_path):  # fmt: skip
+    out = killed_after(plain, 4, tmp_path / "o")
+    with locked(out, "here"), pytest.raises(UserError, match="is still being trained"):
+        contents_of(out, "you/x")
+    copied = shutil.copytree(world, tmp_path / "data")
+    config = load(TrainConfig, [f"model.name={tiny_folder}", f"data.path={copied}", "data.workers=0"])  # fmt: skip
+    folder = cache_features(config, open_prepared(copied))
+    with locked(folder, "here"), pytest.raises(UserError, match="its features: another run is wri"):
+        cache_features(config, open_prepared(copied))
 
 
 @pytest.mark.slow
