@@ -103,12 +103,14 @@ class VideoTrainer(SFTTrainer):
         return (0 if self.nothing_left else epochs, *rest)
 
     def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
-        """The loss of a held-out set is a mean over its answer tokens, however they are batched."""
+        """Figures of a held-out set are means over its answer tokens, however they are batched and dealt."""
         self._sums: list[torch.Tensor] = []
         out = super().evaluation_loop(*arguments, **named)
-        loss, tokens = torch.cat(self._sums).sum(dim=0).tolist()  # (items, 2)
+        tokens, *sums = torch.cat(self._sums).sum(dim=0).tolist()  # (items, 4)
         assert out.metrics is not None
-        out.metrics[f"{named.get('metric_key_prefix', 'eval')}_loss"] = loss / max(tokens, 1)
+        prefix = named.get("metric_key_prefix", "eval")
+        for name, value in zip(("loss", "mean_token_accuracy", "entropy"), sums, strict=True):
+            out.metrics[f"{prefix}_{name}"] = value / max(tokens, 1)
         return out
 
     def prediction_step(
@@ -118,13 +120,18 @@ class VideoTrainer(SFTTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> Any:
-        items = len(inputs["input_ids"])
-        tokens = inputs["shift_labels"].numel()
-        loss, *rest = super().prediction_step(model, inputs, prediction_loss_only, ignore_keys)
-        share = torch.stack([loss.double() * tokens, loss.new_tensor(tokens).double()]) / items
-        # a row per item: the loader repeats some so that all processes have as many, and these go
-        self._sums.append(self.accelerator.gather_for_metrics(share.expand(items, 2).contiguous()))
-        return (loss, *rest)
+        """Sums over the answer tokens of each item (a sample, or a pack of them), by the head's own
+        figures for each token. The loader repeats some items so that all processes have as many: a row
+        an item lets these, and only these, go where they are gathered."""
+        given = self._prepare_inputs({k: v for k, v in inputs.items() if k != "sample_ids"})
+        items, length = given["input_ids"].shape
+        with torch.no_grad(), self.compute_loss_context_manager():
+            out: Any = model(**given, use_cache=False, fused_lm_head=True)
+        ours = (torch.ones_like(out.log_probs), -out.log_probs, out.is_top1, out.entropy)
+        figures = torch.stack([f.flatten().double() for f in ours], dim=1)  # (answers, 4)
+        sums = figures.new_zeros(items, 4).index_add(0, given["answers"] // length, figures)
+        self._sums.append(self.accelerator.gather_for_metrics(sums))
+        return (sums[:, 1].sum() / sums[:, 0].sum().clamp(min=1)).float(), None, None
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
         return self.order or super()._get_train_sampler(train_dataset)

@@ -74,7 +74,9 @@ def test_training_streams_it_from_the_hub(hub, world, tmp_path):
     )  # fmt: skip
     assert done.returncode == 0, done.stderr[-3000:]
     record = json.loads((tmp_path / "run/run.json").read_text())
-    assert record["dataset"]["path"] == f"hf://datasets/you/clips@{COMMIT}"  # what was read, and no other
+    assert (
+        record["dataset"]["path"] == f"hf://datasets/you/clips@{COMMIT}"
+    )  # what was read, and no other
     missing = run_command(
         "train/sft.py", "recipe=lora", "data.path=hf://datasets/you/nothing",
         **environment(hub[0], tmp_path / "home"),

@@ -20,17 +20,17 @@ from train.save import read_run
 pytestmark = pytest.mark.slow
 
 
-def keys(world, out, processes, steps):
+def keys(world, out, processes, steps, batch):
     return ["model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
             "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
-            f"train.accumulate={4 // processes}"]  # fmt: skip
+            f"train.batch={batch}", f"train.accumulate={4 // processes // batch}"]  # fmt: skip
 
 
-def start(processes, world, out, *more, steps=4, script="train/sft.py", **environment):
+def start(processes, world, out, *more, steps=4, batch=1, script="train/sft.py", **environment):
     """As `accelerate launch` starts processes on several GPUs."""
     argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]  # fmt: skip
     return subprocess.Popen(
-        [*argv, script, *keys(world, out, processes, steps), *more],
+        [*argv, script, *keys(world, out, processes, steps, batch), *more],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,
@@ -61,6 +61,16 @@ def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
     assert list(one) == [1, 2, 3, 4]
     assert list(one.values()) == pytest.approx(list(two.values()), rel=1e-4)
     assert held_out(tmp_path / "one") == pytest.approx(held_out(tmp_path / "two"), rel=1e-4)
+
+
+def test_held_out_figures_do_not_follow_from_how_videos_are_dealt(world, tmp_path):
+    """Five videos by two on two processes: three are seen twice, beside others, and count once."""
+    run(1, world, tmp_path / "one", batch=1)
+    run(1, world, tmp_path / "pairs", batch=2)
+    run(2, world, tmp_path / "two", batch=2)
+    before = [held_out(tmp_path / n)[0] for n in ("one", "pairs", "two")]
+    assert before == pytest.approx([before[0]] * 3, rel=1e-6)  # of the same weights
+    assert held_out(tmp_path / "pairs") == pytest.approx(held_out(tmp_path / "two"), rel=1e-5)
 
 
 def test_a_killed_process_ends_the_run_which_resumes_on_one(world, tmp_path):
