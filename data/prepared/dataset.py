@@ -7,6 +7,7 @@ anew. So the address is pinned, the manifest read and everything hashed before a
 from __future__ import annotations
 
 import hashlib
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -17,6 +18,8 @@ from data.config import UserError
 from data.hub import opened, pinned, reading
 from data.shards import STORED, manifest_text, parse_manifest, shard_locations
 
+AT_ONCE = 16
+"""Shards whose footers are read at a time."""
 FOOTER_END = 8
 """A Parquet file ends in its footer, the footer's length (4 bytes) and a mark (4 bytes)."""
 
@@ -49,8 +52,9 @@ def open_prepared(path: str | Path) -> Prepared:
         manifest = parse_manifest(text, str(path))
         shards = shard_locations(url, manifest)
         digest = hashlib.sha256(text.encode())
-        for shard in shards:
-            digest.update(_footer(shard))
+        with ThreadPoolExecutor(AT_ONCE) as pool:  # behind an address each is a round trip
+            for footer in pool.map(_footer, shards):
+                digest.update(footer)
     return Prepared(
         path=str(path),
         url=url,
