@@ -133,7 +133,13 @@ class BestCheckpoint(TrainerCallback):
         state.best_global_step = None if best is None else best.step
         state.best_model_checkpoint = None if best is None else str(there[best.step])
 
-    on_save = on_log = on_train_begin
+    on_save = on_train_begin
+
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
+        if self._name in given.get("logs", {}):  # no other row can change it
+            self.on_train_begin(args, state, control)
 
 
 class OldestGo(TrainerCallback):
