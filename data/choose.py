@@ -20,7 +20,7 @@ from data import decode_images
 from data.config import resolved
 from data.isolate import Failure, digest_of, run_each
 from data.keys import FrameKeys
-from data.media import FrameFiles, Local, Video
+from data.media import FrameFiles, Local, Video, content_id
 from data.sample import Numbered, Outcome, Rejected, Repair, Sample, Selection
 from data.selection.looks import looks_for
 from data.selection.picks import in_order
@@ -188,14 +188,14 @@ def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: in
         if isinstance(media, Video) and media.shown:  # not the name of a copy that is gone by then
             detail = detail.replace(media.path, media.shown)
         return Rejected(item.id, media.name, error.reason, detail, digest_of(error))
-    row = _row(item, chosen, keys)
+    row = _row(item, chosen, keys, item.video_id or content_id(media))
     if not row["events"] and not item.description:
         detail = f"every event starts after the video's end ({chosen.duration_s:.3f} s)"
         return Rejected(item.id, media.name, "no target left", detail)
     return {**row, "seconds": time.monotonic() - started}
 
 
-def _row(item: Sample, chosen: Chosen, keys: FrameKeys) -> dict[str, Any]:
+def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[str, Any]:
     """See `data.shards.FEATURES`."""
     end_s = chosen.duration_s
     events = [asdict(e) for e in item.events if e.start_s < end_s]
@@ -210,6 +210,7 @@ def _row(item: Sample, chosen: Chosen, keys: FrameKeys) -> dict[str, Any]:
     return {
         "id": item.id,
         "source": item.source,
+        "video_id": video_id,
         "frames": [{"bytes": jpeg, "path": None} for jpeg in chosen.jpegs],
         "times_s": list(chosen.times_s),
         "duration_s": chosen.duration_s,

@@ -13,6 +13,7 @@ import pyarrow.parquet as pq
 from data.hub import opened
 from data.pages import HERE, data_url, render
 from data.prepared.dataset import open_prepared
+from data.report import counted
 from data.sample import events_of
 from data.storage import open_folder
 from data.target import Style, clock, target
@@ -139,7 +140,7 @@ def headline(found: Overview) -> str:
     manifest = found.manifest
     rows = manifest["rows"]
     return (
-        f"{rows:,} videos, {manifest['video_s'] / 3600:.2f} hours, {manifest['frames']:,} frames "
+        f"{counted(manifest)}, {manifest['video_s'] / 3600:.2f} hours, {manifest['frames']:,} frames "
         f"({manifest['frames'] / max(1, rows):.1f} a video), policy {manifest['policy']['policy']}"
     )
 
@@ -151,6 +152,7 @@ def tables(found: Overview) -> list[tuple[str, list[tuple[str, int]]]]:
         "set aside (quarantine)": "quarantined",
         "left out by filters": "left_out",
         "events mended or left out": "repairs",
+        "rows with words of their own": "own_words",
     }
     shown = [(title, list(found.manifest[key].items())) for title, key in names.items()]
     return [(title, counts) for title, counts in shown if counts]

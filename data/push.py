@@ -15,6 +15,7 @@ from tqdm import tqdm
 
 from data.config import Section, UserError
 from data.hub import hub_errors, writable_repo
+from data.report import counted
 from data.shards import read_manifest, shard_name
 from data.storage import is_url
 
@@ -85,7 +86,7 @@ def push(config: PushConfig) -> str:
                 *(CommitOperationAdd(name, text.encode()) for name, text in last.items()),
                 *(CommitOperationDelete(name) for name in stale),
             ],
-            commit_message=f"{manifest['rows']} videos",
+            commit_message=counted(manifest),
             repo_type="dataset",
         )
     return page
@@ -139,7 +140,7 @@ def card(manifest: dict[str, Any], repo: str) -> str:
         name=repo.split("/")[1],
         repo=repo,
         size=SIZES[min(len(SIZES) - 1, max(0, int(math.log10(max(1, manifest["rows"]))) - 2))],
-        rows=manifest["rows"],
+        amount=counted(manifest),
         hours=f"{manifest['video_s'] / 3600:.1f}",
         frames=manifest["frames"],
         by_source=sorted(manifest["by_source"].items()),

@@ -5,10 +5,20 @@ from __future__ import annotations
 from typing import Any
 
 
+def counted(manifest: dict[str, Any]) -> str:
+    """How much a dataset holds; several rows may tell of one video."""
+    rows, videos = manifest["rows"], manifest["videos"]
+    return (
+        f"{rows:,} videos"
+        if rows == videos
+        else f"{rows:,} rows of {videos:,} video{'s' * (videos > 1)}"
+    )
+
+
 def report(summary: dict[str, Any]) -> str:
     """The summary of `data.prepare.prepare`: what there is now, what is missing and why."""
     rows, lost = summary["rows"], sum(summary["quarantined"].values())
-    lines = [f"{rows} videos prepared, {lost} quarantined"]
+    lines = [f"{counted(summary)} prepared, {lost} quarantined"]
     lines += [f"  {count:>6}  {reason}" for reason, count in summary["quarantined"].items()]
     if rows:
         lines.append(
@@ -16,6 +26,9 @@ def report(summary: dict[str, Any]) -> str:
             f"{summary['video_s']:.0f} s of video in {summary['seconds']:.1f} s "
             f"({summary['video_s'] / max(summary['seconds'], 1e-3):.1f} × real time)"
         )
+    if summary["own_words"]:
+        words = (f"{n} {what}" for what, n in summary["own_words"].items())
+        lines.append(f"rows with words of their own: {', '.join(words)}")
     if len(summary["by_source"]) > 1:
         shares = (f"{n} of {name}" for name, n in summary["by_source"].items())
         lines.append(f"from {', '.join(shares)}")

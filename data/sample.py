@@ -70,6 +70,9 @@ class Sample:
     id: str
     source: str
     video: Media
+    video_id: str = ""
+    """Which video it is, whoever else has a row of it: rows of one video are trained on or held out
+    together. Empty: by the content of its file."""
     events: tuple[Event, ...] = ()
     description: str = ""
     prompt: str = ""

@@ -27,13 +27,14 @@ from data.hub import pinned, reading
 from data.sample import FromBefore, Outcome, Rejected
 from data.storage import Folder, open_folder
 
-FORMAT_VERSION = 3
+FORMAT_VERSION = 4
 GROUP_ROWS = 8
 """Rows held in memory before they are written; also what a reader of single rows fetches at a time."""
 FEATURES = Features(
     {
         "id": Value("string"),
         "source": Value("string"),
+        "video_id": Value("string"),
         "frames": List(Image()),
         "times_s": List(Value("float64")),
         "duration_s": Value("float64"),
@@ -57,6 +58,8 @@ FEATURES = Features(
 )
 STORED = Features({**FEATURES, "frames": List(Image(decode=False))})
 """The same with pictures as the bytes they are."""
+OWN = ("prompt", "system", "context")
+"""What a row may bring in its own words, where others get the run's."""
 Row = dict[str, Any]
 
 
@@ -142,8 +145,10 @@ def quarantined(out: Folder, index: int) -> Iterator[Rejected]:
 
 def summed(out: Folder, num_shards: int) -> dict[str, Any]:
     """Counts over all shards, and `quarantine.jsonl`; one shard in memory at a time."""
-    columns = ["source", "times_s", "duration_s", "unseen_s", "repairs"]
+    columns = ["source", "video_id", "times_s", "duration_s", "unseen_s", "repairs", *OWN]
     totals: dict[str, Any] = {"rows": 0, "frames": 0, "video_s": 0.0, "unseen_s": 0.0}
+    videos: set[str] = set()
+    own = dict.fromkeys(OWN, 0)
     by_source: Counter[str] = Counter()
     repairs: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
@@ -156,6 +161,9 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
             totals["frames"] += sum(map(len, table["times_s"].to_pylist()))
             totals["video_s"] += sum(table["duration_s"].to_pylist())
             totals["unseen_s"] = max([totals["unseen_s"], *table["unseen_s"].to_pylist()])
+            videos.update(table["video_id"].to_pylist())
+            for name in OWN:
+                own[name] += sum(map(bool, table[name].to_pylist()))
             by_source.update(table["source"].to_pylist())
             for found in table["repairs"].to_pylist():
                 repairs.update({r["what"]: r["count"] for r in found})
@@ -165,6 +173,8 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
     out.commit(every, "quarantine.jsonl")
     return {
         **totals,
+        "videos": len(videos),
+        "own_words": {name: count for name, count in own.items() if count},
         "by_source": dict(sorted(by_source.items())),
         "repairs": dict(sorted(repairs.items())),
         "quarantined": dict(sorted(reasons.items())),

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-import hashlib
+from collections import Counter
+from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -14,16 +15,18 @@ from transformers import SmolVLMProcessor
 
 from data.config import UserError
 from data.prepared.dataset import Prepared, open_prepared, read_rows
-from data.shards import GROUP_ROWS
+from data.shards import GROUP_ROWS, OWN
 from train.checks import check_reachable
 from train.config import DataKeys, ModelKeys
 from train.encode import TooLong, decode_frames, encode, frame_size_px
 from train.features import Features
+from train.messages import own_words
 from train.model import load_processor
+from train.split import split
 from train.stream import ROW, Pictures, read_texts, window, with_pictures
 
 TEXT_COLUMNS = [
-    "id", "times_s", "duration_s", "events", "description", "prompt", "system", "context",
+    "id", "video_id", "times_s", "duration_s", "events", "description", "prompt", "system", "context",
     "turns", "ranks",
 ]  # fmt: skip
 
@@ -43,6 +46,8 @@ class Survey:
     frames_dropped: int
     samples_shortened: int
     fell_back: int
+    own_words: Mapping[str, int]
+    """Usable samples with a prompt, system or context text of their own."""
 
     def lines(self, keys: DataKeys) -> list[str]:
         """For people: lengths first, then everything that is not as it was stored."""
@@ -55,6 +60,10 @@ class Survey:
         if self.fell_back:
             other = "description" if keys.target == "timeline" else "timeline"
             shown.append(f"{self.fell_back} of them have no {keys.target} and use their {other}")
+        if self.own_words:
+            shown.append(
+                f"some bring words of their own and are asked with these: {own_words(self.own_words)}"
+            )
         if self.frames_dropped:
             shown.append(
                 f"{self.frames_dropped} frames dropped from {self.samples_shortened} samples to fit "
@@ -85,6 +94,9 @@ class Sets:
     """With `data.stream`: the row group of each training sample."""
     starts: tuple[int, ...] = ()
     """With `data.features`: the first row of each row group."""
+    held_out: tuple[str, ...] = ()
+    """Ids of all rows that are kept from training, also of those that are too long to be measured on."""
+    held_videos: int = 0
 
 
 def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
@@ -97,23 +109,33 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         everything, groups = read_texts(dataset, TEXT_COLUMNS)
     else:
         everything, groups = read_rows(dataset), None
-    train, held = split(everything, keys.eval_share, keys.eval_max)
+    parts = split(everything, keys.eval_share, keys.eval_max)
+    train, held = everything.select(parts.train), None
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
     eval_tokens: tuple[int, ...] = ()
-    if held is not None:
+    kept_out: tuple[str, ...] = ()
+    if parts.held:
+        held = everything.select(parts.held)
+        kept_out = tuple(held["id"])
         seen = survey(held, processor, keys, "evaluation")
         held, eval_tokens = held.select(seen.usable), seen.tokens
     if groups is None:
         evaluation = None if held is None else encoded(held, processor, keys)
-        return Sets(encoded(train, processor, keys), evaluation, found, eval_tokens, held)
+        return Sets(
+            encoded(train, processor, keys), evaluation, found, eval_tokens, held,
+            held_out=kept_out, held_videos=parts.videos,
+        )  # fmt: skip
     pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
     if (
         keys.features
     ):  # attached once the model is there; pictures of held-out videos may be described
         if held is not None:
             held = with_pictures(held, Pictures(groups, keep=1))
-        return Sets(train, held, found, eval_tokens, held, starts=groups.starts)
+        return Sets(
+            train, held, found, eval_tokens, held,
+            starts=groups.starts, held_out=kept_out, held_videos=parts.videos,
+        )  # fmt: skip
     evaluation = None
     if held is not None:
         held = with_pictures(held, pictures)
@@ -125,6 +147,8 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         eval_tokens,
         held,
         groups=tuple(map(groups.of, train[ROW])),
+        held_out=kept_out,
+        held_videos=parts.videos,
     )
 
 
@@ -151,6 +175,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
     frames: list[int] = []
     answers: list[int] = []
     too_long: list[str] = []
+    own: Counter[str] = Counter()
     dropped = shortened = fell_back = 0
     texts = dataset.select_columns(TEXT_COLUMNS)
     for i, row in enumerate(tqdm(texts, desc=f"tokens of {name}", disable=len(texts) < 200)):
@@ -169,6 +194,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         frames.append(len(encoded.kept))
         answers.append(answer_tokens)
         fell_back += encoded.fell_back
+        own.update(name for name in OWN if row[name])
         missing = len(row["times_s"]) - len(encoded.kept)
         dropped += missing
         shortened += missing > 0
@@ -185,6 +211,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         dropped,
         shortened,
         fell_back,
+        {name: own[name] for name in OWN if own[name]},
     )
 
 
@@ -204,22 +231,6 @@ def token_counts(keys: DataKeys, model: str) -> tuple[int, ...]:
         processor = load_processor(ModelKeys(name=model))
         texts, _ = read_texts(open_prepared(keys.path), TEXT_COLUMNS)
         return survey(texts, processor, keys, "all").tokens
-
-
-def split(dataset: Dataset, eval_share: float, eval_max: int) -> tuple[Dataset, Dataset | None]:
-    """Hold out a share of the videos, at most `eval_max`: always the same ones, by hash of their id."""
-    if eval_share == 0:
-        return dataset, None
-    ids = dataset["id"]
-    held = min(round(len(ids) * eval_share) or 1, eval_max)
-    if held >= len(ids):
-        raise UserError(
-            f"data.eval_share={eval_share}: leaves nothing to train on in {len(ids)} videos"
-        )
-    order = sorted(
-        range(len(ids)), key=lambda i: hashlib.sha256(ids[i].encode("utf-8", "replace")).digest()
-    )
-    return dataset.select(sorted(order[held:])), dataset.select(sorted(order[:held]))
 
 
 def encoded(

@@ -1,4 +1,4 @@
-"""Model + frames → description: the same frames and the same prompt as in training."""
+"""Model + frames → description: the frame policy and the prompt of its training."""
 
 from __future__ import annotations
 
@@ -23,6 +23,7 @@ from train.collate import collate
 from train.command_config import DescribeConfig
 from train.config import DataKeys
 from train.encode import Exchange, decode_frames, first_prompt, fit_frames, frame_size_px, normalise
+from train.messages import own_words
 from train.model import load_model, load_processor, pick_precision
 from train.save import SavedRun
 
@@ -97,6 +98,11 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
         UserError: a video or the model cannot be used.
     """
     frames = frames_for(run, config.frames)
+    if run.own_words and config.prompt is None:
+        warn(
+            f"note: {run.folder} learned from samples that were asked in their own words, too "
+            f"({own_words(run.own_words)}); here it is asked the run's own prompt (prompt=… asks another)"
+        )
     chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
     length = config.max_new_tokens or answer_length(run)

@@ -29,7 +29,9 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
     say(show_example(first["input_ids"], first["labels"], processor))
     for line in sets.survey.lines(config.data):
         say(line)
-    say(f"{0 if sets.evaluation is None else len(sets.evaluation)} samples held out")
+    held = 0 if sets.evaluation is None else len(sets.evaluation)
+    several = len(sets.held_out) != sets.held_videos
+    say(f"{held} samples held out{f', all of {sets.held_videos} videos' if several else ''}")
     if trainer.watch is not None:
         say(_describing(config, trainer.watch, trainer.model, precision, max(sets.survey.tokens)))
     say(describe_trainable(trainer.model))

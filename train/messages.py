@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import math
 import os
+from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,8 @@ SAMPLES = "samples.jsonl"
 """What was said of held-out videos while training."""
 POLICY_FILE = "frame_policy.json"
 """How it sees videos, and what it is asked."""
+HELD_OUT = "held_out.txt"
+"""Ids of the rows it never learns from, one a line."""
 RECORD = "run.json"
 """Versions, dataset, results; written last."""
 STATE = "run_state.json"
@@ -56,6 +59,12 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
         return []
     whole = file.read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in whole]
+
+
+def own_words(counts: Mapping[str, int]) -> str:
+    """How many samples bring what in words of their own, for people."""
+    names = {"prompt": "prompts", "system": "system turns", "context": "contexts"}
+    return ", ".join(f"{count} {names[what]}" for what, count in counts.items())
 
 
 def say(text: str) -> None:

@@ -71,7 +71,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
             else config.train.epochs * videos * (1 - config.data.eval_share)
         )
         hours = passes * seconds / 3600
-        say(f"{videos:,} videos prepared: {hours:.1f} h for this run, without evaluations")
+        say(f"{videos:,} rows prepared: {hours:.1f} h for this run, without evaluations")
     figures = {
         "peak_gib": round(found.peak_gib, 3),
         "card_gib": card.gib,

@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import shutil
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Any
@@ -111,6 +111,8 @@ class SavedRun:
     """False: a model as it is, which is only shown and asked what a run would be."""
     longest_answer: int | None = None
     """Tokens, of what it learned from; None where that is not known."""
+    own_words: Mapping[str, int] = field(default_factory=dict)
+    """How many of the samples that it learned from brought a prompt, system or context of their own."""
 
 
 def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
@@ -151,6 +153,7 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
         frames=frames,
         data=data,
         longest_answer=told_by_run.get("longest_answer"),
+        own_words=(told_by_run.get("dataset") or {}).get("own_words") or {},
     )
 
 
@@ -170,20 +173,20 @@ def _check_ended(path: Path, shown: str) -> None:
     )
 
 
-def _run_of(path: Path) -> Path:
+def run_of(path: Path) -> Path:
     """The run that a checkpoint belongs to; any other folder is one itself."""
     inside = path.name.startswith("checkpoint-") and (path.parent / STATE).is_file()
     return path.parent if inside else path
 
 
 def _record(path: Path) -> dict[str, Any]:
-    file = _run_of(path) / RECORD
+    file = run_of(path) / RECORD
     return read_json(file) if file.is_file() else {}
 
 
 def _revision(path: Path, base: str) -> str | None:
     """Of the base model: the run's record, its state while it goes on, or what peft wrote down."""
-    run = _run_of(path)
+    run = run_of(path)
     told = _record(path)
     if told and base == told.get("base"):
         return told.get("revision")
@@ -221,13 +224,16 @@ def untrained(model: ModelKeys, policy: dict[str, Any], talk: DataKeys) -> Saved
 
 
 def trained_on(run: SavedRun) -> dict[str, Any]:
-    """What a run's record says of its dataset; nothing where there is no record."""
+    """What is known of the dataset of a run, or of a checkpoint in one; nothing where there is no record."""
     told = _record(run.folder).get("dataset")
-    return told if isinstance(told, dict) else {}
+    if isinstance(told, dict):
+        return told
+    state = read_state(run_of(run.folder))
+    return {} if state is None else {"sha256": state.dataset_sha256}
 
 
 def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
-    file = _run_of(path) / POLICY_FILE
+    file = run_of(path) / POLICY_FILE
     if not file.is_file():
         assumed = FrameKeys()
         warn(

@@ -86,7 +86,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
                 save.settle(checkpoint, model, output, processes)
             state = resume.state_of(config, start, dataset, order, base, device_name(), steps)
             if processes.is_main_process:
-                resume.begin(output, config, state, start)
+                resume.begin(output, config, state, start, sets.held_out)
                 save.write_policy(dataset.manifest["policy"], config.data, output)
             use_cache = bool(model.config.use_cache)
             trained = set_trainable(
@@ -107,7 +107,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
             # save
             weights = whole_weights(trainer)
             if trainer.is_world_process_zero():
-                records = record(config, dataset, state, max(sets.survey.answers), results)
+                records = record(config, dataset, state, sets, results)
                 with saving(output, "the result"):
                     save.save_run(trained, processor, records, output, weights)
                 push.finish(output, config.hub)

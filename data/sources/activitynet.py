@@ -95,6 +95,7 @@ def sample_of(
     return Sample(
         id=name,
         source="activitynet",
+        video_id=name.removeprefix("v_"),
         video=video,
         events=events,
         description=description,

@@ -142,6 +142,7 @@ def sample_of(
     return Sample(
         id=name,
         source="finevideo",
+        video_id=video_id(row),
         video=video,
         events=events,
         description=description,

@@ -71,7 +71,14 @@ def _vript(row: Row) -> list[Row]:
     for name, clip in row["data"].items():
         caption = clip.get("caption") if isinstance(clip, dict) else None
         content = caption.get("content") if isinstance(caption, dict) else None
-        rows.append({"id": name, "video": name, "description": content})
+        rows.append(
+            {
+                "id": name,
+                "video": name,
+                "video_id": row["meta"].get("video_id"),
+                "description": content,
+            }
+        )
     if not rows:
         raise BadRow("data holds no clip")
     return rows

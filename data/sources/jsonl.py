@@ -1,6 +1,6 @@
 """A user's own videos: one JSON object a line.
 
-Own rows:   {"video": "a.mp4", "description": "…", "events": [[0.0, 2.5, "…"], …], "id"?, "prompt"?, "credit"?}
+Own rows:   {"video": "a.mp4", "description": "…", "events": [[0.0, 2.5, "…"], …], "id"?, "video_id"?, "prompt"?, "credit"?}
 LLaVA rows: {"video": "a.mp4" | ["a.mp4"], "conversations": [{"from": "human", "value": "…"}, {"from": "gpt", …}]}
 Chat rows:  {"messages": [{"role": "user", "content": "…" | [{"type": "video", "path": …}, {"type": "text", …}]}, …],
              "videos"?: ["a.mp4"]}
@@ -175,6 +175,7 @@ def _sample(row: dict[str, Any], place: _Place) -> Sample:
     return Sample(
         id=name,
         source="jsonl",
+        video_id=_text(row, "video_id"),
         video=video,
         events=events,
         description=description,
@@ -245,7 +246,7 @@ def _text(row: dict[str, Any], key: str) -> str:
     value = row.get(key)
     if value is None:
         return ""
-    if key == "id" and isinstance(value, int) and not isinstance(value, bool):
+    if key in ("id", "video_id") and isinstance(value, int) and not isinstance(value, bool):
         return str(value)
     if not isinstance(value, str):
         raise BadRow(f"{key} must be text, got {type(value).__name__}")

@@ -225,6 +225,7 @@ def read(keys: SourceKeys) -> Iterator[Sample]:
         yield Sample(
             id=_id(keys.seed, i),
             source="microworld",
+            video_id=_id(keys.seed, i),
             video=Video(str(folder / f"{_id(keys.seed, i)}.mp4")),
             events=labels,
             description=" ".join(e.text[:1].upper() + e.text[1:] for e in labels),

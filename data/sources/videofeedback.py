@@ -121,6 +121,7 @@ def sample_of(
     return Sample(
         id=name,
         source="videofeedback",
+        video_id=name,
         video=video,
         description=caption[:1].upper() + caption[1:],
         turns=turns,

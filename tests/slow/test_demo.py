@@ -53,16 +53,16 @@ def test_the_demos_model_uses_its_eyes(demo):
     from data.prepared.dataset import read_dataset
     from data.sample import events_of
     from data.target import parse_timeline
-    from train.dataset import split
     from train.describe import answer, load_run, prompt_of
     from train.metrics.scenes import scene_f1
     from train.save import read_run
+    from train.split import split
 
     folder, _ = demo
     run = read_run(folder / "run")
     model, processor = load_run(run)
-    _, held = split(read_dataset(folder / "prepared/microworld-demo"), 0.05, 200)
-    rows = list(held)[:48]
+    every = read_dataset(folder / "prepared/microworld-demo")
+    rows = list(every.select(split(every, 0.05, 200).held[:48]))
     prompts = [prompt_of(row, processor, run.data) for row in rows]
     for prompt, other in zip(prompts, prompts[1:] + prompts[:1]):
         prompt["swapped"] = other["frames"]

@@ -202,9 +202,9 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
         ("{", "not JSON"),
         ("[]", "another version"),
         ('{"format_version": 0}', "another version"),
-        ('{"format_version": 3, "finished": false}', "not finished"),
-        ('{"format_version": 3, "finished": true, "rows": 0, "shards": 0}', "empty"),
-        ('{"format_version": 3, "finished": true, "rows": 3, "shards": 1}', "is missing"),
+        ('{"format_version": 4, "finished": false}', "not finished"),
+        ('{"format_version": 4, "finished": true, "rows": 0, "shards": 0}', "empty"),
+        ('{"format_version": 4, "finished": true, "rows": 3, "shards": 1}', "is missing"),
     ],
 )
 def test_prepared_folders_that_are_not(tmp_path, content, words, monkeypatch):

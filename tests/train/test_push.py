@@ -98,7 +98,7 @@ def test_a_base_in_a_folder_is_not_taken_for_one_on_the_hub(trained, tmp_path, c
     run = shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(run / "base")
     record = json.loads((run / "run.json").read_text())
-    dataset = {**record["dataset"], "rows": 10_000, "path": "clients/acme/prepared",
+    dataset = {**record["dataset"], "rows": 10_000, "videos": 10_000, "held_out_videos": 200, "path": "clients/acme/prepared",
                "sources": [{"name": "jsonl", "path": "clients/acme/clips.jsonl"},
                            {"name": "jsonl", "path": "s3://key:secret@bucket/clips.jsonl?token=x"}]}  # fmt: skip
     told = {**record, "base": "runs/stage1", "base_is_folder": True, "dataset": dataset}

@@ -25,7 +25,6 @@ from data.sample import events_of
 from data.target import timeline
 from train import sft, tiny
 from train.config import ModelKeys, TrainConfig
-from train.dataset import split
 from train.evaluation.answers import answers
 from train.evaluation.bench_config import PoliciesConfig
 from train.evaluation.config import GenerateKeys
@@ -36,6 +35,7 @@ from train.messages import say
 from train.model import load_processor
 from train.prewarm import prewarm
 from train.save import read_run
+from train.split import split
 
 MEASURES = ("scene_f1", "soda_c", "f1_one_to_one_tiou>=0.5")
 CAPTIONS = {"scene_f1": "scene F1", "soda_c": "SODA c", "f1_one_to_one_tiou>=0.5": "tIoU F1"}
@@ -129,9 +129,8 @@ def _train(config: PoliciesConfig, policy: str, seed: int) -> None:
 
 
 def _held_out(config: PoliciesConfig, policy: str) -> Dataset:
-    held = split(read_dataset(f"{config.work}/{policy}"), EVAL_SHARE, config.held_out)[1]
-    assert held is not None
-    return held
+    rows = read_dataset(f"{config.work}/{policy}")
+    return rows.select(split(rows, EVAL_SHARE, config.held_out).held)
 
 
 def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dict[str, Told]:

@@ -136,7 +136,7 @@ def make_report(folder: Path, count: int) -> Path:
     prepared.make()
     rows = (
         {
-            "id": name, "source": "made", "events": [], "description": "x", "prompt": "", "system": "", "context": "",
+            "id": name, "source": "made", "video_id": name, "events": [], "description": "x", "prompt": "", "system": "", "context": "",
             "frames": [{"bytes": photos[(i + k) % len(photos)], "path": None} for k in range(FRAMES)],
             "times_s": [truth.duration_s * (k + 0.5) / FRAMES for k in range(FRAMES)],
             "duration_s": truth.duration_s, "turns": [], "reasons": ["made"] * FRAMES, "ranks": list(range(FRAMES)),

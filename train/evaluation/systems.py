@@ -16,12 +16,12 @@ from data.keys import FrameKeys, PrepareConfig
 from data.prepare import prepare, sources_of
 from data.prepared.dataset import Prepared, open_prepared, read_rows
 from train.config import DataKeys, ModelKeys
-from train.dataset import split
 from train.describe import frames_for
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import file_name
 from train.messages import say
-from train.save import SavedRun, base_of, read_run, trained_on, untrained
+from train.save import SavedRun, base_of, read_run, run_of, trained_on, untrained
+from train.split import read_held_out, split
 
 
 @dataclass(frozen=True)
@@ -86,24 +86,19 @@ def chosen_ids(
     Raises:
         UserError: none is left.
     """
-    mine = dataset.manifest_sha256
-    records = [trained_on(p.run) for p in planned if p.run.is_trained]
-    trained = [
-        DataKeys.model_validate(_shares(r)) for r in records if r.get("manifest_sha256") == mine
-    ]
+    kept = [kept_out(p.run, dataset, rows) for p in planned if p.run.is_trained]
+    trained = [ids for ids in kept if ids is not None]
     held_out = config.data.part == "held_out" or (config.data.part == "auto" and bool(trained))
+    ids = rows["id"]
     if held_out:
-        # the smallest, which lies in all others: no model may have learned from a video
-        parts = [split(rows, k.eval_share, k.eval_max)[1] for k in trained or [DataKeys()]]
-        held = min((part for part in parts if part is not None), key=len, default=None)
-        if held is None or None in parts:
+        # what lies in all of them: no model may have learned from a video
+        unseen = frozenset.intersection(*(trained or [_held(rows, DataKeys())]))
+        ids = [name for name in ids if name in unseen]
+        if not ids:
             raise UserError(
-                f"data.path={dataset.path}: a model was trained on all of it (data.eval_share=0); "
-                "data.part=all describes what it has learned from"
+                f"data.path={dataset.path}: the models were trained on all of it (data.eval_share=0), or between "
+                "them; data.part=all describes what they have learned from"
             )
-        ids = held["id"]
-    else:
-        ids = rows["id"]
     ids = ids[: config.data.limit]
     why = (
         "held out from training"
@@ -116,8 +111,27 @@ def chosen_ids(
     return ids
 
 
-def _shares(record: dict[str, Any]) -> dict[str, Any]:
-    return {key: record[key] for key in ("eval_share", "eval_max") if key in record}
+def kept_out(run: SavedRun, dataset: Prepared, rows: Dataset) -> frozenset[str] | None:
+    """Ids that a run held out of this dataset, or of another made of the very same source rows with
+    other frames; None where it learned from something else.
+
+    Raises:
+        UserError: its list is damaged.
+    """
+    told = trained_on(run)
+    mine = {"sha256": dataset.sha256, "manifest_sha256": dataset.manifest_sha256, "sources": dataset.manifest["sources"]}  # fmt: skip
+    if not any(told.get(key) == value for key, value in mine.items()):
+        return None
+    listed = read_held_out(run_of(run.folder))
+    if listed is not None:
+        return frozenset(listed)
+    shares = {key: told[key] for key in ("eval_share", "eval_max") if key in told}
+    return _held(rows, DataKeys.model_validate(shares))
+
+
+def _held(rows: Dataset, keys: DataKeys) -> frozenset[str]:
+    parts = split(rows, keys.eval_share, keys.eval_max)
+    return frozenset(rows.select(parts.held)["id"])
 
 
 @dataclass(frozen=True)

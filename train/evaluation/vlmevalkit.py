@@ -23,10 +23,10 @@ from data.sample import events_of
 from data.storage import write_atomically
 from data.target import clock, target
 from train.config import DataKeys
-from train.dataset import split
 from train.encode import first_prompt
 from train.evaluation.bench_config import ExportConfig
 from train.evaluation.records import truth_of, write_references
+from train.split import split
 
 SIZES = ("SmolVLM2-2.2B", "SmolVLM2-500M", "SmolVLM2-256M")
 """Of these, VLMEvalKit looks for one in the model's path: it decides the size of its frames."""
@@ -48,8 +48,8 @@ def export(config: ExportConfig) -> dict[str, Any]:
             f"{', '.join(SIZES)}; rename the merged model's folder"
         )
     everything = read_dataset(config.data.path)
-    held = split(everything, config.data.eval_share, config.data.eval_max)[1]
-    rows = everything if held is None else held
+    held = split(everything, config.data.eval_share, config.data.eval_max).held
+    rows = everything.select(held) if held else everything
     if config.limit is not None:
         rows = rows.select(range(min(config.limit, len(rows))))
     out = Path(config.out)

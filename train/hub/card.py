@@ -13,7 +13,7 @@ from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from train.config import INSTRUCTIONS
 from train.evaluation.table import SHOWN
 from train.hub.published import Scores, without_folders
-from train.messages import METRICS, POLICY_FILE, RECORD, read_json
+from train.messages import METRICS, POLICY_FILE, RECORD, own_words, read_json
 
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"
@@ -87,8 +87,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         repo=repo,
         adapter=adapter,
         snippet=snippet.strip(),
-        rows=record["dataset"]["rows"],
-        held_out=_held_out(record["dataset"]),
+        data=_data(record["dataset"]),
         sources=[
             (f"[{name}](https://huggingface.co/datasets/{hub})" if hub else name, credit)
             for name, (hub, credit) in ((n, SOURCES[n]) for n in names)
@@ -109,11 +108,22 @@ def _made(method: str, *, adapter: bool) -> str:
     return f"A {kind} adapter" if adapter else f"A {kind} fine-tuning, merged,"
 
 
-def _held_out(dataset: dict[str, Any]) -> int:
-    """Videos; as `train.dataset.split` has it."""
-    if not dataset["eval_share"]:
-        return 0
-    return int(min(max(1, round(dataset["rows"] * dataset["eval_share"])), dataset["eval_max"]))
+def _data(dataset: dict[str, Any]) -> str:
+    """How much it is, what of it is held out, and what was asked otherwise."""
+    rows = dataset["rows"]
+    videos = dataset.get("videos", rows)  # runs of earlier versions say less
+    several = rows != videos
+    text = f"{rows} rows of {videos} videos" if several else f"{videos} videos"
+    if (held := dataset.get("held_out_videos")) is not None:
+        whole = " with all their rows" if several and held else ""
+        text += f", {held or 'none'} of them held out{whole}"
+    text += "."
+    if own := dataset.get("own_words"):
+        text += (
+            f" Of the {dataset['learned_from']} rows it learned from, some were asked in their own words "
+            f"({own_words(own)}); the others as above."
+        )
+    return text
 
 
 def _of_hub(base: str, *, local: bool) -> bool:

@@ -9,6 +9,7 @@ from typing import Any
 
 from data.prepared.dataset import Prepared
 from train.config import TrainConfig
+from train.dataset import Sets
 from train.run.state import RunState
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -18,10 +19,10 @@ def record(
     config: TrainConfig,
     dataset: Prepared,
     state: RunState,
-    longest_answer: int,
+    sets: Sets,
     results: dict[str, Any],
 ) -> dict[str, Any]:
-    """The content of `run.json`. `longest_answer`: tokens, of all that the run learned from."""
+    """The content of `run.json`."""
     return {
         "base": "base" if config.model.name == "tiny" else config.model.name,
         "base_is_folder": Path(config.model.name).is_dir(),
@@ -32,13 +33,18 @@ def record(
         "git_changed": bool(_git("status", "--porcelain")),
         "device": state.parts[-1].device,
         "parts": [asdict(part) for part in state.parts],
-        "longest_answer": longest_answer,
+        "longest_answer": max(sets.survey.answers),
         "dataset": {
             "path": dataset.url,
             "manifest_sha256": dataset.manifest_sha256,
             "sha256": dataset.sha256,
             "sources": dataset.manifest["sources"],
             "rows": dataset.manifest["rows"],
+            "videos": dataset.manifest["videos"],
+            "held_out": len(sets.held_out),
+            "held_out_videos": sets.held_videos,
+            "learned_from": len(sets.survey.usable),
+            "own_words": dict(sets.survey.own_words),
             "eval_share": config.data.eval_share,
             "eval_max": config.data.eval_max,
         },

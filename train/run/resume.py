@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -26,6 +26,7 @@ from train.run.state import (
     versions,
     write_state,
 )
+from train.split import read_held_out, write_held_out
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
@@ -250,12 +251,15 @@ def state_of(
     )
 
 
-def begin(output: Path, config: TrainConfig, state: RunState, start: Start) -> None:
+def begin(
+    output: Path, config: TrainConfig, state: RunState, start: Start, held_out: Sequence[str]
+) -> None:
     """Write down how a run begins, or goes on; what a kill left half written goes.
 
     Raises:
         UserError: the folder cannot be written to.
     """
+    before = None if start.checkpoint is None else read_held_out(output)
     try:
         remove_half_written(output)
         if start.checkpoint is None:
@@ -264,6 +268,7 @@ def begin(output: Path, config: TrainConfig, state: RunState, start: Start) -> N
             write_atomically(output / CONFIG, text)
             for name in (METRICS, SAMPLES):
                 (output / name).unlink(missing_ok=True)
+        write_held_out(held_out, output, before=before)
         write_state(output, state)
     except OSError as error:
         raise UserError(f"train.output={output}: cannot be written ({error.strerror})") from None
