@@ -21,6 +21,7 @@ from data.config import resolved
 from data.isolate import Failure, digest_of, run_each
 from data.keys import FrameKeys
 from data.media import FrameFiles, Local, Video, content_id
+from data.redact import redacted
 from data.sample import Numbered, Outcome, Rejected, Repair, Sample, Selection
 from data.selection.looks import looks_for
 from data.selection.picks import in_order
@@ -227,7 +228,7 @@ def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[s
         "credit": item.credit,
         "metadata": item.metadata,
         "repairs": [asdict(Repair(what, n)) for what, n in sorted(repairs.items()) if n],
-        "policy": json.dumps(policy_record(keys), sort_keys=True),
+        "policy": json.dumps(redacted(policy_record(keys)), sort_keys=True),
     }
 
 

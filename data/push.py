@@ -15,18 +15,13 @@ from tqdm import tqdm
 
 from data.config import Section, UserError
 from data.hub import hub_errors, writable_repo
+from data.redact import redacted
 from data.report import counted
 from data.shards import read_manifest, shard_name
+from data.sources.reading import about
 from data.storage import is_url
 
 AT_ONCE = 8
-LICENCES = {"finevideo": "cc-by-4.0", "videofeedback": "apache-2.0", "microworld": "apache-2.0"}
-NOTES = {
-    "finevideo": "Videos of FineVideo are CC BY and come with its terms of use "
-    "(https://huggingface.co/datasets/HuggingFaceFV/finevideo): whoever shares them must include "
-    "those terms and follow its removals.",
-    "videofeedback": "VideoFeedback is Apache-2.0 (https://huggingface.co/datasets/TIGER-Lab/VideoFeedback).",
-}
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 
 
@@ -62,9 +57,9 @@ def push(config: PushConfig) -> str:
     if is_url(config.data.path):
         raise UserError(f"data.path={path}: give a folder of this machine")
     manifest = read_manifest(path)
-    api, about, page = writable_repo(repo, private=config.hub.private, dataset=True)
+    api, found, page = writable_repo(repo, private=config.hub.private, dataset=True)
     with hub_errors(repo, key="hub.repo", dataset=True, writing=True):
-        files = {entry.rfilename for entry in about.siblings or ()}
+        files = {entry.rfilename for entry in found.siblings or ()}
         if files - {".gitattributes", "README.md"} and "manifest.json" not in files:
             raise UserError(
                 f"hub.repo={repo}: holds something that was not pushed from here; choose another"
@@ -78,7 +73,10 @@ def push(config: PushConfig) -> str:
                 api.preupload_lfs_files(repo, some, repo_type="dataset")
                 bar.update(len(some))
         stale = sorted(set(there) - {f"data/{n}" for n in names})
-        last = {"README.md": card(manifest, repo), "manifest.json": _published(manifest)}
+        last = {
+            "README.md": card(manifest, repo),
+            "manifest.json": json.dumps(redacted(manifest), indent=1) + "\n",
+        }
         api.create_commit(  # one for all: a reader finds the old dataset or the new one
             repo,
             [
@@ -112,18 +110,6 @@ def _sha256(path: Path) -> str:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
 
-def _published(manifest: dict[str, Any]) -> str:
-    """The manifest without what it says of this machine's folders."""
-    sources = []
-    for source in manifest["sources"]:
-        shown = dict(source)
-        for key in ("path", "videos"):
-            if key in shown and "://" not in shown[key]:
-                shown[key] = Path(shown[key]).name
-        sources.append(shown)
-    return json.dumps({**manifest, "sources": sources}, indent=1) + "\n"
-
-
 def card(manifest: dict[str, Any], repo: str) -> str:
     """The dataset's README on the Hub."""
     environment = Environment(
@@ -132,8 +118,8 @@ def card(manifest: dict[str, Any], repo: str) -> str:
         keep_trailing_newline=True,
         trim_blocks=False,
     )
-    sources = sorted(manifest["by_source"])
-    licences = {LICENCES.get(name, "other") for name in sources}
+    sources = [about(name) for name in sorted(manifest["by_source"])]
+    licences = {source.licence for source in sources}
     lost = manifest["quarantined"]
     return environment.get_template("card.md").render(
         licence=licences.pop() if len(licences) == 1 else "other",
@@ -148,5 +134,5 @@ def card(manifest: dict[str, Any], repo: str) -> str:
         left_out=sum(manifest["left_out"].values()),
         quarantined=sum(lost.values()),
         reasons=", ".join(f"{count} {reason}" for reason, count in lost.items()),
-        notes=[NOTES[name] for name in sources if name in NOTES],
+        notes=[source.note for source in sources if source.note],
     )

@@ -18,10 +18,12 @@ from typing import Any
 
 from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
+from data.sources.about import About
 from data.sources.fields import Span, at_most, mended, number, objects, plain, wanted_ids
 from data.sources.files import VideoFiles, video_files
 from data.sources.keys import SourceKeys
 
+ABOUT = About(credit="ActivityNet Captions or a file in its form; ask its makers")
 SUBSETS = {"training": "train", "validation": "validation", "testing": "test"}
 
 

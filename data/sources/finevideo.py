@@ -20,6 +20,7 @@ from data.config import UserError
 from data.media import Media, ParquetCell, Video
 from data.sample import LeftOut, Rejected, Sample, Turn
 from data.sources import finevideo_text as told
+from data.sources.about import About
 from data.sources.fields import at_most, number, objects, plain, wanted_ids
 from data.sources.keys import SourceKeys
 from data.sources.tables import (
@@ -35,6 +36,14 @@ from data.storage import listing_hash
 REPO = "HuggingFaceFV/finevideo"
 PATTERN = "data/train-*.parquet"
 LICENCE = "CC BY"
+ABOUT = About(
+    repo=REPO,
+    licence="cc-by-4.0",
+    credit=f"{LICENCE}, with FineVideo's terms of use; each video's author is in the prepared rows",
+    note=f"Videos of FineVideo are {LICENCE} and come with its terms of use "
+    f"(https://huggingface.co/datasets/{REPO}): whoever shares them must include those terms and "
+    "follow its removals.",
+)
 SPLITS = ("train", "validation", "test")
 Row = tuple[str, Any, Media]
 """Where it stands, its `json`, its video."""

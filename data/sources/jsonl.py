@@ -29,11 +29,14 @@ from typing import Any
 from data.config import UserError
 from data.media import FrameFiles, Media, Video
 from data.sample import Event, Rejected, Sample
+from data.sources.about import About
 from data.sources.chat import exchanges_of
 from data.sources.fields import at_most, without_surrogates
 from data.sources.files import ENDINGS, VideoFiles, stem, video_files
 from data.sources.foreign import BadRow, own_rows
 from data.sources.keys import SourceKeys
+
+ABOUT = About(credit="the maker's own; ask them")
 
 
 @dataclass
@@ -197,7 +200,7 @@ def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, 
             value = value[0]
         if not isinstance(value, list):
             path = _path(value)
-            return place.find(path), Path(path).with_suffix("").as_posix()
+            return place.find(path), _named(Path(path).with_suffix(""), place)
     if not isinstance(value, list) or not value:
         raise BadRow(f"frames must be a list of picture files, got {type(value).__name__}")
     names = [_path(item) for item in value]
@@ -205,7 +208,16 @@ def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, 
         raise BadRow(f"one video a row, got {len(names)}")
     paths = tuple(str(place.root / name) for name in names)
     frames = FrameFiles(paths, _frame_times(row, len(paths)), _duration(row))
-    return frames, Path(names[0]).parent.as_posix()
+    return frames, _named(Path(names[0]).parent, place)
+
+
+def _named(path: Path, place: _Place) -> str:
+    """An id that does not tell where on this machine a video lies, for it goes wherever the rows go."""
+    if not path.is_absolute():
+        return path.as_posix()
+    if path.is_relative_to(place.root):
+        return path.relative_to(place.root).as_posix()
+    return f"{path.name}-{hashlib.sha256(str(path).encode()).hexdigest()[:8]}"
 
 
 def _frame_times(row: dict[str, Any], count: int) -> tuple[float, ...]:

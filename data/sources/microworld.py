@@ -15,7 +15,6 @@ from functools import partial
 from multiprocessing import get_context
 from pathlib import Path
 
-import av
 import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
@@ -23,8 +22,10 @@ from tqdm import tqdm
 from data.config import UserError
 from data.media import Video
 from data.sample import Event, Sample
+from data.sources.about import About
 from data.sources.keys import SourceKeys
 
+ABOUT = About(licence="apache-2.0", credit="synthetic, rendered by scenescribe; Apache-2.0")
 SIZE_PX = 96
 FPS = 10
 COLOURS = {
@@ -175,6 +176,8 @@ def render(seed: int, index: int, folder: Path) -> Path:
     path = folder / f"{_id(seed, index)}.mp4"
     if path.exists():
         return path
+    import av  # not where videos are only counted, or a card names their licence
+
     unfinished = path.with_suffix(".tmp")
     with av.open(str(unfinished), "w", format="mp4") as container:
         stream = container.add_stream("libx264", rate=FPS)

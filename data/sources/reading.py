@@ -13,11 +13,12 @@ import numpy as np
 from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, microworld, videofeedback
+from data.sources.about import About
 from data.sources.fields import wanted_ids
 from data.sources.keys import SourceKeys
 from data.storage import listing_hash
 
-SOURCES = {
+SOURCES: dict[str, Any] = {
     "finevideo": finevideo,
     "videofeedback": videofeedback,
     "activitynet": activitynet,
@@ -25,13 +26,19 @@ SOURCES = {
     "microworld": microworld,
 }
 """Each module has `read(keys)` → samples; `count(keys)` → how many, or None; `version(keys)` → a text
-that names the state of what is read, or None where the keys say it all."""
+that names the state of what is read, or None where the keys say it all; and `ABOUT`, what is known of it."""
 Found = Sample | Rejected | LeftOut
 
 
 def _module(keys: SourceKeys) -> Any:
     assert keys.name is not None
     return SOURCES[keys.name]
+
+
+def about(name: str) -> About:
+    """What is known of a source; little, where a dataset was prepared from one that is not here."""
+    module = SOURCES.get(name)
+    return About() if module is None else module.ABOUT
 
 
 def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:

@@ -15,6 +15,7 @@ from typing import Any
 
 from data.media import HubFile, Media
 from data.sample import LeftOut, Reason, Rejected, Repair, Sample, Turn
+from data.sources.about import About
 from data.sources.fields import at_most, number, plain, wanted_ids
 from data.sources.files import VideoFiles, video_files
 from data.sources.keys import SourceKeys
@@ -22,6 +23,12 @@ from data.sources.tables import is_local_file, num_rows, table_rows, tables, tab
 
 REPO = "TIGER-Lab/VideoFeedback"
 LICENCE = "Apache-2.0"
+ABOUT = About(
+    repo=REPO,
+    licence="apache-2.0",
+    credit=LICENCE,
+    note=f"VideoFeedback is {LICENCE} (https://huggingface.co/datasets/{REPO}).",
+)
 SCORES = (
     "visual quality",
     "temporal consistency",

@@ -105,15 +105,31 @@ def test_a_base_in_a_folder_is_not_taken_for_one_on_the_hub(trained, tmp_path, c
     (run / "run.json").write_text(json.dumps(told))
     adapter = json.loads((run / "adapter_config.json").read_text())
     (run / "adapter_config.json").write_text(json.dumps({**adapter, "base_model_name_or_path": "runs/stage1"}))  # fmt: skip
+    policy = json.loads((run / "frame_policy.json").read_text())
+    (run / "frame_policy.json").write_text(json.dumps({**policy, "encoder": "/home/acme/siglip"}))
     contents = contents_of(run, "you/clips")
     assert "scripts/merge.py makes one whole model" in capsys.readouterr().err
     text = {name: c.decode() for name, c in contents.items() if isinstance(c, bytes) and name != "curves.png"}  # fmt: skip
     for name, content in text.items():
         assert not any(word in content for word in ("runs/stage1", "acme", "secret", "token=")), name  # fmt: skip
-    assert "s3://bucket/clips.jsonl" in text["run.json"]
+    assert (
+        "s3://bucket/clips.jsonl" in text["run.json"]
+        and '"encoder": "siglip"' in text["frame_policy.json"]
+    )
     assert "base_model" not in yaml.safe_load(text["README.md"].split("---")[1])
     assert "10000 videos, 200 of them held out" in text["README.md"]
     assert "hub" not in yaml.safe_load(text["config.yaml"])
+
+
+def test_a_source_of_ones_own_has_a_card(trained, tmp_path):
+    """As CONTRIBUTING says how to add one, and where it is not here any more."""
+    run = shutil.copytree(trained, tmp_path / "run")
+    record = json.loads((run / "run.json").read_text())
+    record["dataset"]["sources"] = [{"name": "mydataset"}, {"name": "finevideo"}]
+    (run / "run.json").write_text(json.dumps(record))
+    text = card(run, "you/clips")
+    assert "| mydataset | not known; ask its makers |" in text
+    assert yaml.safe_load(text.split("---")[1])["datasets"] == ["HuggingFaceFV/finevideo"]
 
 
 def test_what_the_plain_code_needs_is_what_the_card_installs(trained):

@@ -10,22 +10,16 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from data.redact import redacted
+from data.sources.reading import about
 from train.config import INSTRUCTIONS
 from train.evaluation.table import SHOWN
-from train.hub.published import Scores, without_folders
+from train.hub.scores import Scores
 from train.messages import METRICS, POLICY_FILE, RECORD, own_words, read_json
 
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"
 """Of the published SmolVLM2 checkpoints."""
-SOURCES = {
-    "finevideo": ("HuggingFaceFV/finevideo", "CC BY, with FineVideo's terms of use; each video's author is in the prepared rows"),
-    "videofeedback": ("TIGER-Lab/VideoFeedback", "Apache-2.0"),
-    "activitynet": (None, "ActivityNet Captions or a file in its form; ask its makers"),
-    "microworld": (None, "synthetic, rendered by scenescribe; Apache-2.0"),
-    "jsonl": (None, "the maker's own; ask them"),
-}  # fmt: skip
-"""Source → its dataset on the Hub, licence and credit."""
 LEARNS = ("data", "train", "optim")
 """Sections whose keys a card tells of."""
 POLICIES = {
@@ -45,7 +39,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     """
     record, policy = read_json(run / RECORD), read_json(run / POLICY_FILE)
     local = bool(record.get("base_is_folder"))
-    record = without_folders(record, record["base"] if local else None)
+    record = redacted(record, record["base"] if local else None)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     environment = Environment(
         loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True
@@ -89,8 +83,8 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         snippet=snippet.strip(),
         data=_data(record["dataset"]),
         sources=[
-            (f"[{name}](https://huggingface.co/datasets/{hub})" if hub else name, credit)
-            for name, (hub, credit) in ((n, SOURCES[n]) for n in names)
+            (f"[{name}](https://huggingface.co/datasets/{known.repo})" if known.repo else name, known.credit)
+            for name, known in ((n, about(n)) for n in names)
         ],
         settings=_parts(config, record),
         curves=(run / METRICS).is_file(),
@@ -194,7 +188,7 @@ def _metadata(
 ) -> str:  # fmt: skip
     """YAML, as the Hub reads it; scores become its model-index."""
     sources = record["dataset"]["sources"]
-    on_hub = {hub for hub, _ in (SOURCES[s["name"]] for s in sources) if hub is not None}
+    on_hub = {hub for s in sources if (hub := about(s["name"]).repo)}
     path = str(record["dataset"]["path"])
     if path.startswith("hf://datasets/"):
         on_hub.add("/".join(path.removeprefix("hf://datasets/").split("@")[0].split("/")[:2]))
@@ -214,7 +208,7 @@ def _metadata(
         for name, caption in SHOWN.items()
         if name in figures and figures[name]["value"] is not None
     ]
-    about = ModelCardData(
+    head = ModelCardData(
         license=BASE_LICENCE,
         library_name="peft" if adapter else "transformers",
         pipeline_tag="video-text-to-text",
@@ -226,4 +220,4 @@ def _metadata(
         model_name=repo.split("/")[-1] if results else None,
         ignore_metadata_errors=True,
     )
-    return about.to_yaml().strip()
+    return head.to_yaml().strip()

@@ -15,10 +15,11 @@ from tqdm import tqdm
 from data.config import UserError, this_python, warn
 from data.hub import hub_errors, writable_repo
 from data.locks import owner_of
+from data.redact import redacted
 from train.config import HubKeys
 from train.evaluation.curves import loss_figure
 from train.hub.card import card
-from train.hub.published import read_scores, without_folders
+from train.hub.scores import read_scores
 from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
 
 if TYPE_CHECKING:
@@ -35,7 +36,7 @@ PROCESSOR = (
     "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.*",
 )  # fmt: skip
 MADE = ("README.md", "config.yaml", "curves.png", "evaluation.json")
-CLEANED = ("adapter_config.json", "config.json", RECORD)
+CLEANED = ("adapter_config.json", "config.json", RECORD, POLICY_FILE)
 """These may name folders of this machine."""
 LARGE = (".safetensors", ".png")
 
@@ -70,7 +71,7 @@ def push(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
 
 def _ours(names: set[str]) -> set[str]:
     """What a push from here may have left: an adapter beside a whole model would be taken for it."""
-    patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, POLICY_FILE, METRICS)
+    patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, METRICS)
     return {n for n in names if any(fnmatch(n.removeprefix("base/"), p) for p in patterns)}
 
 
@@ -111,23 +112,29 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
             f"note: the base model of {run} is the folder {folder}: who has it not can use the adapter only with "
             "model.name=…; scripts/merge.py makes one whole model of both"
         )
+    encoder = read_json(run / POLICY_FILE).get("encoder")
+    if encoder is not None and Path(encoder).exists():
+        warn(
+            f"note: frames of {run} are chosen with the encoder in the folder {encoder}: who describes with it "
+            "gives frames.encoder=…, the same one"
+        )
     contents: dict[str, Path | bytes] = dict(_weights(run, "", folder))
     inside = run / "base"
     if inside.is_dir():  # the tiny model
         contents |= dict(_weights(inside, "base/", None))
-    for pattern in (*PROCESSOR, POLICY_FILE, METRICS):
+    for pattern in (*PROCESSOR, METRICS):
         contents |= {file.name: file for file in run.glob(pattern)}
     settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     settings.pop("hub", None)  # who repeats the run does not push to this place
     contents["config.yaml"] = yaml.safe_dump(
-        without_folders(settings, folder), sort_keys=False, allow_unicode=True
+        redacted(settings, folder), sort_keys=False, allow_unicode=True
     ).encode()
     if (figure := loss_figure(run)) is not None:
         buffer = io.BytesIO()
         figure.savefig(buffer, format="png", metadata={"Software": None})
         contents["curves.png"] = buffer.getvalue()
     if evaluation is not None:
-        told = without_folders(read_json(evaluation / "scores.json"))
+        told = redacted(read_json(evaluation / "scores.json"))
         contents["evaluation.json"] = (json.dumps(told, indent=1) + "\n").encode()
     contents["README.md"] = card(run, repo, scores).encode()
     return contents
@@ -148,7 +155,7 @@ def _weights(folder: Path, below: str, base: str | None) -> Iterator[tuple[str, 
             yield below + file.name, file
     for name in CLEANED:
         if (folder / name).is_file():
-            told = without_folders(read_json(folder / name), base)
+            told = redacted(read_json(folder / name), base)
             yield below + name, (json.dumps(told, indent=1) + "\n").encode()
 
 

@@ -1,12 +1,9 @@
-"""What of a run is told on the Hub: no place of this machine, and only scores that are its own."""
+"""Scores that are told on the Hub: only those that are the run's own."""
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 from pathlib import Path, PurePath
-from typing import Any
-from urllib.parse import urlsplit, urlunsplit
 
 from data.config import UserError
 from train.messages import POLICY_FILE, read_json
@@ -44,25 +41,3 @@ def read_scores(folder: Path, run: Path) -> Scores:
         f"evaluation={folder}: scores {', '.join(systems) or 'nothing'}, not {run} with the frames it was trained "
         f"with; run scripts/evaluate.py adapter={run} out={folder}"
     )
-
-
-FOLDERS = ("path", "videos", "output", "data", "predictions", "references", "prepared", "model")
-"""Keys whose value is a place."""
-
-
-def without_folders(value: Any, base: str | None = None, key: str = "") -> Any:
-    """Folders of this machine lose all but their last part, addresses what may be secret in them.
-    `base`: a folder, too, wherever it stands."""
-    if isinstance(value, dict):
-        return {name: without_folders(inner, base, name) for name, inner in value.items()}
-    if isinstance(value, list):
-        return [without_folders(inner, base, key) for inner in value]
-    if not isinstance(value, str):
-        return value
-    if re.fullmatch(r"\S+://\S+", value):
-        parts = urlsplit(value)
-        if parts.scheme == "file":
-            return PurePath(parts.path).name
-        return urlunsplit((parts.scheme, parts.netloc.rpartition("@")[2], parts.path, "", ""))
-    place = key in FOLDERS or value == base or value.startswith("~")
-    return PurePath(value).name if place or PurePath(value).is_absolute() else value
