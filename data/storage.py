@@ -9,6 +9,7 @@ from __future__ import annotations
 import hashlib
 import os
 import shutil
+import stat
 import tempfile
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -92,11 +93,13 @@ class Folder:
         if self.is_local:
             return Path(self.root) / "unfinished.tmp"
         name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
-        return Path(tempfile.gettempdir()) / f"scenescribe-{name}"
+        return Path(tempfile.gettempdir()) / f"scenescribe-{os.getuid()}" / name
 
     def scratch(self) -> Path:
         """A folder of this machine for what is not finished."""
         folder = self._scratch()
+        if not self.is_local:
+            _make_own(folder.parent)
         folder.mkdir(parents=True, exist_ok=True)
         return folder
 
@@ -141,6 +144,19 @@ class Folder:
         place = Path(self.root) if self.is_local else self.scratch().with_suffix(".locks")
         with locked(place, self.url):
             yield
+
+
+def _make_own(folder: Path) -> None:
+    """A folder in the common temporary one, whose name anybody can guess.
+
+    Raises:
+        UserError: somebody else made it, to read or to misdirect what is written there.
+    """
+    folder.mkdir(mode=0o700, exist_ok=True)
+    there = folder.lstat()
+    if not stat.S_ISDIR(there.st_mode) or there.st_uid != os.getuid():
+        raise UserError(f"{folder}: belongs to somebody else; set TMPDIR to a folder of your own")
+    folder.chmod(0o700)
 
 
 def open_folder(url: str | Path) -> Folder:

@@ -258,6 +258,11 @@ class TrainConfig(Section):
             )
         return self
 
+    def leaves_tower_out(self, devices: int) -> bool:
+        """With cached features nobody looks through the vision tower: it need not be on the device.
+        With several devices all of them hold what one does."""
+        return self.data.features and self.eval.generate_every is None and devices == 1
+
     @property
     def eval_every(self) -> int | None:
         """Steps between evaluations (None: an epoch)."""

@@ -46,6 +46,8 @@ class Survey:
     frames_dropped: int
     samples_shortened: int
     fell_back: int
+    unmarked: int
+    """Usable samples whose texts held marks of the model's own, as `<image>`, without their brackets now."""
     own_words: Mapping[str, int]
     """Usable samples with a prompt, system or context text of their own."""
 
@@ -60,6 +62,10 @@ class Survey:
         if self.fell_back:
             other = "description" if keys.target == "timeline" else "timeline"
             shown.append(f"{self.fell_back} of them have no {keys.target} and use their {other}")
+        if self.unmarked:
+            shown.append(
+                f"{self.unmarked} of them hold marks of the model's own, as <image>: these lost their brackets"
+            )
         if self.own_words:
             shown.append(
                 f"some bring words of their own and are asked with these: {own_words(self.own_words)}"
@@ -176,7 +182,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
     answers: list[int] = []
     too_long: list[str] = []
     own: Counter[str] = Counter()
-    dropped = shortened = fell_back = 0
+    dropped = shortened = fell_back = unmarked = 0
     texts = dataset.select_columns(TEXT_COLUMNS)
     for i, row in enumerate(tqdm(texts, desc=f"tokens of {name}", disable=len(texts) < 200)):
         try:
@@ -194,6 +200,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         frames.append(len(encoded.kept))
         answers.append(answer_tokens)
         fell_back += encoded.fell_back
+        unmarked += encoded.unmarked
         own.update(name for name in OWN if row[name])
         missing = len(row["times_s"]) - len(encoded.kept)
         dropped += missing
@@ -211,6 +218,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         dropped,
         shortened,
         fell_back,
+        unmarked,
         {name: own[name] for name in OWN if own[name]},
     )
 

@@ -218,7 +218,7 @@ def answer(
         seen = forward.see(base, scale, inputs.pop("frames"), FRAMES_AT_ONCE)  # (F, P, D)
         out = model.generate(  # type: ignore[operator]
             **inputs,
-            mm_encoder_outputs=forward.encoded(base.model.connector(seen)),
+            **{forward.FEATURES: forward.encoded(base.model.connector(seen))},
             **(drawn or {"do_sample": False}),
             max_new_tokens=max_new_tokens,
             max_time=max_s,

@@ -51,6 +51,8 @@ class Encoded:
     """Which of the row's frames are in the prompt."""
     fell_back: bool
     """The row had no target in the form asked for, so the other form was used."""
+    unmarked: bool
+    """Its texts held marks of the model's own, which lost their brackets."""
 
 
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
@@ -84,7 +86,9 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
     """
     talk, fell_back = exchanges(row, keys)
     ids, labels, kept = fit_frames(talk, row, processor, keys)
-    return Encoded(row["id"], ids, labels, kept, fell_back)
+    texts = [row["system"], *(text for e in talk for text in (e.prompt, e.answer or ""))]
+    unmarked = any(plain(t, processor) != t.strip() for t in texts)
+    return Encoded(row["id"], ids, labels, kept, fell_back, unmarked)
 
 
 def fit_frames(
@@ -147,34 +151,41 @@ def _pieces(
     messages: list[dict[str, Any]] = []
     if system:
         messages.append({"role": "system", "content": [_text(system, processor)]})
-    done = 0
+    so_far = ""
     for number, exchange in enumerate(talk):
         content = [_text(exchange.prompt, processor)]
         if number == 0:
             content.insert(0, {"type": "video", "video": ""})
         messages.append({"role": "user", "content": content})
         whole = processor.apply_chat_template(messages, add_generation_prompt=True, tokenize=False)
-        prompt, answer = whole[done:], None
+        if not whole.startswith(so_far):
+            raise UserError(
+                "the checkpoint's chat template changes what was said before when a turn is added; "
+                "what is learned could not be told from the rest"
+            )
+        prompt, answer = whole[len(so_far) :], None
         if exchange.answer is not None:
             reply = _text(exchange.answer, processor)
             answer = f" {reply['text']}{processor.end_of_utterance_token}"
             messages.append({"role": "assistant", "content": [reply]})
         yield prompt, answer
-        done = len(whole) + len(answer or "")
+        so_far = whole + (answer or "")
 
 
 def _text(text: str, processor: SmolVLMProcessor) -> dict[str, str]:
-    """A text part. Marks with a meaning of their own lose their brackets: text is only text. A word
-    that somebody added to the vocabulary has none, and stays the word it is."""
-    marks = [
-        m
-        for m in (*processor.tokenizer.get_added_vocab(), processor.video_token)
-        if len(m) > 2 and m.strip("<>|") != m
-    ]
+    """A text part of a message."""
+    return {"type": "text", "text": plain(text, processor)}
+
+
+def plain(text: str, processor: SmolVLMProcessor) -> str:
+    """Marks that mean something to the model lose their brackets: text is only text. A word that
+    somebody added to the vocabulary is no such mark and stays as it is, `<loc001>` and `[SCENE]` alike."""
+    special = [str(t) for t in processor.tokenizer.added_tokens_decoder.values() if t.special]
+    marks = [m for m in (*special, processor.video_token) if len(m) > 2 and m.strip("<>|") != m]
     while found := [mark for mark in marks if mark in text]:  # again: `<<image>>` leaves another
         for mark in found:
             text = text.replace(mark, mark.strip("<>|"))
-    return {"type": "text", "text": text.strip()}
+    return text.strip()
 
 
 def _with_frames(

@@ -20,6 +20,10 @@ from torch.distributed.fsdp import FSDPModule
 from transformers import SmolVLMForConditionalGeneration
 from transformers.modeling_outputs import BaseModelOutputWithPooling
 
+from train.insides import check_overrides
+
+FEATURES = "mm_encoder_outputs"
+"""What the stock forward calls pictures that tower and connector have seen already."""
 Scale = Callable[[torch.Tensor], torch.Tensor]
 """(F, 3, S, S) uint8 → float."""
 
@@ -35,6 +39,7 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
     """
     body = model.model
     stock = body.forward
+    check(model)
     tokens_a_frame = body.image_seq_len
 
     @functools.wraps(stock)
@@ -50,7 +55,7 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
         if features is not None:
             if features.shape[1] != tokens_a_frame:
                 features = body.connector(features.to(body.dtype))  # (F, P, D) → (F, N, H)
-            named["mm_encoder_outputs"] = encoded(features)
+            named[FEATURES] = encoded(features)
         if answers is not None:
             # Padding is on the right, and no token looks ahead: none that counts ever sees it. Without a
             # mask attention takes its fast causal kernel, and no (B, T, T) array is made.
@@ -66,6 +71,16 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
         return out
 
     body.forward = forward
+
+
+def check(model: SmolVLMForConditionalGeneration) -> None:
+    """The stock forward takes any name: features under another than its own would be swallowed, and the
+    model see nothing.
+
+    Raises:
+        UserError: it has no such parameter.
+    """
+    check_overrides(type(model.model), {"forward": (FEATURES,)}, "transformers")
 
 
 def encoded(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:

@@ -19,6 +19,7 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 from train.config import TrainConfig
 from train.live_bytes import LiveBytes, count_weights, parts_at_work
 from train.numberless import NESTED_BLOCK, model_without_numbers, pretend
+from train.run.state import devices
 from train.sharded import gathered_bytes
 
 SMALL_STATE = 4096
@@ -76,7 +77,9 @@ def estimate(
         pretend(trained)
         bytes_ = LiveBytes()
         describes = config.eval.generate_every is not None
-        count_weights(trained, bytes_, without_tower=load.cached and not describes)
+        count_weights(
+            trained, bytes_, without_tower=load.cached and config.leaves_tower_out(devices())
+        )
         _count_optimizer(trained, bytes_, config)
         connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
         batch = _batch(model, load, compute, connector_trains=connector_trains)
@@ -89,8 +92,12 @@ def estimate(
         if load.samples > 1 and load.row:  # a dense one, and what the attention kernel makes of it
             mask = load.row**2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
+        peak = bytes_.peak + mask
+        loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
+        if loaded > peak:  # until it is left out, the tower is there
+            peak, parts = loaded, {"weights": loaded}
         training = Estimate(
-            bytes_.peak + mask,
+            peak,
             parts,
             bytes_.flop / 1e12,
             gradient_bytes=sum(p.nbytes for p in trained.parameters() if p.requires_grad),

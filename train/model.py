@@ -18,6 +18,7 @@ from transformers import (
 
 from data.config import UserError, first_line
 from train.config import LoraKeys, Method, ModelKeys, OptimKeys
+from train.insides import set_known
 from train.sharded import sharding, weights_shared
 
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
@@ -131,7 +132,7 @@ def load_model(
             if isinstance(module, Linear4bit):
                 # An evaluation would repack the weights for a fast kernel without a backward, and
                 # training would go on with it: wrong gradients, on CPUs with AVX512-BF16 only.
-                module.support_avx512bf16_for_cpu = False
+                set_known(module, "support_avx512bf16_for_cpu", False, "bitsandbytes")
     check_position_ids(model)
     return model
 
@@ -206,7 +207,7 @@ def cast_by_autocast(model: torch.nn.Module) -> None:
     its input before, which costs more memory than the layer itself."""
     for module in model.modules():
         if isinstance(module, LoraLayer):
-            module.cast_input_dtype_enabled = False
+            set_known(module, "cast_input_dtype_enabled", False, "peft")
 
 
 def trainable_by_part(model: torch.nn.Module) -> dict[str, int]:

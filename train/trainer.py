@@ -31,6 +31,7 @@ from train.collate import collate, collate_bins
 from train.config import TrainConfig
 from train.dataset import Sets
 from train.evaluation.in_training import Watch
+from train.insides import TRAINER, check_overrides
 from train.meter import Meter, learning_rates
 from train.model import Precision, cast_by_autocast
 from train.order import Order, Orders, Packs, Several
@@ -87,21 +88,6 @@ class VideoTrainer(SFTTrainer):
         self._meter.start()
         return metrics
 
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """The library's. A full disk is one line, and leaves no half checkpoint to take its room.
-
-        Raises:
-            UserError: it cannot be written; the line says what is safe.
-        """
-        output = Path(str(self.args.output_dir))
-        with saving(output, f"checkpoint-{self.state.global_step}"):
-            super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # all see the same checkpoints from here on
-
-    def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
-        epochs, *rest = super().set_initial_training_values(*arguments, **named)
-        return (0 if self.nothing_left else epochs, *rest)
-
     def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
         """Figures of a held-out set are means over its answer tokens, however they are batched and dealt."""
         self._sums: list[torch.Tensor] = []
@@ -133,17 +119,6 @@ class VideoTrainer(SFTTrainer):
         self._sums.append(self.accelerator.gather_for_metrics(sums))
         return (sums[:, 1].sum() / sums[:, 0].sum().clamp(min=1)).float(), None, None
 
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
-        return self.order or super()._get_train_sampler(train_dataset)
-
-    def _get_eval_sampler(self, eval_dataset: Dataset) -> Any:
-        return self.eval_order or super()._get_eval_sampler(eval_dataset)
-
-    def _get_dataloader(self, dataset: Dataset, *arguments: Any, **named: Any) -> DataLoader:
-        order = self.order if named.get("is_training") else self.eval_order
-        packed = Several(dataset, len(order)) if isinstance(order, Packs) else dataset
-        return super()._get_dataloader(packed, *arguments, **named)
-
     def compute_loss(
         self,
         model: torch.nn.Module,
@@ -162,6 +137,47 @@ class VideoTrainer(SFTTrainer):
                 raise self._broken(f"the loss is {loss.item()}", sample_ids)
         return result
 
+    def _broken(self, what: str, sample_ids: list[str]) -> UserError:
+        shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
+        kept = whole_checkpoints(Path(str(self.args.output_dir)))
+        saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
+        return UserError(
+            f"step {self.state.global_step + 1}: {what} on samples {shown}; lower optim.lr, or take "
+            f"these samples out; {saved}"
+        )
+
+    # --- insides of the library: `train.insides` checks at import that they are there --------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The library's. A full disk is one line, and leaves no half checkpoint to take its room.
+
+        Raises:
+            UserError: it cannot be written; the line says what is safe.
+        """
+        output = Path(str(self.args.output_dir))
+        with saving(output, f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # all see the same checkpoints from here on
+
+    def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
+        epochs, *rest = super().set_initial_training_values(*arguments, **named)
+        return (0 if self.nothing_left else epochs, *rest)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Only matrices decay: the library spares biases and norms by name, and no vector of DoRA."""
+        return [name for name, parameter in model.named_parameters() if parameter.ndim >= 2]
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
+        return self.order or super()._get_train_sampler(train_dataset)
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Any:
+        return self.eval_order or super()._get_eval_sampler(eval_dataset)
+
+    def _get_dataloader(self, dataset: Dataset, *arguments: Any, **named: Any) -> DataLoader:
+        order = self.order if named.get("is_training") else self.eval_order
+        packed = Several(dataset, len(order)) if isinstance(order, Packs) else dataset
+        return super()._get_dataloader(packed, *arguments, **named)
+
     def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
         norm = super()._clip_grad_norm(model)
         if math.isfinite(float(norm)):
@@ -173,14 +189,8 @@ class VideoTrainer(SFTTrainer):
         self._recent.clear()
         return norm
 
-    def _broken(self, what: str, sample_ids: list[str]) -> UserError:
-        shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
-        kept = whole_checkpoints(Path(str(self.args.output_dir)))
-        saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
-        return UserError(
-            f"step {self.state.global_step + 1}: {what} on samples {shown}; lower optim.lr, or take "
-            f"these samples out; {saved}"
-        )
+
+check_overrides(SFTTrainer, TRAINER, "trl")
 
 
 def make_trainer(
@@ -261,8 +271,7 @@ def _add_callbacks(
     added += [OldestGo(output, config.train.keep), RunPage(output, sets.held)]
     if order is not None:
         added.append(RightEpoch(order))
-    describes = config.eval.generate_every is not None
-    if config.data.features and not describes and trainer.accelerator.num_processes == 1:
+    if config.leaves_tower_out(trainer.accelerator.num_processes):
         added.append(TowerAway())
     if config.hub.checkpoints:
         added.append(PushCheckpoints(config.hub))

@@ -174,6 +174,18 @@ def test_other_places_than_a_folder(rows, tmp_path):
         open_folder("s4://x/y")
 
 
+def test_scratch_of_other_places_is_ones_own(tmp_path, monkeypatch):
+    """Its name can be guessed: somebody else may have made it, or put a link there."""
+    monkeypatch.setattr("tempfile.tempdir", str(tmp_path))
+    scratch = open_folder("memory://bucket/other").scratch()
+    assert scratch.parent.stat().st_mode & 0o777 == 0o700
+    shutil.rmtree(scratch.parent)
+    (tmp_path / "theirs").mkdir()
+    scratch.parent.symlink_to(tmp_path / "theirs")
+    with pytest.raises(UserError, match="belongs to somebody else; set TMPDIR"):
+        open_folder("memory://bucket/other").scratch()
+
+
 def test_workers_fit_into_memory():
     assert fitting_workers(memory_bytes() / 2**30) == 1
     assert fitting_workers(0.01) == len(os.sched_getaffinity(0))

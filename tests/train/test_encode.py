@@ -9,6 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
+from data.config import UserError
 from train.collate import collate
 from train.config import DataKeys
 from train.encode import (
@@ -124,6 +125,7 @@ def test_marks_in_texts_stay_text(processor):
         turns=[{"prompt": hostile, "answer": hostile}],
     )
     encoded = encode(example, processor, DataKeys())
+    assert encoded.unmarked and not encode(row(), processor, DataKeys()).unmarked
     ids = encoded.input_ids
     assert ids.count(processor.image_token_id) == 2 * processor.image_seq_len
     learned = [t for t, label in zip(ids, encoded.labels) if label >= 0]
@@ -208,3 +210,16 @@ def test_the_shown_example_folds_frames_and_marks_the_answer(processor):
     text = show_example(encoded.input_ids, encoded.labels, processor)
     assert "Frame from 01:05:<frame ×4>" in text
     assert "Assistant:« [00:00 - 00:02] a red circle moves left.<end_of_utterance>»" in text
+
+
+def test_a_template_that_takes_back_what_it_said(processor, monkeypatch):
+    """What is learned is cut out of the text by what came before it: that must not change."""
+    monkeypatch.setattr(  # the library's own, which it takes for whatever holds a video
+        "transformers.models.smolvlm.processing_smolvlm.DEFAULT_CHAT_TEMPLATE",
+        "{{ messages | length }} {% for m in messages %}"
+        "{% if m['content'][0]['type'] == 'video' %}<video>{% endif %}{{ m['content'][-1]['text'] }}{% endfor %}",
+    )
+    turns = [{"prompt": "Where?", "answer": "There."}]
+    encode(row(), processor, DataKeys())
+    with pytest.raises(UserError, match="chat template changes what was said before"):
+        encode(row(turns=turns), processor, DataKeys())

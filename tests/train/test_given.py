@@ -16,7 +16,7 @@ from tests.videos import run_command
 from train.command_config import DescribeConfig, MergeConfig
 from train.config import DataKeys, ModelKeys
 from train.describe import ANSWER_TOKENS, answer_length, describe
-from train.encode import _text
+from train.encode import plain
 from train.evaluation.answers import answers, given_to, weights_sha256
 from train.evaluation.config import GenerateKeys
 from train.merge import merge
@@ -206,6 +206,6 @@ def test_a_word_added_to_the_vocabulary_stays_a_word(tiny_folder, tmp_path):
     from train.model import load_processor
 
     processor = load_processor(ModelKeys(name=str(tiny_folder)))
-    processor.tokenizer.add_tokens(["yellow", "[SCENE]"])
-    told = _text("A yellow [SCENE] <image> <<image>>.", processor)["text"]
-    assert told == "A yellow [SCENE] image image."
+    processor.tokenizer.add_tokens(["yellow", "[SCENE]", "<loc001>"])
+    told = plain("A yellow [SCENE] at <loc001> <image> <<image>>.", processor)
+    assert told == "A yellow [SCENE] at <loc001> image image."

@@ -10,6 +10,7 @@ from train import forward
 from train.checks import check_reachable
 from train.config import LoraKeys, ModelKeys, OptimKeys
 from train.encode import normalise
+from train.insides import check_overrides, set_known
 from train.model import (
     LORA_TARGETS,
     Precision,
@@ -205,3 +206,32 @@ def test_a_large_model_on_a_cpu_is_refused_unless_forced(tmp_path, monkeypatch):
     with pytest.raises(UserError, match="no CUDA device"):
         check_reachable(ModelKeys(name=str(tmp_path)))
     check_reachable(ModelKeys(name=str(tmp_path)), force=True)
+
+
+def test_insides_that_are_gone_or_changed_are_told():
+    class Trainer:
+        def _clip_grad_norm(self, model): ...
+        def _get_dataloader(self, dataset): ...
+
+    check_overrides(Trainer, {"_clip_grad_norm": ("model",)}, "trl")
+    for names in ({"_clip": ()}, {"_get_dataloader": ("dataset", "is_training")}):
+        with pytest.raises(
+            UserError, match=r"trl [\d.]+ has no Trainer\._\w+\(.*which is relied on here"
+        ):
+            check_overrides(Trainer, names, "trl")
+    thing = Trainer()
+    with pytest.raises(UserError, match=r"has no Trainer\.cast"):
+        set_known(thing, "cast", False, "peft")
+
+
+def test_a_forward_that_swallows_pictures(tiny_folder):
+    """As it would if its parameter were called otherwise again."""
+    model = load_model(ModelKeys(name=str(tiny_folder)), "lora", Precision("cpu", torch.float32))
+
+    class Renamed(type(model.model)):
+        def forward(self, input_ids=None, picture_outputs=None, **named):
+            return super().forward(input_ids, **named)
+
+    model.model.__class__ = Renamed
+    with pytest.raises(UserError, match=r"has no Renamed\.forward\(mm_encoder_outputs\)"):
+        forward.install(model, lambda x: x, frames_at_once=1)

@@ -1,11 +1,15 @@
 """Real runs of the real trainer on the tiny model: what must not matter does not."""
 
 import json
+import os
 import shutil
+import subprocess
+import sys
 
 import pytest
 import torch
 from accelerate.commands.config.config_args import load_config_from_file
+from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
 from data.config import UserError, load
@@ -140,6 +144,16 @@ def test_variants_of_the_adapter_learn(world, tmp_path, variant):
     assert losses(tmp_path / "a")[STEPS] < losses(tmp_path / "a")[1]
 
 
+def test_only_matrices_of_an_adapter_decay(world, tmp_path):
+    """DoRA's magnitudes are vectors."""
+    train(world, tmp_path / "a", "lora.dora=true", "optim.weight_decay=0.1", "train.steps=1", "train.save_every=1", "data.eval_share=0")  # fmt: skip
+    groups = torch.load(tmp_path / "a/checkpoint-1/optimizer.pt", weights_only=True)["param_groups"]
+    counts = {group["weight_decay"]: len(group["params"]) for group in groups}
+    with safe_open(tmp_path / "a/adapter_model.safetensors", "pt") as weights:
+        vectors = sum("magnitude" in name for name in weights.keys())  # noqa: SIM118
+        assert vectors and counts == {0.1: len(weights.keys()) - vectors, 0.0: vectors}
+
+
 @pytest.mark.slow
 def test_three_learning_rates(world, tmp_path):
     train(
@@ -266,6 +280,36 @@ def test_a_tracker_that_is_not_installed(world, tmp_path, monkeypatch):
         train(world, tmp_path / "a", "log.to=trackio")
 
 
+@pytest.mark.parametrize(
+    ("host", "key", "mode"),
+    [
+        ("wandb.corp.example", "a" * 40, None),
+        ("api.wandb.ai", "a" * 40, "offline"),
+        ("wandb.corp.example", "no key", "offline"),
+    ],
+)
+def test_wandb_of_ones_own(tmp_path, host, key, mode):
+    """A login to the server that is asked counts, one to another does not, and a key that is none is told."""
+    netrc = tmp_path / "netrc"
+    netrc.write_text(f"machine {host}\n  login user\n  password {key}\n")
+    code = (
+        "import wandb; from pathlib import Path; from train.config import LogKeys; from train.run.trackers import tracker_of\n"
+        "asked = []; wandb.init = lambda mode, **_: asked.append(mode) or type('Run', (), {'id': 'x'})\n"  # no server here
+        f"tracker_of(LogKeys(to='wandb'), Path({str(tmp_path)!r}), 0, first=True); print('mode', *asked)"
+    )
+    own = {n: v for n, v in os.environ.items() if not n.startswith("WANDB")}
+    own |= {
+        "NETRC": str(netrc),
+        "WANDB_BASE_URL": "https://wandb.corp.example",
+        "HOME": str(tmp_path),
+    }
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=own, cwd=ROOT)  # fmt: skip
+    assert f"mode {mode}" in done.stdout, done.stderr
+    assert key not in done.stdout + done.stderr and ("so offline" in done.stdout) == (
+        mode is not None
+    )
+
+
 @pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
 def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
     pytest.importorskip("tensorboard" if tracker == "tensorboard" else "wandb")
@@ -278,12 +322,13 @@ def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
     ):
         monkeypatch.delenv(name, raising=False)
     monkeypatch.setenv("NETRC", str(tmp_path / "none"))
-    train(world, tmp_path / "a", f"log.to={tracker}", "train.steps=1")
-    if tracker == "wandb":
-        assert "not logged in, so offline" in capsys.readouterr().out
-        assert list((tmp_path / "a").glob("wandb/offline-run-*/*.wandb"))
-    else:
-        assert list((tmp_path / "a").rglob("events.out.tfevents*"))
+    for name in "ab":  # a notebook trains again: each run has its own
+        train(world, tmp_path / name, f"log.to={tracker}", "train.steps=1")
+        if tracker == "wandb":
+            assert "not logged in, so offline" in capsys.readouterr().out
+            assert len(list((tmp_path / name).glob("wandb/offline-run-*/*.wandb"))) == 1
+        else:
+            assert list((tmp_path / name).rglob("events.out.tfevents*"))
 
 
 @pytest.mark.parametrize(

@@ -35,17 +35,17 @@ class Tracker(TrainerCallback):
         self._lost = False
 
     def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
-        self._try(lambda: self.inner.on_train_begin(args, state, control, **given))
+        self.attempt(lambda: self.inner.on_train_begin(args, state, control, **given))
 
     def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
         if self.wants(state.global_step):
-            self._try(lambda: self.inner.on_log(args, state, control, **given))
+            self.attempt(lambda: self.inner.on_log(args, state, control, **given))
 
     def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
-        self._try(lambda: self.inner.on_save(args, state, control, **given))
+        self.attempt(lambda: self.inner.on_save(args, state, control, **given))
 
     def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
-        self._try(lambda: self.inner.on_train_end(args, state, control, **given))
+        self.attempt(lambda: self.inner.on_train_end(args, state, control, **given))
 
     def wants(self, step: int) -> bool:
         return step > self._has
@@ -59,7 +59,8 @@ class Tracker(TrainerCallback):
             )
         self._lost = True
 
-    def _try(self, call: Callable[[], Any]) -> None:
+    def attempt(self, call: Callable[[], Any]) -> None:
+        """Whatever a tracker raises is told, once, and no more."""
         try:
             call()
         except Exception as error:  # noqa: BLE001 - whatever a tracker raises is no reason to stop
@@ -84,20 +85,38 @@ def tracker_of(keys: LogKeys, output: Path, step: int, *, first: bool) -> Tracke
         has = max((row["step"] for row in read_rows(output / METRICS)), default=-1) if step else -1
         return Tracker(keys.to, TrackioCallback(), has=has)
     if keys.to == "wandb":
-        _set_up_wandb(keys, output)
-        return Tracker(keys.to, WandbCallback(), has=-1)
+        tracker = Tracker(keys.to, WandbCallback(), has=-1)
+        if first:
+            tracker.attempt(lambda: _start_wandb(keys, output))
+        return tracker
     return None
 
 
-def _set_up_wandb(keys: LogKeys, output: Path) -> None:
-    os.environ.setdefault("WANDB_PROJECT", keys.project)
-    os.environ.setdefault("WANDB_DIR", str(output))
-    netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
-    logged_in = "WANDB_API_KEY" in os.environ or (
-        netrc.is_file() and "api.wandb.ai" in netrc.read_text(encoding="utf-8", errors="replace")
+def _start_wandb(keys: LogKeys, output: Path) -> None:
+    """A run of wandb's, unless whoever called us has begun one; an earlier run of ours ends."""
+    import wandb
+
+    if wandb.run is not None and wandb.run.id in _OURS:
+        wandb.finish()
+    if wandb.run is not None:
+        return
+    mode: Any = os.environ.get("WANDB_MODE")  # given by name: it reads the environment only once
+    if mode is None:
+        try:  # it knows where keys may lie, and that a server of one's own has another than wandb.ai
+            logged_in, why = wandb.login(prompt=False, verify=False), "not logged in"
+        except Exception as error:  # noqa: BLE001 - a key that is none is no reason to stop
+            logged_in, why = False, first_line(error)
+        if not logged_in:
+            mode = "offline"
+            say(f"wandb: {why}, so offline; `wandb sync {output}/wandb/offline-run-*` sends it later")  # fmt: skip
+    begun = wandb.init(
+        project=os.environ.get("WANDB_PROJECT", keys.project),
+        dir=os.environ.get("WANDB_DIR", str(output)),
+        name=output.name,
+        mode=mode,
     )
-    if not logged_in and "WANDB_MODE" not in os.environ:
-        os.environ["WANDB_MODE"] = "offline"
-        say(
-            f"wandb: not logged in, so offline; `wandb sync {output}/wandb/offline-run-*` sends it later"
-        )
+    _OURS.add(begun.id)
+
+
+_OURS: set[str] = set()
+"""Runs that were begun here: a notebook trains several times in one process."""
