@@ -20,7 +20,7 @@ def main(config: DescribeConfig) -> None:
     from train.describe import describe
     from train.save import read_run
 
-    run = read_run(config.adapter, base=config.model.name)
+    run = read_run(config.adapter, base=config.model.name, force=config.force)
     for described in describe(config, run):
         if config.format == "json":
             print(json.dumps(described, ensure_ascii=False), flush=True)

@@ -17,7 +17,8 @@ from data.config import UserError, resolved, warn
 from data.keys import FrameKeys
 from data.target import parse_timeline
 from data.video import BadVideo
-from train import forward
+from train import fingerprint, forward
+from train.adapter import with_adapter
 from train.checks import check_reachable
 from train.collate import collate
 from train.command_config import DescribeConfig
@@ -62,7 +63,11 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
 def load_run(
     run: SavedRun, dtype: str = "auto"
 ) -> tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]:
-    """The run's model ready to generate, base and adapter in the precision of this device."""
+    """The run's model ready to generate, base and adapter in the precision of this device.
+
+    Raises:
+        UserError: it cannot be loaded, or is not what was saved.
+    """
     precision = pick_precision(dtype)
     check_reachable(run.base, force=True)
     base = load_model(run.base, "lora", precision)
@@ -72,21 +77,10 @@ def load_run(
         run.base if run.base.name == own["name"] else run.base.model_copy(update=own)
     )
     model.to(torch.device(precision.device))  # type: ignore[arg-type]  # their wrapper hides the signature
+    forward.check(base)
+    if run.is_trained:
+        fingerprint.check(run, model, processor)
     return model.eval(), processor
-
-
-def with_adapter(base: PreTrainedModel, run: SavedRun) -> PeftModel:
-    """
-    Raises:
-        UserError: the adapter was made for another model.
-    """
-    try:
-        return PeftModel.from_pretrained(base, str(run.folder))
-    except (RuntimeError, ValueError) as error:
-        first = str(error).strip().splitlines()[0]
-        raise UserError(
-            f"adapter={run.folder}: does not fit model.name={run.base.name} ({first})"
-        ) from None
 
 
 def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:

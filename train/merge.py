@@ -17,10 +17,12 @@ from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
 from data.config import UserError
 from data.storage import write_atomically
+from train import fingerprint
+from train.adapter import with_adapter
 from train.command_config import MergeConfig
-from train.describe import prompt_of, with_adapter
+from train.describe import prompt_of
 from train.encode import frame_size_px, normalise
-from train.messages import METRICS, POLICY_FILE, RECORD, json_text, read_json, say
+from train.messages import FINGERPRINT, METRICS, POLICY_FILE, RECORD, json_text, read_json, say
 from train.model import Precision, load_model, load_processor
 from train.save import SavedRun, read_run
 
@@ -54,7 +56,7 @@ def merge(config: MergeConfig) -> Agreement:
     out = Path(config.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"out={out}: is there already; choose another folder")
-    run = read_run(config.adapter, base=config.model.name)
+    run = read_run(config.adapter, base=config.model.name, force=config.force)
     if not run.is_adapter:
         raise UserError(f"adapter={config.adapter}: is a whole model already; nothing to merge")
     device = "cuda" if torch.cuda.is_available() else "cpu"
@@ -62,6 +64,7 @@ def merge(config: MergeConfig) -> Agreement:
     base = load_model(run.base, "lora", Precision(device, torch.float32))
     processor = load_processor(run.base.model_copy(update={"name": str(run.folder), "revision": None}))  # fmt: skip
     model = with_adapter(base, run).to(torch.device(device)).eval()
+    fingerprint.check(run, model, processor)
     sample = _sample(processor, run)
     apart = _logits(model, sample)
     merged: Any = model.merge_and_unload(safe_merge=True)
@@ -140,7 +143,7 @@ def _save(
     merged.save_pretrained(out)
     processor.save_pretrained(out)
     processor.image_processor.save_pretrained(out)  # tools that convert models read it from here
-    for name in (POLICY_FILE, METRICS, "config.yaml"):
+    for name in (POLICY_FILE, FINGERPRINT, METRICS, "config.yaml"):
         if (run.folder / name).is_file():
             write_atomically(out / name, (run.folder / name).read_text(encoding="utf-8"))
     if (run.folder / RECORD).is_file():

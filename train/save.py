@@ -111,13 +111,17 @@ class SavedRun:
     """False: a model as it is, which is only shown and asked what a run would be."""
     longest_answer: int | None = None
     """Tokens, of what it learned from; None where that is not known."""
+    trained_on: str | None = None
+    """The base of an adapter as it was recorded, whatever `base` is; None where that is not known."""
+    force: bool = False
+    """Take it as it is, also where it does not look like what was saved."""
     own_words: Mapping[str, int] = field(default_factory=dict)
     """How many of the samples that it learned from brought a prompt, system or context of their own."""
 
 
-def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
+def read_run(folder: str | Path, base: str | None = None, *, force: bool = False) -> SavedRun:
     """Find base, policy and prompt of a run, in a folder or by its name on the Hub; `base` overrules
-    the run's own record.
+    the run's own record; `force` lets the model differ from what was saved.
 
     Raises:
         UserError: no run there, or parts of it missing.
@@ -135,16 +139,18 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
         )
     if base is not None and not is_adapter:
         raise UserError(f"model.name={base}: {folder} is a whole model, it needs no base")
+    trained_on = None
     if not is_adapter:
         base = str(path)
-    elif base is None:
+    else:
         told = read_json(path / "adapter_config.json").get("base_model_name_or_path") or ""
-        base = str(path / "base") if (path / "base" / "config.json").is_file() else told
+        trained_on = str(path / "base") if (path / "base" / "config.json").is_file() else told
+        base = trained_on if base is None else base
         if not base:
             raise UserError(
                 f"adapter={folder}: does not say what its base model is; give model.name"
             )
-    frames, data = _policy(path)
+    frames, data = policy_of(path)
     told_by_run = _record(path)
     return SavedRun(
         folder=path,
@@ -152,6 +158,8 @@ def read_run(folder: str | Path, base: str | None = None) -> SavedRun:
         is_adapter=is_adapter,
         frames=frames,
         data=data,
+        trained_on=trained_on or None,
+        force=force,
         longest_answer=told_by_run.get("longest_answer"),
         own_words=(told_by_run.get("dataset") or {}).get("own_words") or {},
     )
@@ -232,7 +240,12 @@ def trained_on(run: SavedRun) -> dict[str, Any]:
     return {} if state is None else {"sha256": state.dataset_sha256}
 
 
-def _policy(path: Path) -> tuple[FrameKeys, DataKeys]:
+def policy_of(path: Path) -> tuple[FrameKeys, DataKeys]:
+    """How a run sees, and what it is asked.
+
+    Raises:
+        UserError: of another version.
+    """
     file = run_of(path) / POLICY_FILE
     if not file.is_file():
         assumed = FrameKeys()

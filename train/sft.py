@@ -36,7 +36,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
     from transformers import set_seed
 
     from data.hub import writable_repo
-    from train import forward, save
+    from train import fingerprint, forward, save
     from train.checks import check_can, check_reachable
     from train.dataset import load_sets, with_features
     from train.encode import normalise
@@ -108,6 +108,12 @@ def main(config: TrainConfig) -> dict[str, Any]:
             weights = whole_weights(trainer)
             if trainer.is_world_process_zero():
                 records = record(config, dataset, state, sets, results)
+                if (
+                    weights is None
+                ):  # in pieces on several devices it cannot be asked by one of them
+                    with trainer.accelerator.autocast():
+                        mark = fingerprint.take(trained, processor, config.data)
+                    fingerprint.write(mark, output)
                 with saving(output, "the result"):
                     save.save_run(trained, processor, records, output, weights)
                 push.finish(output, config.hub)

@@ -174,10 +174,11 @@ def test_a_model_that_held_nothing_out(world, run, tmp_path):
     record = json.loads((greedy / "run.json").read_text())
     record["dataset"]["eval_share"] = 0
     (greedy / "run.json").write_text(json.dumps(record))
+    (greedy / "held_out.txt").write_text("")
     with pytest.raises(UserError, match=r"trained on all of it.*data.part=all"):
         evaluate(keys(world, greedy, tmp_path / "o"))
-    record["dataset"]["eval_share"] = 0.1
-    (greedy / "run.json").write_text(json.dumps(record))
+    held = (run / "held_out.txt").read_text().splitlines(keepends=True)
+    (greedy / "held_out.txt").write_text("".join(held[:2]))
     done = evaluate(keys(world, f"{greedy},{run}", tmp_path / "p", "report=false"))
     assert len(done.truths) == 2 and [s.name for s in done.systems] == ["run", "lora"]
 

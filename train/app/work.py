@@ -49,7 +49,7 @@ class Models:
         Raises:
             UserError: the adapter or its base cannot be used.
         """
-        run = read_run(config.adapter, base=config.model.name)
+        run = read_run(config.adapter, base=config.model.name, force=config.force)
         tuned, processor = load_run(run, config.model.dtype)
         base = None
         if config.base and not run.is_adapter:

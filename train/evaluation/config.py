@@ -104,6 +104,9 @@ class EvaluateConfig(Section):
     out: str | None = Field(default=None, description="folder of predictions, scores and report")
     report: bool = Field(default=True, description="also write report.html")
     overwrite: bool = Field(default=False, description="replace what is in out")
+    force: bool = Field(
+        default=False, description="use a model that does not say what it said when it was saved"
+    )
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
     @model_validator(mode="before")

@@ -39,7 +39,7 @@ def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Plann
     Raises:
         UserError: a run or a checkpoint is not there, or frames.* does not fit it.
     """
-    runs = [(Path(folder).name, read_run(folder)) for folder in config.adapter]
+    runs = [(Path(folder).name, read_run(folder, force=config.force)) for folder in config.adapter]
     several = len(runs) > 1
     named = [(name if several else "tuned", run) for name, run in runs]
     if config.base:

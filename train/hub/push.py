@@ -20,7 +20,7 @@ from train.config import HubKeys
 from train.evaluation.curves import loss_figure
 from train.hub.card import card
 from train.hub.scores import read_scores
-from train.messages import METRICS, POLICY_FILE, RECORD, read_json, say
+from train.messages import FINGERPRINT, METRICS, POLICY_FILE, RECORD, read_json, say
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd
@@ -71,7 +71,7 @@ def push(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
 
 def _ours(names: set[str]) -> set[str]:
     """What a push from here may have left: an adapter beside a whole model would be taken for it."""
-    patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, METRICS)
+    patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, FINGERPRINT, METRICS)
     return {n for n in names if any(fnmatch(n.removeprefix("base/"), p) for p in patterns)}
 
 
@@ -122,7 +122,7 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
     inside = run / "base"
     if inside.is_dir():  # the tiny model
         contents |= dict(_weights(inside, "base/", None))
-    for pattern in (*PROCESSOR, METRICS):
+    for pattern in (*PROCESSOR, FINGERPRINT, METRICS):
         contents |= {file.name: file for file in run.glob(pattern)}
     settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     settings.pop("hub", None)  # who repeats the run does not push to this place
