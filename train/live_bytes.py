@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import weakref
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from typing import Any
 
 import torch
@@ -23,6 +23,7 @@ class LiveBytes(TorchDispatchMode):
         super().__init__()
         self.part = "other"
         self.live: dict[int, tuple[str, int]] = {}
+        self.parts: dict[str, int] = {}
         self.now = self.peak = 0
         self.at_peak: dict[str, int] = {}
         self.flop = 0
@@ -32,31 +33,50 @@ class LiveBytes(TorchDispatchMode):
         storage = tensor.untyped_storage()
         key = storage._cdata
         if key in self.live:
-            self.live[key] = (part, self.live[key][1])
+            before, size = self.live[key]
+            self.live[key] = (part, size)
+            self.parts[before] -= size
+            self.parts[part] = self.parts.get(part, 0) + size
             return
         size = storage.nbytes()
         self.live[key] = (part, size)
         self.now += size
+        self.parts[part] = self.parts.get(part, 0) + size
         weakref.finalize(storage, self._gone, key)
         if self.now > self.peak:
-            self.peak, self.at_peak = self.now, self.by_part()
-
-    def by_part(self) -> dict[str, int]:
-        parts: dict[str, int] = {}
-        for part, size in self.live.values():
-            parts[part] = parts.get(part, 0) + size
-        return parts
+            self.peak, self.at_peak = self.now, dict(self.parts)
 
     def parts_at_peak(self) -> dict[str, int]:
         """The largest first."""
-        return dict(sorted(self.at_peak.items(), key=lambda item: -item[1]))
+        there = [item for item in self.at_peak.items() if item[1]]
+        return dict(sorted(there, key=lambda item: -item[1]))
 
     def start_again(self) -> None:
         """Look for a new peak, from what lives now on."""
-        self.peak, self.at_peak = self.now, self.by_part()
+        self.peak, self.at_peak = self.now, dict(self.parts)
+
+    def passed(self, room: int, flop: int) -> None:
+        """Something took so much for a while and computed so much."""
+        self.flop += flop
+        if self.now + room > self.peak:
+            self.peak = self.now + room
+            self.at_peak = {**self.parts, self.part: self.parts.get(self.part, 0) + room}
+
+    @contextlib.contextmanager
+    def apart(self) -> Iterator[list[tuple[int, int]]]:
+        """What is done inside, by itself: bytes above those before at its peak, and FLOPs."""
+        took: list[tuple[int, int]] = []
+        before, peak, at_peak, flop = self.now, self.peak, self.at_peak, self.flop
+        self.start_again()
+        yield took
+        took.append((self.peak - before, self.flop - flop))
+        if peak >= self.peak:
+            self.peak, self.at_peak = peak, at_peak
 
     def _gone(self, key: int) -> None:
-        self.now -= self.live.pop(key)[1]
+        part, size = self.live.pop(key)
+        self.now -= size
+        self.parts[part] -= size
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
@@ -67,6 +87,31 @@ class LiveBytes(TorchDispatchMode):
             if isinstance(one, torch.Tensor) and one.untyped_storage()._cdata not in self.live:
                 self.own(one, self.part)
         return out
+
+
+def alike(layers: Iterable[torch.nn.Module], bytes_: LiveBytes) -> None:
+    """Let layers of one kind work once for each shape while nothing of them is kept for a backward: every
+    other call takes the same room for a while, computes as much, and leaves as much behind."""
+    known: dict[tuple[Any, ...], tuple[int, int]] = {}
+
+    def once(stock: Callable[..., Any]) -> Callable[..., Any]:
+        def forward(x: torch.Tensor, *more: Any, **named: Any) -> Any:
+            if torch.is_grad_enabled():
+                return stock(x, *more, **named)
+            key = (tuple(x.shape), x.dtype)
+            if key in known:
+                room, flop = known[key]
+                bytes_.passed(room, flop)
+                return torch.empty_like(x)
+            with bytes_.apart() as took:
+                out = stock(x, *more, **named)
+            known[key] = took[0]
+            return out
+
+        return forward
+
+    for layer in layers:
+        layer.forward = once(layer.forward)
 
 
 def count_weights(

@@ -17,10 +17,11 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from train.config import TrainConfig
-from train.live_bytes import LiveBytes, count_weights, parts_at_work
+from train.live_bytes import LiveBytes, alike, count_weights, parts_at_work
 from train.numberless import NESTED_BLOCK, model_without_numbers, pretend
 from train.run.state import devices
 from train.sharded import gathered_bytes
+from train.twins import pretend_between
 
 SMALL_STATE = 4096
 """Tensors with fewer numbers keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
@@ -82,11 +83,15 @@ def estimate(
         )
         _count_optimizer(trained, bytes_, config)
         connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
+        alike(model.model.vision_model.encoder.layers, bytes_)
         batch = _batch(model, load, compute, connector_trains=connector_trains)
         for tensor in batch.values():
             bytes_.own(tensor, "inputs")
         with parts_at_work(model, bytes_):
-            step(trained, batch, bytes_, compute, offload=config.train.offload)
+            kept: list[torch.Tensor] = []
+            if config.train.checkpointing:
+                kept = pretend_between(model.model.text_model.layers, bytes_)
+            step(trained, batch, bytes_, compute, offload=config.train.offload, kept=kept)
         parts = bytes_.parts_at_peak()
         mask = 0
         if load.samples > 1 and load.row:  # a dense one, and what the attention kernel makes of it
@@ -120,13 +125,17 @@ def step(
     compute: torch.dtype,
     *,
     offload: bool = False,
+    kept: list[torch.Tensor] | None = None,
 ) -> None:
-    """Forward and backward of one batch under the counter, as the trainer does them; empties `batch`."""
-    kept = _offloaded(trained) if offload else contextlib.nullcontext()
+    """Forward and backward of one batch under the counter, as the trainer does them; empties `batch`, and
+    `kept` where autocast lets go."""
+    saved = _offloaded(trained) if offload else contextlib.nullcontext()
     with bytes_:
-        with kept, torch.autocast("cpu", compute, enabled=compute is not torch.float32):
+        with saved, torch.autocast("cpu", compute, enabled=compute is not torch.float32):
             out = trained(**batch, use_cache=False, fused_lm_head=True)
             loss = -out.log_probs.sum()
+        if kept is not None:
+            kept.clear()
         del out
         batch.clear()  # so does the trainer
         bytes_.part = "backward"

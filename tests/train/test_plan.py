@@ -60,6 +60,25 @@ def estimate_of_little(*argv):
 
 
 @pytest.mark.slow
+@pytest.mark.parametrize(
+    "argv",
+    [
+        ["recipe=qlora"], ["recipe=lora", "lora.dora=true"], ["recipe=full"], ["recipe=full_2b", "train.accumulate=1"],
+        ["recipe=lora", "train.offload=true"], ["recipe=lora", "eval.generate_every=2"], ["recipe=lora", "train.checkpointing=false"],
+    ],
+)  # fmt: skip
+def test_layers_that_only_count_take_what_layers_take(argv, monkeypatch):
+    """To the byte and to the operation."""
+    config = load(TrainConfig, [*argv, "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct"])
+    load_ = Load(20, 1600, 200, 2)
+    quick = estimate(shape_of(config.model), config, load_, BF16)
+    monkeypatch.setattr("train.memory.pretend_between", lambda layers, bytes_: [])
+    monkeypatch.setattr("train.memory.alike", lambda layers, bytes_: None)
+    whole = estimate(shape_of(config.model), config, load_, BF16)
+    assert quick == whole
+
+
+@pytest.mark.slow
 def test_what_each_switch_does_to_memory():
     full = estimated("train.method=full")
     assert sum(full.parts.values()) == full.peak_bytes and full.tflop > 0
