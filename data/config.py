@@ -250,6 +250,15 @@ FIRST_SPEAKS_S = 5.0
 """In which the first process of a machine ends all others, where all met the same."""
 
 
+def _wait_asleep() -> None:
+    """Threads of one computation spin for each other a few microseconds, then sleep. As libgomp comes they
+    spin on, and where other work keeps a core, for one that has none: a step takes eight times as long.
+    Sleeping at once (`OMP_WAIT_POLICY=PASSIVE`) would cost a quarter where nothing else works. It is read
+    when torch is loaded."""
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "3000"
+
+
 def command(
     model: type[ConfigT],
     main: Callable[[ConfigT], object],
@@ -261,6 +270,7 @@ def command(
     Under a launcher the first process of a machine speaks for all: the launcher ends the others when
     it ends. What only one of them met, that one says itself.
     """
+    _wait_asleep()
     argv = sys.argv[1:]
     if any(a in ("-h", "--help", "help") for a in argv):
         print(usage(model, doc or ""))

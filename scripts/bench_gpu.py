@@ -10,8 +10,10 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import json
+from typing import Any
 
 from data.config import check_writable, command
+from data.storage import write_atomically
 from train.bench.config import BenchGpuConfig
 
 
@@ -19,9 +21,11 @@ def main(config: BenchGpuConfig) -> None:
     check_writable("json", config.json_)
     from train.bench.gpu import measure  # heavy
 
-    figures = measure(config)
-    if config.json_ is not None:
-        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    def written(figures: dict[str, Any]) -> None:
+        if config.json_ is not None:
+            write_atomically(Path(config.json_), json.dumps(figures, indent=1) + "\n")
+
+    written(measure(config, written))
 
 
 if __name__ == "__main__":

@@ -2,6 +2,7 @@
 
 import json
 from dataclasses import replace
+from types import SimpleNamespace
 
 import psutil
 import pytest
@@ -12,6 +13,8 @@ from tests.runs import train
 from tests.videos import run_command
 from train import plan as planning
 from train.assemble import assemble
+from train.bench import gpu
+from train.bench.config import BenchGpuConfig
 from train.config import ModelKeys, TrainConfig
 from train.dataset import Survey
 from train.describe import answer
@@ -299,3 +302,32 @@ def test_the_loader_beside_the_steps_demand(tmp_path):
 def test_the_bench_of_a_gpu_needs_one():
     done = run_command("scripts/bench_gpu.py")
     assert done.returncode == 2 and "no CUDA device here" in done.stderr
+
+
+def test_the_bench_of_a_card_plans_once_and_outlives_a_case(monkeypatch):
+    """The loop around the cases, with a card that only answers questions: one plan serves ours and TRL's
+    way, an error of one case is its row, and the figures are written after each."""
+    card = {
+        "is_available": True, "get_device_name": "a card", "is_bf16_supported": True, "max_memory_allocated": 2**30,
+        "get_device_properties": SimpleNamespace(total_memory=80 * 2**30), "reset_peak_memory_stats": None,
+        "set_per_process_memory_fraction": None, "empty_cache": None,
+    }  # fmt: skip
+    for name, said in card.items():
+        monkeypatch.setattr(f"torch.cuda.{name}", lambda *_, said=said, **__: said)
+    monkeypatch.setattr(gpu, "_product_tflops", lambda dtype: 100.0)
+    planned = []
+    monkeypatch.setattr(gpu, "plan", lambda *given: planned.append(given) or plan(*given))
+
+    def steps(case, *_):
+        if case.stock:
+            raise AttributeError("no such thing")
+        return 0.5
+
+    monkeypatch.setattr(gpu, "steps", steps)
+    kept = []
+    found = gpu.measure(BenchGpuConfig(models="256M", methods="lora", frames="16"), kept.append)
+    assert len(planned) == 2  # and one for the forced path of a T4
+    name = "256M/lora/16/bfloat16"
+    assert found[f"{name}/stock/error"] == "AttributeError: no such thing"
+    assert found[f"{name}/ours/videos_per_s"] == 2 and found[f"{name}/ours/planned_gib"] > 1
+    assert [k["left_out"] for k in kept] == [2, 1, 0] and f"{name}/ours/seconds" in kept[0]

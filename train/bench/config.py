@@ -39,6 +39,14 @@ class BenchStepConfig(Section):
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
+class BenchBusyConfig(Section):
+    """Keys of scripts/bench_busy.py."""
+
+    steps: int = Field(default=40, ge=1, description="of a training")
+    repeats: int = Field(default=1, ge=1, description="runs of each command; the median counts")
+    json_: str | None = Field(default=None, alias="json", description="write the figures here")
+
+
 class BenchLoaderConfig(Section):
     """Keys of scripts/bench_loader.py."""
 

@@ -5,7 +5,8 @@ from __future__ import annotations
 import gc
 import itertools
 import time
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
 from functools import partial
 from importlib.metadata import version
 from typing import Any
@@ -25,7 +26,7 @@ from train.encode import rescale
 from train.memory import Load
 from train.messages import say
 from train.model import weights_dtype
-from train.plan import GIB, load_of, plan
+from train.plan import GIB, Plan, load_of, plan
 from train.plan_config import MODELS, Size
 from train.shapes import shape_of
 
@@ -45,14 +46,22 @@ class Case:
     compute: torch.dtype
 
     @property
+    def planned(self) -> Case:
+        """The case whose plan serves it."""
+        return replace(self, stock=False)
+
+    @property
     def name(self) -> str:
         precision = str(self.compute).removeprefix("torch.")
         return f"{self.size}/{self.method}/{self.frames}/{precision}/{'stock' if self.stock else 'ours'}"
 
 
-def measure(config: BenchGpuConfig) -> dict[str, Any]:
+def measure(
+    config: BenchGpuConfig, written: Callable[[dict[str, Any]], None] = lambda figures: None
+) -> dict[str, Any]:
     """Flat figures by case: `fits_gib` (the smallest cap, None if none), `peak_gib`, `planned_gib`,
-    `seconds`, `videos_per_s`, `mfu` of what the card reached in a plain product.
+    `seconds`, `videos_per_s`, `mfu` of what the card reached in a plain product; or `error`. All that
+    there are go to `written` after each case, for a lent machine may be gone before the last.
 
     Raises:
         UserError: no CUDA device.
@@ -63,10 +72,11 @@ def measure(config: BenchGpuConfig) -> dict[str, Any]:
     say(f"{torch.cuda.get_device_name()}; " + ", ".join(f"{p} {version(p)}" for p in PACKAGES))
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     best = torch.bfloat16 if native else torch.float16
+    cases = _cases(config, best, native)
+    plans = plans_of(cases)  # before the card is kept waiting
     reached = _product_tflops(best)
     figures: dict[str, Any] = {"card": torch.cuda.get_device_name(), "product_tflops": reached}
     say(f"a plain {best} product reaches {reached:.0f} TFLOP/s, 100 % in what follows")
-    cases = _cases(config, best, native)
     say(
         "| model | method | frames | precision | | fits GiB | peak GiB | planned | s a step | videos/s | MFU |"
     )
@@ -76,10 +86,17 @@ def measure(config: BenchGpuConfig) -> dict[str, Any]:
         if time.monotonic() > end:
             left_out.append(case.name)
             continue
-        found = _one(case, config.caps, reached)
+        try:
+            found: dict[str, Any] = _one(case, plans[case.planned], config.caps, reached)
+            shown = ["–" if v is None else f"{v:.2f}" for v in found.values()]
+        except Exception as error:  # noqa: BLE001 - whatever these versions cannot do on this card is a row
+            found = {"error": f"{type(error).__name__}: {first_line(error)}"}
+            shown = [found["error"]]
         figures |= {f"{case.name}/{key}": value for key, value in found.items()}
-        shown = ["–" if v is None else f"{v:.2f}" for v in found.values()]
         say(f"| {' | '.join(case.name.split('/'))} | {' | '.join(shown)} |")
+        gc.collect()
+        torch.cuda.empty_cache()
+        written({**figures, "left_out": len(cases) - cases.index(case) - 1})
     if left_out:
         say(f"left out after {config.minutes:g} minutes: {', '.join(left_out)}")
     figures["left_out"] = len(left_out)
@@ -98,11 +115,21 @@ def _cases(config: BenchGpuConfig, best: torch.dtype, native: bool) -> list[Case
     return cases
 
 
-def _one(case: Case, caps: tuple[float, ...], reached: float) -> dict[str, float | None]:
+def plans_of(cases: Sequence[Case]) -> dict[Case, Plan]:
+    """Of each size, method, frames and precision one, by its case of ours: TRL's way is held against it."""
+    plans: dict[Case, Plan] = {}
+    for case in tqdm(list(dict.fromkeys(c.planned for c in cases)), desc="plans", unit="plan"):
+        settings, shape, given = settings_of(case)
+        plans[case] = plan(shape, settings, given, case.compute)
+    return plans
+
+
+def _one(
+    case: Case, planned: Plan, caps: tuple[float, ...], reached: float
+) -> dict[str, float | None]:
     """Try under each cap until one suffices."""
     total = torch.cuda.get_device_properties(0).total_memory
     settings, shape, given = settings_of(case)
-    planned = plan(shape, settings, given, case.compute)
     found: dict[str, float | None] = dict.fromkeys(
         ("fits_gib", "peak_gib", "planned_gib", "seconds", "videos_per_s", "mfu")
     )
@@ -114,11 +141,8 @@ def _one(case: Case, caps: tuple[float, ...], reached: float) -> dict[str, float
             seconds = steps(case, settings, shape, given, torch.device("cuda"))
         except torch.OutOfMemoryError:
             seconds = None
-        except (RuntimeError, ValueError, ImportError, NotImplementedError) as error:
-            say(f"left out: {case.name}: these versions on this card cannot ({first_line(error)})")
-            gc.collect()
-            torch.cuda.empty_cache()
-            break
+        finally:
+            torch.cuda.set_per_process_memory_fraction(1.0)
         peak = torch.cuda.max_memory_allocated() / GIB
         gc.collect()
         torch.cuda.empty_cache()
@@ -134,7 +158,6 @@ def _one(case: Case, caps: tuple[float, ...], reached: float) -> dict[str, float
                 "mfu": useful / seconds / reached,
             }
             break
-    torch.cuda.set_per_process_memory_fraction(1.0)
     return found
 
 

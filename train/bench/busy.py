@@ -1,0 +1,98 @@
+"""How long commands that compute on a CPU take, alone and beside other work, as they come and as threads
+of libgomp wait by themselves."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from train.bench.config import BenchBusyConfig
+from train.messages import say
+
+ROOT = Path(__file__).resolve().parents[2]
+SPINNING = {"GOMP_SPINCOUNT": "300000"}
+"""As libgomp has it where nobody says otherwise."""
+BUSY = "while True: pass"
+
+
+def measure(config: BenchBusyConfig) -> dict[str, float]:
+    """Seconds of each command as `COMMAND/idle|busy/ours|spinning`, and how many times as long spinning takes."""
+    figures: dict[str, float] = {}
+    with TemporaryDirectory() as folder:
+        commands = _commands(Path(folder), config.steps)
+        say(
+            "| command | idle, s | spinning | beside other work, s | spinning |\n|---|---|---|---|---|"
+        )
+        for name, argv in commands.items():
+            for load in ("idle", "busy"):
+                with _beside(os.cpu_count() or 1 if load == "busy" else 0):
+                    taken: dict[str, list[float]] = {"ours": [], "spinning": []}
+                    for _ in range(config.repeats):  # in turns: a machine's speed drifts
+                        taken["ours"].append(_seconds(argv, {}))
+                        taken["spinning"].append(_seconds(argv, SPINNING))
+                for how, seconds in taken.items():
+                    figures[f"{name}/{load}/{how}"] = statistics.median(seconds)
+            shown = [figures[f"{name}/{x}/{how}"] for x in ("idle", "busy") for how in taken]
+            say(f"| {name} | {' | '.join(f'{s:.1f}' for s in shown)} |")
+    return {name: round(value, 2) for name, value in figures.items()}
+
+
+def _commands(folder: Path, steps: int) -> dict[str, list[str]]:
+    """The tiny model on the micro-world, each command so that it may be run again and again."""
+    from train import tiny
+
+    base, encoder = tiny.build(folder / "base"), _encoder(folder / "encoder")
+    videos, prepared, run = folder / "videos", folder / "prepared", folder / "run"
+    world = ["source=microworld", "source.limit=24", f"source.path={videos}", "frames.max=6", "frames.px=96"]  # fmt: skip
+    train = ["train/sft.py", "recipe=demo", f"model.name={base}", f"data.path={prepared}",
+             "data.workers=0", "train.eval_every=1000", "eval.generate_every=null"]  # fmt: skip
+    for argv in (
+        ["scripts/prepare.py", *world, f"out={prepared}"],
+        [*train, f"train.output={run}", "train.steps=2"],
+    ):
+        _seconds(argv, {})
+    return {
+        "train/sft.py": [*train, f"train.steps={steps}", f"train.output={folder}/again"],
+        "describe.py": ["scripts/describe.py", *map(str, sorted(videos.glob("*.mp4"))[:8]), f"adapter={run}", "max_new_tokens=64"],
+        "evaluate.py": ["scripts/evaluate.py", f"data.path={prepared}", f"adapter={run}", "data.part=all", "data.limit=16",
+                        "generate.max_new_tokens=64", f"out={folder}/evaluation", "overwrite=true", "report=false"],
+        "prepare.py with an encoder": ["scripts/prepare.py", *world, "frames.policy=embedding", f"frames.encoder={encoder}",
+                                       f"out={folder}/embedded", "overwrite=true", "workers=1"],
+    }  # fmt: skip
+
+
+def _encoder(folder: Path) -> Path:
+    """A small image encoder with random weights."""
+    from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
+
+    Dinov2Model(Dinov2Config(hidden_size=192, num_hidden_layers=6, num_attention_heads=3, image_size=224)).save_pretrained(folder)  # fmt: skip
+    BitImageProcessor(size={"height": 224, "width": 224}, do_center_crop=False).save_pretrained(
+        folder
+    )
+    return folder
+
+
+def _seconds(argv: list[str], more: dict[str, str]) -> float:
+    kept = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
+    started = time.monotonic()
+    subprocess.run([sys.executable, *argv], env=kept | more, cwd=ROOT, check=True, capture_output=True)  # fmt: skip
+    return time.monotonic() - started
+
+
+@contextlib.contextmanager
+def _beside(count: int) -> Iterator[None]:
+    """So many processes that keep a core each."""
+    others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
+    try:
+        yield
+    finally:
+        for one in others:
+            one.kill()
+            one.wait()
