@@ -162,8 +162,14 @@ def _predicted(
         base, partial(normalise, processor=processor), frames, len(frames)
     )  # (2, P, D)
     pictures = forward.encoded(base.model.connector(seen))
-    out = model(input_ids=ids, attention_mask=torch.ones_like(ids), use_cache=False, **{forward.FEATURES: pictures})  # fmt: skip
-    logits: torch.Tensor = out.logits[0, -places:]
+    out = model(
+        input_ids=ids,
+        attention_mask=torch.ones_like(ids),
+        use_cache=False,
+        logits_to_keep=places,
+        **{forward.FEATURES: pictures},
+    )
+    logits: torch.Tensor = out.logits[0]  # (places, V)
     return logits.float().softmax(dim=-1).cpu()
 
 
