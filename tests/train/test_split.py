@@ -1,5 +1,6 @@
 """A video is learned from or measured on, never both, however many rows it has."""
 
+import contextlib
 import json
 import shutil
 
@@ -42,8 +43,9 @@ def test_no_video_on_both_sides(of_video, share, most, more):
     assert found.train and found.held and found.videos == len(held)
     assert len(found.held) <= most or len(held) == 1
     assert len(held) <= max(1, round(len(set(of_video)) * share))
-    wider = split(rows, share, most + more)
-    assert set(found.held) <= set(wider.held)  # a smaller part lies in a larger one
+    with contextlib.suppress(UserError):  # more than there may be
+        wider = split(rows, share, most + more)
+        assert set(found.held) <= set(wider.held)  # a smaller part lies in a larger one
 
 
 @given(st.lists(st.text(st.characters(exclude_categories=["Cs"])), unique=True))
