@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Any
 
 
@@ -13,6 +14,12 @@ def counted(manifest: dict[str, Any]) -> str:
         if rows == videos
         else f"{rows:,} rows of {videos:,} video{'s' * (videos > 1)}"
     )
+
+
+def own_words(counts: Mapping[str, int]) -> str:
+    """How many rows bring what in words of their own."""
+    names = {"prompt": "prompts", "system": "system turns", "context": "contexts"}
+    return ", ".join(f"{count} {names[what]}" for what, count in counts.items())
 
 
 def report(summary: dict[str, Any]) -> str:
@@ -27,8 +34,7 @@ def report(summary: dict[str, Any]) -> str:
             f"({summary['video_s'] / max(summary['seconds'], 1e-3):.1f} × real time)"
         )
     if summary["own_words"]:
-        words = (f"{n} {what}" for what, n in summary["own_words"].items())
-        lines.append(f"rows with words of their own: {', '.join(words)}")
+        lines.append(f"rows with words of their own: {own_words(summary['own_words'])}")
     if len(summary["by_source"]) > 1:
         shares = (f"{n} of {name}" for name, n in summary["by_source"].items())
         lines.append(f"from {', '.join(shares)}")

@@ -9,6 +9,7 @@ from pydantic import Field
 from data.config import Section
 from data.keys import FrameKeys
 from train.config import DataKeys, HubKeys
+from train.evaluation.config import Force
 
 
 class OtherBase(Section):
@@ -36,9 +37,7 @@ class DescribeConfig(Section):
     frames: FrameKeys = Field(
         default=FrameKeys(), description="given keys replace those of the run's own frame policy"
     )
-    force: bool = Field(
-        default=False, description="use a model that does not say what it said when it was saved"
-    )
+    force: Force = False
     prompt: str | None = Field(default=None, description="another instruction than the run's own")
     context: str = Field(
         default="", description="text before the instruction, as speech with times in training"
@@ -101,9 +100,7 @@ class MergeConfig(Section):
     adapter: str = Field(description="run folder, or the name of an adapter on the Hub")
     out: str = Field(description="folder for the whole model; a new one")
     model: OtherBase = OtherBase()
-    force: bool = Field(
-        default=False, description="use a model that does not say what it said when it was saved"
-    )
+    force: Force = False
     dtype: Literal["bf16", "fp16", "fp32"] = Field(
         default="bf16", description="precision of the saved weights; merging itself is in fp32"
     )
@@ -120,9 +117,7 @@ class AppConfig(Section):
 
     adapter: str = Field(description="run folder, or the name of an adapter or model on the Hub")
     model: BaseKeys = BaseKeys()
-    force: bool = Field(
-        default=False, description="use a model that does not say what it said when it was saved"
-    )
+    force: Force = False
     base: bool = Field(default=True, description="let visitors see the base model beside it")
     host: str = Field(default="127.0.0.1", description="0.0.0.0 lets other machines in")
     port: int = Field(default=7860, ge=1, le=65535, description="of the page")

@@ -15,14 +15,14 @@ from transformers import SmolVLMProcessor
 
 from data.config import UserError
 from data.prepared.dataset import Prepared, open_prepared, read_rows
+from data.report import own_words
 from data.shards import GROUP_ROWS, OWN
 from train.checks import check_reachable
 from train.config import DataKeys, ModelKeys
-from train.encode import TooLong, decode_frames, encode, frame_size_px
+from train.encode import TooLong, decode_frames, encode, frame_size_px, holds_marks
 from train.features import Features
-from train.messages import own_words
 from train.model import load_processor
-from train.split import split
+from train.split import Split, split
 from train.stream import ROW, Pictures, read_texts, window, with_pictures
 
 TEXT_COLUMNS = [
@@ -92,6 +92,8 @@ class Sets:
     evaluation: Dataset | None
     survey: Survey
     """Of the training part."""
+    split: Split
+    """Of all rows, also of those that are too long to be measured on."""
     eval_tokens: tuple[int, ...] = ()
     """Length of each sample of `evaluation`."""
     held: Dataset | None = None
@@ -100,9 +102,6 @@ class Sets:
     """With `data.stream`: the row group of each training sample."""
     starts: tuple[int, ...] = ()
     """With `data.features`: the first row of each row group."""
-    held_out: tuple[str, ...] = ()
-    """Ids of all rows that are kept from training, also of those that are too long to be measured on."""
-    held_videos: int = 0
 
 
 def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
@@ -120,28 +119,21 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
     eval_tokens: tuple[int, ...] = ()
-    kept_out: tuple[str, ...] = ()
     if parts.held:
         held = everything.select(parts.held)
-        kept_out = tuple(held["id"])
         seen = survey(held, processor, keys, "evaluation")
         held, eval_tokens = held.select(seen.usable), seen.tokens
     if groups is None:
         evaluation = None if held is None else encoded(held, processor, keys)
-        return Sets(
-            encoded(train, processor, keys), evaluation, found, eval_tokens, held,
-            held_out=kept_out, held_videos=parts.videos,
-        )  # fmt: skip
+        learned = encoded(train, processor, keys)
+        return Sets(learned, evaluation, found, parts, eval_tokens, held)
     pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
     if (
         keys.features
     ):  # attached once the model is there; pictures of held-out videos may be described
         if held is not None:
             held = with_pictures(held, Pictures(groups, keep=1))
-        return Sets(
-            train, held, found, eval_tokens, held,
-            starts=groups.starts, held_out=kept_out, held_videos=parts.videos,
-        )  # fmt: skip
+        return Sets(train, held, found, parts, eval_tokens, held, starts=groups.starts)
     evaluation = None
     if held is not None:
         held = with_pictures(held, pictures)
@@ -150,11 +142,10 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         encoded(train, processor, keys, pictures),
         evaluation,
         found,
+        parts,
         eval_tokens,
         held,
         groups=tuple(map(groups.of, train[ROW])),
-        held_out=kept_out,
-        held_videos=parts.videos,
     )
 
 
@@ -200,7 +191,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         frames.append(len(encoded.kept))
         answers.append(answer_tokens)
         fell_back += encoded.fell_back
-        unmarked += encoded.unmarked
+        unmarked += holds_marks(row, processor, keys)
         own.update(name for name in OWN if row[name])
         missing = len(row["times_s"]) - len(encoded.kept)
         dropped += missing

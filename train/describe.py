@@ -15,6 +15,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 from data.choose import Chosen, choose_frames, policy_record
 from data.config import UserError, resolved, warn
 from data.keys import FrameKeys
+from data.report import own_words
 from data.target import parse_timeline
 from data.video import BadVideo
 from train import fingerprint, forward
@@ -24,7 +25,6 @@ from train.collate import collate
 from train.command_config import DescribeConfig
 from train.config import DataKeys
 from train.encode import Exchange, decode_frames, first_prompt, fit_frames, frame_size_px, normalise
-from train.messages import own_words
 from train.model import load_model, load_processor, pick_precision
 from train.save import SavedRun
 

@@ -51,8 +51,6 @@ class Encoded:
     """Which of the row's frames are in the prompt."""
     fell_back: bool
     """The row had no target in the form asked for, so the other form was used."""
-    unmarked: bool
-    """Its texts held marks of the model's own, which lost their brackets."""
 
 
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
@@ -86,9 +84,7 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
     """
     talk, fell_back = exchanges(row, keys)
     ids, labels, kept = fit_frames(talk, row, processor, keys)
-    texts = [row["system"], *(text for e in talk for text in (e.prompt, e.answer or ""))]
-    unmarked = any(plain(t, processor) != t.strip() for t in texts)
-    return Encoded(row["id"], ids, labels, kept, fell_back, unmarked)
+    return Encoded(row["id"], ids, labels, kept, fell_back)
 
 
 def fit_frames(
@@ -186,6 +182,13 @@ def plain(text: str, processor: SmolVLMProcessor) -> str:
         for mark in found:
             text = text.replace(mark, mark.strip("<>|"))
     return text.strip()
+
+
+def holds_marks(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> bool:
+    """Whether a row's texts hold marks of the model's own, which lose their brackets."""
+    talk, _ = exchanges(row, keys)
+    texts = [row["system"], *(text for e in talk for text in (e.prompt, e.answer or ""))]
+    return any(plain(text, processor) != text.strip() for text in texts)
 
 
 def _with_frames(

@@ -50,11 +50,11 @@ def take(
     model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor, data: DataKeys
 ) -> Fingerprint:
     """Of a model in whose precision autocast may have a say; in evaluation mode afterwards."""
-    ids = _prompt(processor, data)
+    ids, pictures = _prompt(processor, data), _pictures(model, processor)
     answer: list[int] = []
     for _ in range(WORDS):
-        answer.append(int(_predicted(model, processor, ids, answer, 1)[-1].argmax()))
-    seen = _predicted(model, processor, ids, answer[:-1], WORDS)  # (W, V)
+        answer.append(int(_predicted(model, pictures, [*ids, *answer], 1).argmax()))
+    seen = _predicted(model, pictures, [*ids, *answer[:-1]], WORDS)  # (W, V)
     top = seen.topk(LIKELY, dim=1)
     return Fingerprint(
         _sha256(ids),
@@ -73,7 +73,8 @@ def distance(
 ) -> float:
     """Total variation between what is held likely now and what was, over the kept tokens and all others
     as one, mean of all places. 0: as it was; 1: nothing in common. NaN where the model gives no numbers."""
-    seen = _predicted(model, processor, _prompt(processor, data), list(kept.answer[:-1]), WORDS)
+    ids = [*_prompt(processor, data), *kept.answer[:-1]]
+    seen = _predicted(model, _pictures(model, processor), ids, WORDS)  # (W, V)
     now = seen.gather(1, torch.tensor(kept.likely))  # (W, K)
     more = now - torch.tensor(kept.probabilities)
     return float((more.abs().sum(dim=1) + more.sum(dim=1).abs()).mean() / 2)
@@ -144,27 +145,26 @@ def _frames(processor: SmolVLMProcessor) -> torch.Tensor:
 
 
 @torch.no_grad()
-def _predicted(
-    model: PreTrainedModel | PeftModel,
-    processor: SmolVLMProcessor,
-    prompt: list[int],
-    answer: list[int],
-    places: int,
-) -> torch.Tensor:
-    """(places, V) probabilities of the next token at the last places of prompt and answer, fp32 on the CPU."""
+def _pictures(model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor) -> Any:
+    """The frames as the language model gets them."""
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     device = base.lm_head.weight.device
     model.eval()
     base.model.vision_model.to(device)  # training on features leaves it out
-    ids = torch.tensor([[*prompt, *answer]], device=device)  # (1, T)
     frames = _frames(processor).to(device)
-    seen = forward.see(
-        base, partial(normalise, processor=processor), frames, len(frames)
-    )  # (2, P, D)
-    pictures = forward.encoded(base.model.connector(seen))
+    scale = partial(normalise, processor=processor)
+    return forward.encoded(base.model.connector(forward.see(base, scale, frames, len(frames))))
+
+
+@torch.no_grad()
+def _predicted(
+    model: PreTrainedModel | PeftModel, pictures: Any, ids: list[int], places: int
+) -> torch.Tensor:
+    """(places, V) probabilities of the next token at the last places of `ids`, fp32 on the CPU."""
+    given = torch.tensor([ids], device=pictures["image"].pooler_output.device)  # (1, T)
     out = model(
-        input_ids=ids,
-        attention_mask=torch.ones_like(ids),
+        input_ids=given,
+        attention_mask=torch.ones_like(given),
         use_cache=False,
         logits_to_keep=places,
         **{forward.FEATURES: pictures},

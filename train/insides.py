@@ -1,7 +1,7 @@
 """What we rely on inside other libraries that they do not promise, checked where it is imported.
 
-An override of a method that is called so no longer fails in silence: the run goes on without its guard,
-its order or its sums. Each name that we override or set stands here, with the parameters we read.
+Where a library renames a method, our override of it is never called, and nothing fails: the run goes on
+without its guard, its order or its sums. Each name stands here, with the parameters we read.
 """
 
 from __future__ import annotations

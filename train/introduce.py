@@ -30,8 +30,8 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
     for line in sets.survey.lines(config.data):
         say(line)
     held = 0 if sets.evaluation is None else len(sets.evaluation)
-    several = len(sets.held_out) != sets.held_videos
-    say(f"{held} samples held out{f', all of {sets.held_videos} videos' if several else ''}")
+    several = len(sets.split.held) != sets.split.videos
+    say(f"{held} samples held out{f', all of {sets.split.videos} videos' if several else ''}")
     if trainer.watch is not None:
         say(_describing(config, trainer.watch, trainer.model, precision, max(sets.survey.tokens)))
     say(describe_trainable(trainer.model))

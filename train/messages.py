@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import math
 import os
-from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
@@ -61,12 +60,6 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
         return []
     whole = file.read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in whole]
-
-
-def own_words(counts: Mapping[str, int]) -> str:
-    """How many samples bring what in words of their own, for people."""
-    names = {"prompt": "prompts", "system": "system turns", "context": "contexts"}
-    return ", ".join(f"{count} {names[what]}" for what, count in counts.items())
 
 
 def say(text: str) -> None:

@@ -81,19 +81,22 @@ def write_policy(policy: dict[str, Any], data: DataKeys, output: Path) -> None:
     write_atomically(output / POLICY_FILE, json_text(shown))
 
 
-def save_run(
+def save_weights(
     model: PreTrainedModel | PeftModel,
     processor: SmolVLMProcessor,
-    records: dict[str, Any],
     output: Path,
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Adapter or model (safetensors), processor, record; the record last.
+    """Adapter or model (safetensors) and processor.
 
-    `weights`: the model's, where it does not hold them itself (`train.trainer.whole_weights`).
+    `weights`: the model's, where it does not hold them itself (`train.fit.whole_weights`).
     """
     model.save_pretrained(str(output), state_dict=weights)
     processor.save_pretrained(output)
+
+
+def write_record(records: dict[str, Any], output: Path) -> None:
+    """The last file: with it a run has ended."""
     write_atomically(output / RECORD, json_text(records))
 
 

@@ -86,7 +86,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
                 save.settle(checkpoint, model, output, processes)
             state = resume.state_of(config, start, dataset, order, base, device_name(), steps)
             if processes.is_main_process:
-                resume.begin(output, config, state, start, sets.held_out)
+                resume.begin(output, config, state, start, sets.split.held_ids)
                 save.write_policy(dataset.manifest["policy"], config.data, output)
             use_cache = bool(model.config.use_cache)
             trained = set_trainable(
@@ -108,14 +108,13 @@ def main(config: TrainConfig) -> dict[str, Any]:
             weights = whole_weights(trainer)
             if trainer.is_world_process_zero():
                 records = record(config, dataset, state, sets, results)
-                if (
-                    weights is None
-                ):  # in pieces on several devices it cannot be asked by one of them
-                    with trainer.accelerator.autocast():
-                        mark = fingerprint.take(trained, processor, config.data)
-                    fingerprint.write(mark, output)
                 with saving(output, "the result"):
-                    save.save_run(trained, processor, records, output, weights)
+                    save.save_weights(trained, processor, output, weights)
+                    if weights is None:  # in pieces on several devices one cannot ask it alone
+                        with trainer.accelerator.autocast():
+                            mark = fingerprint.take(trained, processor, config.data)
+                        fingerprint.write(mark, output)
+                    save.write_record(records, output)
                 push.finish(output, config.hub)
             trainer.end()
     say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")

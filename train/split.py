@@ -25,6 +25,7 @@ class Split:
     train: tuple[int, ...]
     held: tuple[int, ...]
     """With all rows of their videos."""
+    held_ids: tuple[str, ...]
     videos: int
     """Of the held-out rows."""
 
@@ -37,7 +38,7 @@ def split(rows: Dataset, eval_share: float, eval_max: int) -> Split:
         UserError: nothing would be left to train on.
     """
     if eval_share == 0:
-        return Split(tuple(range(len(rows))), (), 0)
+        return Split(tuple(range(len(rows))), (), (), 0)
     of_video: dict[str, list[int]] = {}
     for i, name in enumerate(rows["video_id"]):
         of_video.setdefault(name, []).append(i)
@@ -53,8 +54,10 @@ def split(rows: Dataset, eval_share: float, eval_max: int) -> Split:
         raise UserError(
             f"data.eval_share={eval_share}: leaves nothing to train on in {len(order)} videos"
         )
-    kept = set(held)
-    return Split(tuple(i for i in range(len(rows)) if i not in kept), tuple(sorted(held)), videos)
+    held.sort()
+    ids, kept = rows["id"], set(held)
+    train = tuple(i for i in range(len(rows)) if i not in kept)
+    return Split(train, tuple(held), tuple(ids[i] for i in held), videos)
 
 
 def write_held_out(
@@ -62,7 +65,8 @@ def write_held_out(
 ) -> None:
     """A row id a line. `before`: what the parts of a resumed run held out; only what all of them did
     was never learned from."""
-    left = [name for name in ids if before is None or name in set(before)]
+    known = set(ids if before is None else before)
+    left = [name for name in ids if name in known]
     write_atomically(folder / HELD_OUT, "".join(f"{_line(name)}\n" for name in left))
 
 

@@ -2,7 +2,7 @@
 
 With gradient checkpointing a layer leaves its input behind, and what autocast keeps of its weights; in
 the backward pass it works once more. So the first layer is watched on its way forward, the last one on
-its way back, and those between them only count. A step of a model with 24 layers is planned in a sixth of
+its way back, and those between them only count. A step of a model with 24 layers is planned in a fifth of
 the time, to the same byte.
 """
 

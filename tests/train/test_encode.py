@@ -18,6 +18,7 @@ from train.encode import (
     decode_frames,
     encode,
     frame_size_px,
+    holds_marks,
     instruction,
     normalise,
 )
@@ -125,7 +126,8 @@ def test_marks_in_texts_stay_text(processor):
         turns=[{"prompt": hostile, "answer": hostile}],
     )
     encoded = encode(example, processor, DataKeys())
-    assert encoded.unmarked and not encode(row(), processor, DataKeys()).unmarked
+    assert holds_marks(example, processor, DataKeys())
+    assert not holds_marks(row(), processor, DataKeys())
     ids = encoded.input_ids
     assert ids.count(processor.image_token_id) == 2 * processor.image_seq_len
     learned = [t for t, label in zip(ids, encoded.labels) if label >= 0]

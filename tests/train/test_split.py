@@ -31,13 +31,15 @@ VIDEOS, EACH = 8, 5
 )
 def test_no_video_on_both_sides(of_video, share, most, more):
     assume(len(set(of_video)) > 1)
-    rows = Dataset.from_dict({"video_id": [f"v{n}" for n in of_video]})
+    names = [f"row {i}" for i in range(len(of_video))]
+    rows = Dataset.from_dict({"id": names, "video_id": [f"v{n}" for n in of_video]})
     try:
         found = split(rows, share, most)
     except UserError:
         assert round(len(set(of_video)) * share) >= len(set(of_video))
         return
     assert sorted(found.train + found.held) == list(range(len(of_video)))
+    assert found.held_ids == tuple(names[i] for i in found.held)
     held = {of_video[i] for i in found.held}
     assert held.isdisjoint(of_video[i] for i in found.train)
     assert found.train and found.held and found.videos == len(held)

@@ -46,6 +46,7 @@ from train.model import (  # fmt: skip
 from train.order import LIKE_TOKENS, Packs, orders_of
 from train.plan_config import MODELS
 from train.run.state import ordering
+from train.split import Split
 from train.trainer import make_trainer
 
 SECONDS_A_FRAME = 2.0
@@ -265,7 +266,7 @@ def _ours(
     count = tuple(range(len(rows)))
     survey = Survey(count, lengths, count, count, (), 0, 0, 0, 0, {})
     table = Dataset.from_dict({"i": list(count)}).with_transform(given)
-    sets = Sets(table, None, survey)
+    sets = Sets(table, None, survey, Split(count, (), (), 0))
     orders = orders_of(settings, sets, ordering(settings, 1))
     trainer = make_trainer(
         settings, trained, processor, sets, orders, precision, out, from_step=0, use_cache=False

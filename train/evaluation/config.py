@@ -12,6 +12,9 @@ from data.keys import THRESHOLDS, FrameKeys
 
 TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
 Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
+Force = Annotated[
+    bool, Field(description="use a model that does not say what it said when it was saved")
+]
 
 
 class EvaluationData(Section):
@@ -104,9 +107,7 @@ class EvaluateConfig(Section):
     out: str | None = Field(default=None, description="folder of predictions, scores and report")
     report: bool = Field(default=True, description="also write report.html")
     overwrite: bool = Field(default=False, description="replace what is in out")
-    force: bool = Field(
-        default=False, description="use a model that does not say what it said when it was saved"
-    )
+    force: Force = False
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
     @model_validator(mode="before")

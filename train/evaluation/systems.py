@@ -130,8 +130,7 @@ def kept_out(run: SavedRun, dataset: Prepared, rows: Dataset) -> frozenset[str] 
 
 
 def _held(rows: Dataset, keys: DataKeys) -> frozenset[str]:
-    parts = split(rows, keys.eval_share, keys.eval_max)
-    return frozenset(rows.select(parts.held)["id"])
+    return frozenset(split(rows, keys.eval_share, keys.eval_max).held_ids)
 
 
 @dataclass(frozen=True)

@@ -11,11 +11,12 @@ from huggingface_hub import EvalResult, ModelCardData
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
 from data.redact import redacted
+from data.report import own_words
 from data.sources.reading import about
 from train.config import INSTRUCTIONS
 from train.evaluation.table import SHOWN
 from train.hub.scores import Scores
-from train.messages import METRICS, POLICY_FILE, RECORD, own_words, read_json
+from train.messages import METRICS, POLICY_FILE, RECORD, read_json
 
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"
