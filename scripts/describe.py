@@ -2,6 +2,7 @@
 
 python scripts/describe.py VIDEO [VIDEO …] adapter=runs/clips
 python scripts/describe.py VIDEO adapter=runs/clips format=json
+python scripts/describe.py VIDEO adapter=merged/clips format=request | curl -H 'Content-Type: application/json' -d @- ADDRESS/v1/chat/completions
 """
 
 import json
@@ -21,6 +22,12 @@ def main(config: DescribeConfig) -> None:
     from train.save import read_run
 
     run = read_run(config.adapter, base=config.model.name, force=config.force)
+    if config.format == "request":
+        from train.request import requests
+
+        for request in requests(config, run):
+            print(json.dumps(request, ensure_ascii=False), flush=True)
+        return
     for described in describe(config, run):
         if config.format == "json":
             print(json.dumps(described, ensure_ascii=False), flush=True)

@@ -1,6 +1,6 @@
 """Held-out videos as a benchmark for VLMEvalKit; its answers come back to scripts/evaluate.py.
 
-python scripts/export_benchmark.py data.path=prepared/videos name=my_videos out=LMUData model=merged/SmolVLM2-500M-clips
+python scripts/export_benchmark.py data.path=prepared/videos name=my_videos out=LMUData model=merged/clips
 """
 
 import sys

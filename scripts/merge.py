@@ -1,7 +1,7 @@
 """Merge an adapter into its base: a folder that transformers, and tools that read its models, load by themselves.
 
-python scripts/merge.py adapter=runs/clips out=merged/SmolVLM2-500M-clips
-python scripts/merge.py adapter=you/clips out=merged/SmolVLM2-2.2B-clips dtype=fp16
+python scripts/merge.py adapter=runs/clips out=merged/clips
+python scripts/merge.py adapter=you/clips out=merged/clips dtype=fp16
 """
 
 import sys

@@ -47,9 +47,10 @@ class DescribeConfig(Section):
         ge=1,
         description="longest answer (null: 512, or as the longest that the run learned from)",
     )
-    format: Literal["text", "json"] = Field(
+    format: Literal["text", "json", "request"] = Field(
         default="text",
-        description="json: one object a video, with text, whether it was cut, events, times_s, policy",
+        description="json: one object a video (its fields: README); request: instead of an answer, what a server "
+        "of the merged model is sent",
     )
 
 

@@ -23,7 +23,7 @@ from train.adapter import with_adapter
 from train.checks import check_reachable
 from train.collate import collate
 from train.command_config import DescribeConfig
-from train.config import DataKeys
+from train.config import DataKeys, ModelKeys
 from train.encode import Exchange, decode_frames, first_prompt, fit_frames, frame_size_px, normalise
 from train.model import load_model, load_processor, pick_precision
 from train.save import SavedRun
@@ -72,15 +72,23 @@ def load_run(
     check_reachable(run.base, force=True)
     base = load_model(run.base, "lora", precision)
     model = with_adapter(base, run) if run.is_adapter else base
-    own = {"name": str(run.folder), "revision": None}
-    processor = load_processor(
-        run.base if run.base.name == own["name"] else run.base.model_copy(update=own)
-    )
+    processor = processor_of(run)
     model.to(torch.device(precision.device))  # type: ignore[arg-type]  # their wrapper hides the signature
     forward.check(base)
     if run.is_trained:
         fingerprint.check(run, model, processor)
     return model.eval(), processor
+
+
+def processor_of(run: SavedRun) -> SmolVLMProcessor:
+    """The one that lies beside the run's weights.
+
+    Raises:
+        UserError: there is none.
+    """
+    name = str(run.folder)
+    own = run.base.name == name  # a model as it is may be one on the Hub, at a revision
+    return load_processor(run.base if own else ModelKeys(name=name))
 
 
 def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:

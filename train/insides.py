@@ -18,6 +18,7 @@ TRAINER = {
     "_get_eval_sampler": ("eval_dataset",),
     "_get_dataloader": ("dataset", "is_training"),
     "_save_checkpoint": ("model", "trial"),
+    "_save": ("output_dir", "state_dict"),
     "set_initial_training_values": (),
     "get_decay_parameter_names": ("model",),
     "evaluation_loop": ("metric_key_prefix",),

@@ -15,16 +15,16 @@ import torch
 from PIL import Image
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import UserError
+from data.config import UserError, this_python
 from data.storage import write_atomically
 from train import fingerprint
 from train.adapter import with_adapter
 from train.command_config import MergeConfig
-from train.describe import prompt_of
+from train.describe import processor_of, prompt_of
 from train.encode import frame_size_px, normalise
 from train.messages import FINGERPRINT, METRICS, POLICY_FILE, RECORD, json_text, read_json, say
-from train.model import Precision, load_model, load_processor
-from train.save import SavedRun, read_run
+from train.model import Precision, load_model
+from train.save import SavedRun, read_run, save_weights
 
 FRAMES = 4
 """Of the sample on which merged and unmerged are compared."""
@@ -62,7 +62,7 @@ def merge(config: MergeConfig) -> Agreement:
     device = "cuda" if torch.cuda.is_available() else "cpu"
     # never into 4-bit weights: what merging adds would be rounded away
     base = load_model(run.base, "lora", Precision(device, torch.float32))
-    processor = load_processor(run.base.model_copy(update={"name": str(run.folder), "revision": None}))  # fmt: skip
+    processor = processor_of(run)
     model = with_adapter(base, run).to(torch.device(device)).eval()
     fingerprint.check(run, model, processor)
     sample = _sample(processor, run)
@@ -100,7 +100,10 @@ def merge(config: MergeConfig) -> Agreement:
         if isinstance(error, OSError) and error.errno == errno.ENOTEMPTY:
             raise UserError(f"out={out}: another merge came first; choose another folder") from None
         raise
-    say(f"saved in {out}")
+    say(
+        f"saved in {out}; for a server of it (vLLM, llama.cpp), a video's request: "
+        f"{this_python()} scripts/describe.py VIDEO adapter={out} format=request"
+    )
     return found
 
 
@@ -140,9 +143,7 @@ def _save(
     merged: SmolVLMForConditionalGeneration, processor: SmolVLMProcessor, run: SavedRun, out: Path
 ) -> None:
     """Model, processor and what the run recorded; the record last."""
-    merged.save_pretrained(out)
-    processor.save_pretrained(out)
-    processor.image_processor.save_pretrained(out)  # tools that convert models read it from here
+    save_weights(merged, processor, out)
     for name in (POLICY_FILE, FINGERPRINT, METRICS, "config.yaml"):
         if (run.folder / name).is_file():
             write_atomically(out / name, (run.folder / name).read_text(encoding="utf-8"))

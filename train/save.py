@@ -25,6 +25,7 @@ from data.storage import write_atomically
 from train.config import DataKeys, ModelKeys, TrainConfig
 from train.hub.fetch import folder_of
 from train.messages import POLICY_FILE, RECORD, STATE, json_text, read_json
+from train.portable import make_portable
 from train.run.folder import RunFolder, whole_checkpoints
 from train.run.state import read_state
 
@@ -93,6 +94,7 @@ def save_weights(
     """
     model.save_pretrained(str(output), state_dict=weights)
     processor.save_pretrained(output)
+    make_portable(output)
 
 
 def write_record(records: dict[str, Any], output: Path) -> None:

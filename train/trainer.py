@@ -35,6 +35,7 @@ from train.insides import TRAINER, check_overrides
 from train.meter import Meter, learning_rates
 from train.model import Precision, cast_by_autocast
 from train.order import Order, Orders, Packs, Several
+from train.portable import make_portable
 from train.run.folder import whole_checkpoints
 from train.run.saving import saving
 from train.run.trackers import Tracker, tracker_of
@@ -158,6 +159,15 @@ class VideoTrainer(SFTTrainer):
         with saving(output, f"checkpoint-{self.state.global_step}"):
             super()._save_checkpoint(model, trial)
         self.accelerator.wait_for_everyone()  # all see the same checkpoints from here on
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        super()._save(output_dir, state_dict)
+        if output_dir is not None and self.args.should_save:
+            make_portable(
+                Path(output_dir)
+            )  # a checkpoint of a full training is a model like any other
 
     def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
         epochs, *rest = super().set_initial_training_values(*arguments, **named)

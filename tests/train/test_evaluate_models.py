@@ -2,6 +2,7 @@
 
 import csv
 import json
+import os
 import shutil
 import signal
 import subprocess
@@ -250,7 +251,8 @@ def test_texts_are_texts_in_the_page(tmp_path):
 def test_a_benchmark_for_vlmevalkit(world, tmp_path):
     """Export, answers as its JSON has them, scores: what is exported is what is scored."""
     argv = [f"data.path={world}", "data.eval_share=0.2", "name=mine", f"out={tmp_path}/lmu"]
-    done = run_command("scripts/export_benchmark.py", *argv, "model=merged/SmolVLM2-500M-mine")
+    (tmp_path / "merged").mkdir()
+    done = run_command("scripts/export_benchmark.py", *argv, f"model={os.path.relpath(tmp_path / 'merged', ROOT)}")  # fmt: skip
     assert done.returncode == 0 and "PRED_FORMAT=json python run.py --config" in done.stdout, (
         done.stderr
     )
@@ -262,7 +264,7 @@ def test_a_benchmark_for_vlmevalkit(world, tmp_path):
         for path in json.loads(row["image_path"]):
             assert Path(path).read_bytes()[:2] == b"\xff\xd8"
     content = json.loads((tmp_path / "lmu/mine.json").read_text())
-    assert content["model"] == {"SmolVLM2-500M-mine": {"class": "SmolVLM2", "model_path": "merged/SmolVLM2-500M-mine"}}  # fmt: skip
+    assert content["model"] == {"merged": {"class": "SmolVLM2", "model_path": str(tmp_path / "merged")}}  # fmt: skip
     said = [
         {"index": r["index"], "question": r["question"], "prediction": r["answer"]} for r in rows
     ]
@@ -270,6 +272,5 @@ def test_a_benchmark_for_vlmevalkit(world, tmp_path):
     argv = [f"predictions={tmp_path}/answers.json", f"references={tmp_path}/lmu/mine-references.json", f"out={tmp_path}/o"]  # fmt: skip
     scored = evaluate(load(EvaluateConfig, [*argv, "report=false"])).scored[0]
     assert scored["scene_f1"].value == 1 and scored["soda_c"].value > 0.6  # times are whole seconds
-    for more, words in ((["name=../up"], "it names files"), (["name=a", "model=merged/mine"], "must contain one of")):  # fmt: skip
-        done = run_command("scripts/export_benchmark.py", f"data.path={world}", f"out={tmp_path}", *more)  # fmt: skip
-        assert done.returncode == 2 and words in done.stderr
+    done = run_command("scripts/export_benchmark.py", f"data.path={world}", f"out={tmp_path}", "name=../up")  # fmt: skip
+    assert done.returncode == 2 and "it names files" in done.stderr

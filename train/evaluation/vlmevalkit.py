@@ -28,24 +28,16 @@ from train.evaluation.bench_config import ExportConfig
 from train.evaluation.records import truth_of, write_references
 from train.split import split
 
-SIZES = ("SmolVLM2-2.2B", "SmolVLM2-500M", "SmolVLM2-256M")
-"""Of these, VLMEvalKit looks for one in the model's path: it decides the size of its frames."""
-
 
 def export(config: ExportConfig) -> dict[str, Any]:
     """Write `<name>.tsv`, `images/<name>/`, and `<name>.json` for `run.py --config`.
 
     Raises:
-        UserError: no such dataset, a name that is no file name, or a model path that it would misread.
+        UserError: no such dataset, or a name that is no file name.
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", config.name):
         raise UserError(
             f"name={config.name}: letters, digits, '_', '-' and '.' only, for it names files"
-        )
-    if config.model is not None and not any(size in config.model for size in SIZES):
-        raise UserError(
-            f"model={config.model}: VLMEvalKit takes the frame size from the path, which must contain one of "
-            f"{', '.join(SIZES)}; rename the merged model's folder"
         )
     everything = read_dataset(config.data.path)
     held = split(everything, config.data.eval_share, config.data.eval_max).held
@@ -71,7 +63,9 @@ def export(config: ExportConfig) -> dict[str, Any]:
     write_references(
         references, {row["id"]: truth_of(row) for row in rows.remove_columns("frames")}
     )
-    model = config.model or f"/path/to/{SIZES[0]}-merged"
+    model = config.model or "/path/to/merged"
+    if Path(model).is_dir():  # VLMEvalKit is started in its own folder
+        model = str(Path(model).resolve())
     content = {
         "model": {Path(model).name: {"class": "SmolVLM2", "model_path": model}},
         "data": {config.name: {"class": "CustomVQADataset", "dataset": config.name}},

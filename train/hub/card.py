@@ -21,6 +21,8 @@ from train.messages import METRICS, POLICY_FILE, RECORD, read_json
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"
 """Of the published SmolVLM2 checkpoints."""
+TRANSFORMERS = "transformers>=5.21.1,<6"
+"""What the card's code asks for: earlier ones see otherwise, or count a video's frames as videos."""
 LEARNS = ("data", "train", "optim")
 """Sections whose keys a card tells of."""
 POLICIES = {
@@ -52,7 +54,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     prompt = prompt if isinstance(prompt, str) else prompt[0]
     system = policy["system"] or ""
     snippet = environment.get_template("snippet.md").render(
-        adapter=adapter, frames=policy["max"], repo=repo, prompt=json.dumps(prompt, ensure_ascii=False),
+        adapter=adapter, frames=policy["max"], repo=repo, transformers=TRANSFORMERS, prompt=json.dumps(prompt, ensure_ascii=False),
         base=f'"{base if adapter else repo}"' if not (inside and adapter)
         else f'snapshot_download("{repo}", allow_patterns="base/*") + "/base"',
         inside=inside and adapter,
@@ -81,6 +83,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         else "a paragraph",
         repo=repo,
         adapter=adapter,
+        transformers=TRANSFORMERS,
         snippet=snippet.strip(),
         data=_data(record["dataset"]),
         sources=[
