@@ -46,6 +46,7 @@ def prepare(
         UserError: the source cannot be read, or `out` holds something else.
     """
     from data import shards
+    from data.card import CARD, card
 
     started = time.monotonic()
     out = open_folder(config.out)
@@ -59,8 +60,11 @@ def prepare(
     sources = _pinned(sources, identity)  # what is read is what the manifest says
     retry = config.retry == "quarantine"
     if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
-        if out.has_scratch():  # killed while it tidied up
+        if out.has_scratch() or not out.has(
+            CARD
+        ):  # killed while it tidied up, or of an earlier version
             with out.locked():
+                out.write(CARD, card(there))
                 out.clear_scratch()
         return _summary(there, started, before=there["source_rows"])
     expected = reading.count(sources)  # refuses an empty one, before out is ours
@@ -86,6 +90,7 @@ def prepare(
                 name: version(name) for name in ("av", "decord2", "scenedetect-headless", "pillow")
             },
         }
+        out.write(CARD, card(manifest))
         out.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
         out.clear_scratch()
     return _summary(manifest, started, before=plan.done_before)
@@ -271,7 +276,7 @@ def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) ->
     """Make `out` ours and say which shards are there already."""
     if not _fits(out, there, identity, overwrite):
         for name in out.names():
-            if name.startswith("shard-") or name == "quarantine.jsonl":
+            if name.startswith("shard-") or name in ("quarantine.jsonl", "README.md"):
                 out.remove(name)
         out.remove(MANIFEST)  # last: killed before that, the folder still says what it is
     begun = {"finished": False, **identity}

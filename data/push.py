@@ -4,25 +4,22 @@ from __future__ import annotations
 
 import hashlib
 import json
-import math
 from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from pydantic import Field
 from tqdm import tqdm
 
+from data.card import CARD, card
 from data.config import Section, UserError
 from data.hub import hub_errors, writable_repo
 from data.redact import redacted
 from data.report import counted
 from data.shards import read_manifest, shard_name
-from data.sources.reading import about
 from data.storage import is_url
 
 AT_ONCE = 8
-SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 
 
 class HubKeys(Section):
@@ -60,7 +57,7 @@ def push(config: PushConfig) -> str:
     api, found, page = writable_repo(repo, private=config.hub.private, dataset=True)
     with hub_errors(repo, key="hub.repo", dataset=True, writing=True):
         files = {entry.rfilename for entry in found.siblings or ()}
-        if files - {".gitattributes", "README.md"} and "manifest.json" not in files:
+        if files - {".gitattributes", CARD} and "manifest.json" not in files:
             raise UserError(
                 f"hub.repo={repo}: holds something that was not pushed from here; choose another"
             )
@@ -74,7 +71,7 @@ def push(config: PushConfig) -> str:
                 bar.update(len(some))
         stale = sorted(set(there) - {f"data/{n}" for n in names})
         last = {
-            "README.md": card(manifest, repo),
+            CARD: card(manifest, repo),
             "manifest.json": json.dumps(redacted(manifest), indent=1) + "\n",
         }
         api.create_commit(  # one for all: a reader finds the old dataset or the new one
@@ -108,31 +105,3 @@ def _there(api: Any, repo: str) -> Iterator[tuple[str, str]]:
 def _sha256(path: Path) -> str:
     with path.open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
-
-
-def card(manifest: dict[str, Any], repo: str) -> str:
-    """The dataset's README on the Hub."""
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=False,
-    )
-    sources = [about(name) for name in sorted(manifest["by_source"])]
-    licences = {source.licence for source in sources}
-    lost = manifest["quarantined"]
-    return environment.get_template("card.md").render(
-        licence=licences.pop() if len(licences) == 1 else "other",
-        name=repo.split("/")[1],
-        repo=repo,
-        size=SIZES[min(len(SIZES) - 1, max(0, int(math.log10(max(1, manifest["rows"]))) - 2))],
-        amount=counted(manifest),
-        hours=f"{manifest['video_s'] / 3600:.1f}",
-        frames=manifest["frames"],
-        by_source=sorted(manifest["by_source"].items()),
-        policy=manifest["policy"],
-        left_out=sum(manifest["left_out"].values()),
-        quarantined=sum(lost.values()),
-        reasons=", ".join(f"{count} {reason}" for reason, count in lost.items()),
-        notes=[source.note for source in sources if source.note],
-    )

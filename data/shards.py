@@ -4,6 +4,7 @@
     out/shard-00000.parquet           rows, with pictures that `datasets` and the Hub viewer show
     out/shard-00000.quarantine.jsonl  what this shard's rows lost, and why
     out/quarantine.jsonl              all of it, written when the run ends
+    out/README.md                     says to `datasets` and the Hub which files are rows
 
 A shard is complete when its Parquet file has its final name, and is then never changed in place.
 `out` is a folder or anything else that fsspec reaches.

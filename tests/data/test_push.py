@@ -6,8 +6,8 @@ import shutil
 import pytest
 import yaml
 
+from data.card import card
 from data.prepared.dataset import read_dataset
-from data.push import card
 from data.shards import read_manifest
 from tests.hub import COMMIT, Seen, environment, serve
 from tests.videos import run_command

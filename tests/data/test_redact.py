@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.card import card
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare
-from data.push import card
 from data.redact import redacted
 from data.sources import reading
 from data.sources.keys import OF
