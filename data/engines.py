@@ -167,6 +167,8 @@ def _finished(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> se
 def _ray(address: str | None) -> Any:
     """Connected to the cluster at `address`, to the one RAY_ADDRESS names, or to one of its own."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # the last words of a node that died, fifty lines of its state, and twice: its work goes elsewhere
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "Raylet is terminated")
     try:
         import ray
     except ImportError:

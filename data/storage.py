@@ -24,6 +24,9 @@ from fsspec.implementations.local import LocalFileSystem
 from data.config import UserError
 from data.locks import locked
 
+BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
+"""Stores that have no folders, only names with slashes in them."""
+
 
 @dataclass(frozen=True)
 class Folder:
@@ -47,7 +50,6 @@ class Folder:
     def names(self) -> set[str]:
         """Files and folders directly in it; empty where there is no such folder."""
         with self._reached():
-            self.fs.invalidate_cache()
             try:
                 return {Path(p).name for p in self.fs.ls(self.root, detail=False) if p != self.root}
             except (FileNotFoundError, NotADirectoryError):
@@ -55,7 +57,9 @@ class Folder:
 
     @contextmanager
     def _reached(self) -> Iterator[None]:
-        """A store that refuses or is away, each in its library's own way, is one line."""
+        """As it is now: libraries remember what they listed, and others write here too. A store that
+        refuses or is away, each in its library's own way, is one line."""
+        self.fs.invalidate_cache()
         try:
             yield
         except (UserError, FileNotFoundError, NotADirectoryError):
@@ -79,10 +83,14 @@ class Folder:
             return file.read().decode("utf-8")
 
     def make(self) -> None:
-        """
+        """A bucket is not made: it costs money, and its name may be a slip of the pen.
+
         Raises:
             UserError: it cannot be made.
         """
+        own = self.fs.protocol
+        if not BUCKETS.isdisjoint({own} if isinstance(own, str) else own):
+            return
         try:
             self.fs.makedirs(self.root, exist_ok=True)
         except OSError as error:
@@ -120,8 +128,11 @@ class Folder:
             _sync(unfinished)
             unfinished.replace(Path(self.root) / name)
         else:
-            with self._reached():
-                self.fs.put_file(str(unfinished), f"{self.root}/{name}")
+            try:
+                with self._reached():
+                    self.fs.put_file(str(unfinished), f"{self.root}/{name}")
+            except FileNotFoundError as error:
+                raise UserError(f"{self.url}: no such bucket or folder ({error})") from None
             unfinished.unlink()
 
     def write(self, name: str, text: str) -> None:

@@ -1,5 +1,6 @@
 """A Ray cluster of two nodes on this machine: same bytes, also when one of them dies half-way."""
 
+import hashlib
 import json
 import subprocess
 import sys
@@ -10,6 +11,8 @@ import pytest
 from data.keys import PrepareConfig
 from data.prepare import prepare
 from data.sources.keys import SourceKeys
+from data.storage import open_folder
+from tests.buckets import bucket
 from tests.data.test_prepare import digest
 from tests.videos import ROOT, every, run_command, write_video
 
@@ -49,18 +52,28 @@ def start(rows, out, address):
     )
 
 
-def test_a_node_that_dies_costs_nothing(rows, expected, tmp_path, monkeypatch):
+@pytest.fixture(params=["a folder", "a bucket"])
+def out(request, tmp_path, monkeypatch):
+    if request.param == "a folder":
+        yield str(tmp_path / "o")
+        return
+    with bucket(monkeypatch) as url:
+        yield f"{url}/o"
+
+
+def test_a_node_that_dies_costs_nothing(rows, expected, out, monkeypatch):
     from ray.cluster_utils import Cluster
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
     room = {"num_cpus": 1, "memory": 3 * 2**30, "object_store_memory": 10**8}
     cluster = Cluster(initialize_head=True, head_node_args={**room, "include_dashboard": False})
+    there = open_folder(out)
     try:
         other = cluster.add_node(**room)
         cluster.wait_for_nodes()
-        process = start(rows, tmp_path / "o", cluster.address)
+        process = start(rows, out, cluster.address)
         deadline = time.monotonic() + 120
-        while len(list((tmp_path / "o").glob("*.parquet"))) < 6 and time.monotonic() < deadline:
+        while sum(n.endswith(".parquet") for n in there.names()) < 6 and time.monotonic() < deadline:  # fmt: skip
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.05)
         cluster.remove_node(other, allow_graceful=False)
@@ -68,7 +81,12 @@ def test_a_node_that_dies_costs_nothing(rows, expected, tmp_path, monkeypatch):
         assert process.returncode == 0, printed[-3000:]
     finally:
         cluster.shutdown()
-    assert len(expected) == 2 + 2 * 20 and digest(tmp_path / "o") == expected
+    found = {}
+    for name in there.names() - {".lock"}:
+        with there.open(name) as file:
+            found[name] = hashlib.sha256(file.read()).hexdigest()
+    assert len(expected) == 3 + 2 * 20 and found == expected
+    assert "[state-dump]" not in printed and "raylet" not in printed, printed
 
 
 def test_no_cluster_there_is_one_line(rows, tmp_path):
