@@ -6,14 +6,12 @@ valid key, and nothing heavier than pydantic is imported before that.
 
 from __future__ import annotations
 
-import errno
 import os
 import sys
-import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, NoReturn, TypeVar
+from typing import Any, TypeVar
 
 import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
@@ -244,55 +242,3 @@ def first_line(error: BaseException) -> str:
 def warn(text: str) -> None:
     """One line beside the output proper, which may be read by a program."""
     print(text, file=sys.stderr, flush=True)
-
-
-FIRST_SPEAKS_S = 5.0
-"""In which the first process of a machine ends all others, where all met the same."""
-
-
-def _wait_asleep() -> None:
-    """Threads of one computation spin for each other a few microseconds, then sleep. As libgomp comes they
-    spin on, and where other work keeps a core, for one that has none: a step takes eight times as long.
-    Sleeping at once (`OMP_WAIT_POLICY=PASSIVE`) would cost a quarter where nothing else works. It is read
-    when torch is loaded."""
-    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
-        os.environ["GOMP_SPINCOUNT"] = "3000"
-
-
-def command(
-    model: type[ConfigT],
-    main: Callable[[ConfigT], object],
-    doc: str | None,
-    files: str | None = None,
-) -> NoReturn:
-    """Run a command: `--help`, the keys, and a user's mistake as one line and exit code 2.
-
-    Under a launcher the first process of a machine speaks for all: the launcher ends the others when
-    it ends. What only one of them met, that one says itself.
-    """
-    _wait_asleep()
-    argv = sys.argv[1:]
-    if any(a in ("-h", "--help", "help") for a in argv):
-        print(usage(model, doc or ""))
-        sys.exit(0)
-    try:
-        main(load(model, argv, files))
-        sys.exit(0)
-    except UserError as error:
-        if (rank := os.environ.get("LOCAL_RANK", "0")) == "0":
-            print(error, file=sys.stderr)
-        else:
-            time.sleep(FIRST_SPEAKS_S)
-            print(f"process {rank}: {error}", file=sys.stderr, flush=True)
-        sys.exit(2)
-    except OSError as error:
-        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise  # not the machine's state but our mistake: show where
-        where = f" ({error.filename})" if error.filename else ""
-        print(
-            f"{error.strerror}{where}: mend that, and the same command continues", file=sys.stderr
-        )
-        sys.exit(2)
-    except KeyboardInterrupt:
-        print("stopped; the same command continues where it can", file=sys.stderr)
-        sys.exit(130)

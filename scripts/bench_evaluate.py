@@ -13,7 +13,8 @@ import tempfile
 
 from pydantic import Field
 
-from data.config import Section, check_writable, command
+from data.command import command
+from data.config import Section, check_writable
 
 
 class BenchConfig(Section):

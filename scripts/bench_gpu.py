@@ -12,7 +12,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 import json
 from typing import Any
 
-from data.config import check_writable, command
+from data.command import command
+from data.config import check_writable
 from data.storage import write_atomically
 from train.bench.config import BenchGpuConfig
 

@@ -11,7 +11,8 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import json
 
-from data.config import check_writable, command
+from data.command import command
+from data.config import check_writable
 from train.evaluation.bench_config import PoliciesConfig
 
 

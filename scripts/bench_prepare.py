@@ -15,7 +15,8 @@ from typing import Annotated, Any, Literal
 from pydantic import BeforeValidator, Field
 
 from data.bench import offline
-from data.config import Section, by_commas, check_writable, command
+from data.command import command
+from data.config import Section, by_commas, check_writable
 
 Part = Literal["speed", "memory", "resume"]
 

@@ -14,7 +14,8 @@ from typing import Annotated, Any, Literal
 
 from pydantic import BeforeValidator, Field
 
-from data.config import Section, UserError, by_commas, check_writable, command
+from data.command import command
+from data.config import Section, UserError, by_commas, check_writable
 from data.bench import labelled, speed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -9,7 +9,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.config import command
+from data.command import command
 from train.checks import check_data
 from train.config import TrainConfig
 

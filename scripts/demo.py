@@ -5,7 +5,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
-from data.config import check_writable, command
+from data.command import command
+from data.config import check_writable
 from train.command_config import DemoConfig
 
 

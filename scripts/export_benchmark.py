@@ -8,7 +8,7 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
-from data.config import command
+from data.command import command
 from train.evaluation.bench_config import ExportConfig
 
 

@@ -9,7 +9,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.config import check_writable, command
+from data.command import command
+from data.config import check_writable
 from train.command_config import InspectConfig
 
 

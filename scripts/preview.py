@@ -10,7 +10,8 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.config import UserError, check_writable, command
+from data.command import command
+from data.config import UserError, check_writable
 from data.preview.config import PreviewConfig
 
 

@@ -4,11 +4,13 @@ torch is imported, the model before any weight is loaded."""
 from __future__ import annotations
 
 import json
+import os
+import sys
 from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.config import UserError, this_python
+from data.config import UserError, this_python, warn
 from data.hub import COMMIT, hub_errors
 from data.storage import is_url
 from train.config import DataKeys, ModelKeys, TrainConfig
@@ -102,6 +104,31 @@ def check_reachable(keys: ModelKeys, *, force: bool = False) -> ModelKeys:
     if keys.revision is None and not folder.is_dir() and COMMIT.fullmatch(commit):
         return keys.model_copy(update={"revision": commit})
     return keys
+
+
+MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+HALVES = ("bf16", "fp16", "fp8")
+
+
+def note_launch(compute: str, *, on_gpu: bool) -> None:
+    """Say what a launcher was told and does not come about: accelerate's own file and flags.
+
+    Args:
+        compute: the precision of this run, as model.dtype names it.
+    """
+    told = os.environ
+    alone = "WORLD_SIZE" not in told and not any(name in told for name in MPI)
+    if not on_gpu and alone and "ACCELERATE_USE_CPU" in told and "MASTER_ADDR" in told:
+        warn(
+            "note: on CPUs `accelerate launch --num_processes` starts one process, and this is it; two are started by "
+            f"`torchrun --nproc_per_node 2 {' '.join(sys.argv)}`"
+        )
+    asked = told.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked in HALVES and asked != compute and told.get("RANK", "0") == "0":
+        warn(
+            f"note: mixed_precision={asked} of accelerate's configuration is not used; this run computes in {compute} "
+            "(model.dtype chooses)"
+        )
 
 
 def check_can(config: TrainConfig, *, on_gpu: bool) -> None:

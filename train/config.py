@@ -9,7 +9,8 @@ from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
-from data.config import Section, command, show
+from data.command import command
+from data.config import Section, show
 from train.evaluation.config import JudgeKeys, TextScore
 
 Method = Literal["full", "lora", "qlora"]

@@ -43,6 +43,11 @@ class Precision:
     compute: torch.dtype
     """Of activations and frozen weights."""
 
+    @property
+    def name(self) -> str:
+        """As `model.dtype` has it."""
+        return {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[self.compute]
+
 
 def device_name() -> str:
     """Of this process's device."""

@@ -14,7 +14,8 @@ from typing import Any
 if not __package__:  # run as a script: `data` and `train` must be this clone's, from any folder
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-from data.config import command, this_python
+from data.command import command
+from data.config import this_python
 from train.config import TrainConfig
 from train.messages import say
 
@@ -37,7 +38,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
 
     from data.hub import writable_repo
     from train import fingerprint, forward, save
-    from train.checks import check_can, check_reachable
+    from train.checks import check_can, check_reachable, note_launch
     from train.dataset import load_sets, with_features
     from train.encode import normalise
     from train.features import open_features
@@ -54,6 +55,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
 
     precision = pick_precision(config.model.dtype)
     check_can(config, on_gpu=precision.device == "cuda")
+    note_launch(precision.name, on_gpu=precision.device == "cuda")
     base = config.model
     if base.name != "tiny":
         base = check_reachable(base, force=config.train.force)

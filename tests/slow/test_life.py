@@ -89,7 +89,7 @@ def machine(place, server):
             if was:
                 assert told["code"] == 0 and contents(self.run) == before
             elif not begun and not there:
-                assert told["code"] == 2 and "no whole checkpoint" in told["said"]
+                assert told["code"] == 2 and "no run has begun in" in told["said"]
             elif there and self.of != self.data:
                 assert told["code"] == 2 and "not the dataset it began with" in told["said"]
                 assert contents(self.run) == before

@@ -2,6 +2,8 @@
 
 import json
 import os
+import re
+import shlex
 import subprocess
 import sys
 from pathlib import Path
@@ -139,6 +141,36 @@ def test_what_only_another_process_meets_is_said_by_it():
 
 
 @pytest.mark.slow
+@pytest.mark.slow
+def test_what_a_launcher_was_told_in_vain_is_said_with_what_works(world, tmp_path):
+    argv = ["train/sft.py", "recipe=lora", "model.name=tiny", f"data.path={world}", "data.workers=0", "train.steps=1"]  # fmt: skip
+    told = ["--num_processes", "2", "--cpu", "--mixed_precision", "bf16"]
+    done = launch(*told, *argv, f"train.output={tmp_path / 'one'}")
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "× 1 device" in done.stdout
+    assert "mixed_precision=bf16 of accelerate's configuration is not used; this run computes in fp32" in done.stderr  # fmt: skip
+    (line,) = re.findall("`(torchrun .*)`", done.stderr)
+    command = shlex.split(line.replace(str(tmp_path / "one"), str(tmp_path / "two")))
+    done = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=300,
+                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert "× 2 devices" in done.stdout and "starts one process" not in done.stderr
+
+
+@pytest.mark.parametrize("lines", [1, 3])
+def test_help_may_be_cut(lines):
+    """`… --help | head`: a reader that goes is no mistake of ours."""
+    piped = f"{sys.executable} scripts/prepare.py --help | head -{lines}; echo ${{PIPESTATUS[0]}}"
+    done = subprocess.run(["bash", "-c", piped], cwd=ROOT, capture_output=True, text=True)
+    assert done.stderr == "" and done.stdout.splitlines()[-1] == "0"
+
+
+def test_nothing_to_resume_yet(tmp_path):
+    done = run_command("train/sft.py", "train.resume=true", f"train.output={tmp_path / 'new'}")
+    assert done.returncode == 2 and "no run has begun in" in done.stderr and "leave train.resume=true out" in done.stderr  # fmt: skip
+    assert not (tmp_path / "new").exists()
+
+
 def test_describe_refusals(run, tmp_path):
     good = write_video(tmp_path / "a.mp4", every(0.1, 12))
     (tmp_path / "bad.mp4").write_text("no video")

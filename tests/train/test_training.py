@@ -96,7 +96,7 @@ def test_an_unfinished_run_is_not_started_over(world, plain, tmp_path):
     (out / "run.json").unlink()
     with pytest.raises(UserError, match=r"train\.resume=true"):
         train(world, out)
-    with pytest.raises(UserError, match="no whole checkpoint"):
+    with pytest.raises(UserError, match="no run has begun in"):
         train(world, tmp_path / "new", "train.resume=true")
 
 
@@ -294,7 +294,7 @@ def test_wandb_of_ones_own(tmp_path, host, key, mode):
     netrc.write_text(f"machine {host}\n  login user\n  password {key}\n")
     code = (
         "import wandb; from pathlib import Path; from train.config import LogKeys; from train.run.trackers import tracker_of\n"
-        "asked = []; wandb.init = lambda mode, **_: asked.append(mode) or type('Run', (), {'id': 'x'})\n"  # no server here
+        "asked = []; wandb.init = lambda mode, **_: asked.append(mode) or type('Run', (), {'id': 'x', 'dir': '/x/y/files'})\n"  # no server here
         f"tracker_of(LogKeys(to='wandb'), Path({str(tmp_path)!r}), 0, first=True); print('mode', *asked)"
     )
     own = {n: v for n, v in os.environ.items() if not n.startswith("WANDB")}
@@ -317,6 +317,7 @@ def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
         "WANDB_API_KEY",
         "WANDB_MODE",
         "WANDB_DIR",
+        "WANDB_DATA_DIR",
         "WANDB_PROJECT",
         "TENSORBOARD_LOGGING_DIR",
     ):
@@ -325,8 +326,10 @@ def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
     for name in "ab":  # a notebook trains again: each run has its own
         train(world, tmp_path / name, f"log.to={tracker}", "train.steps=1")
         if tracker == "wandb":
-            assert "not logged in, so offline" in capsys.readouterr().out
-            assert len(list((tmp_path / name).glob("wandb/offline-run-*/*.wandb"))) == 1
+            told = capsys.readouterr().out
+            (there,) = (tmp_path / name).glob("wandb/offline-run-*")
+            assert f"not logged in, so offline; `wandb sync {there}`" in told
+            assert len(list(there.glob("*.wandb"))) == 1
         else:
             assert list((tmp_path / name).rglob("events.out.tfevents*"))
 

@@ -174,14 +174,24 @@ def test_a_resumed_run_forgets_what_it_will_say_again(world, tmp_path):
 def test_a_judge_may_choose_and_wandb_gets_the_table(world, tmp_path, monkeypatch):
     pytest.importorskip("openai")
     monkeypatch.setenv("WANDB_MODE", "offline")
+    monkeypatch.setenv("WANDB_DIR", str(tmp_path / "elsewhere"))
+    monkeypatch.delenv("WANDB_DATA_DIR", raising=False)
+    monkeypatch.setenv("XDG_DATA_HOME", str(tmp_path / "home"))
+    (tmp_path / "elsewhere").mkdir()
     with judging() as bench:
         train(
             world, tmp_path / "o", "eval.best=judge", "eval.judge.model=wise", f"eval.judge.base_url={bench.url}",
             f"eval.judge.cache={tmp_path}/c.jsonl", "log.to=wandb", "train.steps=2",
         )  # fmt: skip
     assert "eval_judge" in rows(tmp_path / "o")[2]
-    tables = list((tmp_path / "o" / "wandb").rglob("*.table.json"))
+    tables = list((tmp_path / "elsewhere/wandb").rglob("*.table.json"))
     assert tables and "reference" in tables[0].read_text()
+    assert {table.name.split("_")[0] for table in tables} == {
+        "samples"
+    }  # one key: steps are its slider
+    staged = list((tmp_path / "elsewhere/wandb/artifacts").rglob("tmp*"))
+    assert any(file.read_bytes()[:4] == b"\x89PNG" for file in staged)  # frames stay with the run
+    assert not (tmp_path / "home").exists()
 
 
 @pytest.mark.slow

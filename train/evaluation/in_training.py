@@ -196,7 +196,7 @@ def _to_tracker(tracker: TrainerCallback, rows: Sequence[Shown], step: int) -> N
                 columns=list(COLUMNS),
                 data=[[name, wandb.Image(seen), *texts] for name, seen, *texts in rows],
             )
-            wandb.run.log({f"samples/step-{step}": table, "train/global_step": step})
+            wandb.run.log({"samples": table, "train/global_step": step})
     elif isinstance(tracker, TrackioCallback):
         import pandas as pd
         import trackio

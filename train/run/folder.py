@@ -69,7 +69,8 @@ def look(config: TrainConfig) -> RunFolder:
     found = _found(output)
     if keys.resume and not (found.checkpoints or found.finished or found.begun):
         raise UserError(
-            f"train.resume=true: no whole checkpoint in {output}; set train.output to the run's folder"
+            f"train.resume=true: no run has begun in {output}, so nothing can be gone on with and nothing is lost; "
+            "leave train.resume=true out, or give another run's train.output"
         )
     if found.checkpoints and not found.finished and not keys.resume:
         raise UserError(

@@ -100,23 +100,31 @@ def _start_wandb(keys: LogKeys, output: Path) -> None:
         wandb.finish()
     if wandb.run is not None:
         return
+    folder = os.environ.get("WANDB_DIR", str(output))
+    if os.environ.get("WANDB_DATA_DIR") in (None, *_STAGED):
+        # where pictures wait to be sent: by itself it leaves those of an offline run in the user's home
+        os.environ["WANDB_DATA_DIR"] = f"{folder}/wandb"
+        _STAGED.add(os.environ["WANDB_DATA_DIR"])
     mode: Any = os.environ.get("WANDB_MODE")  # given by name: it reads the environment only once
+    why = None
     if mode is None:
         try:  # it knows where keys may lie, and that a server of one's own has another than wandb.ai
-            logged_in, why = wandb.login(prompt=False, verify=False), "not logged in"
+            why = None if wandb.login(prompt=False, verify=False) else "not logged in"
         except Exception as error:  # noqa: BLE001 - a key that is none is no reason to stop
-            logged_in, why = False, first_line(error)
-        if not logged_in:
-            mode = "offline"
-            say(f"wandb: {why}, so offline; `wandb sync {output}/wandb/offline-run-*` sends it later")  # fmt: skip
+            why = first_line(error)
+        mode = None if why is None else "offline"
     begun = wandb.init(
         project=os.environ.get("WANDB_PROJECT", keys.project),
-        dir=os.environ.get("WANDB_DIR", str(output)),
+        dir=folder,
         name=output.name,
         mode=mode,
     )
     _OURS.add(begun.id)
+    if why is not None:
+        say(f"wandb: {why}, so offline; `wandb sync {Path(begun.dir).parent}` sends it later")
 
 
 _OURS: set[str] = set()
 """Runs that were begun here: a notebook trains several times in one process."""
+_STAGED: set[str] = set()
+"""Their places for pictures, which are not the user's own choice."""

@@ -1,0 +1,76 @@
+"""How every command begins and ends: its help, its keys, a user's mistake as one line."""
+
+from __future__ import annotations
+
+import errno
+import os
+import sys
+import time
+from collections.abc import Callable
+from typing import NoReturn
+
+from data.config import ConfigT, UserError, load, usage
+
+FIRST_SPEAKS_S = 5.0
+"""In which the first process of a machine ends all others, where all met the same."""
+
+
+def command(
+    model: type[ConfigT],
+    main: Callable[[ConfigT], object],
+    doc: str | None,
+    files: str | None = None,
+) -> NoReturn:
+    """Run a command: `--help`, the keys, and a user's mistake as one line and exit code 2.
+
+    Under a launcher the first process of a machine speaks for all: the launcher ends the others when
+    it ends. What only one of them met, that one says itself.
+    """
+    _wait_asleep()
+    argv = sys.argv[1:]
+    try:
+        if any(a in ("-h", "--help", "help") for a in argv):
+            print(usage(model, doc or ""))
+        else:
+            main(load(model, argv, files))
+        sys.stdout.flush()
+        sys.exit(0)
+    except UserError as error:
+        if (rank := os.environ.get("LOCAL_RANK", "0")) == "0":
+            print(error, file=sys.stderr)
+        else:
+            time.sleep(FIRST_SPEAKS_S)
+            print(f"process {rank}: {error}", file=sys.stderr, flush=True)
+        sys.exit(2)
+    except OSError as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            sys.exit(0)
+        if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
+            raise  # not the machine's state but our mistake: show where
+        where = f" ({error.filename})" if error.filename else ""
+        print(
+            f"{error.strerror}{where}: mend that, and the same command continues", file=sys.stderr
+        )
+        sys.exit(2)
+    except KeyboardInterrupt:
+        print("stopped; the same command continues where it can", file=sys.stderr)
+        sys.exit(130)
+
+
+def _wait_asleep() -> None:
+    """Threads of one computation spin for each other a few microseconds, then sleep. As libgomp comes they
+    spin on, and where other work keeps a core, for one that has none: a step takes eight times as long.
+    Sleeping at once (`OMP_WAIT_POLICY=PASSIVE`) would cost a quarter where nothing else works. It is read
+    when torch is loaded."""
+    if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
+        os.environ["GOMP_SPINCOUNT"] = "3000"
+
+
+def _nobody_reads() -> bool:
+    """Whether the reader of our output has gone, as `… | head` does; then nothing more is written to it."""
+    try:
+        sys.stdout.flush()
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return True
+    return False
