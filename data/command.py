@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import errno
 import os
+import select
 import sys
 import time
 from collections.abc import Callable
@@ -68,9 +69,10 @@ def _wait_asleep() -> None:
 
 def _nobody_reads() -> bool:
     """Whether the reader of our output has gone, as `… | head` does; then nothing more is written to it."""
-    try:
-        sys.stdout.flush()
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    fd = sys.stdout.fileno()
+    pipe = select.poll()
+    pipe.register(fd, 0)
+    if any(event & select.POLLERR for _, event in pipe.poll(0)):
+        os.dup2(os.open(os.devnull, os.O_WRONLY), fd)
         return True
     return False
