@@ -21,6 +21,7 @@ from data.config import resolved
 from data.isolate import Failure, digest_of, run_each
 from data.keys import FrameKeys
 from data.media import FrameFiles, Local, Video, content_id
+from data.probe import probe
 from data.redact import redacted
 from data.sample import Numbered, Outcome, Rejected, Repair, Sample, Selection
 from data.selection.looks import looks_for
@@ -28,9 +29,10 @@ from data.selection.picks import in_order
 from data.selection.policies import POLICY_VERSION, select
 from data.selection.refine import refined
 from data.selection.signals import Signals, measure
-from data.video import BadVideo, Kept, Skip, VideoInfo, fetch, probe, read
+from data.video import BadVideo, Kept, Skip, VideoInfo, fetch, read
 
 JPEG_QUALITY = 92
+INSTANT_S = 0.05
 
 
 @dataclass(frozen=True)
@@ -45,6 +47,8 @@ class Chosen:
     decoded_share: float
     unseen_s: float
     """The longest time between two frames that were decoded: how far off a boundary can be."""
+    mended: tuple[Repair, ...] = ()
+    """What was put right in the file's times and pictures."""
 
 
 SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey"}
@@ -81,11 +85,13 @@ def look(
     info = probe(path)
     looks = looks_for(keys, info, keep=keep and keys.decoder == "pyav")
     skip = "nonkey" if keys.policy == "keyframes" else SKIP[keys.speed]
+    if info.by_order:  # what is left out would move all that follows
+        skip = "none"
     frames = read(info, threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure(info, frames, looks, skip=skip)
     _require(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
     selection, kept = select(signals, keys), looks.candidates.kept
-    if keys.speed == "keyframes" and keys.policy != "keyframes":
+    if keys.speed == "keyframes" and keys.policy != "keyframes" and info.seekable:
         selection, kept = refined(info, selection, short_px=keys.px, threads=threads)
     if keys.decoder != "pyav":  # the choice is the same; the pictures are to be that decoder's
         kept = {}
@@ -148,6 +154,7 @@ def choose_frames(
         duration_s=selection.duration_s,
         decoded_share=looked.signals.decoded_share,
         unseen_s=float(np.diff(looked.signals.times_s).max(initial=0.0)),
+        mended=looked.info.mended,
     )
 
 
@@ -199,12 +206,14 @@ def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: in
 def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[str, Any]:
     """See `data.shards.FEATURES`."""
     end_s = chosen.duration_s
-    events = [asdict(e) for e in item.events if e.start_s < end_s]
+    # what is said of the last instant is about the last frame; labels and frames round it apart
+    events = [asdict(e) for e in item.events if e.start_s <= end_s + INSTANT_S]
     # up to a second is how durations are rounded in labels, no mistake of theirs
     cut = sum(event["end_s"] > end_s + 1 for event in events)
     for event in events:
+        event["start_s"] = min(event["start_s"], end_s)
         event["end_s"] = min(event["end_s"], end_s)
-    repairs = Counter({r.what: r.count for r in item.repairs})
+    repairs = Counter({r.what: r.count for r in (*item.repairs, *chosen.mended)})
     # one that the source cut already, at a duration that was too long, is one repair all the same
     repairs["cut at the video's end"] = max(cut, repairs["cut at the video's end"])
     repairs["starts after the video's end"] += len(item.events) - len(events)

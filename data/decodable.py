@@ -10,7 +10,8 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from data.video import BadVideo, Decoder, fetch, probe
+from data.probe import probe
+from data.video import BadVideo, Decoder, fetch
 
 ENCODERS = {
     "h264": ("libx264", "libopenh264"), "hevc": ("libx265",), "vp9": ("libvpx-vp9",),

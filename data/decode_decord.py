@@ -1,7 +1,8 @@
 """Fetching with decord (the maintained `decord2`), behind the same function as PyAV.
 
-decord numbers frames in presentation order, so its frame i is the packet scan's i-th time; where
-the two disagree on how many frames there are, its own clock decides.
+decord numbers frames in presentation order, so its frame i is the packet scan's i-th time. Where the two
+disagree on how many frames there are (an edit list cuts some away, the clock starts again), no number
+of its can be trusted to mean the same picture, and the file is refused.
 """
 
 from __future__ import annotations
@@ -16,7 +17,7 @@ from data.video import BadVideo, Frame, VideoInfo, scaled_size
 CHUNK = 16  # frames decoded at a time: bounds memory whatever the length of the video
 
 
-def _open(info: VideoInfo, threads: int) -> tuple[object, np.ndarray]:
+def _open(info: VideoInfo, threads: int) -> object:
     import decord
     from decord import DECORDError
 
@@ -32,11 +33,14 @@ def _open(info: VideoInfo, threads: int) -> tuple[object, np.ndarray]:
         raise BadVideo(
             "unreadable", f"{info.path}: decord: {line}; try frames.decoder=pyav"
         ) from None
-    if count == len(info.times_s):
-        return reader, info.times_s
-    # (N, 2) start and end of each frame, counted from the first frame
-    stamps = np.asarray(reader.get_frame_timestamp(range(count)), dtype=np.float64)
-    return reader, stamps[:, 0] - stamps[0, 0] + info.times_s[0]
+    if count != len(info.times_s) or info.restarts:
+        raise BadVideo(
+            "unreadable",
+            f"{info.path}: decord counts {count} frames where {len(info.times_s)} are shown; use frames.decoder=pyav",
+        )
+    if any("HDR" in repair.what for repair in info.mended):
+        raise BadVideo("unreadable", f"{info.path}: HDR, which decord gives as grey; use frames.decoder=pyav")  # fmt: skip
+    return reader
 
 
 def _batch(reader: object, indices: Sequence[int], info: VideoInfo) -> np.ndarray:
@@ -49,8 +53,8 @@ def _batch(reader: object, indices: Sequence[int], info: VideoInfo) -> np.ndarra
         raise BadVideo("truncated", f"{info.path}: decord: {line}") from None
 
 
-def _scaled(rgb: np.ndarray, short_px: int) -> np.ndarray:
-    size = scaled_size(rgb.shape[1], rgb.shape[0], short_px=short_px)
+def _scaled(rgb: np.ndarray, stretch: float, short_px: int) -> np.ndarray:
+    size = scaled_size(max(1, round(rgb.shape[1] * stretch)), rgb.shape[0], short_px=short_px)
     if (rgb.shape[1], rgb.shape[0]) == size:
         return rgb
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
@@ -58,11 +62,11 @@ def _scaled(rgb: np.ndarray, short_px: int) -> np.ndarray:
 
 def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:
     """See `data.video.fetch`."""
-    reader, known_s = _open(info, threads)
-    indices = [int(np.abs(known_s - t).argmin()) for t in times_s]
+    reader = _open(info, threads)
+    indices = [int(np.abs(info.times_s - t).argmin()) for t in times_s]
     frames = []
     for start in range(0, len(indices), CHUNK):
         chunk = indices[start : start + CHUNK]
         for i, rgb in zip(chunk, _batch(reader, chunk, info), strict=True):
-            frames.append(Frame(float(known_s[i]), _scaled(rgb, short_px)))
+            frames.append(Frame(float(info.times_s[i]), _scaled(rgb, info.stretch, short_px)))
     return frames

@@ -39,6 +39,7 @@ def probe(frames: FrameFiles) -> VideoInfo:
         height_px=first[1].height,
         rotation_deg=0,
         duration_s=last_s + step_s if frames.duration_s is None else max(frames.duration_s, last_s),
+        shown_s=last_s + step_s if frames.duration_s is None else max(frames.duration_s, last_s),
         times_s=times_s,
         key_times_s=tuple(frames.times_s),
         num_announced=len(frames.paths),

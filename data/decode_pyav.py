@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from fractions import Fraction
@@ -12,6 +13,8 @@ import numpy as np
 from av.error import FFmpegError
 from av.video.reformatter import VideoReformatter
 
+from data.hdr import CURVES, to_sdr
+from data.stamps import Clock
 from data.video import (
     BadVideo,
     Decoded,
@@ -20,6 +23,7 @@ from data.video import (
     VideoInfo,
     best_stream,
     container_start_s,
+    opened,
     scaled_size,
     seconds,
     upright,
@@ -42,7 +46,7 @@ def _opened(
     info: VideoInfo, threads: int, skip: Skip = "none", vectors: bool = False
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
     try:
-        with av.open(info.path) as container:
+        with opened(info.path) as container:
             stream = best_stream(container)
             stream.thread_type = "AUTO"
             # key frames alone gain nothing by threads, and near damage they would be lost in them
@@ -56,20 +60,25 @@ def _opened(
 
 
 def _frames(
-    container: av.container.InputContainer, stream: av.VideoStream
-) -> Iterator[av.VideoFrame]:
-    """Decode onwards from where the container stands.
+    container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Decode onwards from where the container stands; each frame with the time at which it is shown.
 
     After a damaged packet the decoder patches pictures together from what it has; those are left
     out until the next key frame, so that a caller who counts frames counts real ones.
     """
+    start_s = container_start_s(container)
+    clock, order = Clock(container, stream), Order(info)
+    half_s = float(np.median(np.diff(info.times_s))) / 2 if len(info.times_s) > 1 else 0.0
     packets = container.demux(stream)
-    damaged = False
+    damaged, last_s = False, 0.0
     while True:
         try:
             packet = next(packets, None)
             if packet is None:
                 return
+            clock.set_right(packet)
+            order.fed(packet)
             decoded = packet.decode()
         except av.error.EOFError:
             return
@@ -77,9 +86,35 @@ def _frames(
             damaged = True
             continue
         for frame in decoded:
+            assert isinstance(frame, av.VideoFrame)
+            time_s = order.time_s(frame) if info.by_order else _time_s(frame, start_s)
             damaged = (damaged or frame.is_corrupt) and not frame.key_frame
-            if not damaged:
-                yield frame
+            if time_s is None and not info.by_order:  # shown between its neighbours
+                time_s = last_s + half_s
+            last_s = last_s if time_s is None else time_s
+            if not damaged and time_s is not None:
+                yield time_s, frame
+
+
+class Order:
+    """Frames that carry no time: they come in the order in which they are shown."""
+
+    def __init__(self, info: VideoInfo):
+        self._times_s = info.times_s
+        self._fed = self._next = 0
+        self._keys: deque[int] = deque()
+
+    def fed(self, packet: av.Packet) -> None:
+        if packet.size and packet.is_keyframe:
+            self._keys.append(self._fed)
+        self._fed += packet.size > 0
+
+    def time_s(self, frame: av.VideoFrame) -> float | None:
+        """None for more frames than were announced."""
+        if frame.key_frame and self._keys:  # after a loss: no frame is shown before its turn
+            self._next = max(self._next, self._keys.popleft())
+        number, self._next = self._next, self._next + 1
+        return float(self._times_s[number]) if number < len(self._times_s) else None
 
 
 def _ticks(stream: av.VideoStream, time_s: float) -> int:
@@ -115,6 +150,9 @@ class PyavFrame:
 
     def keep(self, short_px: int) -> PyavKept:
         frame, size = self._frame, self._size(short_px)
+        if frame.color_trc in CURVES:  # its range is wanted to the end
+            frame = self._scalers.keep.reformat(frame, *size, format="yuv444p10le", interpolation="AREA")  # fmt: skip
+            return PyavKept(frame, self._info.rotation_deg, self._scalers)
         if size != (frame.width, frame.height) or frame.format.name not in PLANAR:
             # half-size chroma is how video is stored; a small picture would lose colour by it
             pixels = "yuv420p" if min(size) >= 2 * CHROMA_PX else "yuv444p"
@@ -140,8 +178,9 @@ class PyavFrame:
         return float((length * area).sum() / max(1.0, area.sum()) / self._frame.width)
 
     def _size(self, short_px: int) -> tuple[int, int]:
-        """Width and height as coded: before turning."""
-        return scaled_size(self._frame.width, self._frame.height, short_px=short_px)
+        """Width and height before turning, with square pixels."""
+        width = max(1, round(self._frame.width * self._info.stretch))
+        return scaled_size(width, self._frame.height, short_px=short_px)
 
 
 class PyavKept:
@@ -152,7 +191,11 @@ class PyavKept:
         self._frame, self._rotation_deg, self._scalers = frame, rotation_deg, scalers
 
     def rgb(self) -> np.ndarray:
-        picture = self._scalers.colour.reformat(self._frame, format="rgb24").to_ndarray()
+        frame = self._frame
+        if (curve := int(frame.color_trc)) in CURVES:
+            wide = self._scalers.colour.reformat(frame, format="rgb48le").to_ndarray()
+            return upright(to_sdr(wide, curve), self._rotation_deg)
+        picture = self._scalers.colour.reformat(frame, format="rgb24").to_ndarray()
         return upright(picture, self._rotation_deg)
 
 
@@ -169,10 +212,8 @@ def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[P
     scalers = Scalers()
     last_s = -np.inf
     with _opened(info, threads, skip, vectors) as (container, stream):
-        start_s = container_start_s(container)
-        for frame in _frames(container, stream):
-            time_s = _time_s(frame, start_s)
-            if time_s is None or time_s <= last_s + SAME_S:
+        for time_s, frame in _frames(container, stream, info):
+            if time_s <= last_s + SAME_S:
                 continue
             last_s = time_s
             yield PyavFrame(frame, time_s, info, scalers)
@@ -189,9 +230,8 @@ def read_spans(
             stop_s = min([start_s + length_s, *starts_s[i + 1 : i + 2]])
             container.seek(_ticks(stream, start_s + origin_s), stream=stream)
             span: list[Decoded] = []
-            for frame in _frames(container, stream):
-                time_s = _time_s(frame, origin_s)
-                if time_s is None or time_s < start_s - SAME_S:
+            for time_s, frame in _frames(container, stream, info):
+                if time_s < start_s - SAME_S:
                     continue
                 if time_s >= stop_s - SAME_S:
                     break
@@ -201,7 +241,8 @@ def read_spans(
 
 def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:
     """See `data.video.fetch`. Seeks only where a wanted frame lies in a later group of pictures."""
-    found = _collect(info, times_s, short_px, info.key_times_s, threads)
+    keys_s = info.key_times_s if info.seekable else ()
+    found = _collect(info, times_s, short_px, keys_s, threads)
     missed = [t for t in times_s if t not in found]
     if missed:  # some containers (MPEG-TS) seek past the key frame they were asked for
         found |= _collect(info, missed, short_px, [], threads)
@@ -227,10 +268,7 @@ def _collect(
             if key_s > max(now_s, sought_s):  # each key once: a seek may land far before it
                 sought_s = key_s
                 container.seek(_ticks(stream, key_s + start_s), stream=stream)
-            for frame in _frames(container, stream):
-                time_s = _time_s(frame, start_s)
-                if time_s is None:
-                    continue
+            for time_s, frame in _frames(container, stream, info):
                 now_s = time_s
                 while wanted and wanted[0] < time_s - SAME_S:  # passed without being decoded
                     wanted.pop(0)

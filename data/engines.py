@@ -85,7 +85,7 @@ def _media(row: Numbered) -> Media | None:
 def _with_local(row: Numbered, local: Local | Missing) -> Numbered:
     assert isinstance(row.item, Sample)
     if isinstance(local, Missing):
-        lost = Rejected(row.item.id, row.item.video.name, "missing file", str(local))
+        lost = Rejected(row.item.id, row.item.video.name, local.reason, str(local))
         return replace(row, item=lost)
     return replace(row, item=replace(row.item, video=local))
 

@@ -16,7 +16,7 @@ from collections.abc import Callable, Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Any, Literal, TypeVar
 
 from data.config import UserError
 
@@ -99,8 +99,16 @@ Local = Video | FrameFiles
 Item = TypeVar("Item")
 
 
+Lost = Literal["missing file", "unreadable", "too large"]
+"""Of the reasons of a quarantine."""
+
+
 class Missing(Exception):
-    """What an adapter points at is not there: this sample's fault, not the run's."""
+    """What an adapter points at cannot be had: this sample's fault, not the run's."""
+
+    def __init__(self, detail: str, reason: Lost = "missing file"):
+        super().__init__(detail)
+        self.reason: Lost = reason
 
 
 def content_id(media: Local) -> str:
@@ -160,20 +168,19 @@ class Unpacker:
         return self._folder / f"{self._count}.video"
 
     def _member(self, media: ZipMember) -> Video:
-        if self._zip is None or self._zip[0] != media.archive:
-            self._zip = (media.archive, zipfile.ZipFile(media.archive))
         try:
+            if self._zip is None or self._zip[0] != media.archive:
+                self._zip = (media.archive, zipfile.ZipFile(media.archive))
             if self._zip[1].getinfo(media.member).file_size > MAX_BYTES:
-                raise Missing(f"{media.name}: larger than {MAX_BYTES} bytes")
+                raise Missing(f"{media.name}: larger than {MAX_BYTES} bytes", "too large")
             path = self._next()
             with self._zip[1].open(media.member) as packed, path.open("wb") as file:
                 shutil.copyfileobj(packed, file, 2**20)
             return Video(str(path), shown=media.name)
-        except (
-            KeyError, EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError,
-            NotImplementedError, RuntimeError,
-        ) as error:  # fmt: skip
+        except (KeyError, FileNotFoundError) as error:
             raise Missing(f"{media.name}: {error}") from None
+        except (EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError) as error:  # fmt: skip
+            raise Missing(f"{media.name}: {error}", "unreadable") from None
 
 
 class _Cells:

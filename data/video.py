@@ -1,4 +1,4 @@
-"""What a video file says about itself, one sequential decode, and exact fetch by time.
+"""A video file: what is known of it, one sequential decode, and exact fetch by time.
 
 Time is the presentation time (PTS) in seconds from the container's start, as a player shows it; never
 frame number ÷ average rate, which variable rates put seconds off. The picture is that of the stream
@@ -10,17 +10,15 @@ pictures by PyAV or by decord (from `decord2`). What `read` gives is not convert
 
 from __future__ import annotations
 
-import math
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Literal, Protocol
 
 import av
 import numpy as np
-from av.error import FFmpegError
 
-from data.sample import Reason
+from data.sample import Reason, Repair
 
 Decoder = Literal["pyav", "decord"]
 Skip = Literal["none", "nonref", "nonkey"]
@@ -54,12 +52,28 @@ class VideoInfo:
     rotation_deg: int
     """Counter-clockwise quarter turns that bring the picture upright: 0, 90, 180 or 270."""
     duration_s: float
+    """As players show it, by which labels are made: until the end of the sound, where that is later."""
+    shown_s: float
+    """When the last picture ends by its own length."""
     times_s: np.ndarray
     """(N,) float64, strictly increasing: when each announced frame is shown."""
     key_times_s: tuple[float, ...]
     """Where decoding can start, sorted."""
     num_announced: int
     """Frames the header or the packets promise, whichever is more."""
+    stretch: float = 1.0
+    """Width ÷ height of a stored pixel, before turning."""
+    by_order: bool = False
+    """Frames carry no times of their own that hold: the i-th that is decoded is shown at the i-th time."""
+    restarts: int = 0
+    """How often the clock started again, in recordings that were joined."""
+    mended: tuple[Repair, ...] = ()
+    """What was put right in the file's times and pictures."""
+
+    @property
+    def seekable(self) -> bool:
+        """Whether the stamps that a seek goes by are those of `times_s`."""
+        return not (self.by_order or self.restarts)
 
 
 @dataclass(frozen=True)
@@ -101,98 +115,22 @@ class Decoded(Protocol):
         """Mean length of the codec's motion vectors as a share of the picture's width."""
 
 
-def probe(path: str) -> VideoInfo:
-    """Scan the packets of a file.
+FORMATS = (
+    "mov,mp4,m4a,3gp,3g2,mj2,matroska,webm,avi,mpegts,mpeg,mpegvideo,m4v,h264,hevc,obu,ivf,asf,flv,ogg,nut,mxf,rm,dv,"
+    "mjpeg,gif,apng,yuv4mpegpipe,mp3,wav,aac,flac"
+)
+"""Containers that hold what they show. Others are lists of further files, wherever they lie."""
+
+
+@contextmanager
+def opened(path: str) -> Iterator[av.container.InputContainer]:
+    """Every file that is not ours is opened here.
 
     Raises:
-        BadVideo: missing file, unreadable, no video stream, no frames.
+        FFmpegError: it cannot be read, or is none of `FORMATS`.
     """
-    try:
-        size_bytes = Path(path).stat().st_size if Path(path).is_file() else None
-    except (OSError, ValueError) as error:  # a name too long, a folder not ours to enter
-        raise BadVideo("missing file", f"{path[:200]}: {error.args[-1]}") from None
-    if size_bytes is None:
-        raise BadVideo("missing file", f"{path}: no such file")
-    if size_bytes == 0:
-        raise BadVideo("unreadable", f"{path}: the file is empty")
-    try:
-        with av.open(path) as container:
-            return _scan(path, container)
-    except MemoryError:  # FFmpeg raises it as one of its own errors
-        raise
-    except (FFmpegError, ValueError, OverflowError) as error:
-        raise BadVideo("unreadable", f"{path}: {error}") from None
-
-
-def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
-    stream = best_stream(container)
-    width, height = stream.codec_context.width, stream.codec_context.height
-    if not 0 < width * height <= MAX_PIXELS:
-        reason: Reason = "too large" if width * height else "unreadable"
-        raise BadVideo(reason, f"{path}: pictures of {width} × {height} pixels")
-    start_s = container_start_s(container)
-    times, keys, end_s, last_s, discarded, untimed = [], [], 0.0, 0.0, 0, 0
-    units = {
-        s.index: (s.time_base.numerator, s.time_base.denominator)
-        for s in container.streams
-        if s.time_base is not None
-    }
-    for packet in container.demux():  # of every stream: the file is cut short where all of them end
-        stamp = packet.pts if packet.pts is not None else packet.dts
-        number = packet.stream_index
-        mine = number == stream.index and packet.size > 0
-        if stamp is None or packet.size == 0 or number not in units:
-            untimed += mine
-            continue
-        shown_s = seconds(stamp, *units[number]) - start_s
-        length_s = seconds(packet.duration or 0, *units[number])
-        last_s = max(last_s, shown_s + length_s)
-        if mine and packet.is_keyframe and packet.pts is not None:
-            keys.append(shown_s)
-        if mine and packet.is_discard:  # cut away by an edit list
-            discarded += 1
-        elif mine:
-            times.append(shown_s)
-            end_s = max(end_s, shown_s + length_s)
-    if not times:
-        why = (
-            "its frames carry no times; remux it into MP4 or MKV"
-            if untimed
-            else "the video stream is empty"
-        )
-        raise BadVideo("no frames", f"{path}: {why}")
-    times_s = np.unique(np.asarray(times, dtype=np.float64))
-    step_s = (
-        float(np.median(np.diff(times_s)))
-        if len(times_s) > 1
-        else 1 / float(stream.guessed_rate or 25)
-    )
-    if end_s <= times_s[-1]:
-        end_s = float(times_s[-1]) + step_s
-    repeated = len(times) - len(times_s)  # two frames of one time: only one is ever shown
-    counted = (
-        0 if discarded else stream.frames - repeated
-    )  # the header counts what an edit cuts away
-    announced = max(counted, len(times_s))
-    if counted <= 0 and container.duration:  # no usable frame count: ask the header's duration
-        header_s = container.duration / av.time_base - max(0.0, start_s)  # some count from zero
-        if math.isfinite(header_s) and header_s > last_s > 0:
-            announced = max(announced, round(len(times_s) * header_s / last_s))
-    rotation = _rotation_deg(path)
-    if rotation % 180:
-        width, height = height, width
-    return VideoInfo(
-        path=path,
-        container=container.format.name,
-        codec=stream.codec_context.name,
-        width_px=width,
-        height_px=height,
-        rotation_deg=rotation,
-        duration_s=end_s,
-        times_s=times_s,
-        key_times_s=tuple(sorted(keys)),
-        num_announced=announced,
-    )
+    with av.open(path, options={"format_whitelist": FORMATS}) as container:
+        yield container
 
 
 def best_stream(container: av.container.InputContainer) -> av.VideoStream:
@@ -215,19 +153,6 @@ def container_start_s(container: av.container.InputContainer) -> float:
 def seconds(ticks: int, numerator: int, denominator: int) -> float:
     """A time stamp in a stream's units → seconds. One function, so that equal stamps stay equal."""
     return ticks * numerator / denominator
-
-
-def _rotation_deg(path: str) -> int:
-    """The display matrix, which PyAV gives with a decoded frame only."""
-    with av.open(path) as container:
-        for packet in container.demux(best_stream(container)):
-            try:
-                for frame in packet.decode():
-                    assert isinstance(frame, av.VideoFrame)
-                    return round(frame.rotation / 90) * 90 % 360
-            except FFmpegError:
-                continue
-    raise BadVideo("no frames", f"{path}: no frame can be decoded")
 
 
 def scaled_size(width_px: int, height_px: int, *, short_px: int) -> tuple[int, int]:

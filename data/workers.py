@@ -15,10 +15,12 @@ import time
 from collections import deque
 from collections.abc import Callable
 from concurrent.futures import Future
+from contextlib import suppress
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection, wait
 from multiprocessing.process import BaseProcess
+from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
 from data.config import UserError
@@ -27,6 +29,8 @@ STARTS = 10
 """Workers in a row that die before they begin anything: then something is wrong with all of them."""
 START_S = 120.0
 """To load libraries and begin; longer is as good as dead."""
+FITS = 2**14
+"""Bytes that an empty pipe takes at once on any system."""
 TASKS = 500
 """After so many a worker is replaced: what libraries leak does not add up over days."""
 
@@ -57,6 +61,28 @@ class _Worker:
     pipe: Connection
     task: _Task | None = None
     done: int = 0
+    sender: threading.Thread | None = None
+
+    def send(self, content: Any) -> None:
+        """What fits into the pipe at once; the rest is left to a thread, for whoever does not read blocks
+        who writes, and the others' deadlines are to be kept."""
+        packed = ForkingPickler.dumps(content)
+        if len(packed) <= FITS:
+            self.pipe.send_bytes(packed)
+            return
+        self.sender = threading.Thread(target=_send, args=(self.pipe, packed), daemon=True)
+        self.sender.start()
+
+    def close(self) -> None:
+        """Once its process has ended: then nothing blocks a sender any more."""
+        if self.sender is not None:
+            self.sender.join()
+        self.pipe.close()
+
+
+def _send(pipe: Connection, packed: Any) -> None:
+    with suppress(OSError):  # its process ended: that is seen at the pipe's other end
+        pipe.send_bytes(packed)
 
 
 class Workers:
@@ -100,7 +126,7 @@ class Workers:
         for worker in self._workers:
             worker.process.kill()
             worker.process.join()
-            worker.pipe.close()
+            worker.close()
 
     def _look_after(self) -> None:
         try:
@@ -142,7 +168,7 @@ class Workers:
                 worker.task.begun = False
                 worker.task.deadline = time.monotonic() + START_S
                 try:
-                    worker.pipe.send(worker.task.content)
+                    worker.send(worker.task.content)
                 except OSError:  # it died before it had the task: no fault of that
                     self._waiting.appendleft(worker.task)
                     worker.task = None
@@ -212,7 +238,7 @@ class Workers:
         worker.process.join(timeout=0.2)  # ended by itself: keep its exit code
         worker.process.kill()
         worker.process.join()
-        worker.pipe.close()
+        worker.close()
         return worker.process.exitcode
 
 

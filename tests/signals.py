@@ -42,6 +42,7 @@ def signals_of(
         small=small,
         key=np.isin(np.arange(count), [0, *np.searchsorted(times, cuts_s)]),
         duration_s=duration_s or float(times[-1]) + 0.04,
+        shown_s=duration_s or float(times[-1]) + 0.04,
         decoded_share=1.0,
         sparse=False,
         candidates=candidates,

@@ -14,8 +14,9 @@ import av
 import cv2
 import numpy as np
 
+from data.probe import probe
 from data.sources import microworld
-from data.video import probe, read
+from data.video import read
 
 WIDTH, HEIGHT, FPS = 256, 144, 25
 TICK = Fraction(1, 1000)

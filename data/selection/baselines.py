@@ -17,15 +17,15 @@ from data.selection.signals import Signals
 
 def uniform(signals: Signals, keys: FrameKeys) -> Selection:
     """The middles of `max` equal spans of time."""
-    chosen = by_clock(signals.times_s, signals.duration_s, keys)
+    chosen = by_clock(signals.times_s, signals.shown_s, keys)
     return in_order(signals, chosen, "evenly spaced")
 
 
 def fps(signals: Signals, keys: FrameKeys) -> Selection:
     """A fixed rate; where that exceeds the budget, evenly spaced instead (Apollo's finding that a
     rate beats a count, under a cap)."""
-    chosen = by_clock(signals.times_s, signals.duration_s, keys)
-    capped = ", capped" if round(signals.duration_s * keys.fps) > keys.max else ""
+    chosen = by_clock(signals.times_s, signals.shown_s, keys)
+    capped = ", capped" if round(signals.shown_s * keys.fps) > keys.max else ""
     return in_order(signals, chosen, f"{keys.fps:g} fps{capped}")
 
 
@@ -33,7 +33,7 @@ def smolvlm(signals: Signals, keys: FrameKeys) -> Selection:
     """What transformers' `SmolVLMVideoProcessor.sample_frames` picks for these frame numbers: at
     one frame a second up to the budget, first and last frame included, and one second left out at
     both ends where the budget is exceeded by two."""
-    chosen = by_clock(signals.times_s, signals.duration_s, keys)
+    chosen = by_clock(signals.times_s, signals.shown_s, keys)
     return in_order(signals, chosen, "transformers' sampling")
 
 
@@ -43,7 +43,7 @@ def keyframes(signals: Signals, keys: FrameKeys) -> Selection:
     if len(frames) == 0:  # a file cut out of a stream may have none that says so
         frames = np.arange(1)
     if len(frames) > keys.max:
-        wanted_s = middles(signals.duration_s, keys.max)
+        wanted_s = middles(signals.shown_s, keys.max)
         frames = frames[nearest(signals.times_s[frames], wanted_s)]
     return in_order(signals, frames, "I-frame")
 
@@ -62,7 +62,7 @@ def topn(signals: Signals, keys: FrameKeys) -> Selection:
     sharpness, each as a rank; a learned one would be a classifier's.
     """
     count = len(signals.times_s)
-    step_s = max(signals.duration_s / count, 1e-3)
+    step_s = max(signals.shown_s / count, 1e-3)
     value = _ranked(signals.change) * _ranked(signals.sharpness)
     smooth = gaussian_filter1d(value, sigma=max(0.5 / step_s, 0.5), mode="nearest")
     best = np.argsort(-np.round(smooth, 9), kind="stable")[: keys.max]
@@ -73,7 +73,7 @@ def longest(
     signals: Signals, found: Sequence[tuple[int, int]], count: int
 ) -> list[tuple[int, int]]:
     """At most `count` shots, longest first (in time, not frames), earlier first among equals."""
-    ends_s = np.append(signals.times_s[1:], signals.duration_s)
+    ends_s = np.append(signals.times_s[1:], signals.shown_s)
     length_s = [ends_s[b - 1] - signals.times_s[a] for a, b in found]
     order = np.argsort(-np.round(length_s, 6), kind="stable")
     return [found[i] for i in order[:count]]

@@ -10,7 +10,7 @@ from scenedetect.detector import SceneDetector
 
 from data.keys import FrameKeys
 from data.selection.candidates import LIMIT_BYTES, Candidates
-from data.selection.clock import CLOCK_POLICIES, by_clock
+from data.selection.clock import CLOCK_POLICIES, by_clock, played_s
 from data.selection.detectors import detector_for
 from data.video import VideoInfo, scaled_size
 
@@ -57,16 +57,18 @@ def looks_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Looks:
     Raises:
         UserError: the encoder cannot be loaded.
     """
-    policy, duration_s = keys.policy, info.duration_s
+    policy, length_s = keys.policy, float(played_s(info.times_s)[-1])
     keep_px = keys.px if keep else 0
     width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
     room = max(1, LIMIT_BYTES // (width * height * 3 // 2))  # pictures, or a little less
     if policy in ("scene", "topn"):
         windows = min(WINDOWS * keys.max, room // 2)  # shots open windows of their own
-        window_s = max(LEAST_WINDOW_S, duration_s / max(windows, 2 * keys.max))
+        window_s = max(LEAST_WINDOW_S, length_s / max(windows, 2 * keys.max))
+        if len(info.times_s) <= min(2 * keys.max, room // 2):  # so few that each may be wanted
+            window_s = 0.0
         return Looks(Candidates("clearest", window_s=window_s, keep_px=keep_px))
     if policy in CLOCK_POLICIES:  # right if every frame decodes; else what is missing is fetched
-        known_s = info.times_s[by_clock(info.times_s, duration_s, keys)]
+        known_s = info.times_s[by_clock(info.times_s, info.shown_s, keys)]
         return Looks(Candidates("known", known_s=known_s, keep_px=keep_px))
     if policy in ("shots", "keyframes") or keys.method == "vectors":
         num_frames = len(info.key_times_s if policy == "keyframes" else info.times_s)
@@ -76,7 +78,7 @@ def looks_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Looks:
             vectors=keys.method == "vectors",
         )
     most = min(MOST_CANDIDATES, THUMB_BYTES // keys.size**2)
-    step_s = max(1 / keys.rate, duration_s / most)
+    step_s = max(1 / keys.rate, length_s / most)
     ticks = Candidates("ticks", window_s=step_s, keep_px=keep_px)
     if policy in ("embedding", "query"):
         from data.selection import embed  # torch and transformers: only where asked for

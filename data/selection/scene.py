@@ -20,6 +20,7 @@ import numpy as np
 from data.keys import FrameKeys
 from data.sample import Selection
 from data.selection.allocate import allocate
+from data.selection.clock import played_s
 from data.selection.picks import selection, spread_ranks
 from data.selection.shots import CUT_RATIO, Change, find_changes, find_cuts
 from data.selection.signals import Signals
@@ -43,7 +44,9 @@ def scene(signals: Signals, keys: FrameKeys) -> Selection:
     hazard = _background(signals, changes, jumps)
     probability = np.zeros(len(signals.times_s))
     probability[[(c.last + c.first - 1) // 2 for c in changes]] = CERTAIN
-    chosen, ranks = allocate(probability, signals.times_s, frames, keys.max, background=hazard)
+    chosen, ranks = allocate(
+        probability, played_s(signals.times_s), frames, keys.max, background=hazard
+    )
     order = chosen[np.argsort(ranks)]  # best first
     _, firsts = np.unique(_shot_of(order, changes), return_index=True)
     shown = _shot_of(order[np.sort(firsts)], changes)  # shots, the one worth most first
@@ -129,7 +132,7 @@ def _background(signals: Signals, changes: list[Change], jumps: list[Change]) ->
     pictures = signals.small[marks].astype(np.int16).reshape(len(marks), -1)
     moved = np.abs(np.diff(pictures, axis=0)).max(axis=1, initial=0)  # (M - 1,)
     rate = STILL + (1 - STILL) * np.minimum(1.0, moved / MOVED)
-    growth = np.r_[0.0, np.cumsum(rate * np.diff(times_s[marks]))]
+    growth = np.r_[0.0, np.cumsum(rate * np.diff(played_s(times_s)[marks]))]
     hazard = RATE * np.interp(times_s, times_s[marks], growth)
     certain = np.zeros(len(times_s), bool)
     for change in changes:
@@ -168,7 +171,8 @@ def _candidates(signals: Signals, changes: list[Change]) -> np.ndarray:
     if len(frames) == 0:
         frames = np.array([len(signals.times_s) // 2])
     if len(frames) > MOST_CANDIDATES:  # the clearest of each of so many spans
-        span = (signals.times_s[frames] / signals.duration_s * MOST_CANDIDATES).astype(np.int64)
+        played = played_s(signals.times_s)
+        span = (played[frames] / (played[-1] + 1e-3) * MOST_CANDIDATES).astype(np.int64)
         order = np.lexsort((-signals.sharpness[frames], span))
         _, first = np.unique(span[order], return_index=True)
         frames = np.sort(frames[order[first]])

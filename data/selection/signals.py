@@ -45,6 +45,9 @@ class Signals:
     key: np.ndarray
     """(N,) bool: an I-frame that decoding can start from."""
     duration_s: float
+    """As players show it, by which labels are made."""
+    shown_s: float
+    """When the last picture ends by its own length: over this, policies spread frames."""
     decoded_share: float
     """Frames decoded ÷ frames announced, at most 1; estimated where frames were left out."""
     sparse: bool
@@ -76,7 +79,7 @@ def measure(
     times_s = np.zeros(room)
     small = np.zeros((room, 3, *SMALL), np.uint8)
     finder = (
-        CutFinder(looks.detector, len(info.times_s) / max(info.duration_s, 1e-3))
+        CutFinder(looks.detector, len(info.times_s) / max(info.shown_s, 1e-3))
         if looks.detector is not None
         else None
     )
@@ -157,6 +160,7 @@ def measure(
         small=small[:n],
         key=key,
         duration_s=max(info.duration_s, float(times_s[-1])),
+        shown_s=max(info.shown_s, float(times_s[-1])),
         decoded_share=_decoded_share(info, times_s, key_s, skip),
         sparse=skip == "nonkey",
         candidates=looks.candidates.indices,

@@ -5,12 +5,14 @@ import os
 import signal
 import threading
 import time
+from functools import partial
 
 import psutil
 import pytest
 
 from data.config import UserError
 from data.isolate import Failure, run_each
+from data.workers import Workers
 
 
 def work(item: str) -> str:
@@ -106,6 +108,26 @@ def test_no_worker_outlives_the_run():
     assert len(workers()) == 2
     results.close()
     assert not workers()
+
+
+def test_a_worker_that_does_not_read_keeps_no_other_from_its_time(monkeypatch):
+    """A task larger than a pipe to a process that hangs while it starts."""
+    monkeypatch.setattr("data.workers.START_S", 2.0)
+    monkeypatch.setattr("data.workers.STARTS", 2)
+    started = time.monotonic()
+    pool = Workers(len, count=1, timeout_s=60, prepare=partial(time.sleep, 600))
+    try:
+        with pytest.raises(UserError, match="2 worker processes in a row died before they began"):
+            pool.submit("x" * 2**20).result(timeout=30)
+    finally:
+        pool.close()
+    assert time.monotonic() - started < 25
+
+
+def test_large_tasks_come_whole():
+    texts = ["x" * 2**n for n in (10, 16, 20, 22)]
+    done = run_each(len, texts, workers=2, timeout_s=60, memory_gib=1)
+    assert [d.outcome for d in done] == [len(t) for t in texts]
 
 
 def test_items_are_read_only_as_fast_as_needed():

@@ -4,8 +4,8 @@ from pathlib import Path
 import numpy as np
 
 from data.keys import SourceKeys
+from data.probe import probe
 from data.sources import microworld
-from data.video import probe
 from tests.videos import pictures
 
 

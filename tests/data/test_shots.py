@@ -10,12 +10,13 @@ from hypothesis import strategies as st
 from data.bench import material
 from data.choose import look
 from data.keys import FrameKeys
+from data.probe import probe
 from data.selection.candidates import Candidates
 from data.selection.detectors import detector_for
 from data.selection.looks import Looks
 from data.selection.shots import find_changes, shots_from_cuts, transitions
 from data.selection.signals import measure
-from data.video import probe, read
+from data.video import read
 from tests.signals import signals_of
 from tests.videos import every
 
