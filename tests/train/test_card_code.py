@@ -23,6 +23,7 @@ CLIPS = {
     "long last frame": {"times_s": [0, 0.04, 2.5, 6.1, 9.98]},
     "odd rate": {"times_s": [i / 7 for i in range(61)], "rate": 7},
     "uneven": {"times_s": [0.0, 0.3, 0.35, 0.4, 2.0, 2.2, 4.999, 5.0, 7.77], "second_stream": True},
+    "sound goes on": {"times_s": [i / 10 for i in range(40)], "sound_s": 7.3},
     "turned": {"times_s": [i / 24 for i in range(50)], "turn": 1},
 }  # fmt: skip
 
