@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.selection.signals import Signals
+from data.selection.signals import Signals, clearness_of
 
 
 def signals_of(
@@ -33,11 +33,14 @@ def signals_of(
     thumbs = np.kron(small[candidates, 0], np.ones((1, 4, 2), np.uint8))[:, :32, :32]
     features = small[candidates].reshape(len(candidates), -1).astype(np.float64) - 127.3
     features /= np.linalg.norm(features, axis=1, keepdims=True)
+    sharpness = np.zeros(count) if black else rng.uniform(100, 500, count)
+    contrast = small[:, 0].std(axis=(1, 2))
     return Signals(
         times_s=times,
         luma=small[:, 0].mean(axis=(1, 2)),
-        contrast=small[:, 0].std(axis=(1, 2)),
-        sharpness=np.zeros(count) if black else rng.uniform(100, 500, count),
+        contrast=contrast,
+        sharpness=sharpness,
+        clearness=clearness_of(sharpness, contrast),
         change=np.r_[0.0, apart],
         small=small,
         key=np.isin(np.arange(count), [0, *np.searchsorted(times, cuts_s)]),

@@ -74,7 +74,7 @@ def _hit(chosen: np.ndarray, shots: np.ndarray) -> int:
 def measure_clips(folder: Path) -> dict[str, float]:
     """Hand-labelled real clips: cuts found, events shown."""
     rows = [json.loads(line) for line in (folder / "clips.jsonl").read_text("utf-8").splitlines()]
-    missed = false = gradual_missed = 0
+    missed = false = gradual_missed = gradual_false = 0
     lost: dict[str, list[str]] = {"exact": [], "fast": [], "keyframes": []}
     for row in rows:
         path = str(folder / row["video"])
@@ -90,6 +90,10 @@ def measure_clips(folder: Path) -> dict[str, float]:
             not any(a <= (t.start_s + t.end_s) / 2 <= b for t in found if not t.hard)
             for a, b in inside
         )
+        gradual_false += sum(
+            not t.hard and not any(a <= (t.start_s + t.end_s) / 2 <= b for a, b in inside)
+            for t in found
+        )
         events = [(a, b) for a, b, _ in row["events"] if b - a >= 1]
         for speed, budget in (("exact", 8), ("fast", 16), ("keyframes", 16)):
             keys = FrameKeys.model_validate({"max": budget, "speed": speed})
@@ -100,7 +104,8 @@ def measure_clips(folder: Path) -> dict[str, float]:
                 if not quality.events_hit(chosen, [(a, b)])
             ]
     print(
-        f"\n{len(rows)} real clips: hard cuts missed {missed}, false {false}; gradual missed {gradual_missed}"
+        f"\n{len(rows)} real clips: hard cuts missed {missed}, false {false}; gradual missed {gradual_missed}, "
+        f"false {gradual_false}"
     )
     for speed, budget in (("exact", 8), ("fast", 16), ("keyframes", 16)):
         print(
@@ -110,6 +115,7 @@ def measure_clips(folder: Path) -> dict[str, float]:
         "real_cuts_missed": missed,
         "real_cuts_false": false,
         "real_gradual_missed": gradual_missed,
+        "real_gradual_false": gradual_false,
         "real_events_lost_8": len(lost["exact"]),
         "real_events_lost_fast_16": len(lost["fast"]),
         "real_events_lost_keyframes_16": len(lost["keyframes"]),

@@ -120,6 +120,16 @@ def _texture(length: int, seed: int) -> tuple[list[np.ndarray], list[int]]:
     return shown, phases[1:-1]
 
 
+def slide(rng: np.random.Generator) -> np.ndarray:
+    """Dark lines of letters on white."""
+    picture = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
+    for line in range(int(rng.integers(2, 6))):
+        y = 20 + 22 * line
+        letters = rng.random((6, int(rng.integers(60, 200)))) < 0.35
+        picture[y : y + 6, 20 : 20 + letters.shape[1]][letters] = 30
+    return picture
+
+
 def encode(path: Path, pictures: Iterable[np.ndarray], times_s: np.ndarray) -> None:
     """H.264 as x264 makes it by default (B-frames, scene-cut key frames), whole or not at all."""
     unfinished = path.with_suffix(".tmp")

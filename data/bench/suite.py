@@ -20,7 +20,7 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.bench.material import FPS, HEIGHT, WIDTH, Half, encode, one_takes, segment
+from data.bench.material import FPS, HEIGHT, WIDTH, Half, encode, one_takes, segment, slide
 from data.selection.transitions import Transition
 
 SEED = 20261120
@@ -50,6 +50,12 @@ class Group:
     whips: int = 0
     still: bool = False
     variable_rate: bool = False
+    camera: str = "held"
+    """moving: every other shot sweeps past; shaken: in a hand; crowd: dim, with cameras that flash."""
+    slides: bool = False
+    """Dark lines of text on white; nothing else ever changes."""
+    rate: float = FPS
+    """Frames a second; 30: film, every fourth frame shown twice."""
 
 
 GROUPS = {
@@ -65,6 +71,12 @@ GROUPS = {
     "mixed": Group(
         (6, 12), (0.5, 5.0), ("cut", "cut", "dissolve", "fade"), flashes=1, variable_rate=True
     ),
+    "moving": Group((6, 10), (1.0, 4.0), ("cut",), camera="moving"),
+    "hand-held": Group((5, 9), (1.0, 4.0), ("cut",), camera="shaken"),
+    "crowd": Group((2, 4), (5.0, 10.0), ("cut",), camera="crowd"),
+    "slides": Group((3, 6), (3.0, 8.0), ("cut",), slides=True),
+    "low rate": Group((5, 8), (2.0, 6.0), ("cut",), camera="moving", rate=3.0),
+    "film": Group((5, 7), (1.5, 4.0), ("fade", "fade", "cut"), rate=30.0),
 }
 
 
@@ -88,10 +100,12 @@ def _build_one(job: tuple[str, Half, int], folder: Path, clips: Path | None) -> 
     path, labels = folder / f"{name}.mp4", folder / f"{name}.json"
     if path.exists() and labels.exists():
         return _read_labels(labels)
-    pictures, joins, events = _compose(GROUPS[group], rng, one_takes(clips, half))
-    times_s = _clock(len(pictures), GROUPS[group].variable_rate, rng)
+    pictures, joins, events = _retimed(
+        *_compose(GROUPS[group], rng, one_takes(clips, half)), GROUPS[group].rate
+    )
+    times_s = _clock(len(pictures), GROUPS[group], rng)
     encode(path, pictures, times_s)
-    end_s = float(times_s[-1]) + 1 / FPS
+    end_s = float(times_s[-1]) + 1 / GROUPS[group].rate
     bounds_s = np.append(times_s, end_s)
     built = BuiltVideo(
         id=name,
@@ -134,7 +148,11 @@ def _compose(
         following = str(rng.choice(group.joins)) if k + 1 < count else "cut"
         after = 0 if following == "cut" else int(rng.integers(5, 31))
         length = round(float(rng.uniform(*group.length_s)) * FPS)
-        shown, phases, what = segment(before + length + after, rng, takes, group.still, what)
+        phases: list[int] = []
+        shown = [slide(rng)] * (before + length + after)
+        if not group.slides:
+            shown, phases, what = segment(len(shown), rng, takes, group.still, what)
+        shown = _filmed(shown, group, k, rng)
         for _ in range(int(rng.integers(0, group.whips + 1)) if length > 40 else 0):
             at = before + int(rng.integers(12, length - 24))
             shown = _whip(shown, at, int(rng.integers(5, 12)), rng)
@@ -191,9 +209,67 @@ def _whip(
     return result
 
 
-def _clock(count: int, variable: bool, rng: np.random.Generator) -> np.ndarray:
-    """(count,) times in whole milliseconds: 25 a second, or steps of 20 to 80 ms in stretches."""
-    if not variable:
-        return np.arange(count) / FPS
+def _filmed(
+    shown: list[np.ndarray], group: Group, number: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """The same pictures by a camera that is not held still."""
+    if group.camera == "crowd":
+        lit = shown[0].mean() or 1.0
+        dim = [np.asarray(p * min(1.0, 55 / lit)).astype(np.uint8) for p in shown]
+        for at in range(int(rng.integers(10, 40)), len(dim) - 2, int(rng.integers(40, 70))):
+            for j in range(int(rng.integers(1, 3))):  # over-exposed: bright and crisp
+                dim[at + j] = np.clip(dim[at + j] * np.float32(3) + 40, 0, 255).astype(np.uint8)
+        return dim
+    if group.camera == "moving":
+        grey = np.full((HEIGHT, WIDTH, 3), 110, np.uint8)  # one place, one light: shots look alike
+        shown = [_blend(p, grey, 0.4) for p in shown]
+        if number % 2 == 0:
+            return shown
+        speed = float(rng.uniform(4, 24)) * (
+            1 if rng.random() < 0.5 else -1
+        )  # pixels a shown frame
+        speed *= min(1.0, group.rate / FPS)
+        return [_turned(p, round(speed * i)) for i, p in enumerate(shown)]
+    if group.camera == "shaken":
+        steps = rng.normal(0, 1, (len(shown), 2)).cumsum(axis=0)
+        steps -= cv2.blur(steps, (1, 25))  # back to where it was held
+        return [
+            np.roll(cv2.copyMakeBorder(p, 12, 12, 12, 12, cv2.BORDER_REFLECT), (round(3 * y), round(3 * x)), (0, 1))[12:-12, 12:-12]
+            for p, (y, x) in zip(shown, steps.clip(-4, 4), strict=True)
+        ]  # fmt: skip
+    return shown
+
+
+def _turned(picture: np.ndarray, by: int) -> np.ndarray:
+    """A mirrored panorama of it, turned by so many pixels."""
+    wide = np.concatenate([picture, picture[:, ::-1, ::-1]], axis=1)  # (H, 2W, 3)
+    return np.roll(wide, by, axis=1)[:, :WIDTH]
+
+
+def _retimed(
+    pictures: list[np.ndarray],
+    joins: list[tuple[int, int]],
+    events: list[tuple[int, int]],
+    rate: float,
+) -> tuple[list[np.ndarray], list[tuple[int, int]], list[tuple[int, int]]]:
+    """Fewer frames a second, or film in a faster file: the same time, other frames."""
+    if rate == FPS:
+        return pictures, joins, events
+    if rate < FPS:
+        kept = np.arange(0, len(pictures), round(FPS / rate))
+    else:  # every fourth one twice
+        kept = np.arange(len(pictures) * 5 // 4) * 4 // 5
+    joins = [
+        (int(np.searchsorted(kept, last, side="right")) - 1, int(np.searchsorted(kept, first)))
+        for last, first in joins
+    ]
+    events = [(int(np.searchsorted(kept, a)), int(np.searchsorted(kept, b))) for a, b in events]
+    return [pictures[i] for i in kept], joins, [(a, b) for a, b in events if b > a]
+
+
+def _clock(count: int, group: Group, rng: np.random.Generator) -> np.ndarray:
+    """(count,) times in whole milliseconds: at the group's rate, or steps of 20 to 80 ms in stretches."""
+    if not group.variable_rate:
+        return np.round(np.arange(count) / group.rate, 3)
     steps = np.repeat(rng.choice([20, 40, 60, 80], count // 10 + 1), 10)[:count]
     return (np.cumsum(steps) - steps[0]) / 1000

@@ -10,6 +10,7 @@ from scipy.ndimage import gaussian_filter1d
 from data.keys import FrameKeys
 from data.sample import Selection
 from data.selection.clock import by_clock, middles, nearest
+from data.selection.flashes import flashes
 from data.selection.picks import in_order, selection
 from data.selection.shots import shots_from_cuts
 from data.selection.signals import Signals
@@ -52,7 +53,8 @@ def shots(signals: Signals, keys: FrameKeys) -> Selection:
     """One frame a shot; the longest shots where there are too many."""
     found = longest(signals, shots_from_cuts(signals.times_s, signals.cuts_s), keys.max)
     picks = {"first": lambda a, b: a, "middle": lambda a, b: (a + b - 1) // 2}
-    pick = picks.get(keys.pick, lambda a, b: a + int(signals.sharpness[a:b].argmax()))
+    clear = np.where(flashes(signals), 0, signals.clearness)
+    pick = picks.get(keys.pick, lambda a, b: a + int(clear[a:b].argmax()))
     return selection(signals, [(pick(a, b), f"{keys.pick} of a shot") for a, b in found])
 
 
@@ -63,7 +65,7 @@ def topn(signals: Signals, keys: FrameKeys) -> Selection:
     """
     count = len(signals.times_s)
     step_s = max(signals.shown_s / count, 1e-3)
-    value = _ranked(signals.change) * _ranked(signals.sharpness)
+    value = _ranked(signals.change) * _ranked(signals.clearness)
     smooth = gaussian_filter1d(value, sigma=max(0.5 / step_s, 0.5), mode="nearest")
     best = np.argsort(-np.round(smooth, 9), kind="stable")[: keys.max]
     return selection(signals, [(int(i), "value") for i in best])

@@ -18,7 +18,7 @@ from data.selection.pixels import correlation, l1, l2
 from data.selection.scene import scene
 from data.selection.signals import Signals
 
-POLICY_VERSION = 2
+POLICY_VERSION = 3
 """Raised when the same keys would choose other frames; stored with every prepared dataset."""
 
 Policy = Callable[[Signals, FrameKeys], Selection]

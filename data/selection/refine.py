@@ -8,7 +8,7 @@ from __future__ import annotations
 import cv2
 
 from data.sample import Selection
-from data.selection.signals import sharpness_of
+from data.selection.signals import clearness_of, sharpness_of
 from data.video import Kept, VideoInfo, read_spans
 
 REFINE_S = 0.4
@@ -24,7 +24,7 @@ def refined(
     for start_s, frames in zip(
         chosen.times_s, read_spans(info, chosen.times_s, REFINE_S, threads=threads), strict=True
     ):
-        best, best_sharpness = None, -1.0
+        best, best_clearness = None, -1.0
         first = None
         for frame in frames:
             luma = cv2.resize(frame.planes()[0], (64, 36), interpolation=cv2.INTER_LINEAR)
@@ -32,9 +32,9 @@ def refined(
                 first = luma
             elif cv2.norm(luma, first, cv2.NORM_L1) / luma.size > 20:  # another shot already
                 break
-            sharpness = sharpness_of(frame.planes()[0])
-            if frame.time_s > last_s and sharpness > 1.05 * best_sharpness:
-                best, best_sharpness = frame, sharpness
+            clearness = float(clearness_of(sharpness_of(frame.planes()[0]), luma.std()))
+            if frame.time_s > last_s and clearness > 1.05 * best_clearness:
+                best, best_clearness = frame, clearness
         if best is None:  # the span decodes no longer, or gave what is chosen already
             times_s.append(start_s)
             continue

@@ -13,6 +13,7 @@ shot to a third in a long one, .845).
 from __future__ import annotations
 
 import heapq
+from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -21,6 +22,7 @@ from data.keys import FrameKeys
 from data.sample import Selection
 from data.selection.allocate import allocate
 from data.selection.clock import played_s
+from data.selection.flashes import flashes
 from data.selection.picks import selection, spread_ranks
 from data.selection.shots import CUT_RATIO, Change, find_changes, find_cuts
 from data.selection.signals import Signals
@@ -41,16 +43,16 @@ def scene(signals: Signals, keys: FrameKeys) -> Selection:
     jumps = [] if signals.sparse else find_cuts(signals)
     changes = find_changes(signals, keys.min_shot_s, jumps)
     frames = _candidates(signals, changes)
-    hazard = _background(signals, changes, jumps)
+    hazard, steps = _background(signals, changes, jumps)
     probability = np.zeros(len(signals.times_s))
     probability[[(c.last + c.first - 1) // 2 for c in changes]] = CERTAIN
     chosen, ranks = allocate(
-        probability, played_s(signals.times_s), frames, keys.max, background=hazard
+        probability, played_s(signals.times_s), frames, keys.max, background=_with(hazard, steps)
     )
     order = chosen[np.argsort(ranks)]  # best first
     _, firsts = np.unique(_shot_of(order, changes), return_index=True)
     shown = _shot_of(order[np.sort(firsts)], changes)  # shots, the one worth most first
-    spans = _spread(shown, keys.max, frames, hazard, changes)
+    spans = _spread(shown, keys.max, frames, hazard, steps, changes)
     placed = [_placed(signals, hazard, span) for span in spans]
     # the first frame of every shot before the second of any: by depth, then by the shot's worth
     ranked = [
@@ -72,6 +74,33 @@ class Span:
     stop: int
     """Its first and last frame."""
     count: int
+    steps: tuple[Step, ...]
+    """Inside it."""
+
+
+@dataclass(frozen=True)
+class Step:
+    """A cut that is none by a little: one event, however much hazard it carries."""
+
+    first: int
+    """The frame behind it."""
+    size: float
+
+
+def _with(hazard: np.ndarray, steps: Sequence[Step], most: float = np.inf) -> np.ndarray:
+    """(N,) hazard and its steps, each of at most so much."""
+    total = hazard.copy()
+    for step in steps:
+        total[step.first :] += min(step.size, most)
+    return total
+
+
+def _part(length: float, steps: Sequence[Step], count: int) -> float:
+    """Length and steps in so many equal parts, where a step fills one part at most."""
+    part = (length + sum(step.size for step in steps)) / count
+    for _ in range(16):
+        part = (length + sum(min(step.size, part) for step in steps)) / count
+    return part
 
 
 def _spread(
@@ -79,6 +108,7 @@ def _spread(
     budget: int,
     frames: np.ndarray,
     hazard: np.ndarray,
+    steps: Sequence[Step],
     changes: list[Change],
 ) -> list[Span]:
     """One frame for each shot that is shown; the rest one by one to the shot whose frames lie
@@ -88,8 +118,9 @@ def _spread(
     own = _shot_of(frames, changes)
     pools = [frames[own == number] for number in shown]
     length = [float(hazard[stops[n]] - hazard[starts[n]]) for n in shown]
+    inside = [tuple(s for s in steps if starts[n] < s.first <= stops[n]) for n in shown]
     counts = [1] * len(shown)
-    heap = [(-length[k], k) for k in range(len(shown)) if len(pools[k]) > 1]
+    heap = [(-_part(length[k], inside[k], 1), k) for k in range(len(shown)) if len(pools[k]) > 1]
     heapq.heapify(heap)
     for _ in range(budget - len(shown)):
         if not heap:
@@ -97,35 +128,38 @@ def _spread(
         _, k = heap[0]
         counts[k] += 1
         if counts[k] < len(pools[k]):
-            heapq.heapreplace(heap, (-length[k] / counts[k], k))
+            heapq.heapreplace(heap, (-_part(length[k], inside[k], counts[k]), k))
         else:
             heapq.heappop(heap)
     return [
-        Span(pool, starts[n], stops[n], count)
-        for pool, n, count in zip(pools, shown, counts, strict=True)
+        Span(pool, starts[n], stops[n], count, within)
+        for pool, n, count, within in zip(pools, shown, counts, inside, strict=True)
     ]
 
 
 def _placed(signals: Signals, hazard: np.ndarray, span: Span) -> list[int]:
     """The shot's frames: at the middles of equal parts of it, there the nearest clear candidate.
     Allocation alone would push the outer ones to the ends."""
+    part = _part(float(hazard[span.stop] - hazard[span.start]), span.steps, span.count)
+    hazard = _with(hazard, span.steps, part)
     low = hazard[span.start]
-    part = (hazard[span.stop] - low) / span.count
     result: list[int] = []
     for k in range(span.count):
         room = span.pool[span.pool > (result[-1] if result else -1)]
         room = room[: len(room) - (span.count - k - 1)]  # leave one for each that follows
         off = np.abs(hazard[room] - low - (k + 0.5) * part)
         near = np.flatnonzero(off <= max(off.min(), part / 4))
-        sharpness = signals.sharpness[room[near]]
-        clear = near[sharpness >= CLEAR * sharpness.max()]
+        clearness = signals.clearness[room[near]]
+        clear = near[clearness >= CLEAR * clearness.max()]
         result.append(int(room[clear[off[clear].argmin()]]))
     return result
 
 
-def _background(signals: Signals, changes: list[Change], jumps: list[Change]) -> np.ndarray:
+def _background(
+    signals: Signals, changes: list[Change], jumps: list[Change]
+) -> tuple[np.ndarray, list[Step]]:
     """(N,) hazard of what is no certain boundary: time in which pictures move, `RATE` a second
-    (less where they do not), and cuts that are none by a little."""
+    (less where they do not); and cuts that are none by a little."""
     times_s = signals.times_s
     marks = np.unique(np.searchsorted(times_s, np.arange(0.0, times_s[-1] + 1.0, 1.0)))
     marks = np.unique(marks.clip(0, len(times_s) - 1))
@@ -140,12 +174,13 @@ def _background(signals: Signals, changes: list[Change], jumps: list[Change]) ->
     if signals.sparse:  # from key frame to key frame: the more it differs, the likelier a cut
         flat = signals.small.reshape(len(times_s), -1).astype(np.int16)
         apart = np.abs(np.diff(flat, axis=0)).mean(axis=1)
-        return np.asarray(hazard + np.r_[0.0, np.cumsum((apart / UNLIKE) ** 2)])
-    for cut in jumps:
-        if not certain[cut.last]:
-            odds = min(cut.ratio / CUT_RATIO, 1.0) ** 6
-            hazard[cut.first :] += np.log1p(odds)
-    return np.asarray(hazard)
+        return np.asarray(hazard + np.r_[0.0, np.cumsum((apart / UNLIKE) ** 2)]), []
+    steps = [
+        Step(cut.first, float(np.log1p(min(cut.ratio / CUT_RATIO, 1.0) ** 6)))
+        for cut in jumps
+        if not certain[cut.last]
+    ]
+    return np.asarray(hazard), steps
 
 
 def _candidates(signals: Signals, changes: list[Change]) -> np.ndarray:
@@ -155,7 +190,7 @@ def _candidates(signals: Signals, changes: list[Change]) -> np.ndarray:
     for change in changes:
         inside[change.last + 1 : change.first] = True
     seen = (signals.contrast > BLANK) | ((signals.luma > DARK) & (signals.luma < 255 - DARK))
-    frames = signals.candidates[~inside[signals.candidates]]
+    frames = _unlit(signals, inside)
     if seen[frames].any():
         frames = frames[seen[frames]]
     starts = [0, *(c.first for c in changes)]
@@ -166,17 +201,31 @@ def _candidates(signals: Signals, changes: list[Change]) -> np.ndarray:
             margin = (stop - start) // 4
             span = np.arange(start + margin, max(start + margin + 1, stop - margin))
             if seen[span].any():
-                extra.append(int(span[signals.sharpness[span].argmax()]))
+                extra.append(int(span[signals.clearness[span].argmax()]))
     frames = np.union1d(frames, extra).astype(np.int64)
     if len(frames) == 0:
         frames = np.array([len(signals.times_s) // 2])
     if len(frames) > MOST_CANDIDATES:  # the clearest of each of so many spans
         played = played_s(signals.times_s)
         span = (played[frames] / (played[-1] + 1e-3) * MOST_CANDIDATES).astype(np.int64)
-        order = np.lexsort((-signals.sharpness[frames], span))
+        order = np.lexsort((-signals.clearness[frames], span))
         _, first = np.unique(span[order], return_index=True)
         frames = np.sort(frames[order[first]])
     return frames
+
+
+def _unlit(signals: Signals, inside: np.ndarray) -> np.ndarray:
+    """The candidates outside transitions; a flash gives way to the clearest neighbour that is none."""
+    lit = flashes(signals)
+    count = len(lit)
+    frames = signals.candidates[~inside[signals.candidates]]
+    kept = [frames[~lit[frames]]]
+    for frame in frames[lit[frames]]:
+        near = np.arange(max(0, frame - 3), min(count, frame + 4))
+        near = near[~lit[near] & ~inside[near]]
+        kept.append(near[signals.clearness[near].argsort()[-1:]])
+    found = np.unique(np.concatenate(kept)).astype(np.int64)
+    return found if len(found) else frames
 
 
 def _shot_of(frames: np.ndarray, changes: list[Change]) -> np.ndarray:

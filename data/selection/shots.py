@@ -18,19 +18,28 @@ from itertools import pairwise
 import cv2
 import numpy as np
 
-from data.selection.signals import Signals
+from data.selection.flashes import flashes
+from data.selection.signals import SMALL, Signals
 from data.selection.transitions import Transition
 
 CUT_RATIO = 2.75  # difference across ÷ difference within; tuned on the suite's tuning half
+CUT_OVER = 1.25  # the least by which it must exceed what goes on within the livelier side
 CUT_FLOOR = 3.0  # grey levels, mean over luma and chroma
+STILL = 0.2  # within either side: nothing but what is cut to can have changed
+STILL_FLOOR, STILL_ROWS = (
+    0.4,
+    3,
+)  # such a cut, and over how many of the 9 rows: no line of subtitles
 SIDE_S = 0.25  # a flash up to this long is none
 MOST_SIDE = 15  # frames
 SHORT_BY_S = 0.1  # first to last frame of a shot is a frame less than its length
 NOISE = 0.5  # grey levels that two pictures of one still scene differ by
+STILL_NOISE = 0.12  # where nothing is filmed
 GRADUAL_RATIO = 2.5
 GRADUAL_FLOOR = 5.0
 HALF_LENGTHS_S = (0.12, 0.2, 0.32, 0.5, 0.7)  # half a transition: 5 to 35 frames at 25 a second
 BLANK_CONTRAST = 12.0
+REPEATED = 0.3  # grey levels, three planes: the frame before, shown again
 FADE_S = 2.0  # no longer than this on either side
 FADE_RATIO = 20.0  # beats the two halves that also look like dissolves
 MIXTURE_ERROR = 0.35  # of the difference between the ends
@@ -52,25 +61,48 @@ class Change:
 
 
 def find_cuts(signals: Signals) -> list[Change]:
-    """Where the picture jumps, in time order, and how surely it is a cut: unlikely ones too."""
+    """Where the picture jumps, in time order, and how surely it is a cut: unlikely ones too.
+
+    Within is the geometric mean of both sides: where one of them moves, the other tells. Flashes count
+    for neither.
+    """
     pictures = _flat(signals)  # (N, 432)
     change, times_s = signals.change, signals.times_s
-    count = len(change)
-    if count < 2:
+    if len(change) < 2:
         return []
-    around = np.maximum.reduce([np.roll(change, 1), np.roll(change, -1)])
-    peaks = np.flatnonzero((change >= around) & (change > 3 * CUT_FLOOR))
+    lit = flashes(signals)
     found = []
-    for first in peaks[peaks > 0]:
+    for first in _peaks(change):
         start = max(first - MOST_SIDE, np.searchsorted(times_s, times_s[first] - SIDE_S - 1e-6))
         stop = min(first + MOST_SIDE, np.searchsorted(times_s, times_s[first] + SIDE_S + 1e-6))
-        before = pictures[min(start, max(0, first - 2)) : first].astype(np.float32)
-        after = pictures[first : max(stop, first + 2)].astype(np.float32)
+        sides = slice(min(start, max(0, first - 2)), first), slice(first, max(stop, first + 2))
+        before, after = (_steady(pictures[side], lit[side]) for side in sides)
         across = np.abs(before[:, None] - after[None]).mean(axis=2).min()  # closest pair of sides
-        within = max(_largest_step(before), _largest_step(after))
-        if across >= CUT_FLOOR:
-            found.append(Change(int(first) - 1, int(first), float(across / (within + NOISE))))
+        calm, lively = sorted((_largest_step(before), _largest_step(after)))
+        if lively < STILL:
+            rows = np.abs(before[-1] - after[0])[: SMALL[0] * SMALL[1]].reshape(SMALL).max(axis=1)
+            if across < STILL_FLOOR or (rows > 2).sum() < STILL_ROWS:
+                continue
+        elif across < CUT_FLOOR or across < CUT_OVER * lively:
+            continue
+        noise = NOISE if across >= CUT_FLOOR else STILL_NOISE
+        ratio = across / (np.sqrt(calm * lively) + noise)
+        found.append(Change(int(first) - 1, int(first), float(ratio)))
     return found
+
+
+def _peaks(change: np.ndarray) -> np.ndarray:
+    """Frames that differ from the one before by more than those around do; small ones where all is still."""
+    around = np.maximum.reduce([np.roll(change, 1), np.roll(change, -1)])
+    near = cv2.dilate(change[None], np.ones((1, 13), np.uint8))[0]  # itself among them
+    alone = (change >= near) & (around < 3 * STILL) & (change > 3 * STILL_FLOOR)
+    peaks = np.flatnonzero((change >= around) & ((change > 3 * CUT_FLOOR) | alone))
+    return peaks[peaks > 0]
+
+
+def _steady(pictures: np.ndarray, lit: np.ndarray) -> np.ndarray:
+    """Of one side, without its flashes, unless nothing else is there."""
+    return (pictures if lit.all() else pictures[~lit]).astype(np.float32)
 
 
 def _largest_step(pictures: np.ndarray) -> float:
@@ -154,9 +186,11 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
         least = max(0, np.searchsorted(times_s, times_s[start] - FADE_S))
         most = min(len(times_s) - 1, np.searchsorted(times_s, times_s[first] + FADE_S))
         rise = 0.05 + 0.02 * contrast[least : most + 1].max()  # in one frame, still fading
-        while last > least and contrast[last - 1] > contrast[last] + rise:
+        # film in a faster file shows one frame in five twice: then the next tells
+        again = signals.change < REPEATED
+        while last > least and contrast[max(least, last - 1 - again[last])] > contrast[last] + rise:
             last -= 1
-        while first < most and contrast[first + 1] > contrast[first] + rise:
+        while first < most and contrast[min(most, first + 1 + again[first + 1])] > contrast[first] + rise:  # fmt: skip
             first += 1
         steps = np.abs(np.diff(pictures[last : first + 1].astype(np.float32), axis=0)).mean(axis=1)
         across = float(np.abs(pictures[last].astype(np.float32) - pictures[first]).mean())

@@ -38,6 +38,8 @@ class Signals:
     """(N,) standard deviation of brightness."""
     sharpness: np.ndarray
     """(N,) Brenner's focus measure: mean squared difference of pixels two apart."""
+    clearness: np.ndarray
+    """(N,) the same for the contrast there is: over-exposed is not clearer, out of a fade is."""
     change: np.ndarray
     """(N,) mean absolute difference to the frame before, luma at 64 × 36 plus both chroma; first 0."""
     small: np.ndarray
@@ -129,7 +131,8 @@ def measure(
         # a jump well above what was going on may be a cut: no window of candidates spans it
         fresh = change > 3 * recent + 4
         recent = change if fresh else 0.7 * recent + 0.3 * change
-        look_closer(looks.candidates.see(n, frame, sharpness if spread[0, 0] > 4 else 0.0, fresh))
+        clear = float(clearness_of(sharpness, _full_range(spread[0, 0])))
+        look_closer(looks.candidates.see(n, frame, clear if spread[0, 0] > 4 else 0.0, fresh))
         if looks.vectors:
             length = frame.motion()
             row[4], row[5] = length or 0.0, length is not None
@@ -156,6 +159,7 @@ def measure(
         luma=_full_range(table[:n, 0] - 16),
         contrast=_full_range(table[:n, 1]),
         sharpness=table[:n, 2],
+        clearness=clearness_of(table[:n, 2], _full_range(table[:n, 1])),
         change=table[:n, 3],
         small=small[:n],
         key=key,
@@ -177,6 +181,15 @@ def sharpness_of(luma: np.ndarray) -> float:
     shows first in the finest detail."""
     rows = luma[:: max(1, luma.shape[0] // 64)]
     return cv2.norm(rows[:, 2:], rows[:, :-2], cv2.NORM_L2SQR) / rows.size
+
+
+LIT = 20.0
+"""Contrast (grey levels) at which a picture shows half of the clearness it could."""
+
+
+def clearness_of(sharpness: np.ndarray | float, contrast: np.ndarray) -> np.ndarray:
+    """Sharpness of what is in the picture: twice the contrast alone makes edges four times as strong."""
+    return np.asarray(sharpness / (contrast**2 + LIT**2))
 
 
 def _thumb(luma: np.ndarray, px: int) -> np.ndarray:

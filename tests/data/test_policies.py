@@ -146,8 +146,8 @@ def test_scene_sees_every_short_shot_though_candidates_are_rare():
 
 def test_shots_picks_first_middle_or_sharpest():
     signals = signals_of(every(0.1, 40), cuts_s=[2.0])
-    signals.sharpness[:] = 1
-    signals.sharpness[[7, 33]] = 9
+    signals.clearness[:] = 1
+    signals.clearness[[7, 33]] = 9
     picked = {
         pick: select(signals, FrameKeys(policy="shots", max=4, pick=pick)).times_s
         for pick in ("first", "middle", "sharpest")
@@ -186,8 +186,8 @@ def test_motion_goes_where_the_movement_is():
 
 def test_topn_takes_the_best_wherever_they_are():
     signals = signals_of(every(0.1, 100))
-    signals.change[:], signals.sharpness[:] = 0.0, 1.0
-    signals.change[40:44], signals.sharpness[40:44] = 9.0, 9.0
+    signals.change[:], signals.clearness[:] = 0.0, 1.0
+    signals.change[40:44], signals.clearness[40:44] = 9.0, 9.0
     chosen = select(signals, FrameKeys(policy="topn", max=4))
     assert all(3.5 < t < 4.9 for t in chosen.times_s)
 
