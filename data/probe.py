@@ -25,6 +25,8 @@ from data.video import (
     seconds,
 )
 
+SLACK_S = 0.25
+"""By which a header's duration may be longer than what is there: some count the last frame twice, or a gap in the sound."""
 MOST_STRETCH = 4.0
 """Of a pixel's sides: beyond that a header is wrong, and its pixels are taken for square."""
 
@@ -218,7 +220,7 @@ def _announced(
     announced = max(counted, there)
     if counted <= 0 and container.duration:  # no usable frame count: ask the header's duration
         header_s = container.duration / av.time_base - max(0.0, start_s)  # some count from zero
-        if math.isfinite(header_s) and header_s > packets.end_s > 0:
+        if math.isfinite(header_s) and header_s - SLACK_S > packets.end_s > 0:
             announced = max(announced, round(there * header_s / packets.end_s))
     return announced
 

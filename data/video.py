@@ -142,6 +142,8 @@ def best_stream(container: av.container.InputContainer) -> av.VideoStream:
     stream = container.streams.best("video")
     if not isinstance(stream, av.VideoStream):
         raise BadVideo("no video stream", f"{container.name}: no video stream")
+    if stream.codec_context is None:  # a damaged header names none, or one that is not known here
+        raise BadVideo("unreadable", f"{container.name}: no decoder for its video stream")
     return stream
 
 
