@@ -78,8 +78,13 @@ def written(draw, path, codec, count, times_s, uneven):
 
 
 def plain(path):
-    """Frames that FFmpeg's decoder gives, packet after packet, whatever one of them raises."""
+    """Frames that FFmpeg's decoder gives, packet after packet, whatever one of them raises; None where it
+    does not open the file."""
     count = 0
+    try:
+        av.open(str(path)).close()
+    except av.error.FFmpegError:
+        return None
     with av.open(str(path)) as container:
         stream = container.streams.best("video")
         packets = container.demux(stream)
@@ -135,8 +140,8 @@ def test_any_file_is_read_as_it_is_or_refused(tmp_path, lane):
             kept = choose_frames(
                 str(path), FrameKeys(max=draw.choice([4, 16]), px=96), min_decoded=0.5
             )
-        except BadVideo as refused:
-            assert hurt, f"{what}: {refused}"
+        except (BadVideo, av.error.MemoryError) as refused:  # what eats memory is a worker's to end
+            assert hurt or plain(path) is None, f"{what}: {refused}"
             continue
         at = [t for t, _ in seen]
         assert (np.diff(at) > 0).all() and at[-1] <= info.duration_s + 1e-6, what
@@ -144,12 +149,12 @@ def test_any_file_is_read_as_it_is_or_refused(tmp_path, lane):
         assert len(seen) <= max(plain(path), len(info.times_s)), what
         if kept.decoded_share > 0.999:  # then it is said that nothing is lost
             assert plain(path) <= len(seen) + 2, what
-        if not hurt:
+        if not hurt and plain(path) == count * parts:  # the encoder left none out
             assert [n for _, n in seen] == expected, what
             assert kept.decoded_share == 1, what
             if uneven:
                 assert np.allclose(np.diff(at), np.diff(times_s), atol=2e-3), what
-            elif parts == 1:
+            elif parts == 1 and suffix != "mpg":  # which skips a stamp at its end
                 assert np.allclose(np.diff(at), 0.04, atol=2e-3), what
             assert info.duration_s >= (times_s[-1] - times_s[0]) * parts, what
         path.unlink()
