@@ -36,13 +36,14 @@ SHORT_BY_S = 0.1  # first to last frame of a shot is a frame less than its lengt
 NOISE = 0.5  # grey levels that two pictures of one still scene differ by
 STILL_NOISE = 0.12  # where nothing is filmed
 GRADUAL_RATIO = 2.5
-GRADUAL_FLOOR = 5.0
+GRADUAL_FLOOR = 7.0
 HALF_LENGTHS_S = (0.12, 0.2, 0.32, 0.5, 0.7)  # half a transition: 5 to 35 frames at 25 a second
 BLANK_CONTRAST = 12.0
 REPEATED = 0.3  # grey levels, three planes: the frame before, shown again
 FADE_S = 2.0  # no longer than this on either side
 FADE_RATIO = 20.0  # beats the two halves that also look like dissolves
 MIXTURE_ERROR = 0.35  # of the difference between the ends
+UNEVEN = 0.11  # by which a mixture's share may be off a steady course: a camera that moves is seldom steady
 
 
 @dataclass(frozen=True, slots=True)
@@ -73,13 +74,15 @@ def find_cuts(signals: Signals) -> list[Change]:
     lit = flashes(signals)
     found = []
     for first in _peaks(change):
-        start = max(first - MOST_SIDE, np.searchsorted(times_s, times_s[first] - SIDE_S - 1e-6))
-        stop = min(first + MOST_SIDE, np.searchsorted(times_s, times_s[first] + SIDE_S + 1e-6))
+        # and one frame more: what was there before so long a flash
+        start = np.searchsorted(times_s, times_s[first] - SIDE_S - 1e-6) - 1
+        start = max(0, first - MOST_SIDE, start)
+        stop = min(first + MOST_SIDE, np.searchsorted(times_s, times_s[first] + SIDE_S + 1e-6) + 1)
         sides = slice(min(start, max(0, first - 2)), first), slice(first, max(stop, first + 2))
         before, after = (_steady(pictures[side], lit[side]) for side in sides)
         across = np.abs(before[:, None] - after[None]).mean(axis=2).min()  # closest pair of sides
         calm, lively = sorted((_largest_step(before), _largest_step(after)))
-        if lively < STILL:
+        if lively < STILL and not (lit[sides[0]].any() or lit[sides[1]].any()):
             rows = np.abs(before[-1] - after[0])[: SMALL[0] * SMALL[1]].reshape(SMALL).max(axis=1)
             if across < STILL_FLOOR or (rows > 2).sum() < STILL_ROWS:
                 continue
@@ -171,6 +174,9 @@ def _as_mixture(pictures: np.ndarray, start: int, stop: int, ratio: float) -> Ch
         return None
     inside = np.flatnonzero((share > 0.04) & (share < 0.96))
     if len(inside) < 3:
+        return None
+    course = share[inside[0] : inside[-1] + 1]
+    if np.abs(course - np.linspace(course[0], course[-1], len(course))).max() > UNEVEN:
         return None
     return Change(start + int(inside[0]) - 1, start + int(inside[-1]) + 1, ratio)
 
