@@ -97,10 +97,12 @@ def _with(hazard: np.ndarray, steps: Sequence[Step], most: float = np.inf) -> np
 
 def _part(length: float, steps: Sequence[Step], count: int) -> float:
     """Length and steps in so many equal parts, where a step fills one part at most."""
-    part = (length + sum(step.size for step in steps)) / count
-    for _ in range(16):
-        part = (length + sum(min(step.size, part) for step in steps)) / count
-    return part
+    left = length + sum(step.size for step in steps)
+    for size in sorted((step.size for step in steps), reverse=True):
+        if size <= left / count:
+            break
+        left, count = left - size, count - 1  # it has a part for itself
+    return left / count
 
 
 def _spread(
