@@ -43,7 +43,7 @@ def report(summary: dict[str, Any]) -> str:
         lines.append(f"rows the source's filters left out: {', '.join(whys)}")
     if summary["repairs"]:
         whats = (f"{n} {what}" for what, n in summary["repairs"].items())
-        lines.append(f"events mended or left out: {', '.join(whats)}")
+        lines.append(f"mended or left out: {', '.join(whats)}")
     if rows and summary["policy"]["speed"] != "exact":
         lines.append(
             f"speed={summary['policy']['speed']}: frames are shown at their true times; what happens "

@@ -104,6 +104,23 @@ def test_frames_without_a_time_get_one_between_their_neighbours(ticks, lacking):
         assert np.diff(filled).max() <= np.diff(known).max()
 
 
+def test_a_frame_that_brings_no_time_is_not_lost(tmp_path, monkeypatch):
+    """As decoders give where a packet held two: it is shown between its neighbours."""
+    from data import decode_pyav
+
+    path = write_video(tmp_path / "v.mkv", every(0.04, 60))
+    own = decode_pyav._time_s
+    monkeypatch.setattr(
+        decode_pyav, "_time_s", lambda frame, start_s: None if round(frame.time / 0.04) % 7 == 3 else own(frame, start_s)
+    )  # fmt: skip
+    seen = decoded(path)
+    assert [n for _, n in seen] == list(range(60))
+    times_s = np.array([t for t, _ in seen])
+    assert (np.diff(times_s) > 0).all() and np.abs(times_s - every(0.04, 60)).max() <= 0.0201
+    (frame,) = fetch(probe(str(path)), [seen[31][0]], short_px=HEIGHT)
+    assert number_of(frame.rgb) == 31
+
+
 def test_sound_that_goes_on_keeps_the_last_picture(tmp_path):
     path = write_video(tmp_path / "still.mp4", [0.0], sound_s=60.0)
     (tmp_path / "rows.jsonl").write_text(json.dumps(
