@@ -151,7 +151,7 @@ def tables(found: Overview) -> list[tuple[str, list[tuple[str, int]]]]:
         "videos by source": "by_source",
         "set aside (quarantine)": "quarantined",
         "left out by filters": "left_out",
-        "events mended or left out": "repairs",
+        "mended or left out": "repairs",
         "rows with words of their own": "own_words",
     }
     shown = [(title, list(found.manifest[key].items())) for title, key in names.items()]

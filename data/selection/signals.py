@@ -23,6 +23,7 @@ cv2.setNumThreads(1)  # pictures here are too small to share, and workers have a
 DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
 ENCODE_BATCH = 32
 NEARBY_S = 0.5  # no run of frames that may be left out is longer
+FULL = 255 / 219  # limited range to full
 SMALL = (9, 16)  # rows and columns of the picture that is kept of every frame
 
 
@@ -131,8 +132,9 @@ def measure(
         # a jump well above what was going on may be a cut: no window of candidates spans it
         fresh = change > 3 * recent + 4
         recent = change if fresh else 0.7 * recent + 0.3 * change
-        clear = float(clearness_of(sharpness, _full_range(spread[0, 0])))
-        look_closer(looks.candidates.see(n, frame, clear if spread[0, 0] > 4 else 0.0, fresh))
+        contrast = float(spread[0, 0])
+        clear = sharpness / ((contrast * FULL) ** 2 + LIT**2) if contrast > 4 else 0.0
+        look_closer(looks.candidates.see(n, frame, clear, fresh))
         if looks.vectors:
             length = frame.motion()
             row[4], row[5] = length or 0.0, length is not None
@@ -222,7 +224,7 @@ def _decoded_share(info: VideoInfo, times_s: np.ndarray, key_s: np.ndarray, skip
 
 def _full_range(limited: np.ndarray) -> np.ndarray:
     """Video luma of 16 to 235 → 0 to 255; what lies outside is cut off."""
-    return np.clip(limited * (255 / 219), 0, 255)
+    return np.clip(limited * FULL, 0, 255)
 
 
 def _grown(array: np.ndarray, room: int) -> np.ndarray:
