@@ -86,6 +86,6 @@ def test_the_readmes_commands_do_what_they_say(place):
             env={**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "LMUData": ""},
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
-    for made in ("prepared/videos/manifest.json", "runs/clips/adapter_model.safetensors", "merged/SmolVLM2-500M-clips/model.safetensors",
+    for made in ("prepared/videos/manifest.json", "runs/clips/adapter_model.safetensors", "merged/clips/model.safetensors",
                  "evals/clips/report.html", "evals/both/report.html", "preview"):  # fmt: skip
         assert (place / made).exists(), made
