@@ -45,9 +45,8 @@ class Clock:
             ahead = 0 if self._next is None else dts - self._next
             if ahead < -self._back or (self._leap is not None and ahead > self._leap):
                 first = packet.dts if packet.pts is None else packet.pts
-                self._offset = (
-                    self._end - first
-                )  # what is shown first, right after what was shown last
+                # what is shown first there, right after what was shown last here
+                self._offset = self._end - first
                 self.restarts += 1
             elif self._last is not None and dts > self._last:
                 self._step = dts - self._last

@@ -32,7 +32,7 @@ def config(rows, out):
     return PrepareConfig(source=source, out=str(out), frames=FrameKeys(max=3, px=64), workers=1)
 
 
-@pytest.mark.parametrize("busy", [0.0, 0.3])
+@pytest.mark.parametrize("busy", [0.0, pytest.param(0.3, marks=pytest.mark.slow)])
 def test_a_bucket_holds_what_a_folder_holds(rows, tmp_path, monkeypatch, busy):
     """Also where it answers every third request that it is busy."""
     prepare(config(rows, tmp_path / "o"))

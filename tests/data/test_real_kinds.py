@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.bench.suite import GROUPS, _build_one
+from data.bench.suite import _build_one
 from data.choose import look
 from data.keys import FrameKeys
 from data.selection import quality
@@ -15,18 +15,20 @@ from data.selection.shots import find_cuts, transitions
 from tests.signals import signals_of
 from tests.videos import every
 
+KINDS = ("moving", "low rate", "slides", "crowd", "hand-held", "film")
+
 
 @pytest.fixture(scope="module")
 def built(tmp_path_factory):
     folder = tmp_path_factory.mktemp("built")
-    return {group: _build_one((group, "tune", 0), folder, None) for group in GROUPS}
+    return {group: _build_one((group, "tune", 0), folder, None) for group in KINDS}
 
 
 def signals(video):
     return look(video.path, FrameKeys(), keep=False, threads=1).signals
 
 
-@pytest.mark.parametrize("group", ["moving", "low rate", "slides", "crowd", "hand-held", "film"])
+@pytest.mark.parametrize("group", KINDS)
 def test_cuts_are_found_and_none_is_made_up(built, group):
     video = built[group]
     seen = signals(video)

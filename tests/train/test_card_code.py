@@ -34,7 +34,10 @@ def clips(tmp_path_factory):
     return {name: write_video(folder / f"{name}.mp4", **how) for name, how in CLIPS.items()}
 
 
-@pytest.fixture(scope="module", params=METHODS)
+@pytest.fixture(
+    scope="module",
+    params=["lora", "full", *(pytest.param(m, marks=pytest.mark.slow) for m in ("qlora", "dora"))],
+)
 def run(request, world, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / request.param
     more = [*METHODS[request.param], "data.system=You see few frames.", "train.steps=1"]
