@@ -6,8 +6,6 @@ import math
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
-
 from data.report import counted
 from data.sources.reading import about
 
@@ -22,6 +20,8 @@ def card(manifest: dict[str, Any], repo: str | None = None) -> str:
     Args:
         repo: on the Hub; None for a folder, whose name is not told (equal runs write equal bytes).
     """
+    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+
     environment = Environment(
         loader=FileSystemLoader(Path(__file__).parent),
         undefined=StrictUndefined,

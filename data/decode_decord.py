@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from data.video import BadVideo, Frame, VideoInfo, scaled_size
+from data.video import BadVideo, Frame, VideoInfo, scaled_size, square_px
 
 CHUNK = 16  # frames decoded at a time: bounds memory whatever the length of the video
 
@@ -38,7 +38,7 @@ def _open(info: VideoInfo, threads: int) -> object:
             "unreadable",
             f"{info.path}: decord counts {count} frames where {len(info.times_s)} are shown; use frames.decoder=pyav",
         )
-    if any("HDR" in repair.what for repair in info.mended):
+    if info.hdr:
         raise BadVideo("unreadable", f"{info.path}: HDR, which decord gives as grey; use frames.decoder=pyav")  # fmt: skip
     return reader
 
@@ -54,7 +54,7 @@ def _batch(reader: object, indices: Sequence[int], info: VideoInfo) -> np.ndarra
 
 
 def _scaled(rgb: np.ndarray, stretch: float, short_px: int) -> np.ndarray:
-    size = scaled_size(max(1, round(rgb.shape[1] * stretch)), rgb.shape[0], short_px=short_px)
+    size = scaled_size(square_px(rgb.shape[1], stretch), rgb.shape[0], short_px=short_px)
     if (rgb.shape[1], rgb.shape[0]) == size:
         return rgb
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))

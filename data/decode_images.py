@@ -23,6 +23,7 @@ def probe(frames: FrameFiles) -> VideoInfo:
     times_s = np.asarray(frames.times_s, dtype=np.float64)
     last_s = float(times_s[-1])
     step_s = float(np.median(np.diff(times_s))) if len(times_s) > 1 else 1.0
+    end_s = last_s + step_s if frames.duration_s is None else max(frames.duration_s, last_s)
     first = next(_readable(frames), None)
     if first is None:
         there = any(Path(p).is_file() for p in frames.paths)
@@ -38,8 +39,8 @@ def probe(frames: FrameFiles) -> VideoInfo:
         width_px=first[1].width,
         height_px=first[1].height,
         rotation_deg=0,
-        duration_s=last_s + step_s if frames.duration_s is None else max(frames.duration_s, last_s),
-        shown_s=last_s + step_s if frames.duration_s is None else max(frames.duration_s, last_s),
+        duration_s=end_s,
+        shown_s=end_s,
         times_s=times_s,
         key_times_s=tuple(frames.times_s),
         num_announced=len(frames.paths),

@@ -26,6 +26,7 @@ from data.video import (
     opened,
     scaled_size,
     seconds,
+    square_px,
     upright,
 )
 
@@ -179,7 +180,7 @@ class PyavFrame:
 
     def _size(self, short_px: int) -> tuple[int, int]:
         """Width and height before turning, with square pixels."""
-        width = max(1, round(self._frame.width * self._info.stretch))
+        width = square_px(self._frame.width, self._info.stretch)
         return scaled_size(width, self._frame.height, short_px=short_px)
 
 

@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data.card import CARD, card
 from data.choose import policy_record
 from data.config import UserError
 from data.engines import Timed, run_local, run_ray
@@ -46,7 +47,6 @@ def prepare(
         UserError: the source cannot be read, or `out` holds something else.
     """
     from data import shards
-    from data.card import CARD, card
 
     started = time.monotonic()
     out = open_folder(config.out)
@@ -60,9 +60,8 @@ def prepare(
     sources = _pinned(sources, identity)  # what is read is what the manifest says
     retry = config.retry == "quarantine"
     if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
-        if out.has_scratch() or not out.has(
-            CARD
-        ):  # killed while it tidied up, or of an earlier version
+        # killed while it tidied up, or of an earlier version
+        if out.has_scratch() or not out.has(CARD):
             with out.locked():
                 out.write(CARD, card(there))
                 out.clear_scratch()
@@ -276,7 +275,7 @@ def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) ->
     """Make `out` ours and say which shards are there already."""
     if not _fits(out, there, identity, overwrite):
         for name in out.names():
-            if name.startswith("shard-") or name in ("quarantine.jsonl", "README.md"):
+            if name.startswith("shard-") or name in ("quarantine.jsonl", CARD):
                 out.remove(name)
         out.remove(MANIFEST)  # last: killed before that, the folder still says what it is
     begun = {"finished": False, **identity}

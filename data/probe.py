@@ -23,6 +23,7 @@ from data.video import (
     container_start_s,
     opened,
     seconds,
+    square_px,
 )
 
 SLACK_S = 0.25
@@ -85,7 +86,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     stretch = float(stream.sample_aspect_ratio or 1)
     if not 1 / MOST_STRETCH <= stretch <= MOST_STRETCH:
         stretch = 1.0
-    width = max(1, round(width * stretch))
+    width = square_px(width, stretch)
     if rotation % 180:
         width, height = height, width
     lacking = sum(at_s is None for at_s in packets.shown)
@@ -108,6 +109,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         num_announced=_announced(container, stream, packets, len(times_s), start_s),
         stretch=stretch,
         by_order=by_order,
+        hdr=curve in CURVES,
         restarts=packets.restarts,
         mended=tuple(repair for repair in mended if repair.count),
     )
@@ -145,11 +147,10 @@ def _packets(container: av.container.InputContainer, stream: av.VideoStream, sta
         if packet.size == 0 or number not in units:
             continue
         clocks[number].set_right(packet)
-
-        def second(stamp: int | None, unit: tuple[int, int] = units[number]) -> float | None:
-            return None if stamp is None else seconds(stamp, *unit) - start_s
-
-        at_s, decoded_s = second(packet.pts), second(packet.dts)
+        at_s, decoded_s = (
+            None if stamp is None else seconds(stamp, *units[number]) - start_s
+            for stamp in (packet.pts, packet.dts)
+        )
         known_s = decoded_s if at_s is None else at_s
         end_s = 0.0 if known_s is None else known_s + seconds(packet.duration or 0, *units[number])
         seen.end_s = max(seen.end_s, end_s)
@@ -181,8 +182,9 @@ def _times_s(
         raise BadVideo("no frames", f"{path}: the video stream is empty")
     given = packets.shown
     known = [at_s for at_s in given if at_s is not None]
-    by_order = container.format.name in UNSTAMPED or len(known) < len(given)
-    if by_order and (container.format.name in UNSTAMPED or not known):
+    unstamped = container.format.name in UNSTAMPED
+    by_order = unstamped or len(known) < len(given)
+    if unstamped or not known:
         given = packets.decoded
         known = [at_s for at_s in given if at_s is not None]
     if not known:

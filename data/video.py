@@ -65,6 +65,8 @@ class VideoInfo:
     """Width ÷ height of a stored pixel, before turning."""
     by_order: bool = False
     """Frames carry no times of their own that hold: the i-th that is decoded is shown at the i-th time."""
+    hdr: bool = False
+    """Its light is on one of `data.hdr.CURVES`."""
     restarts: int = 0
     """How often the clock started again, in recordings that were joined."""
     mended: tuple[Repair, ...] = ()
@@ -155,6 +157,11 @@ def container_start_s(container: av.container.InputContainer) -> float:
 def seconds(ticks: int, numerator: int, denominator: int) -> float:
     """A time stamp in a stream's units → seconds. One function, so that equal stamps stay equal."""
     return ticks * numerator / denominator
+
+
+def square_px(width_px: int, stretch: float) -> int:
+    """The width of stored pixels, before turning, where each is as wide as high."""
+    return max(1, round(width_px * stretch))
 
 
 def scaled_size(width_px: int, height_px: int, *, short_px: int) -> tuple[int, int]:

@@ -23,7 +23,7 @@ from train.command_config import MergeConfig
 from train.describe import processor_of, prompt_of
 from train.encode import frame_size_px, normalise
 from train.messages import FINGERPRINT, METRICS, POLICY_FILE, RECORD, json_text, read_json, say
-from train.model import Precision, load_model
+from train.model import DTYPES, Precision, load_model
 from train.save import SavedRun, read_run, save_weights
 
 FRAMES = 4
@@ -32,7 +32,6 @@ TOLERANCE = 1e-3
 """Largest difference of logits that two orders of adding up may make in fp32, relative to their spread."""
 ROUNDED_TOLERANCE = 1.0
 """The same of weights as they are saved: bf16 differs by some hundredths; NaN is within no tolerance."""
-DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,10 @@ LORA_TARGETS = {
 PARTS = {"vision": "model.vision_model.", "connector": "model.connector.", "llm": ""}
 
 
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+"""By their names in keys."""
+
+
 @dataclass(frozen=True)
 class Precision:
     """How numbers are held on this device."""
@@ -46,7 +50,7 @@ class Precision:
     @property
     def name(self) -> str:
         """As `model.dtype` has it."""
-        return {torch.bfloat16: "bf16", torch.float16: "fp16", torch.float32: "fp32"}[self.compute]
+        return next(name for name, dtype in DTYPES.items() if dtype is self.compute)
 
 
 def device_name() -> str:
@@ -69,9 +73,7 @@ def pick_precision(dtype: str) -> Precision:
         )
     if dtype == "fp16" and device == "cpu":
         raise UserError("model.dtype=fp16: a CPU trains in fp32 or bf16; leave model.dtype=auto")
-    return Precision(
-        device, {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[dtype]
-    )
+    return Precision(device, DTYPES[dtype])
 
 
 def load_processor(keys: ModelKeys) -> SmolVLMProcessor:

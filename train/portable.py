@@ -75,12 +75,8 @@ def _tokenizer(told: dict[str, Any]) -> None:
         del told["extra_special_tokens"]
     if named:
         told["extra_special_tokens"] = named
-    for mine in (
-        "backend",
-        "is_local",
-        "local_files_only",
-    ):  # of this machine, not of the tokenizer
-        told.pop(mine, None)
+    for here in ("backend", "is_local", "local_files_only"):  # of this machine
+        told.pop(here, None)
     told["transformers_version"] = transformers.__version__
 
 

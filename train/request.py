@@ -6,7 +6,6 @@ prompt around them, so that the server's ids are those of the training.
 
 from __future__ import annotations
 
-import base64
 from collections.abc import Iterator
 from datetime import timedelta
 from typing import Any
@@ -19,6 +18,7 @@ from transformers.models.smolvlm.processing_smolvlm import (
     FRAME_TIMESTAMP_MESSAGE,
 )
 
+from data.pages import data_url
 from train.command_config import DescribeConfig
 from train.config import DataKeys
 from train.describe import answer_length, frames_for, frames_of, processor_of, row_of
@@ -58,8 +58,8 @@ def messages_of(
         second = round(row["times_s"][i] * TICKS) // TICKS  # as the video way rounds
         time = f"{second // 60:02d}:{second % 60:02d}"
         parts.append(_words(words + FRAME_TIMESTAMP_MESSAGE.format(timestamp=time)))
-        jpeg = base64.b64encode(row["frames"][i]["bytes"]).decode()
-        parts.append({"type": "image_url", "image_url": {"url": f"data:image/jpeg;base64,{jpeg}"}})
+        url = data_url(row["frames"][i]["bytes"])
+        parts.append({"type": "image_url", "image_url": {"url": url}})
         words = ""
     parts.append(_words(DEFAULT_MEDIA_OUTTRO + plain(prompt, processor)))
     system = plain(row["system"] or keys.system or "", processor)

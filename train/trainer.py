@@ -165,9 +165,8 @@ class VideoTrainer(SFTTrainer):
     ) -> None:
         super()._save(output_dir, state_dict)
         if output_dir is not None and self.args.should_save:
-            make_portable(
-                Path(output_dir)
-            )  # a checkpoint of a full training is a model like any other
+            # a checkpoint of a full training is a model like any other
+            make_portable(Path(output_dir))
 
     def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
         epochs, *rest = super().set_initial_training_values(*arguments, **named)
