@@ -201,10 +201,9 @@ def _whip(
     side = int(rng.choice([-1, 1]))
     result = shown[:at]
     for j, picture in enumerate(shown[at:]):
-        wide = np.concatenate([picture, picture[:, ::-1, ::-1]], axis=1)  # (H, 2W, 3)
         share = 0.5 - 0.5 * np.cos(np.pi * min(1.0, j / length))
         speed = np.sin(np.pi * min(1.0, j / length)) * np.pi / 2 * WIDTH / length
-        turned = np.roll(wide, -side * round(share * WIDTH), axis=1)[:, :WIDTH]
+        turned = _turned(picture, -side * round(share * WIDTH))
         result.append(cv2.blur(turned, (max(1, round(speed / 2)), 1)))
     return result
 
@@ -225,10 +224,8 @@ def _filmed(
         shown = [_blend(p, grey, 0.4) for p in shown]
         if number % 2 == 0:
             return shown
-        speed = float(rng.uniform(4, 24)) * (
-            1 if rng.random() < 0.5 else -1
-        )  # pixels a shown frame
-        speed *= min(1.0, group.rate / FPS)
+        speed = float(rng.uniform(4, 24)) * (1 if rng.random() < 0.5 else -1)
+        speed *= min(1.0, group.rate / FPS)  # pixels from one frame of `shown` to the next
         return [_turned(p, round(speed * i)) for i, p in enumerate(shown)]
     if group.camera == "shaken":
         steps = rng.normal(0, 1, (len(shown), 2)).cumsum(axis=0)
