@@ -67,6 +67,9 @@ def topn(signals: Signals, keys: FrameKeys) -> Selection:
     step_s = max(signals.shown_s / count, 1e-3)
     value = _ranked(signals.change) * _ranked(signals.clearness)
     smooth = gaussian_filter1d(value, sigma=max(0.5 / step_s, 0.5), mode="nearest")
+    smooth = np.where(
+        flashes(signals), -1.0, smooth
+    )  # a flash is much change and shows nothing new
     best = np.argsort(-np.round(smooth, 9), kind="stable")[: keys.max]
     return selection(signals, [(int(i), "value") for i in best])
 
