@@ -148,10 +148,12 @@ def _compose(
         following = str(rng.choice(group.joins)) if k + 1 < count else "cut"
         after = 0 if following == "cut" else int(rng.integers(5, 31))
         length = round(float(rng.uniform(*group.length_s)) * FPS)
-        phases: list[int] = []
-        shown = [slide(rng)] * (before + length + after)
-        if not group.slides:
-            shown, phases, what = segment(len(shown), rng, takes, group.still, what)
+        total = before + length + after
+        shown, phases, what = (
+            ([slide(rng)] * total, [], what)
+            if group.slides
+            else segment(total, rng, takes, group.still, what)
+        )
         shown = _filmed(shown, group, k, rng)
         for _ in range(int(rng.integers(0, group.whips + 1)) if length > 40 else 0):
             at = before + int(rng.integers(12, length - 24))
