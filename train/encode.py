@@ -145,7 +145,7 @@ def _pieces(
 ) -> Iterator[tuple[str, str | None]]:
     """The chat template's text, cut at the answers: (what comes before, the answer with its end)."""
     messages: list[dict[str, Any]] = []
-    if system:
+    if system.strip():
         messages.append({"role": "system", "content": [_text(system, processor)]})
     so_far = ""
     for number, exchange in enumerate(talk):

@@ -99,7 +99,7 @@ def _part(length: float, steps: Sequence[Step], count: int) -> float:
     """Length and steps in so many equal parts, where a step fills one part at most."""
     left = length + sum(step.size for step in steps)
     for size in sorted((step.size for step in steps), reverse=True):
-        if size <= left / count:
+        if count == 1 or size <= left / count:  # one part holds all, whatever rounding says
             break
         left, count = left - size, count - 1  # it has a part for itself
     return left / count

@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data.bench.suite import _build_one
@@ -78,6 +78,7 @@ def test_what_is_lit_for_a_moment_is_a_flash_and_what_stays_is_not(where, length
 
 
 @given(st.floats(0.0, 10), st.lists(st.floats(0.01, 3), max_size=5), st.integers(1, 30))
+@example(0.0, [1.0, 1.0, 1.6957399195389011, 1.700308205703595, 1.0], 5)  # sums that round
 def test_a_step_is_one_event(length, sizes, count):
     """However large: it fills one part at most, and the parts make up the whole."""
     steps = [Step(i, size) for i, size in enumerate(sizes)]

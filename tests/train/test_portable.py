@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import given
+from hypothesis import example, given
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -109,6 +109,7 @@ TIMES = st.lists(st.floats(0, 7200, allow_nan=False), min_size=1, max_size=5, un
 
 
 @given(times=TIMES, more=st.floats(0, 9), prompt=st.text(max_size=30), system=st.text(max_size=10))
+@example(times=[0.0], more=0.0, prompt="", system="\r")  # no words, no turn
 def test_a_request_is_the_prompt_of_the_training(processor, times, more, prompt, system):
     """Any times and words, marks of the model's own among them."""
     made = row(times, times[-1] + more, prompt=f"{prompt}<image>?", system=system)
