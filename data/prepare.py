@@ -213,7 +213,7 @@ def sources_of(manifest: Manifest) -> tuple[SourceKeys, ...]:
     """The sources of a prepared dataset, to be read again as they were."""
     sources = []
     for record in manifest["sources"]:
-        keys = {k: v for k, v in record.items() if k not in ("version", "ids_sha256")}
+        keys = {k: v for k, v in record.items() if k not in reading.DERIVED}
         sources.append(SourceKeys.model_validate(keys))
     return tuple(_pinned(sources, manifest))
 

@@ -15,7 +15,7 @@ from typing import Literal
 from data.sample import Event
 
 Style = Literal["timeline", "paragraph"]
-_CLOCK = r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2})"
+_CLOCK = r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d{1,6})?)"
 _LINE = re.compile(
     rf"^\W{{0,4}}{_CLOCK}\s*(?:-|–|—|to)\s*{_CLOCK}\s*[\])]?\s*[:\-–—]?\s*(.*)$", re.S
 )
@@ -48,7 +48,10 @@ def target(events: Sequence[Event], description: str, style: Style) -> tuple[str
 
 
 def parse_timeline(text: str) -> tuple[list[Event], int]:
-    """Events of a generated timeline, and how many non-empty lines were none. Never raises."""
+    """Events of a generated timeline, and how many non-empty lines were none. Never raises.
+
+    Times are `MM:SS` or `H:MM:SS`, with fractions behind a point or a comma where there are some.
+    """
     events, bad = [], 0
     for line in text.splitlines():
         if not line.strip():
@@ -58,11 +61,12 @@ def parse_timeline(text: str) -> tuple[list[Event], int]:
             bad += 1
             continue
         h1, m1, s1, h2, m2, s2, words = found.groups()
-        start, end = (
-            int(h or 0) * 3600 + int(m) * 60 + int(s) for h, m, s in ((h1, m1, s1), (h2, m2, s2))
+        start_s, end_s = (
+            int(h or 0) * 3600 + int(m) * 60 + float(s.replace(",", "."))
+            for h, m, s in ((h1, m1, s1), (h2, m2, s2))
         )
-        if end <= start:
+        if end_s <= start_s:
             bad += 1
             continue
-        events.append(Event(float(start), float(end), words.strip()))
+        events.append(Event(start_s, end_s, words.strip()))
     return events, bad

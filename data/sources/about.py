@@ -17,3 +17,5 @@ class About:
     """Licence and credit in words, for a model card."""
     note: str = ""
     """What comes with its rows, for a dataset card."""
+    texts: int = 1
+    """Goes up where the same notes become other texts: a half-made dataset is not finished with both."""

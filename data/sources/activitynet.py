@@ -19,9 +19,10 @@ from typing import Any
 from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
 from data.sources.about import About
-from data.sources.fields import Span, at_most, mended, number, objects, plain, wanted_ids
+from data.sources.fields import Span, at_most, mended, objects, plain, time_s, wanted_ids
 from data.sources.files import VideoFiles, video_files
 from data.sources.keys import SourceKeys
+from data.sources.sentences import ended
 
 ABOUT = About(credit="ActivityNet Captions or a file in its form; ask its makers")
 SUBSETS = {"training": "train", "validation": "validation", "testing": "test"}
@@ -90,10 +91,10 @@ def sample_of(
     video = videos.find(name, ("", "v_")) or videos.find(name.removeprefix("v_"))
     if video is None:
         return Rejected(name, name, "missing file", f"{name}: not below {videos.place}")
-    events, repairs = mended(spans(row), number(row.get("duration")))
+    events, repairs = mended(spans(row), time_s(row.get("duration")))
     if not events:
         return Rejected(name, video.name, "no target left", f"{name}: no sentence with a time")
-    description = " ".join(e.text if e.text[-1] in ".!?" else f"{e.text}." for e in events)
+    description = " ".join(ended(e.text) for e in events)
     return Sample(
         id=name,
         source="activitynet",
@@ -119,7 +120,7 @@ def spans(row: dict[str, Any]) -> Iterator[Span]:
 
 
 def pair(value: Any) -> tuple[float | None, float | None]:
-    """Start and end in seconds; None for what is no finite number."""
+    """Start and end in seconds, from numbers or `MM:SS`; None for what is neither."""
     if isinstance(value, list) and len(value) == 2:
-        return number(value[0]), number(value[1])
+        return time_s(value[0]), time_s(value[1])
     return None, None

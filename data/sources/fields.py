@@ -14,7 +14,8 @@ from data.config import UserError
 from data.sample import Event, LeftOut, Repair
 
 Row = TypeVar("Row")
-_CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:\.\d*)?)")
+_CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:[.,]\d*)?)")
+_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
 
 
 def without_surrogates(text: str) -> str:
@@ -23,11 +24,11 @@ def without_surrogates(text: str) -> str:
 
 
 def plain(value: Any) -> str:
-    """Text on one line, without control characters and surrogates; anything but text is none."""
-    if not isinstance(value, str):
-        return ""
-    text = without_surrogates(value)
-    return " ".join("".join(c if c.isprintable() else " " for c in text).split())
+    """Text on one line, without control characters and surrogates; anything but text is none.
+
+    Joiners and soft hyphens are no controls but parts of words (Persian, Sinhala, emoji).
+    """
+    return " ".join(_CONTROLS.sub(" ", without_surrogates(value)).split()) if isinstance(value, str) else ""  # fmt: skip
 
 
 def objects(value: Any) -> list[dict[str, Any]]:
@@ -49,15 +50,22 @@ def number(value: Any) -> float | None:
 
 
 def clock_s(value: Any) -> float | None:
-    """`HH:MM:SS.mmm`, `MM:SS`, or seconds → seconds from zero, or None."""
+    """`HH:MM:SS.mmm`, `MM:SS`, or seconds → seconds from zero, or None. A comma may stand for the point."""
     if isinstance(value, str):
         found = _CLOCK.fullmatch(value.strip())
         if found is None:
             return None
         hours, minutes, seconds = found.groups()
-        return round(int(hours or 0) * 3600 + int(minutes or 0) * 60 + float(seconds), 6)
+        seconds_s = float(seconds.replace(",", "."))
+        return round(int(hours or 0) * 3600 + int(minutes or 0) * 60 + seconds_s, 6)
     found_s = number(value)
     return found_s if found_s is not None and found_s >= 0 else None
+
+
+def time_s(value: Any) -> float | None:
+    """As `clock_s`, and a number below zero as it is: it is wrong, but not missing."""
+    found_s = clock_s(value)
+    return number(value) if found_s is None else found_s
 
 
 @dataclass(frozen=True, slots=True)

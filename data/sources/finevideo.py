@@ -43,6 +43,7 @@ ABOUT = About(
     note=f"Videos of FineVideo are {LICENCE} and come with its terms of use "
     f"(https://huggingface.co/datasets/{REPO}): whoever shares them must include those terms and "
     "follow its removals.",
+    texts=2,
 )
 SPLITS = ("train", "validation", "test")
 Row = tuple[str, Any, Media]

@@ -8,8 +8,8 @@ Frame rows: {"frames": ["a/0.jpg", "a/1.jpg", …], "times_s": [0.0, 0.5, …] |
              taken from a video already, with their own times; also as "video" or "videos": [["a/0.jpg", …]]
 
 A relative `video` is looked up beside the JSONL file, or below `source.videos`: by its path, else by
-its name wherever it lies there. `events` may also be objects with `start_s`, `end_s`, `text`. A file
-named `.json` holds one list of such objects (LLaVA's form). Rows of ShareGPT4Video, PLM-Video-Human
+its name wherever it lies there. `events` may also be objects with `start_s`, `end_s`, `text`; times are seconds or
+`MM:SS`. A file named `.json` holds one list of such objects (LLaVA's form). Rows of ShareGPT4Video, PLM-Video-Human
 and Vript are mapped in `foreign.py`.
 """
 
@@ -19,7 +19,6 @@ import hashlib
 import json
 import math
 import random
-from array import array
 from collections.abc import Iterator
 from dataclasses import dataclass
 from itertools import pairwise
@@ -28,13 +27,15 @@ from typing import Any
 
 from data.config import UserError
 from data.media import FrameFiles, Media, Video
-from data.sample import Event, Rejected, Sample
+from data.sample import Rejected, Sample
 from data.sources.about import About
 from data.sources.chat import exchanges_of
-from data.sources.fields import at_most, without_surrogates
+from data.sources.fields import Span, at_most, mended, plain, time_s, without_surrogates
 from data.sources.files import ENDINGS, VideoFiles, stem, video_files
 from data.sources.foreign import BadRow, own_rows
 from data.sources.keys import SourceKeys
+from data.sources.lines import json_lines, num_lines
+from data.sources.seen import SeenIds
 
 ABOUT = About(credit="the maker's own; ask them")
 
@@ -56,19 +57,35 @@ class _Place:
         return self.files.find(stem(video)) or Video(str(path))
 
 
+class _Names:
+    """Ids of rows that bring none."""
+
+    def __init__(self) -> None:
+        self._videos, self._rows = SeenIds(), SeenIds()
+
+    def of(self, row: dict[str, Any], video: str) -> str:
+        """After its video; of several conversations on one video, the further ones after what they say
+        too. One that is there twice gets one name twice."""
+        digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]
+        new, first = self._rows.add(f"{video}\n{digest}"), self._videos.add(video)
+        talk = "messages" in row or "conversations" in row
+        return f"{video}#{digest}" if talk and new and not first else video
+
+
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read comes as `Rejected`, never as an exception."""
     path = _file(keys)
     place = _Place(Path(keys.videos or path.parent), keys.videos is not None)
+    names = _Names()
     samples = (
         found
         for number, row in _rows(path, keys.shuffle_seed)
-        for found in _of_row(row, f"{path.name}:{number}", place)
+        for found in _of_row(row, f"{path.name}:{number}", place, names)
     )
     yield from at_most(samples, keys.limit)
 
 
-def _of_row(row: Any, where: str, place: _Place) -> Iterator[Sample | Rejected]:
+def _of_row(row: Any, where: str, place: _Place, names: _Names) -> Iterator[Sample | Rejected]:
     try:
         if isinstance(row, BadRow):
             raise row
@@ -80,7 +97,7 @@ def _of_row(row: Any, where: str, place: _Place) -> Iterator[Sample | Rejected]:
         return
     for own in rows:
         try:
-            yield _sample(own, place)
+            yield _sample(own, place, names)
         # a path such as `/` is a ValueError, one that is too long an OSError
         except (BadRow, ValueError, OverflowError, OSError) as error:
             yield _rejected(own, where, error)
@@ -106,8 +123,7 @@ def count(keys: SourceKeys) -> int | None:
     path = _file(keys)
     if path.suffix == ".json":
         return None
-    with path.open("rb") as file:
-        rows = sum(bool(line.strip()) for line in file)
+    rows = num_lines(path)
     return min(rows, keys.limit or rows)
 
 
@@ -141,42 +157,28 @@ def _rows(path: Path, shuffle_seed: int | None) -> Iterator[tuple[int, Any]]:
             random.Random(shuffle_seed).shuffle(order)
         yield from ((i + 1, rows[i]) for i in order)
         return
-    with path.open("rb") as file:
-        numbered = enumerate(file, 1) if shuffle_seed is None else _shuffled(path, shuffle_seed)
-        for number, line in numbered:
-            if not line.strip():
-                continue
-            try:
-                yield number, json.loads(line)
-            except (ValueError, RecursionError) as error:  # UnicodeDecodeError is a ValueError
-                yield number, BadRow(f"not JSON: {error}")
+    for number, found in json_lines(path, shuffle_seed):
+        bad = isinstance(found, Exception)
+        yield number, BadRow(f"not JSON: {found}") if bad else found
 
 
-def _shuffled(path: Path, seed: int) -> Iterator[tuple[int, bytes]]:
-    """Lines with their numbers in random order; held in memory is where each begins."""
-    starts = array("Q", [0])
-    with path.open("rb") as file:
-        for line in file:
-            starts.append(starts[-1] + len(line))
-        order = array("Q", range(len(starts) - 1))
-        random.Random(seed).shuffle(order)
-        for i in order:
-            file.seek(starts[i])
-            yield i + 1, file.readline()
-
-
-def _sample(row: dict[str, Any], place: _Place) -> Sample:
+def _sample(row: dict[str, Any], place: _Place, names: _Names) -> Sample:
     exchanges, system, chat_video = exchanges_of(row)
     video, named_after = _media(row, chat_video, place)
-    name = _text(row, "id") or named_after
     prompt, description = _text(row, "prompt"), _text(row, "description")
     if exchanges:
         prompt, description = prompt or exchanges[0].prompt, description or exchanges[0].answer
-    events = _events(row.get("events"))
+    events, repairs = mended(_spans(row.get("events")), _duration(row))
     if not events and not description:
-        raise BadRow("nothing to learn: give description, events, conversations or messages")
+        why = ", ".join(f"{r.count} × {r.what}" for r in repairs)
+        why = (
+            f"no usable event ({why})"
+            if why
+            else "give description, events, conversations or messages"
+        )
+        raise BadRow(f"nothing to learn: {why}")
     return Sample(
-        id=name,
+        id=_text(row, "id") or names.of(row, named_after),
         source="jsonl",
         video_id=_text(row, "video_id"),
         video=video,
@@ -187,6 +189,7 @@ def _sample(row: dict[str, Any], place: _Place) -> Sample:
         context=_text(row, "context"),
         turns=tuple(exchanges[1:]),
         credit=_text(row, "credit"),
+        repairs=repairs,
     )
 
 
@@ -265,24 +268,15 @@ def _text(row: dict[str, Any], key: str) -> str:
     return without_surrogates(value).strip()
 
 
-def _events(value: Any) -> tuple[Event, ...]:
-    if value is None:
-        return ()
-    if not isinstance(value, list):
+def _spans(value: Any) -> Iterator[Span]:
+    """Events as they stand there; what is no event at all is a mistake in the row."""
+    if value is not None and not isinstance(value, list):
         raise BadRow(f"events must be a list of [start_s, end_s, text], got {type(value).__name__}")
-    events = []
-    for i, item in enumerate(value):
+    for i, item in enumerate(value or ()):
         if isinstance(item, dict):
             item = [item.get("start_s"), item.get("end_s"), item.get("text")]
         if not isinstance(item, list) or len(item) != 3 or not isinstance(item[2], str):
             raise BadRow(f"events[{i}] must be [start_s, end_s, text], got {item!r}")
-        if any(isinstance(t, bool) or not isinstance(t, int | float) for t in item[:2]):
-            raise BadRow(f"events[{i}]: times are seconds as numbers, got {item[:2]!r}")
-        text = " ".join(without_surrogates(item[2]).split())
-        if not text:
-            raise BadRow(f"events[{i}]: the text is empty")
-        try:
-            events.append(Event(float(item[0]), float(item[1]), text))
-        except (ValueError, OverflowError) as error:
-            raise BadRow(f"events[{i}]: {error}") from None
-    return tuple(sorted(events, key=lambda e: (e.start_s, e.end_s)))
+        if any(isinstance(t, bool | list | dict) for t in item[:2]):
+            raise BadRow(f"events[{i}]: times are seconds or MM:SS, got {item[:2]!r}")
+        yield Span(time_s(item[0]), time_s(item[1]), plain(item[2]))

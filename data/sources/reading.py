@@ -2,13 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
-
-import numpy as np
 
 from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
@@ -16,6 +13,7 @@ from data.sources import activitynet, finevideo, jsonl, microworld, videofeedbac
 from data.sources.about import About
 from data.sources.fields import wanted_ids
 from data.sources.keys import SourceKeys
+from data.sources.seen import SeenIds
 from data.storage import listing_hash
 
 SOURCES: dict[str, Any] = {
@@ -41,6 +39,10 @@ def about(name: str) -> About:
     return About() if module is None else module.ABOUT
 
 
+DERIVED = ("version", "ids_sha256", "texts")
+"""What a source's record holds beside its keys."""
+
+
 def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
     """What decides which rows come, for the manifest.
 
@@ -50,10 +52,17 @@ def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
     records = []
     for keys in sources:
         record = {**keys.record(), "version": _module(keys).version(keys)}
+        if (texts := _module(keys).ABOUT.texts) > 1:
+            record["texts"] = texts
         if keys.ids is not None:  # they may come from a file, which may change
             record["ids_sha256"] = listing_hash(list(wanted_ids(keys.ids) or ()))
         records.append(json.loads(json.dumps(record)))
     return records
+
+
+def same_rows(some: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> bool:
+    """Whether two records of sources name the same rows, whatever became of their texts."""
+    return [{**r, "texts": 0} for r in some] == [{**r, "texts": 0} for r in others]
 
 
 def count(sources: Sequence[SourceKeys]) -> int | None:
@@ -110,31 +119,6 @@ def _labelled(keys: SourceKeys, index: int, sources: Sequence[SourceKeys]) -> It
     label = f"{keys.name}-{index}" if alike else keys.name
     for row in _module(keys).read(keys):
         yield row if isinstance(row, LeftOut) else replace(row, id=f"{label}/{row.id}")
-
-
-class SeenIds:
-    """Which ids were there already, at eight bytes each: a million rows take 8 MB."""
-
-    RECENT = 1 << 14
-
-    def __init__(self) -> None:
-        self._sorted = np.empty(0, dtype=np.uint64)
-        self._recent: set[int] = set()
-
-    def add(self, name: str) -> bool:
-        """True where the id is new."""
-        digest = hashlib.blake2b(name.encode("utf-8", "replace"), digest_size=8).digest()
-        key = int.from_bytes(digest, "big")
-        place = int(np.searchsorted(self._sorted, np.uint64(key)))
-        known = place < len(self._sorted) and int(self._sorted[place]) == key
-        if known or key in self._recent:
-            return False
-        self._recent.add(key)
-        if len(self._recent) >= self.RECENT:
-            recent = np.fromiter(self._recent, dtype=np.uint64, count=len(self._recent))
-            self._sorted = np.union1d(self._sorted, recent)
-            self._recent.clear()
-        return True
 
 
 def without_repeats(rows: Iterator[Found]) -> Iterator[Found]:

@@ -19,6 +19,7 @@ from data.sources.about import About
 from data.sources.fields import at_most, number, plain, wanted_ids
 from data.sources.files import VideoFiles, video_files
 from data.sources.keys import SourceKeys
+from data.sources.sentences import capital
 from data.sources.tables import is_local_file, num_rows, table_rows, tables, tables_version
 
 REPO = "TIGER-Lab/VideoFeedback"
@@ -130,7 +131,7 @@ def sample_of(
         source="videofeedback",
         video_id=name,
         video=video,
-        description=caption[:1].upper() + caption[1:],
+        description=capital(caption),
         turns=turns,
         credit=f"{name} of {REPO}, {LICENCE}",
         metadata=json.dumps({"video_id": name, "subset": keys.subset, "licence": LICENCE, **rated}),

@@ -37,7 +37,7 @@ def test_the_sample_row_of_the_schema():
     assert sample.events[0].text.startswith(
         "Washing the Tomatoes. Lena greets the camera. Lena washes"
     )
-    assert "There are two red tomatoes and red apron." in sample.description
+    assert "Seen: Two red tomatoes, Red apron." in sample.description
     assert (
         "“2 minute tomato salad” by LenaCooksExample" in sample.credit and "CC BY" in sample.credit
     )
@@ -75,11 +75,11 @@ def test_a_scene_tells_what_happens_once():
         {"description": "a boy kicks the ball.", "timestamp": made.span(4, 5)},
     ]
     scene["mood"] = {"description": "Tense. It could go wrong."}
-    assert told(row).events[0].text == "Part 1 of 3. A boy kicks the ball."
+    assert told(row).events[0].text == "A boy kicks the ball."
     assert told(row, speech="keep").events[0].text.count("explains") == 1
     text = told(row).description
-    assert text.startswith("Somebody works in yard 3. Part 1 of 3. A boy kicks the ball.")
-    assert "The mood is tense." in text and "neutral" not in text and "explains" not in text
+    assert text.startswith("Somebody works in yard 3. A boy kicks the ball.")
+    assert "Mood: Tense." in text and "neutral" not in text and "explains" not in text
     left = told(row, level="activity").repairs
     assert {r.what: r.count for r in left}["speech left out"] == 1
 

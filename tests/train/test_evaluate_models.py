@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from data.config import UserError, load
+from data.keys import FrameKeys
 from data.prepared.dataset import read_dataset
 from tests.browser import Browser
 from tests.videos import ROOT, run_command
@@ -20,6 +21,7 @@ from train import sft
 from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
+from train.evaluation.systems import frames_names
 
 
 @pytest.fixture(scope="module")
@@ -121,7 +123,7 @@ def test_policies_side_by_side(world, run, tmp_path, capsys):
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and all(float(r["choose_s"]) > 0 for r in rows)
     assert {(r["policy"], r["threshold"]) for r in rows} == {("scene", ""), ("uniform", ""), ("shots", "2.0"), ("shots", "4.0")}  # fmt: skip
-    assert (out / "frames/uniform-6/manifest.json").is_file()
+    assert len(list(out.glob("frames/uniform-6-????????/manifest.json"))) == 1
     page = (out / "report.html").read_text()
     assert "uniform frames" in page and page.count('class="strip"') == 8
 
@@ -274,3 +276,9 @@ def test_a_benchmark_for_vlmevalkit(world, tmp_path):
     assert scored["scene_f1"].value == 1 and scored["soda_c"].value > 0.6  # times are whole seconds
     done = run_command("scripts/export_benchmark.py", f"data.path={world}", f"out={tmp_path}", "name=../up")  # fmt: skip
     assert done.returncode == 2 and "it names files" in done.stderr
+
+
+def test_policies_that_differ_in_pixels_alone_are_two():
+    variants = [FrameKeys(policy="fps", fps=1), FrameKeys(policy="fps", fps=2), FrameKeys(), FrameKeys(px=256), FrameKeys(policy="uniform")]  # fmt: skip
+    names = ["fps fps=1.0", "fps fps=2.0", "scene px=512", "scene px=256", "uniform"]
+    assert frames_names(variants) == names and frames_names(variants[:1]) == [""]

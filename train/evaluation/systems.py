@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
@@ -11,10 +12,11 @@ from typing import Any
 from datasets import Dataset
 
 from data.choose import policy_record
-from data.config import UserError
+from data.config import UserError, resolved
 from data.keys import FrameKeys, PrepareConfig
 from data.prepare import prepare, sources_of
 from data.prepared.dataset import Prepared, open_prepared, read_rows
+from data.sources.reading import same_rows
 from train.config import DataKeys, ModelKeys
 from train.describe import frames_for
 from train.evaluation.config import EvaluateConfig
@@ -55,19 +57,27 @@ def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Plann
         named = [(n, replace(r, data=r.data.model_copy(update=asked))) for n, r in named]
     planned = []
     for name, run in named:
-        variants = list(dict.fromkeys(_shown(frames_for(run, k)) for k in config.frame_sets))
-        for text in variants:
-            frames = FrameKeys.model_validate_json(text)
-            label = f"{name}, {frames_name(frames)}" if len(variants) > 1 else name
-            planned.append(Planned(label, run, frames))
+        shown = dict.fromkeys(frames_for(run, k).model_dump_json() for k in config.frame_sets)
+        variants = [FrameKeys.model_validate_json(text) for text in shown]
+        for frames, label in zip(variants, frames_names(variants), strict=True):
+            planned.append(Planned(f"{name}, {label}" if label else name, run, frames))
     taken = [p.name for p in planned]
     if len({file_name(name) for name in taken}) < len(taken):
         raise UserError(f"two systems of one name among {', '.join(taken)}; rename a folder")
     return planned
 
 
-def _shown(frames: FrameKeys) -> str:
-    return frames.model_dump_json()
+def frames_names(variants: Sequence[FrameKeys]) -> list[str]:
+    """Of each, with the keys that set it apart from others of one policy; empty where there is one."""
+    if len(variants) < 2:
+        return [""]
+    short = [frames_name(frames) for frames in variants]
+    names = []
+    for frames, name in zip(variants, short, strict=True):
+        alike = [resolved(v) for v, other in zip(variants, short, strict=True) if other == name]
+        own = [f" {k}={v}" for k, v in resolved(frames).items() if any(a[k] != v for a in alike)]
+        names.append(name + "".join(own))
+    return names
 
 
 def frames_name(frames: FrameKeys) -> str:
@@ -119,8 +129,9 @@ def kept_out(run: SavedRun, dataset: Prepared, rows: Dataset) -> frozenset[str] 
         UserError: its list is damaged.
     """
     told = trained_on(run)
-    mine = {"sha256": dataset.sha256, "manifest_sha256": dataset.manifest_sha256, "sources": dataset.manifest["sources"]}  # fmt: skip
-    if not any(told.get(key) == value for key, value in mine.items()):
+    mine = {"sha256": dataset.sha256, "manifest_sha256": dataset.manifest_sha256}
+    same = any(told.get(key) == value for key, value in mine.items())
+    if not same and not same_rows(told.get("sources", []), dataset.manifest["sources"]):
         return None
     listed = read_held_out(run_of(run.folder))
     if listed is not None:
@@ -162,7 +173,11 @@ def see(
     if not timed and manifest["policy"] == policy_record(frames):
         path, seconds = dataset.path, {}
     else:
-        folder = Path(config.out) / "frames" / file_name(f"{frames_name(frames)}-{frames.max}")
+        record = json.dumps(policy_record(frames), sort_keys=True)  # two that differ in px are two
+        own = hashlib.sha256(record.encode()).hexdigest()[:8]
+        folder = (
+            Path(config.out) / "frames" / file_name(f"{frames_name(frames)}-{frames.max}-{own}")
+        )
         folder.parent.mkdir(parents=True, exist_ok=True)
         seconds = _seconds(folder.with_suffix(".jsonl"))
         with folder.with_suffix(".jsonl").open("a", encoding="utf-8") as lines:
