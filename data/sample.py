@@ -28,12 +28,17 @@ Reason = Literal[
 
 
 @dataclass(frozen=True, slots=True)
-class Event:
-    """Something that happens from `start_s` to `end_s` (half-open), told in `text`."""
+class Stated:
+    """An event as somebody's file states it: its times may be reversed, equal or outside the video."""
 
     start_s: float
     end_s: float
     text: str
+
+
+@dataclass(frozen=True, slots=True)
+class Event(Stated):
+    """Something that happens from `start_s` to `end_s` (half-open), told in `text`."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):

@@ -111,7 +111,7 @@ def ended(text: str) -> str:
 def capital(text: str) -> str:
     """Begins with a capital; a first word with one further in (`iPhone`) is a name and stays."""
     first = "".join(text.split(maxsplit=1)[:1])
-    return text[:1].upper() + text[1:] if first.islower() else text
+    return text[:1].title() + text[1:] if first.islower() else text
 
 
 def new_sentences(texts: Iterable[str], before: list[str]) -> list[str]:

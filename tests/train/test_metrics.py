@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from data.sample import Event
 from tests.conftest import ROOT
 from train.metrics import text
-from train.metrics.degeneration import alike, flags, repeated, spoken
+from train.metrics.degeneration import alike, flags, loops, repeated, spoken
 from train.metrics.densevid import NAMES, densevid
 from train.metrics.grounding import (
     PUBLISHED,
@@ -29,6 +29,7 @@ from train.metrics.grounding import (
 from train.metrics.matching import best_in_order, longest_common
 from train.metrics.scenes import scene_f1
 from train.metrics.soda import in_time, soda
+from train.metrics.tokens import MOST_WORDS, tokenizer_of, words
 
 ORACLE = ROOT.parent / "shared" / "oracle"
 EVENTS = st.lists(
@@ -227,8 +228,8 @@ REFERENCES = [
 
 def test_the_documented_example():
     """Published with aac-metrics: CIDEr-D .9614, BLEU-1 .4278."""
-    said = [text.words(c) for c in CANDIDATES]
-    true = [[text.words(r) for r in several] for several in REFERENCES]
+    said = [words(c) for c in CANDIDATES]
+    true = [[words(r) for r in several] for several in REFERENCES]
     cider = text.CiderD(true)
     scores = [cider(s, t) for s, t in zip(said, true, strict=True)]
     assert scores == pytest.approx([1.3641, 0.5587], abs=1e-3)
@@ -252,9 +253,9 @@ def test_captions_at_an_overlap_match_the_reference_program(oracle):
 
 
 def test_words_are_those_of_the_penn_treebank():
-    assert text.words("A man doesn't stop. He runs -- fast!") == ("a", "man", "does", "n't", "stop", "he", "runs", "fast")  # fmt: skip
-    assert text.words("") == text.words("...!?") == ()
-    assert len(text.words("word " * 100_000)) == text.MOST_WORDS
+    assert words("A man doesn't stop. He runs -- fast!") == ("a", "man", "does", "n't", "stop", "he", "runs", "fast")  # fmt: skip
+    assert words("") == words("...!?") == ()
+    assert len(words("word " * 100_000)) == MOST_WORDS
 
 
 TEXTS = st.text(alphabet=st.sampled_from("ab cd .,\n"), max_size=40)
@@ -264,10 +265,10 @@ TEXTS = st.text(alphabet=st.sampled_from("ab cd .,\n"), max_size=40)
 def test_text_scores_are_bounded_and_one_for_equals(a, b):
     for pairs in (text.meteor_lite_pairs, text.rouge_l_pairs, text.cider_d_pairs([a, b])):
         assert 0 <= pairs([(a, b)])[0] <= 1 + 1e-9
-    if text.words(a):
+    if words(a):
         assert text.meteor_lite_pairs([(a, a)])[0] == 1
         assert text.rouge_l_pairs([(a, a)])[0] == pytest.approx(1)
-    counts = text.bleu_counts(text.words(a), [text.words(b)])
+    counts = text.bleu_counts(words(a), [words(b)])
     assert 0 <= float(text.bleu(counts)) <= 1
 
 
@@ -336,3 +337,45 @@ def test_a_scene_is_right_only_in_all_three_and_in_order():
     assert scene_f1([Event(0, 1, texts[1]), Event(1, 2, texts[0])], true) == (1, 2, 2)
     near = [Event(0, 1, texts[0].replace("white", "pink")), Event(1, 2, "something else")]
     assert scene_f1(near, true) == (0, 2, 2)
+
+
+# --- scripts without spaces ------------------------------------------------------------------
+
+
+@pytest.mark.parametrize(
+    ("sentence", "near", "tokens"),
+    [
+        ("一个男人在公园跑步。", "一个男人在公园走步。", 9),
+        ("男の人が公園を走っている", "男の人が公園を歩いている", 12),
+        ("ผู้ชายวิ่งในสวน", "ผู้ชายเดินในสวน", 11),
+        ("บุรุษ ໄປ ខ្មែរ", "บุรุษ ໄປ ខ្មែរ x", None),
+    ],
+)
+def test_scripts_without_spaces_are_scored_by_character(sentence, near, tokens):
+    assert tokens is None or len(words(sentence)) == tokens
+    score = text.rouge_l(words(near), [words(sentence)])
+    assert 0.5 < score < 1 and text.rouge_l(words(sentence), [words(sentence)]) == pytest.approx(1)
+    assert text.meteor_lite(words(near), words(sentence)) > 0.4
+    assert len(spoken(sentence)) == len(words(sentence)) == len(words(f"{sentence} a")) - 1
+    assert "single characters" in tokenizer_of(["a dog", sentence])
+
+
+@pytest.mark.parametrize(
+    "sentence",
+    [
+        "یک مرد می‌دود؟",
+        "एक आदमी दौड़ता है।",
+        "رجل يركض؟",
+        "남자가 공원에서 달린다",
+        "Ein Mann läuft …",
+    ],
+)
+def test_scripts_with_spaces_keep_their_words(sentence):
+    said = sentence.rstrip("؟। …")
+    assert words(sentence) == tuple(said.lower().split()) == spoken(sentence)
+    assert tokenizer_of([sentence]) == "Penn Treebank words"
+
+
+def test_loops_are_seen_in_any_script():
+    assert loops("一个男人在公园跑步。" * 3) and not loops("一个男人在公园跑步。他停下来。")
+    assert "very long" in flags("好" * 2001, num_events=1, timed=False, cut=False)

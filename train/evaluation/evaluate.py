@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -29,6 +29,7 @@ from train.evaluation.records import (
 )
 from train.evaluation.scoring import Scored, score
 from train.messages import say
+from train.metrics.tokens import tokenizer_of
 
 SCORES = "scores.json"
 
@@ -68,6 +69,19 @@ class Evaluation:
     judge: dict[str, Any] = field(default_factory=dict)
     """Which model judged, with which questions; empty: none."""
 
+    @property
+    def tokenizer(self) -> str:
+        """How texts were cut into what is counted."""
+        return tokenizer_of(self._texts()) + (
+            ", ASCII alone in SODA and ActivityNet's scores" if self.compat else ""
+        )
+
+    def _texts(self) -> Iterator[str]:
+        for truth in self.truths.values():
+            yield truth.text(self.timed)
+        for system in self.systems:
+            yield from (told.text for told in system.answers.values())
+
 
 def evaluate(config: EvaluateConfig, *, shown: bool = True) -> Evaluation:
     """
@@ -105,7 +119,7 @@ def _of_files(config: EvaluateConfig) -> Found:
     assert config.predictions is not None
     problems = Problems()
     if config.references is not None:
-        truths = read_references(config.references, problems)
+        truths = read_references(config.references, problems, mend=not config.compat)
     else:
         assert config.data.path is not None
         rows = read_dataset(config.data.path).remove_columns("frames")
@@ -206,6 +220,10 @@ def _finish(
     *,
     shown: bool,
 ) -> Evaluation:
+    if config.compat:
+        for name, truth in truths.items():
+            if not all(e.text.isascii() for e in truth.as_stated):
+                problems.note("references with letters that compat=true drops", name)
     scored = [
         score(truths, s.answers, text_score=config.text, compat=config.compat, timed=timed)
         for s in systems

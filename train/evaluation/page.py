@@ -18,7 +18,7 @@ from markupsafe import Markup
 from data.config import UserError, warn
 from data.pages import data_url, render
 from data.prepared.dataset import read_dataset
-from data.sample import Event
+from data.sample import Stated
 from data.storage import write_atomically
 from data.target import clock
 from train.evaluation.curves import COLOURS, curves_svg
@@ -172,7 +172,7 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
     columns = [{m.name: m.each for m in scored.measures} for scored in done.scored]
     for i, (name, truth) in enumerate(done.truths.items()):
         hues = {r for scored in done.scored for r, _ in scored.matched[i]}
-        true = in_time(truth.events)
+        true = in_time(truth.as_stated if done.compat else truth.events, compat=done.compat)
         end_s = max([truth.duration_s, *(e.end_s for e in true)])
         lanes = [
             Lane(
@@ -183,7 +183,8 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
         ]
         for system, scored, each in zip(done.systems, done.scored, columns, strict=True):
             told = system.answers.get(name)
-            said = in_time(told.events) if told else []
+            events = (told.as_stated if done.compat else told.events) if told else ()
+            said = in_time(events, compat=done.compat)
             partner = {p: r for r, p in scored.matched[i]}
             lanes.append(
                 Lane(
@@ -209,9 +210,9 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
         )  # fmt: skip
 
 
-def _bar(event: Event, end_s: float, hue: int | None) -> Bar:
-    left = min(100.0, 100 * event.start_s / end_s)
-    width = min(100.0 - left, 100 * (event.end_s - event.start_s) / end_s)
+def _bar(event: Stated, end_s: float, hue: int | None) -> Bar:
+    left = min(100.0, max(0.0, 100 * event.start_s / end_s))
+    width = min(100.0 - left, max(0.0, 100 * (event.end_s - event.start_s) / end_s))
     times = f"{_time(event.start_s)} – {_time(event.end_s)}"
     return Bar(round(left, 2), round(width, 2), hue, times, event.text)
 

@@ -10,15 +10,15 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data.config import UserError
-from data.sample import Event, events_of
+from data.sample import Event, Stated, events_of
 from data.sources import activitynet
-from data.sources.fields import mended, number, objects, plain, without_surrogates
+from data.sources.fields import Span, mended, objects, plain, time_s, without_surrogates
 from data.storage import write_atomically
 from data.target import parse_timeline
 
@@ -30,6 +30,12 @@ class Truth:
     events: tuple[Event, ...]
     duration_s: float
     description: str = ""
+    stated: tuple[Stated, ...] = ()
+    """Its events as a file has them: in that order, neither cut nor mended."""
+
+    @property
+    def as_stated(self) -> tuple[Stated, ...]:
+        return self.stated or self.events
 
     def text(self, timed: bool) -> str:
         """All of it as one text: of the events if times were asked for, else the description."""
@@ -47,6 +53,12 @@ class Told:
     """Lines or entries that had no usable times."""
     cut: bool = False
     """Ended by the limit of new tokens."""
+    stated: tuple[Stated, ...] = ()
+    """Its entries as a file has them, those of no length too."""
+
+    @property
+    def as_stated(self) -> tuple[Stated, ...]:
+        return self.stated or self.events
 
     @property
     def words_only(self) -> str:
@@ -104,8 +116,9 @@ def read_json(path: str, key: str, problems: Problems) -> Any:
     if not file.is_file():
         raise UserError(f"{key}={path}: {'is a folder' if file.is_dir() else 'no such file'}")
     raw = file.read_bytes()
-    text = raw.decode("utf-8", "replace")
-    if "\ufffd" in text and "\ufffd".encode() not in raw:
+    encoding = json.detect_encoding(raw)
+    text = raw.decode(encoding, "replace")
+    if "\ufffd" in text and "\ufffd".encode(encoding) not in raw:
         problems.note("bytes that are no UTF-8, replaced", path)
     try:
         return json.loads(text.removeprefix("\ufeff"))
@@ -113,8 +126,11 @@ def read_json(path: str, key: str, problems: Problems) -> Any:
         raise UserError(f"{key}={path}: not JSON: {error}") from None
 
 
-def read_references(path: str, problems: Problems) -> dict[str, Truth]:
+def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict[str, Truth]:
     """Videos with at least one usable event; the others are counted.
+
+    Args:
+        mend: False: events are used as they stand, so that any event will do.
 
     Raises:
         UserError: not a file of references.
@@ -130,19 +146,28 @@ def read_references(path: str, problems: Problems) -> dict[str, Truth]:
         if not isinstance(row, dict):
             problems.note("references that are no object", name)
             continue
-        length = number(row.get("duration"))
-        events, repairs = mended(activitynet.spans(row), length)
-        for repair in repairs:
+        spans = list(activitynet.spans(row))
+        length = time_s(row.get("duration"))
+        events, repairs = mended(spans, length)
+        for repair in repairs if mend else ():
             problems.note(f"reference events: {repair.what}", name)
+        stated = tuple(stated_of(spans))
         description = plain(row.get("description"))
-        end = length or max((e.end_s for e in events), default=0.0)
-        if not end or not (events or description):
+        end = length or max((e.end_s for e in stated), default=0.0)
+        if not end or not (events or description or (stated and not mend)):
             problems.note("references without a usable event, left out", name)
             continue
-        truths[name] = Truth(events, end, description)
+        truths[name] = Truth(events, end, description, stated)
     if not truths:
         raise UserError(f"references={path}: no video with a usable event in it")
     return truths
+
+
+def stated_of(spans: Iterable[Span]) -> Iterator[Stated]:
+    """Those that have times at all."""
+    for span in spans:
+        if span.start_s is not None and span.end_s is not None:
+            yield Stated(span.start_s, span.end_s, span.text)
 
 
 def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dict[str, Told]:
@@ -196,7 +221,9 @@ def _of_records(content: list[Any], problems: Problems) -> dict[str, Any]:
 def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> Told:
     if not isinstance(entries, list):
         problems.note("predictions that are no list", name)
-    events, lines, unusable = [], [], 0
+    events: list[Event] = []
+    stated: list[Stated] = []
+    lines, unusable = [], 0
     listed = entries if isinstance(entries, list) else []
     for entry in listed:
         if not isinstance(entry, dict):
@@ -206,6 +233,7 @@ def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> 
         sentence = plain(entry.get("sentence"))
         lines.append(sentence)
         start_s, end_s = activitynet.pair(entry.get("timestamp"))
+        stated.extend(stated_of([Span(start_s, end_s, sentence)]))
         if not sentence:
             problems.note("entries without a sentence", name)
         if start_s is None or end_s is None:
@@ -217,13 +245,13 @@ def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> 
             continue
         unusable += 1
     whole = without_surrogates(text) if isinstance(text, str) else "\n".join(lines)
-    return Told(whole, tuple(events), unusable, cut)
+    return Told(whole, tuple(events), unusable, cut, tuple(stated))
 
 
 def write_predictions(path: Path, answers: Mapping[str, Told], about: dict[str, Any]) -> None:
     """The interchange form; `about` says what made them."""
     results = {
-        name: [{"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in answer.events]
+        name: [{"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in answer.as_stated]
         for name, answer in answers.items()
     }
     content = {
@@ -244,8 +272,8 @@ def write_references(path: Path, truths: Mapping[str, Truth]) -> None:
     content = {
         name: {
             "duration": truth.duration_s,
-            "timestamps": [[e.start_s, e.end_s] for e in truth.events],
-            "sentences": [e.text for e in truth.events],
+            "timestamps": [[e.start_s, e.end_s] for e in truth.as_stated],
+            "sentences": [e.text for e in truth.as_stated],
             "description": truth.description,
         }
         for name, truth in truths.items()

@@ -14,7 +14,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.sample import Event
+from data.sample import Event, Stated
 from data.sources import microworld
 from train.evaluation.config import TextScore
 from train.evaluation.intervals import Measure, mean
@@ -23,7 +23,8 @@ from train.metrics import densevid, grounding, text
 from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
 from train.metrics.meteor import Meteor, meteor_running
 from train.metrics.scenes import scene_f1
-from train.metrics.soda import NOTHING, soda
+from train.metrics.soda import NOTHING, soda, soda_m
+from train.metrics.tokens import MOST_WORDS, Words, ascii_only, words
 
 SAYS_NOTHING = Told("")
 LOWER = ("share_", "rep_", "boundary_error_s", "degenerate")
@@ -79,7 +80,9 @@ def score(
     timed: bool = True,
 ) -> Scored:
     """All measures over the videos of `truths`. One without an answer has said nothing and scores 0;
-    with `compat` it does not count in SODA, as in the published program.
+    with `compat` it does not count in SODA, as in the published program. ActivityNet's scores
+    (`tiou>`, `densevid_`) are always those of the events as the files state them; a video of which no
+    reference event is usable has them where `truths` still has that video.
 
     Args:
         timed: times were asked for; without, text and degeneration are all there is to score.
@@ -166,8 +169,9 @@ def _figures(
     if timed:
         figures |= _soda(truth, told, by_pair, compat)
         figures |= _grounding(truth, given)
-        figures |= _densevid(truth, given, by_pair if isinstance(by_pair, Meteor) else None)
-    if timed and all(microworld.facts(e.text) for e in truth.events):
+        meteor = by_pair if isinstance(by_pair, Meteor) else None
+        figures |= _densevid(truth, given, meteor, compat)
+    if timed and truth.events and all(microworld.facts(e.text) for e in truth.events):
         matched, said, true = scene_f1(given.events, truth.events)
         figures["scene_f1"] = (2 * matched, said + true)
     return figures | _text(truth, given, timed)
@@ -175,22 +179,29 @@ def _figures(
 
 def _soda(truth: Truth, told: Told | None, by_pair: text.PairScore, compat: bool) -> Figures:
     names = [
-        f"soda_{v}{part}" for v in ("c", "d", "a", "b") for part in ("_precision", "_recall", "")
+        f"soda_{v}{part}"
+        for v in ("c", "d", "a", "b", "m")
+        for part in ("_precision", "_recall", "")
     ]
-    if not truth.events or (told is None and compat):
+    true = _published(truth.as_stated, compat) if compat else truth.events
+    if not true or (told is None and compat):
         return dict.fromkeys(names, np.nan)
-    said = told.events if told is not None else ()
-    found = soda(said, truth.events, by_pair, compat=compat) if said else NOTHING
-    values = (*found.c, *found.d, *found.a, *found.b)
+    given = told or SAYS_NOTHING
+    said = _published(given.as_stated, compat) if compat else given.events
+    found = soda(said, true, by_pair, compat=compat) if said else NOTHING
+    merged = soda_m(given.events, truth.events, by_pair) if truth.events else (np.nan,) * 3
+    values = (*found.c, *found.d, *found.a, *found.b, *merged)
     return {**dict(zip(names, values, strict=True)), "matched": found.pairs}
 
 
 def _grounding(truth: Truth, given: Told) -> Figures:
     overlaps = grounding.tious(truth.events, given.events)  # (R, P)
+    # ActivityNet's localisation scores are those of the files as they stand
+    published = grounding.tious(truth.as_stated, given.as_stated, grounding.PUBLISHED)  # (R', P')
     figures: Figures = {}
-    for strict, sign in ((True, ">"), (False, ">=")):
+    for strict, sign, pairs in ((True, ">", published), (False, ">=", overlaps)):
         for threshold in grounding.THRESHOLDS:
-            recall, precision = grounding.found(overlaps, threshold, strict=strict)
+            recall, precision = grounding.found(pairs, threshold, strict=strict)
             at = f"tiou{sign}{threshold:g}"
             figures[f"recall_{at}"], figures[f"precision_{at}"] = recall, precision
             figures[f"f1_{at}"] = grounding.f1(recall, precision)
@@ -209,15 +220,26 @@ def _grounding(truth: Truth, given: Told) -> Figures:
         "times_ordered": valid.ordered,
         "time_covered": grounding.covered(given.events, truth.duration_s),
     }
-    return figures if truth.events else dict.fromkeys(figures, np.nan)
+    if truth.events:
+        return figures
+    known = {name for name in figures if "tiou>" in name and ">=" not in name and truth.as_stated}
+    return {name: figures[name] if name in known else np.nan for name in figures}
 
 
-def _densevid(truth: Truth, given: Told, meteor: Meteor | None) -> Figures:
+def _published(events: Sequence[Stated], compat: bool) -> list[Stated]:
+    """Events for a figure that is published: with `compat` without the letters that the programs drop."""
+    if not compat:
+        return list(events)
+    return [Stated(e.start_s, e.end_s, ascii_only(e.text)) for e in events]
+
+
+def _densevid(truth: Truth, given: Told, meteor: Meteor | None, compat: bool) -> Figures:
     shape = (len(grounding.THRESHOLDS), len(densevid.NAMES))
     dense = np.full(shape, np.nan)
     of_set = meteor.together if meteor is not None else text.meteor_lite_of_set
-    if truth.events:
-        dense = densevid.densevid(given.events, truth.events, of_set)  # (4 thresholds, 7 scores)
+    said, true = (_published(of.as_stated, compat) for of in (given, truth))
+    if true:
+        dense = densevid.densevid(said[: densevid.MOST], true, of_set)  # (4 thresholds, 7 scores)
     figures: Figures = {}
     for name, values in zip(densevid.NAMES, dense.T, strict=True):
         shown = "meteor_lite" if name == "meteor" and meteor is None else name
@@ -244,8 +266,8 @@ def _text(truth: Truth, given: Told, timed: bool) -> Figures:
     }
 
 
-def _words(events: Sequence[Event], otherwise: str) -> text.Words:
+def _words(events: Sequence[Event], otherwise: str) -> Words:
     """Of all events' texts, which are tokenized already; or of a text without events."""
     if not events:
-        return text.words(otherwise)
-    return tuple(chain.from_iterable(text.words(e.text) for e in events))[: text.MOST_WORDS]
+        return words(otherwise)
+    return tuple(chain.from_iterable(words(e.text) for e in events))[:MOST_WORDS]

@@ -20,6 +20,7 @@ if TYPE_CHECKING:
 
 SHOWN = {
     "soda_c": "SODA c, F1",
+    "soda_m": "SodaM, F1 (scenes may be split)",
     "f1_tiou>mean": "tIoU F1, mean of .3 .5 .7 .9",
     "recall_tiou>0.5": "events found (tIoU > .5)",
     "precision_tiou>0.5": "events right (tIoU > .5)",
@@ -105,6 +106,7 @@ def shown(done: Evaluation, summary: Summary) -> str:
     head = (
         f"{len(done.truths)} videos; 95 % intervals over videos; SODA's text score: {done.text}"
         + (", as the published program" if done.compat else "")
+        + f"; tokens: {done.tokenizer}"
     )
     lines = [head, ""]
     width = max(24, *(len(n) + 2 for n in names))
@@ -186,6 +188,7 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
         "videos": len(done.truths),
         "timed": done.timed,
         "text_score": done.text,
+        "tokenizer": done.tokenizer,
         "compat": done.compat,
         "problems": done.problems.record(),
         "judge": done.judge,

@@ -12,8 +12,9 @@ from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 import numpy as np
+import regex
 
-from train.metrics.text import MOST_WORDS, Words, ngrams
+from train.metrics.tokens import MOST_WORDS, Words, ngrams, spaced
 
 FLAGS = {
     "empty": "nothing was said",
@@ -28,14 +29,16 @@ FLAGS = {
 LOOP_WORDS = 8
 LOOP_TIMES = 3
 _ECHO = re.compile(r"frame from \d{1,2}:\d\d|provided the following series of", re.I)
-_SENTENCE = re.compile(r"[.!?\n]+")
-_WORD = re.compile(r"[^\W_]+(?:['’]\w+)?")
+_SENTENCE = re.compile(r"[.!?。！？؟।\n]+")
+_WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Cf}]+(?:['’]\w+)?")
 _TIMES = re.compile(r"\d{1,4}(?::\d{1,2}){1,2}")
 
 
 def spoken(text: str) -> Words:
     """Its words without times: two events alike at different times are still the same sentence."""
-    return tuple(_WORD.findall(_TIMES.sub(" ", text[: 40 * MOST_WORDS]).lower()))[:MOST_WORDS]
+    return tuple(_WORD.findall(spaced(_TIMES.sub(" ", text[: 40 * MOST_WORDS]).lower())))[
+        :MOST_WORDS
+    ]
 
 
 def repeated(tokens: Words, n: int) -> float:
@@ -61,7 +64,7 @@ def flags(text: str, *, num_events: int, timed: bool, cut: bool) -> tuple[str, .
         timed: times were asked for.
         cut: it reached the limit of new tokens.
     """
-    length = text.count(" ") + 1
+    length = spaced(text).count(" ") + 1
     checks = {
         "empty": not text.strip(),
         "no times": timed and bool(text.strip()) and not num_events,

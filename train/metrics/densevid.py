@@ -13,15 +13,18 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.sample import Event
+from data.sample import Stated
 from train.metrics.grounding import PUBLISHED, THRESHOLDS, tious
-from train.metrics.text import NO_LANGUAGE, CiderD, SetScore, bleu, bleu_counts, rouge_l, words
+from train.metrics.text import CiderD, SetScore, bleu, bleu_counts, rouge_l
+from train.metrics.tokens import NO_LANGUAGE, words
 
+MOST = 1000
+"""Predictions of a video that are looked at, as there."""
 NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d", "meteor")
 
 
 def densevid(
-    predicted: Sequence[Event], reference: Sequence[Event], meteor: SetScore
+    predicted: Sequence[Stated], reference: Sequence[Stated], meteor: SetScore
 ) -> np.ndarray:
     """Scores of one video: (4 thresholds, 7 `NAMES`). CIDEr-D from 0 to 10, the others to 1."""
     scores = np.zeros((len(THRESHOLDS), len(NAMES)))

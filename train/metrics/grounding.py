@@ -9,7 +9,7 @@ from itertools import pairwise
 import numpy as np
 from scipy.optimize import linear_sum_assignment
 
-from data.sample import Event
+from data.sample import Event, Stated
 
 THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
 """Of the ActivityNet dense captioning task (Krishna et al., ICCV 2017)."""
@@ -17,7 +17,7 @@ LATE_S = 1.0
 """An end this far behind the video's is rounding: the clock of a timeline has whole seconds."""
 
 
-def _spans(events: Sequence[Event]) -> np.ndarray:
+def _spans(events: Sequence[Stated]) -> np.ndarray:
     return np.array([(e.start_s, e.end_s) for e in events], dtype=float).reshape(-1, 2)
 
 
@@ -26,10 +26,11 @@ PUBLISHED = 1e-8
 
 
 def tious(
-    reference: Sequence[Event], predicted: Sequence[Event], epsilon: float = 0.0
+    reference: Sequence[Stated], predicted: Sequence[Stated], epsilon: float = 0.0
 ) -> np.ndarray:
     """Overlap ÷ union of every pair: (R, P), 0 to 1. The union is what both cover, without a gap
-    between them (they overlap) or with one (then the overlap is 0 anyway)."""
+    between them (they overlap) or with one (then the overlap is 0 anyway, as it is of an event whose
+    end is not behind its start; with those `epsilon` must not be 0)."""
     a, b = _spans(reference)[:, None], _spans(predicted)[None]  # (R, 1, 2), (1, P, 2)
     overlap = np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0])
     union = np.maximum(a[..., 1], b[..., 1]) - np.minimum(a[..., 0], b[..., 0])

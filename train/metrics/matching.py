@@ -37,6 +37,38 @@ def best_in_order(worth: np.ndarray) -> tuple[float, list[tuple[int, int]]]:
     return float(best[rows, columns]), pairs[::-1]
 
 
+def published_pairs(worth: np.ndarray) -> list[tuple[int, int]]:
+    """The pairs along which the published SODA program scores a and b.
+
+    Of each row, the last first, it takes the last column before those taken where pairing beats passing
+    over either side, whether or not the best matching goes through there; in the first row the first
+    column counts as such.
+
+    Args:
+        worth: (R, P), R and P at least 1, not negative.
+    """
+    rows, columns = worth.shape
+    best = np.zeros(columns)  # of the row before
+    paired = np.zeros((rows, columns), dtype=bool)
+    for i in range(rows):
+        pairing = worth[i] + (np.append(0.0, best[:-1]) if i else 0.0)  # (P,)
+        now = np.maximum.accumulate(np.maximum(best, pairing))
+        paired[i] = pairing > np.append(-1.0, now[:-1])  # not passing over the prediction
+        if i:
+            paired[i] &= pairing > best  # nor over the reference
+        best = now
+    pairs: list[tuple[int, int]] = []
+    stop = columns
+    for i in range(rows - 1, -1, -1):
+        places = np.flatnonzero(paired[i, :stop])
+        if len(places):
+            stop = int(places[-1])
+            pairs.append((i, stop))
+            if stop == 0:
+                break
+    return pairs[::-1]
+
+
 def longest_common(a: Sequence[Hashable | None], b: Sequence[Hashable]) -> int:
     """Length of the longest common subsequence (Wagner & Fischer 1974); None is equal to nothing."""
     best = np.zeros(len(b) + 1, dtype=int)

@@ -13,7 +13,7 @@ from pathlib import Path
 import numpy as np
 
 from data.config import UserError
-from train.metrics.text import words
+from train.metrics.tokens import words
 
 
 class Meteor:

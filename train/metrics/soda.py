@@ -10,18 +10,27 @@ one in order; with I the tIoU and S the text score of a pair,
 
 precision = sum ÷ predictions, recall = sum ÷ references, F1 their harmonic mean; over videos the mean
 of each. The published program differs in ways that change its figures; `compat=True` gives those.
+
+SodaM (Yao et al., TimeChat-Captioner, ICML 2026) does not punish a finer timeline: d's matching first;
+then every prediction it left free joins the matched reference before or behind it, whichever it
+overlaps more; the texts of a group, one after the other, are scored against their reference.
+
+    m  precision = sum of S ÷ groups, recall = sum of S ÷ references
+
+Times only decide who belongs together there, so it stands beside c, not in its place.
 """
 
 from __future__ import annotations
 
+from bisect import bisect_left
 from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
-from data.sample import Event
+from data.sample import Stated
 from train.metrics.grounding import PUBLISHED, THRESHOLDS, f1, tious
-from train.metrics.matching import best_in_order
+from train.metrics.matching import best_in_order, published_pairs
 from train.metrics.text import PairScore
 
 
@@ -44,14 +53,17 @@ NOTHING = Soda(_ZERO, _ZERO, _ZERO, _ZERO)
 """A video about which nothing was said."""
 
 
-def in_time(events: Sequence[Event]) -> list[Event]:
-    """Sorted, equal starts too, so that the order they were given in does not matter."""
+def in_time(events: Sequence[Stated], *, compat: bool = False) -> list[Stated]:
+    """Sorted, equal starts too, so that the order they were given in does not matter; with `compat` by
+    start alone: equal starts stay in that order."""
+    if compat:
+        return sorted(events, key=lambda e: e.start_s)
     return sorted(events, key=lambda e: (e.start_s, e.end_s, e.text))
 
 
 def soda(
-    predicted: Sequence[Event],
-    reference: Sequence[Event],
+    predicted: Sequence[Stated],
+    reference: Sequence[Stated],
     score: PairScore,
     *,
     compat: bool = False,
@@ -61,13 +73,13 @@ def soda(
     Args:
         reference: at least one event.
         score: of (prediction, reference) texts, 0 to 1.
-        compat: as the published program does: `score` gets (reference, prediction), and a and b
-            also count the first two events wherever the matching leaves both of them free, even
-            if they are far apart.
+        compat: as the published program does: equal starts stay in the order given, `score` gets
+            (reference, prediction), and a and b are scored along the pairs that it reads from its
+            table, which are not always the best and end in the first two events, near or far.
     """
     if not predicted:
         return NOTHING
-    said, true = in_time(predicted), in_time(reference)
+    said, true = in_time(predicted, compat=compat), in_time(reference, compat=compat)
     overlaps = tious(true, said, PUBLISHED if compat else 0.0)  # (R, P)
     wanted = overlaps > 0
     wanted[0, 0] |= compat
@@ -80,16 +92,13 @@ def soda(
         similar[wanted] = score(texts)
 
     def shares(total: float) -> tuple[float, float, float]:
-        precision, recall = total / len(said), total / len(true)
-        return precision, recall, f1(recall, precision)
+        return _shares(total, len(said), len(true))
 
     def along(worth: np.ndarray) -> float:
         # of matchings that overlap as much, the one whose texts agree more: else which side is which
         # would decide
-        ties = 0.0 if compat else TIE * similar * (worth > 0)
-        pairs = best_in_order(worth + ties)[1]
-        if compat and (not pairs or min(pairs[0]) > 0):
-            pairs = [(0, 0), *pairs]
+        ties = TIE * similar * (worth > 0)
+        pairs = published_pairs(worth) if compat else best_in_order(worth + ties)[1]
         return sum(float(similar[pair]) for pair in pairs)
 
     at_least = [along(np.where(overlaps >= t, overlaps, 0.0)) for t in THRESHOLDS]
@@ -101,3 +110,46 @@ def soda(
         d=shares(best_in_order(overlaps)[0]),
         pairs=tuple(pairs),
     )
+
+
+def soda_m(
+    predicted: Sequence[Stated], reference: Sequence[Stated], score: PairScore
+) -> tuple[float, float, float]:
+    """SodaM of one video: precision, recall, F1.
+
+    Args:
+        reference: at least one event.
+        score: of (prediction, reference) texts, 0 to 1.
+    """
+    said, true = in_time(predicted), in_time(reference)
+    overlaps = tious(true, said)  # (R, P)
+    merged = groups(overlaps, best_in_order(overlaps)[1]) if said else {}
+    if not merged:
+        return _ZERO
+    together = [(" ".join(said[j].text for j in js), true[i].text) for i, js in merged.items()]
+    return _shares(float(score(together).sum()), len(merged), len(true))
+
+
+def _shares(total: float, said: int, true: int) -> tuple[float, float, float]:
+    precision, recall = total / said, total / true
+    return precision, recall, f1(recall, precision)
+
+
+def groups(overlaps: np.ndarray, matched: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
+    """Reference → its predictions, for SodaM: the matched one, and those between it and the next.
+
+    Args:
+        overlaps: tIoU, (R, P).
+        matched: pairs (reference, prediction) in order.
+    """
+    found: dict[int, list[int]] = {i: [] for i, _ in matched}
+    anchors = [j for _, j in matched]
+    for j in range(overlaps.shape[1] if matched else 0):
+        behind = bisect_left(anchors, j)  # of the matches, the first that is not before it
+        near = matched[behind : behind + 1]
+        begun = near and (near[0][1] == j or found[near[0][0]])
+        if not begun:
+            near = [*matched[max(0, behind - 1) : behind], *near]
+        share = [float(overlaps[i, j]) for i, _ in near]
+        found[near[share.index(max(share))][0]].append(j)
+    return found
