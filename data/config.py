@@ -31,6 +31,22 @@ class Section(BaseModel):
         extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
     )
 
+    def idle(self) -> list[str]:
+        """A line for each key that is set and changes nothing: refused where a user set it, as a typo
+        is; not where a program passes on what was stored."""
+        return []
+
+    def changed(self) -> dict[str, Any]:
+        """Keys with another value than their default; keys of sections apart."""
+        fields = type(self).model_fields
+        values = {name: getattr(self, name) for name in fields}
+        return {
+            fields[name].alias or name: value
+            for name, value in values.items()
+            if not isinstance(value, Section)
+            and value != fields[name].get_default(call_default_factory=True)
+        }
+
 
 ConfigT = TypeVar("ConfigT", bound=Section)
 
@@ -53,18 +69,18 @@ def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) ->
     paths = [a for a in argv if files and not a.startswith("-") and ("=" not in a or _there(a))]
     overrides, problems = _parse([a for a in argv if a not in paths])
     recipe = overrides.pop("recipe", None)
-    values = read_recipe(recipe) if recipe is not None else {}
+    values = read_recipe(os.path.expanduser(recipe)) if recipe is not None else {}  # noqa: PTH111
     for key, text in overrides.items():
         _assign(values, key, _value(text), problems)
     if files and paths:
         values[files] = paths
-    values = _expand_names(model, values)
+    values = _at_home(_expand_names(model, values))
     try:
         config = model.model_validate(values)
     except ValidationError as error:
         explained = [_explain(model, dict(e)) for e in error.errors()]
         raise UserError("\n".join(dict.fromkeys(problems + explained))) from None
-    if problems:
+    if problems := [*problems, *config.idle()]:
         raise UserError("\n".join(problems))
     return config
 
@@ -114,9 +130,21 @@ def _value(text: str) -> Any:
     return text
 
 
+def _at_home(values: Any) -> Any:
+    """`~/x` is a folder of the user's wherever it stands: a shell leaves it as it is behind `data.path=`."""
+    if isinstance(values, dict):
+        return {key: _at_home(value) for key, value in values.items()}
+    if isinstance(values, list | tuple):
+        return [_at_home(value) for value in values]
+    if isinstance(values, str) and "~/" in values:
+        parts = [os.path.expanduser(p) if p.startswith("~/") else p for p in values.split(",")]  # noqa: PTH111
+        return ",".join(parts)
+    return values
+
+
 def by_commas(value: Any) -> Any:
     """`a,b` on the command line is a list too, for keys that say so."""
-    return value.split(",") if isinstance(value, str) else value
+    return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:

@@ -16,6 +16,8 @@ METHODS = {
     "query": ("aks", "bolt"),
 }
 """Policies that are a family; the first is the default."""
+UNLIMITED = ("farthest", "facility", "maxvol", "retake")
+"""Methods of policy=embedding without a threshold."""
 THRESHOLDS = {
     "l1": (0.0, 255.0),
     "l2": (0.0, 255.0),
@@ -23,6 +25,26 @@ THRESHOLDS = {
     "embedding": (-1.0, 1.0),
 }
 """Ranges of `frames.threshold` where it is ours; that of `shots` is its detector's own."""
+
+
+EVERY = {"policy", "max", "px", "speed", "decoder"}
+OF_POLICY: dict[str, set[str]] = {
+    "scene": {"min_shot_s", "max_gap_s"},
+    "uniform": set(),
+    "fps": {"fps"},
+    "smolvlm": {"fps"},
+    "l1": {"rate", "threshold", "size"},
+    "l2": {"rate", "threshold", "size"},
+    "correlation": {"rate", "threshold", "size", "method", "max_shift", "circular"},
+    "shots": {"detector", "detector_options", "threshold", "min_shot_s", "pick"},
+    "embedding": {"rate", "method", "threshold", "encoder"},
+    "motion": {"rate", "size", "method"},
+    "keyframes": set(),
+    "topn": set(),
+    "kts": {"rate"},
+    "query": {"rate", "method", "encoder", "query"},
+}
+"""Which keys mean something to which policy, beside those that mean something to every one."""
 
 
 class FrameKeys(Section):
@@ -128,6 +150,21 @@ class FrameKeys(Section):
             raise ValueError("method=vectors needs every frame; use speed=exact")
         return self
 
+    def unused(self) -> dict[str, str]:
+        """Keys that are set and that the policy takes no notice of: why."""
+        found = {}
+        for key in sorted(self.changed().keys() - EVERY - OF_POLICY[self.policy]):
+            owners = ", ".join(name for name, keys in OF_POLICY.items() if key in keys)
+            found[key] = f"no key of policy={self.policy}, but of {owners}"
+        if self.policy == "keyframes" and self.speed != "exact":
+            found["speed"] = "policy=keyframes decodes I-frames only anyway"
+        if self.threshold is not None and self.method in UNLIMITED:
+            found["threshold"] = f"method={self.method} has none; neighbour and longvu have"
+        return found
+
+    def idle(self) -> list[str]:
+        return [f"frames.{key}: {why}" for key, why in self.unused().items()]
+
 
 class PrepareConfig(Section):
     """Keys of scripts/prepare.py."""
@@ -168,3 +205,11 @@ class PrepareConfig(Section):
     shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
     overwrite: bool = Field(default=False, description="replace what is in out")
     json_: str | None = Field(default=None, alias="json", description="write the summary here")
+
+    def idle(self) -> list[str]:
+        lines = [line for one in (self.frames, self.source, *self.sources) for line in one.idle()]
+        if self.address is not None and self.engine != "ray":
+            lines.append(f"address={self.address}: of a Ray cluster; add engine=ray")
+        if self.source.weight is not None or (len(self.sources) == 1 and self.sources[0].weight):
+            lines.append("source.weight: of a mixture; there is one source (recipe=sources mixes)")
+        return lines

@@ -11,6 +11,7 @@ from pydantic import Field, model_validator
 
 from data.command import command
 from data.config import Section, show
+from train.agreement import conflicts, idle_keys
 from train.evaluation.config import JudgeKeys, TextScore
 
 Method = Literal["full", "lora", "qlora"]
@@ -222,42 +223,13 @@ class TrainConfig(Section):
     hub: HubKeys = HubKeys()
 
     @model_validator(mode="after")
-    def _methods_agree(self) -> TrainConfig:
-        if self.train.method != "full":
-            for name in ("lr_vision", "lr_connector"):
-                if getattr(self.optim, name) is not None:
-                    raise ValueError(
-                        f"optim.{name} needs train.method=full; adapters use optim.lr and lora.targets"
-                    )
-        if self.train.pack and self.train.batch > 1:
-            raise ValueError(
-                f"train.batch={self.train.batch}: with train.pack=true a pass takes one row; use train.pack_tokens"
-            )
-        if self.train.pack and self.data.stream:
-            raise ValueError(
-                "train.pack=true: not with data.stream=true yet; leave one of them out"
-            )
-        if self.train.pack and self.model.attention == "eager":
-            raise ValueError("train.pack=true: needs model.attention=sdpa or flash_attention_2")
-        every = self.train.eval_every
-        if self.eval.generate_every is not None and every is not None:
-            if self.eval.best in ("soda_c", "judge") and every != self.eval.generate_every:
-                raise ValueError(
-                    f"eval.best={self.eval.best}: train.eval_every must be eval.generate_every; leave it out"
-                )
-            if self.eval.generate_every % every:
-                raise ValueError(
-                    f"eval.generate_every={self.eval.generate_every}: must be a multiple of train.eval_every={every}"
-                )
-        if self.data.eval_share == 0 and (self.eval.generate_every or self.eval.best != "none"):
-            raise ValueError("eval.*: no video is held out; give data.eval_share")
-        if self.data.features and self.data.stream:
-            raise ValueError("data.features=true: not with data.stream=true; leave one of them out")
-        if self.data.target == "paragraph" and self.eval.best == "soda_c":
-            raise ValueError(
-                "eval.best=soda_c: needs times; data.target=timeline, or eval.best=loss"
-            )
+    def _go_together(self) -> TrainConfig:
+        if lines := list(conflicts(self)):
+            raise ValueError("\n".join(lines))
         return self
+
+    def idle(self) -> list[str]:
+        return idle_keys(self)
 
     def leaves_tower_out(self, devices: int) -> bool:
         """With cached features nobody looks through the vision tower: it need not be on the device.

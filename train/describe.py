@@ -14,7 +14,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.choose import Chosen, choose_frames, policy_record
 from data.config import UserError, resolved, warn
-from data.keys import FrameKeys
+from data.keys import EVERY, FrameKeys
 from data.report import own_words
 from data.target import parse_timeline
 from data.video import BadVideo
@@ -30,8 +30,6 @@ from train.save import SavedRun
 
 FRAMES_AT_ONCE = 16
 """Through the vision tower: only memory."""
-BUDGET = ("max", "px", "speed", "decoder")
-"""What is kept of a run's frame policy where another policy is asked for."""
 
 
 def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
@@ -47,13 +45,15 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
         return run.frames
     kept = resolved(run.frames)
     if "policy" in changed:
-        kept = {key: kept[key] for key in BUDGET}
+        kept = {key: kept[key] for key in EVERY}
     try:
         frames = FrameKeys.model_validate({**kept, **asked})
     except ValidationError as error:
         raise UserError(
             f"frames.{error.errors()[0]['msg'].removeprefix('Value error, ')}"
         ) from None
+    if idle := [f"frames.{k}: {why}" for k, why in frames.unused().items() if k in asked]:
+        raise UserError("\n".join(idle))
     if run.is_trained:
         shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())
         warn(f"note: {shown} is not what {run.folder} was trained with")

@@ -45,6 +45,11 @@ class PreviewConfig(Section):
         self._every = tuple(FrameKeys.model_validate({**plain, "policy": n}) for n in names)
         return self
 
+    def idle(self) -> list[str]:
+        """A key is of use if one of the policies takes notice of it."""
+        unused = [frames.unused() for frames in self._every]
+        return [f"frames.{k}: {why}" for k, why in unused[0].items() if all(k in u for u in unused)]
+
     @property
     def every(self) -> tuple[FrameKeys, ...]:
         """One set of keys per policy, in the order given, each once."""

@@ -6,14 +6,9 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import BeforeValidator, Field, model_validator
 
-from data.config import Section, resolved
+from data.config import Section, by_commas, resolved
 
-
-def _listed(value: Any) -> Any:
-    return (value,) if isinstance(value, str) else value
-
-
-Names = Annotated[tuple[str, ...], BeforeValidator(_listed)]
+Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Source = Literal["finevideo", "videofeedback", "activitynet", "jsonl", "microworld"]
 SHARED = {"name", "path", "limit", "shuffle_seed", "weight"}
@@ -125,6 +120,18 @@ class SourceKeys(Section):
         if self.name == "videofeedback" and self.split == "validation":
             raise ValueError("split=validation: videofeedback has train and test")
         return self
+
+    def idle(self) -> list[str]:
+        lines = []
+        if self.split == "all" and "shares" in self.changed():
+            lines.append(
+                "source.shares: of which split? give source.split=train, validation or test"
+            )
+        if self.revision is not None and self.path is not None and "://" not in self.path:
+            lines.append(
+                f"source.revision={self.revision}: of the Hub; source.path={self.path} is read"
+            )
+        return lines
 
     def record(self) -> dict[str, Any]:
         """What decides which rows come and what they say, as kept in a manifest."""

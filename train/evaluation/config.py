@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import BeforeValidator, Field, model_validator
 
 from data.config import Section, by_commas
-from data.keys import THRESHOLDS, FrameKeys
+from data.keys import EVERY, OF_POLICY, FrameKeys
 
 TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
 Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
@@ -76,6 +76,10 @@ class JudgeKeys(Section):
         default=20_000, ge=1, description="refuse to start where more answers would be needed"
     )
 
+    def idle(self) -> list[str]:
+        given = self.changed() if self.model is None else {}
+        return [f"judge.{key}: which judge? give judge.model" for key in given]
+
 
 class EvaluateConfig(Section):
     """Keys of scripts/evaluate.py."""
@@ -127,10 +131,12 @@ class EvaluateConfig(Section):
         combined = [
             {**frames, **dict(zip(lists, parts, strict=True))} for parts in product(*lists.values())
         ]
-        policy = frames.get("policy", FrameKeys().policy)
-        for one in combined:
-            if one.get("policy", policy) not in {*THRESHOLDS, "shots"}:
-                one.pop("threshold", None)
+        used = [EVERY | OF_POLICY.get(str(one.get("policy")), set()) for one in combined]
+        for one, own in zip(combined, used, strict=True):
+            if "policy" in lists:  # what is of another of them
+                for key in one.keys() - own:
+                    if any(key in other for other in used):
+                        del one[key]
         distinct = [one for i, one in enumerate(combined) if one not in combined[:i]]
         return {**values, "frames": distinct[0], "every": [*values.get("every", []), *distinct]}
 
@@ -165,6 +171,35 @@ class EvaluateConfig(Section):
         if self.out is None and not self.compare:
             raise ValueError("out: missing (folder of predictions, scores and report); write out=…")
         return self
+
+    def idle(self) -> list[str]:
+        lines = []
+        if not (self.adapter or self.model.name):
+            which = "predictions" if self.predictions is not None else "compare"
+            sections = {
+                "data": self.data,
+                "model": self.model,
+                "frames": self.frames,
+                "generate": self.generate,
+            }
+            for section, keys in sections.items():
+                used = (
+                    {"path"}
+                    if which == "predictions"
+                    else {"seed"}
+                    if section == "generate"
+                    else set()
+                )
+                given = keys.changed().keys() - used - {"seed"}
+                lines += [
+                    f"{section}.{key}: {which} is only scored, no model describes"
+                    for key in sorted(given)
+                ]
+        if self.references is not None and self.predictions is None:
+            lines.append("references: of predictions=FILE; a model's are those of data.path")
+        elif self.references is not None and self.data.path is not None:
+            lines.append("data.path: references says what is true; leave one of them out")
+        return [*lines, *self.judge.idle()]
 
     @property
     def frame_sets(self) -> tuple[FrameKeys, ...]:

@@ -1,0 +1,84 @@
+"""Which keys of a training run exclude each other, and which change nothing beside others."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from train.config import TrainConfig
+
+
+def conflicts(config: TrainConfig) -> Iterator[str]:
+    """A line for each pair of keys that cannot both be."""
+    if config.train.method != "full":
+        for name in ("lr_vision", "lr_connector"):
+            if getattr(config.optim, name) is not None:
+                yield (
+                    f"optim.{name} needs train.method=full; adapters use optim.lr and lora.targets"
+                )
+    if config.train.pack and config.train.batch > 1:
+        yield (
+            f"train.batch={config.train.batch}: with train.pack=true a pass takes one row; use train.pack_tokens"
+        )
+    if config.train.pack and config.data.stream:
+        yield ("train.pack=true: not with data.stream=true yet; leave one of them out")
+    if config.train.pack and config.model.attention == "eager":
+        yield ("train.pack=true: needs model.attention=sdpa or flash_attention_2")
+    every = config.train.eval_every
+    if config.eval.generate_every is not None and every is not None:
+        if config.eval.best in ("soda_c", "judge") and every != config.eval.generate_every:
+            yield (
+                f"eval.best={config.eval.best}: train.eval_every must be eval.generate_every; leave it out"
+            )
+        if config.eval.generate_every % every:
+            yield (
+                f"eval.generate_every={config.eval.generate_every}: must be a multiple of train.eval_every={every}"
+            )
+    if config.data.eval_share == 0 and (config.eval.generate_every or config.eval.best != "none"):
+        yield ("eval.*: no video is held out; give data.eval_share")
+    if config.data.features and config.data.stream:
+        yield ("data.features=true: not with data.stream=true; leave one of them out")
+    if config.data.target == "paragraph" and config.eval.best == "soda_c":
+        yield ("eval.best=soda_c: needs times; data.target=timeline, or eval.best=loss")
+
+
+def idle_keys(config: TrainConfig) -> list[str]:
+    """A line for each key that is set and changes nothing."""
+    train, evals = config.train, config.eval
+    lines = []
+    if train.method == "full":
+        values = config.lora.changed()
+        given = [
+            key for key, value in values.items() if (key, value) != ("dropout", 0)
+        ]  # asks for nothing
+        lines += [f"lora.{key}: train.method=full has no adapter" for key in given]
+    if not train.pack and "pack_tokens" in train.changed():
+        lines.append(f"train.pack_tokens={train.pack_tokens}: needs train.pack=true")
+    if not config.data.stream and "buffer" in config.data.changed():
+        lines.append(f"data.buffer={config.data.buffer}: needs data.stream=true")
+    if train.save_every is not None and evals.best != "none":
+        lines.append(
+            f"train.save_every={train.save_every}: with eval.best={evals.best} a checkpoint is saved "
+            "at each evaluation; use train.eval_every"
+        )
+    if train.eval_every is not None and config.data.eval_share == 0:
+        lines.append(
+            f"train.eval_every={train.eval_every}: no video is held out; give data.eval_share"
+        )
+    if evals.generate_every is None:
+        given = [key for key in evals.changed() if key != "best"]
+        given += [f"judge.{key}" for key in evals.judge.changed()]
+        lines += [
+            f"eval.{key}: nothing is described while training; give eval.generate_every"
+            for key in given
+        ]
+    else:
+        lines += [
+            f"eval.{line.replace('judge.model', 'eval.judge.model')}" for line in evals.judge.idle()
+        ]
+    if config.log.to == "none" and "project" in config.log.changed():
+        lines.append(f"log.project={config.log.project}: of which tracker? give log.to")
+    if config.hub.repo is not None and config.hub.target is None:
+        lines.append(f"hub.repo={config.hub.repo}: nothing is pushed there; add hub.push=true")
+    return lines
