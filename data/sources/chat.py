@@ -6,7 +6,7 @@ import re
 from typing import Any
 
 from data.sample import Turn
-from data.sources.fields import without_surrogates
+from data.sources.fields import prose
 from data.sources.foreign import BadRow
 
 ROLES = {
@@ -67,4 +67,4 @@ def _content(content: Any) -> tuple[str, str]:
 
 
 def _clean(text: str) -> str:
-    return PLACEHOLDER.sub("", without_surrogates(text)).strip()
+    return PLACEHOLDER.sub("", prose(text)).strip()

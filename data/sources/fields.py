@@ -15,7 +15,7 @@ from data.sample import Event, LeftOut, Repair
 
 Row = TypeVar("Row")
 _CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:[.,]\d*)?)")
-_CONTROLS = re.compile(r"[\x00-\x1f\x7f-\x9f]")
+_CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def without_surrogates(text: str) -> str:
@@ -23,12 +23,17 @@ def without_surrogates(text: str) -> str:
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
-def plain(value: Any) -> str:
-    """Text on one line, without control characters and surrogates; anything but text is none.
+def prose(text: str) -> str:
+    """Text of any number of lines without control characters and surrogates.
 
     Joiners and soft hyphens are no controls but parts of words (Persian, Sinhala, emoji).
     """
-    return " ".join(_CONTROLS.sub(" ", without_surrogates(value)).split()) if isinstance(value, str) else ""  # fmt: skip
+    return _CONTROLS.sub(" ", without_surrogates(text).replace("\r\n", "\n")).strip()
+
+
+def plain(value: Any) -> str:
+    """`prose` on one line; anything but text is none."""
+    return " ".join(prose(value).split()) if isinstance(value, str) else ""
 
 
 def objects(value: Any) -> list[dict[str, Any]]:

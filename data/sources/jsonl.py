@@ -30,7 +30,7 @@ from data.media import FrameFiles, Media, Video
 from data.sample import Rejected, Sample
 from data.sources.about import About
 from data.sources.chat import exchanges_of
-from data.sources.fields import Span, at_most, mended, plain, time_s, without_surrogates
+from data.sources.fields import Span, at_most, mended, plain, prose, time_s, without_surrogates
 from data.sources.files import ENDINGS, VideoFiles, stem, video_files
 from data.sources.foreign import BadRow, own_rows
 from data.sources.keys import SourceKeys
@@ -265,7 +265,7 @@ def _text(row: dict[str, Any], key: str) -> str:
         return str(value)
     if not isinstance(value, str):
         raise BadRow(f"{key} must be text, got {type(value).__name__}")
-    return without_surrogates(value).strip()
+    return without_surrogates(value).strip() if key in ("id", "video_id") else prose(value)
 
 
 def _spans(value: Any) -> Iterator[Span]:

@@ -223,9 +223,8 @@ def test_sentences_lose_nothing_but_marks(text):
     joined = re.sub(r"[\W_\d]+", "", " ".join(sentences(text)))
     assert joined == re.sub(r"[\W_\d]+", "", text)
     for one in sentences(text):
-        assert ended(ended(one)) == ended(one) and ended(capital(one)).lower().startswith(
-            one.lower()
-        )
+        assert ended(ended(one)) == ended(one)
+        assert ended(capital(one)).casefold().startswith(one.casefold())
 
 
 def test_ends_and_capitals():
@@ -369,3 +368,12 @@ def test_no_tokenizer_is_loaded_to_refuse_a_key():
     """Sentences are cut by a library that only FineVideo's texts need."""
     code = "import data.keys, data.config, sys; sys.exit('sentencex' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
+
+
+def test_controls_go_from_texts_of_several_lines_too(tmp_path):
+    raw = json.dumps(
+        {"video": "a.mp4", "description": "one\x00\x1b two\r\nthree\u200c\tfour"}
+    ).encode()
+    assert lines(tmp_path, raw)[0].description == "one   two\nthree\u200c\tfour"
+    (sample,) = lines(tmp_path, json.dumps(chat("What\x07?", "A\x7f dog\nruns \u200d.")).encode())
+    assert (sample.prompt, sample.description) == ("What ?", "A  dog\nruns \u200d.")

@@ -299,3 +299,59 @@ def test_a_paragraph_is_scored_as_one_text():
     scored = score(truths, {"v": Told("A dog runs over the grass.")}, timed=False)
     assert scored["rouge_l"].value == pytest.approx(1) and scored["meteor_lite"].value == 1
     assert not any(m.name.startswith("soda") for m in scored.measures)
+
+
+@pytest.mark.parametrize("encoding", ["utf-8", "utf-8-sig", "utf-16"])
+def test_predictions_as_people_write_them(tmp_path, encoding):
+    """Clock times, comma decimals, joiners, any Unicode: equal to plain seconds."""
+    text = "یک مرد می‌دود 👩🏽‍🚀"
+    true = {
+        "v1": {
+            "duration": 4000,
+            "timestamps": [[5, 65.5], ["1:00:05", "1:00:09"]],
+            "sentences": [text, "b\u00adc"],
+        }
+    }
+    results = {
+        "v1": [
+            {"sentence": text, "timestamp": ["0:05", "01:05,5"]},
+            {"sentence": "b\u00adc", "timestamp": ["3605", 3609]},
+        ]
+    }
+    (tmp_path / "ref.json").write_bytes(json.dumps(true, ensure_ascii=False).encode(encoding))
+    (tmp_path / "pred.json").write_bytes(
+        json.dumps({"results": results}, ensure_ascii=False).encode(encoding)
+    )
+    argv = [
+        f"references={tmp_path / 'ref.json'}",
+        f"predictions={tmp_path / 'pred.json'}",
+        f"out={tmp_path / 'o'}",
+    ]
+    done = evaluate(load(EvaluateConfig, [*argv, "report=false"]), shown=False)
+    assert done.problems.record() == {}
+    assert done.scored[0]["soda_c"].value == done.scored[0]["soda_m"].value == 1
+    (given,) = done.systems[0].answers.values()
+    assert given.events[0].text == text and given.events[1].text == "b\u00adc"
+
+
+def test_the_report_says_which_tokens_were_counted(tmp_path):
+    true = {"a": {"duration": 50, "timestamps": [[0, 50]], "sentences": ["一个男人在公园跑步"]}}
+    (tmp_path / "ref.json").write_text(json.dumps(true))
+    results = {"a": [{"sentence": "一个男人在公园走步", "timestamp": [0, 50]}]}
+    (tmp_path / "pred.json").write_text(json.dumps({"results": results}))
+    argv = [
+        f"references={tmp_path / 'ref.json'}",
+        f"predictions={tmp_path / 'pred.json'}",
+        f"out={tmp_path / 'o'}",
+    ]
+    done = evaluate(load(EvaluateConfig, argv), shown=False)
+    assert all(
+        done.scored[0][name].value > 0.4
+        for name in ("soda_c", "rouge_l", "bleu_1", "meteor_lite", "densevid_rouge_l")
+    )
+    for shown in ("o/report.html", "o/scores.json"):
+        assert "single characters where a script has no spaces" in (tmp_path / shown).read_text()
+    published = evaluate(load(EvaluateConfig, [*argv, "compat=true", "report=false"]), shown=False)
+    assert published.scored[0]["soda_c"].value == 0, "the published program drops what is not ASCII"
+    assert "references with letters that compat=true drops" in published.problems.record()
+    assert "ASCII alone" in published.tokenizer

@@ -18,7 +18,7 @@ from typing import Any
 from data.config import UserError
 from data.sample import Event, Stated, events_of
 from data.sources import activitynet
-from data.sources.fields import Span, mended, objects, plain, time_s, without_surrogates
+from data.sources.fields import Span, mended, objects, plain, prose, time_s
 from data.storage import write_atomically
 from data.target import parse_timeline
 
@@ -244,7 +244,7 @@ def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> 
             events.append(Event(start_s, end_s, sentence))
             continue
         unusable += 1
-    whole = without_surrogates(text) if isinstance(text, str) else "\n".join(lines)
+    whole = prose(text) if isinstance(text, str) else "\n".join(lines)
     return Told(whole, tuple(events), unusable, cut, tuple(stated))
 
 
