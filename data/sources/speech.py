@@ -61,11 +61,11 @@ _QUOTATION = re.compile(r"[\"“«'‘][^\"“”«»]*[\"”»'’][.!?]?")
 _ADVERB = r"(?:(?:\w+ly|then|also|later|still)\s+){0,2}"
 _TAIL = re.compile(
     rf"(?:,?\s+and|,?\s+while|,?\s+then|,)\s+{_ADVERB}(?=(?:{_VERBS}))"
-    rf"|,?\s+(?:as|while)\s+(?:he|she|it|they|the\s+\w+)\s+{_ADVERB}(?:is\s+|are\s+)?(?=(?:{_VERBS}))",
+    rf"|(?:,?\s+(?:as|while)|,\s+(?:and|but))\s+(?:he|she|it|they|(?:the|an?)\s+\w+(?:\s+\w+)?)\s+{_ADVERB}(?:is\s+|are\s+)?(?=(?:{_VERBS}))",
     re.I,
 )
-"""Where a clause of speech begins, whose subject is that of the clause before or named in it: without it
-the sentence is still whole."""
+"""Where a clause of speech begins, whose subject is that of the clause before or its own: without it the
+sentence is still whole."""
 
 
 def tells_speech(text: str) -> bool:

@@ -186,6 +186,10 @@ def test_what_is_said_goes_and_what_is_shown_stays():
             "She mixes blue and white, and then briefly describes the tone",
             "She mixes blue and white",
         ),
+        (
+            "A red car overtakes two others, and the player comments on the grip",
+            "A red car overtakes two others",
+        ),
         ("The coach in a red jacket and the players in blue talk about it", ""),
     ],
 )
