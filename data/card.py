@@ -20,18 +20,13 @@ def card(manifest: dict[str, Any], repo: str | None = None) -> str:
     Args:
         repo: on the Hub; None for a folder, whose name is not told (equal runs write equal bytes).
     """
-    from jinja2 import Environment, FileSystemLoader, StrictUndefined
+    from data.pages import render  # where a card is written, and nowhere before
 
-    environment = Environment(
-        loader=FileSystemLoader(Path(__file__).parent),
-        undefined=StrictUndefined,
-        keep_trailing_newline=True,
-        trim_blocks=False,
-    )
     sources = [about(name) for name in sorted(manifest["by_source"])]
     licences = {source.licence for source in sources}
     lost = manifest["quarantined"]
-    return environment.get_template("card.md").render(
+    return render(
+        Path(__file__).with_suffix(".md"),
         licence=licences.pop() if len(licences) == 1 else "other",
         name=repo.split("/")[-1] if repo else "Prepared videos",
         place=repo or "this/folder",

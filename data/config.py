@@ -17,7 +17,10 @@ import yaml
 from pydantic import BaseModel, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
-RECIPES = Path(__file__).resolve().parents[1] / "recipes"
+ROOT = Path(__file__).resolve().parents[1]
+"""Of this checkout."""
+RECIPES = ROOT / "recipes"
+GIB = 2**30
 
 
 class UserError(Exception):
@@ -96,7 +99,7 @@ def read_recipe(recipe: str) -> dict[str, Any]:
     try:
         values = yaml.safe_load(path.read_text(encoding="utf-8"))
     except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise UserError(f"{path}: not YAML: {' '.join(str(error).split())}") from None
+        raise UserError(f"{path}: not YAML: {one_line(error)}") from None
     if not isinstance(values, dict):
         raise UserError(f"{path}: a recipe is a mapping of keys, got {type(values).__name__}")
     return values
@@ -260,6 +263,11 @@ def this_python() -> str:
     """The running interpreter as one would type it here, for commands that messages suggest."""
     here = Path(sys.executable)
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"
+
+
+def one_line(error: object, most: int = 300) -> str:
+    """What a library says of its failure, on one line of at most so many characters."""
+    return " ".join(str(error).split())[:most]
 
 
 def first_line(error: BaseException) -> str:

@@ -12,6 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
+from data.config import first_line
 from data.video import BadVideo, Frame, VideoInfo, scaled_size, square_px
 
 CHUNK = 16  # frames decoded at a time: bounds memory whatever the length of the video
@@ -29,9 +30,8 @@ def _open(info: VideoInfo, threads: int) -> object:
         reader = decord.VideoReader(info.path, ctx=decord.cpu(0), num_threads=threads)
         count = len(reader)
     except (DECORDError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0] if str(error).strip() else "cannot open"
         raise BadVideo(
-            "unreadable", f"{info.path}: decord: {line}; try frames.decoder=pyav"
+            "unreadable", f"{info.path}: decord: {first_line(error)}; try frames.decoder=pyav"
         ) from None
     if count != len(info.times_s) or info.restarts:
         raise BadVideo(
@@ -49,8 +49,7 @@ def _batch(reader: object, indices: Sequence[int], info: VideoInfo) -> np.ndarra
     try:
         return reader.get_batch(list(indices)).asnumpy()  # type: ignore[attr-defined]
     except (DECORDError, RuntimeError) as error:
-        line = str(error).strip().splitlines()[0]
-        raise BadVideo("truncated", f"{info.path}: decord: {line}") from None
+        raise BadVideo("truncated", f"{info.path}: decord: {first_line(error)}") from None
 
 
 def _scaled(rgb: np.ndarray, stretch: float, short_px: int) -> np.ndarray:

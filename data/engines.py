@@ -17,14 +17,13 @@ from pathlib import Path
 from typing import Any
 
 from data.choose import Limits, prepare_row
-from data.config import UserError
+from data.config import GIB, ROOT, UserError, one_line
 from data.isolate import Done, Failure, fitting_workers, run_each
 from data.keys import PrepareConfig
 from data.media import Local, Media, Missing, Video, made_local
 from data.sample import Numbered, Outcome, Rejected, Sample
 from data.storage import Folder, open_folder
 
-ROOT = Path(__file__).resolve().parents[1]
 Timed = Callable[[str, float], None]
 
 
@@ -120,13 +119,13 @@ def run_ray(
     """
     ray = _ray(config.address)
     one = config.model_copy(update={"workers": 1, "engine": "local"})
-    memory = int(config.memory_gib * 2**30)
+    memory = int(config.memory_gib * GIB)
     most = max((node["Resources"].get("memory", 0) for node in ray.nodes()), default=0)
     if most < memory:  # Ray would wait for such a node for ever
         ray.shutdown()
         raise UserError(
             f"memory_gib={config.memory_gib:g}: the largest node of the cluster has "
-            f"{most / 2**30:.1f} GiB for tasks; lower it"
+            f"{most / GIB:.1f} GiB for tasks; lower it"
         )
     task = ray.remote(_ray_task).options(num_cpus=1, memory=memory, max_retries=-1)
     at_once = config.workers or int(2 * ray.cluster_resources().get("CPU", 1))
@@ -159,8 +158,9 @@ def _finished(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> se
                 raise error.cause from None
             raise
         except ray.exceptions.RayError as error:
-            line = " ".join(str(error).split())[:300]
-            raise UserError(f"the cluster failed ({line}); the same command continues") from None
+            raise UserError(
+                f"the cluster failed ({one_line(error)}); the same command continues"
+            ) from None
     return set(waiting)
 
 
@@ -184,6 +184,5 @@ def _ray(address: str | None) -> Any:
             log_to_driver=False,
         )
     except (OSError, ValueError, RuntimeError) as error:
-        line = " ".join(str(error).split())[:300]
-        raise UserError(f"address={address}: no Ray cluster there ({line})") from None
+        raise UserError(f"address={address}: no Ray cluster there ({one_line(error)})") from None
     return ray

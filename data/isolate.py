@@ -25,7 +25,7 @@ from typing import Generic, Literal, TypeVar
 
 import psutil
 
-from data.config import UserError
+from data.config import GIB, UserError, one_line
 from data.workers import Died, TimeUp, Workers
 
 Item = TypeVar("Item")
@@ -141,8 +141,7 @@ def _traced(
         except UserError:
             raise
         except Exception as error:  # noqa: BLE001 - whatever a decoder raises is that video's fault, and counted
-            line = " ".join(str(error).split())[:300]
-            return Failure("crash", f"{type(error).__name__}: {line}", digest_of(error))
+            return Failure("crash", f"{type(error).__name__}: {one_line(error)}", digest_of(error))
         finally:
             faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
@@ -181,7 +180,7 @@ def _last_words(trace: Path) -> tuple[str, str]:
 
 
 def _set_limits(memory_gib: float) -> None:
-    limit = int(memory_gib * 2**30)
+    limit = int(memory_gib * GIB)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
         limit = min(limit, hard)
@@ -193,7 +192,7 @@ def fitting_workers(memory_gib: float) -> int:
     cores = (
         len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
     )
-    return max(1, min(cores, int(memory_bytes() / (memory_gib * 2**30))))
+    return max(1, min(cores, int(memory_bytes() / (memory_gib * GIB))))
 
 
 def memory_bytes() -> int:

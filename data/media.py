@@ -18,13 +18,13 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Literal, TypeVar
 
-from data.config import UserError
+from data.config import GIB, UserError, one_line
 
 DOWNLOADS = 8
 """Files fetched from the Hub at once."""
 AHEAD = 16
 """Videos made ready before their turn: what is waiting on disk stays small."""
-MAX_BYTES = 8 * 2**30
+MAX_BYTES = 8 * GIB
 """A video larger than this is not unpacked."""
 
 
@@ -294,7 +294,6 @@ def _stopped(error: OSError) -> Exception:
     """A store that fails while it is read stops the run: skipping would quarantine all that is left."""
     if error.filename is None and error.errno is None:
         return UserError(
-            f"reading the source failed ({' '.join(str(error).split())[:300]}); "
-            "the same command continues from here"
+            f"reading the source failed ({one_line(error)}); the same command continues from here"
         )
     return error

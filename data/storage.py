@@ -21,7 +21,7 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from data.config import UserError
+from data.config import UserError, one_line
 from data.locks import locked
 
 BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
@@ -67,8 +67,7 @@ class Folder:
         except Exception as error:
             if self.is_local:
                 raise
-            line = " ".join(str(error).split())[:300]
-            raise UserError(f"{self.url}: {type(error).__name__}: {line}") from None
+            raise UserError(f"{self.url}: {type(error).__name__}: {one_line(error)}") from None
 
     def has(self, name: str) -> bool:
         with self._reached():
@@ -178,7 +177,7 @@ def open_folder(url: str | Path) -> Folder:
     try:
         fs, root = fsspec.core.url_to_fs(str(url))
     except (ValueError, ImportError) as error:
-        raise UserError(f"{url}: {' '.join(str(error).split())}") from None
+        raise UserError(f"{url}: {one_line(error)}") from None
     return Folder(str(url), fs, str(root).rstrip("/") or "/")
 
 
@@ -186,13 +185,24 @@ def is_url(path: str | Path) -> bool:
     return "://" in str(path)
 
 
-def write_atomically(path: str | Path, text: str) -> None:
-    """A single file beside its temporary one: readers see the old or the new, never half."""
-    path = Path(path)
+@contextmanager
+def atomic(path: Path) -> Iterator[Path]:
+    """A temporary name beside `path` to write to. Left without an error, the file is on the disk and
+    takes its place: readers see the old or the new, never half."""
     unfinished = path.with_name(path.name + ".tmp")
-    unfinished.write_text(text, encoding="utf-8")
-    _sync(unfinished)
-    unfinished.replace(path)
+    try:
+        yield unfinished
+        _sync(unfinished)
+        unfinished.replace(path)
+    except BaseException:
+        unfinished.unlink(missing_ok=True)
+        raise
+
+
+def write_atomically(path: str | Path, text: str) -> None:
+    """A text file, by `atomic`."""
+    with atomic(Path(path)) as unfinished:
+        unfinished.write_text(text, encoding="utf-8")
 
 
 def _sync(path: Path) -> None:

@@ -14,9 +14,10 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import UserError
+from data.config import GIB, UserError
 from data.locks import locked
 from data.prepared.dataset import Prepared
+from data.storage import atomic
 from train import forward
 from train.checks import check_reachable
 from train.config import TrainConfig
@@ -25,8 +26,6 @@ from train.features import cache_folder, part_name, stage_of
 from train.messages import say
 from train.model import Precision, load_model, load_processor, pick_precision
 from train.stream import Groups, Pictures, read_texts
-
-GIB = 2**30
 
 
 class _Rows(Dataset[torch.Tensor]):
@@ -117,14 +116,10 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
     Raises:
         UserError: the disk is full.
     """
-    unfinished = path.with_suffix(".unfinished")
     try:
-        save_file(tensors, unfinished)
-        with unfinished.open("rb+") as file:
-            os.fsync(file.fileno())
-        unfinished.rename(path)
+        with atomic(path) as unfinished:
+            save_file(tensors, unfinished)
     except OSError as error:
-        unfinished.unlink(missing_ok=True)
         raise UserError(
             f"{path}: cannot be written ({error.strerror}); the same command continues"
         ) from None

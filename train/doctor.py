@@ -13,12 +13,12 @@ from typing import Literal
 import psutil
 import torch
 
-from data.config import UserError, load
+from data.config import GIB, UserError, first_line, load
 from data.decodable import decodable
 from train.config import TrainConfig
 from train.installed import Finding
 from train.model import pick_precision
-from train.plan import GIB, free_gib, load_of, plan
+from train.plan import free_gib, load_of, plan
 from train.shapes import shape_of
 
 RECIPES = ("qlora", "t4", "lora", "full", "full_2b")
@@ -72,8 +72,7 @@ def four_bits() -> Finding:
         layer.to(where)(x).sum().backward()
         fine = x.grad is not None and bool(torch.isfinite(x.grad).all())
     except (RuntimeError, NotImplementedError, OSError) as error:
-        reason = str(error).strip().splitlines()[0]
-        return Finding("note", "4-bit layers", f"fail on {where} ({reason}); recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
+        return Finding("note", "4-bit layers", f"fail on {where} ({first_line(error)}); recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
     if not fine:
         return Finding("note", "4-bit layers", f"give no finite gradients on {where}; recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
     return Finding("ok", "4-bit layers", f"bitsandbytes works on {where}")

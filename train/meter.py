@@ -8,7 +8,7 @@ from typing import Any
 import psutil
 import torch
 
-GIB = 2**30
+from data.config import GIB
 
 
 class Meter:

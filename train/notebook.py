@@ -15,10 +15,10 @@ from pathlib import Path
 from IPython.display import HTML, DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
+from data.config import ROOT
 from train.evaluation.curves import loss_figure
 from train.messages import METRICS, STATE
 
-ROOT = Path(__file__).resolve().parents[1]
 EVERY_S = 2.0
 
 

@@ -13,7 +13,7 @@ import torch
 from tqdm import tqdm
 from transformers import SmolVLMConfig
 
-from data.config import UserError
+from data.config import GIB, UserError
 from train.checks import check_context
 from train.config import ModelKeys, TrainConfig
 from train.dataset import Survey
@@ -22,7 +22,6 @@ from train.model import Precision
 from train.shapes import shape_of
 from train.sharded import sharding, share_of_one
 
-GIB = 2**30
 OVERHEAD_GIB = 0.7
 """CUDA context, kernels' workspaces and what the allocator cannot use."""
 TEXT_TOKENS, TOKENS_BESIDE_A_FRAME = 60, 12

@@ -1,16 +1,13 @@
-"""Pictures for built videos: micro-world scenes, moving textures, takes of real clips; encoding."""
+"""Pictures for built videos: micro-world scenes, moving textures, takes of real clips."""
 
 from __future__ import annotations
 
 import json
-import os
-from collections.abc import Iterable, Sequence
-from fractions import Fraction
+from collections.abc import Sequence
 from functools import lru_cache
 from pathlib import Path
 from typing import Literal
 
-import av
 import cv2
 import numpy as np
 
@@ -19,7 +16,6 @@ from data.sources import microworld
 from data.video import read
 
 WIDTH, HEIGHT, FPS = 256, 144, 25
-TICK = Fraction(1, 1000)
 Half = Literal["tune", "report"]
 
 
@@ -128,26 +124,3 @@ def slide(rng: np.random.Generator) -> np.ndarray:
         letters = rng.random((6, int(rng.integers(60, 200)))) < 0.35
         picture[y : y + 6, 20 : 20 + letters.shape[1]][letters] = 30
     return picture
-
-
-def encode(path: Path, pictures: Iterable[np.ndarray], times_s: np.ndarray) -> None:
-    """H.264 as x264 makes it by default (B-frames, scene-cut key frames), whole or not at all."""
-    unfinished = path.with_suffix(".tmp")
-    stream = None
-    with av.open(str(unfinished), "w", format="mp4") as container:
-        for picture, time_s in zip(pictures, times_s, strict=True):
-            if stream is None:
-                stream = container.add_stream("libx264", rate=FPS)
-                stream.height, stream.width = picture.shape[:2]
-                stream.pix_fmt = "yuv420p"
-                stream.time_base = stream.codec_context.time_base = TICK
-                stream.thread_count = 1  # the same bytes whatever the machine
-                stream.options = {"preset": "veryfast", "crf": "23"}
-            frame = av.VideoFrame.from_ndarray(np.ascontiguousarray(picture), format="rgb24")
-            frame.pts, frame.time_base = round(time_s / TICK), TICK
-            container.mux(stream.encode(frame))
-        if stream is not None:
-            container.mux(stream.encode())
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.rename(path)

@@ -14,10 +14,10 @@ import psutil
 
 from data.bench.speed import film
 from data.choose import choose_frames
+from data.config import ROOT
 from data.keys import FrameKeys
 from data.sources import microworld
 
-ROOT = Path(__file__).resolve().parents[2]
 FINEVIDEO_HOURS = 3425
 KEYS = FrameKeys(max=32)
 FILM_S = 282  # as long as FineVideo's are on average

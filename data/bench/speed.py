@@ -15,9 +15,11 @@ import numpy as np
 from scenedetect import AdaptiveDetector, detect
 
 from data.choose import choose_frames
+from data.h264 import write_h264
 from data.isolate import run_each
 from data.keys import FrameKeys
 from data.selection.pixels import correlator
+from data.storage import atomic
 
 BUDGET = 16
 SECONDS = 120
@@ -63,15 +65,8 @@ def film(folder: Path, name: str, seconds: int = SECONDS) -> Path:
     folder.mkdir(parents=True, exist_ok=True)
     print(f"making {path} …", flush=True)
     width, height = SIZES[name]
-    unfinished = path.with_suffix(".tmp")
-    with av.open(str(unfinished), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=RATE)
-        stream.width, stream.height, stream.pix_fmt = width, height, "yuv420p"
-        stream.options = {"preset": "veryfast", "crf": "23"}
-        for view in _film(width, height, seconds * RATE):
-            container.mux(stream.encode(av.VideoFrame.from_ndarray(view, format="rgb24")))
-        container.mux(stream.encode())
-    unfinished.rename(path)
+    views = _film(width, height, seconds * RATE)
+    write_h264(path, views, rate=RATE, threads=0)
     return path
 
 
@@ -81,8 +76,7 @@ def repeated(folder: Path, times: int) -> Path:
     path = folder / f"film-360p-x{times}.mkv"
     if path.exists():
         return path
-    unfinished = path.with_suffix(".tmp")
-    with av.open(str(unfinished), "w", format="matroska") as out:
+    with atomic(path) as unfinished, av.open(str(unfinished), "w", format="matroska") as out:
         stream = None
         for i in range(times):
             with av.open(str(source)) as container:
@@ -95,7 +89,6 @@ def repeated(folder: Path, times: int) -> Path:
                     packet.pts, packet.dts = packet.pts + shift, packet.dts + shift
                     packet.stream = stream
                     out.mux(packet)
-    unfinished.rename(path)
     return path
 
 

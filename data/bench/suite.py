@@ -20,7 +20,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from data.bench.material import FPS, HEIGHT, WIDTH, Half, encode, one_takes, segment, slide
+from data.bench.material import FPS, HEIGHT, WIDTH, Half, one_takes, segment, slide
+from data.h264 import write_h264
 from data.selection.transitions import Transition
 
 SEED = 20261120
@@ -104,7 +105,7 @@ def _build_one(job: tuple[str, Half, int], folder: Path, clips: Path | None) -> 
         *_compose(GROUPS[group], rng, one_takes(clips, half)), GROUPS[group].rate
     )
     times_s = _clock(len(pictures), GROUPS[group], rng)
-    encode(path, pictures, times_s)
+    write_h264(path, pictures, rate=FPS, times_s=times_s)
     end_s = float(times_s[-1]) + 1 / GROUPS[group].rate
     bounds_s = np.append(times_s, end_s)
     built = BuiltVideo(

@@ -1,4 +1,4 @@
-"""Pages that work offline: one file each, nothing loaded, every text escaped."""
+"""Templates filled in: pages that work offline (one file each, nothing loaded, every text escaped), and Markdown."""
 
 from __future__ import annotations
 
@@ -12,9 +12,14 @@ HERE = Path(__file__).parent
 
 
 def render(template: Path, **values: Any) -> str:
-    """A template that extends `base.html`; `title` is the least that it needs."""
+    """The text of a template. One that ends in `.html` is escaped, and may extend `base.html`, which
+    needs a `title`."""
+    page = template.suffix == ".html"
     environment = Environment(
-        loader=FileSystemLoader([template.parent, HERE]), autoescape=True, undefined=StrictUndefined
+        loader=FileSystemLoader([template.parent, HERE]),
+        autoescape=page,
+        undefined=StrictUndefined,
+        keep_trailing_newline=not page,
     )
     return environment.get_template(template.name).render(**values)
 

@@ -14,6 +14,7 @@ from PIL import Image
 
 from data.pages import HERE, data_url, render
 from data.preview.gather import Chosen, Preview
+from data.storage import atomic
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d", "#7c3aed")
 MOST_POINTS = 1500  # of the change signal: more than a screen has pixels
@@ -78,9 +79,8 @@ def png(preview: Preview, title: str, path: Path) -> None:
                 label = f"{head}{clock(chosen.selection.times_s[i])}"
                 cell.set_title(label, loc="left", fontsize=7, pad=2)
             at += count
-        unfinished = path.with_suffix(".tmp")
-        figure.savefig(unfinished, format="png", dpi=110)
-    unfinished.replace(path)
+        with atomic(path) as unfinished:
+            figure.savefig(unfinished, format="png", dpi=110)
 
 
 def clock(time_s: float) -> str:

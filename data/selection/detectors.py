@@ -21,7 +21,7 @@ from scenedetect import (
 from scenedetect.common import Timecode
 from scenedetect.detector import SceneDetector
 
-from data.config import UserError
+from data.config import UserError, one_line
 from data.keys import FrameKeys
 
 TICK = Fraction(1, 1_000_000)
@@ -70,7 +70,7 @@ def detector_for(keys: FrameKeys) -> SceneDetector | None:
             options["weights"] = ContentDetector.Components(*options["weights"])
         return kind(**options)
     except (TypeError, ValueError, AssertionError, IndexError) as error:
-        line = " ".join(str(error).split()) or type(error).__name__
+        line = one_line(error) or type(error).__name__
         raise UserError(
             f"frames.detector_options={keys.detector_options}: detector={keys.detector}: {line}"
         ) from None

@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
-from data.config import UserError
+from data.config import UserError, first_line
 
 CONTRASTIVE = ("clip", "siglip", "siglip2", "metaclip_2")
 CLASS_TOKEN = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")
@@ -94,9 +94,8 @@ def load(name: str) -> Encoder:
         prepare = None if kind in OWN else AutoImageProcessor.from_pretrained(name)
     except (OSError, ValueError) as error:
         where = "folder" if Path(name).is_dir() else "Hub id or folder"
-        line = str(error).strip().splitlines()[0]
         raise UserError(
-            f"frames.encoder={name}: no image encoder in this {where} ({line})"
+            f"frames.encoder={name}: no image encoder in this {where} ({first_line(error)})"
         ) from None
     device = "cuda" if torch.cuda.is_available() else "cpu"
     vision = config if kind in CLASS_TOKEN else config.vision_config

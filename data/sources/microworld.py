@@ -6,7 +6,6 @@ under a second, so that evenly spaced frames miss them. Deterministic by seed, r
 
 from __future__ import annotations
 
-import os
 import re
 from collections.abc import Iterator
 from concurrent.futures import ProcessPoolExecutor
@@ -176,23 +175,11 @@ def render(seed: int, index: int, folder: Path) -> Path:
     path = folder / f"{_id(seed, index)}.mp4"
     if path.exists():
         return path
-    import av  # not where videos are only counted, or a card names their licence
+    from data.h264 import (
+        write_h264,  # not where videos are only counted, or a card names their licence
+    )
 
-    unfinished = path.with_suffix(".tmp")
-    with av.open(str(unfinished), "w", format="mp4") as container:
-        stream = container.add_stream("libx264", rate=FPS)
-        stream.width = stream.height = SIZE_PX
-        stream.pix_fmt = "yuv420p"
-        stream.thread_count = 1
-        stream.options = {"crf": "15", "preset": "veryfast"}
-        for picture in pictures(story(seed, index)):
-            for packet in stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")):
-                container.mux(packet)
-        for packet in stream.encode():
-            container.mux(packet)
-    with unfinished.open("rb") as file:
-        os.fsync(file.fileno())
-    unfinished.rename(path)
+    write_h264(path, pictures(story(seed, index)), rate=FPS, crf=15)
     return path
 
 

@@ -11,7 +11,7 @@ from typing import Any
 
 import fsspec
 
-from data.config import UserError
+from data.config import UserError, one_line
 from data.hub import dataset_commit, dataset_files, opened, reading
 from data.sources.keys import SourceKeys
 from data.storage import is_url, listing_hash, open_folder
@@ -103,7 +103,7 @@ def _table(url: str) -> Any:
     try:
         return pq.ParquetFile(opened(url), pre_buffer=False)
     except (pa.ArrowInvalid, FileNotFoundError) as error:
-        raise UserError(f"{url}: no Parquet file ({' '.join(str(error).split())})") from None
+        raise UserError(f"{url}: no Parquet file ({one_line(error)})") from None
 
 
 def tables_version(keys: SourceKeys, default: str, pattern: str) -> str:

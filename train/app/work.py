@@ -11,23 +11,18 @@ from pathlib import Path
 from typing import Any
 
 import gradio as gr
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.choose import Chosen, choose_apart
 from data.config import UserError
 from data.keys import FrameKeys
-from data.pages import data_url
+from data.pages import data_url, render
 from data.target import clock, parse_timeline
 from data.video import BadVideo
 from train.command_config import AppConfig
 from train.describe import Answer, answer, answer_length, frames_for, load_run, prompt_of, row_of
 from train.save import SavedRun, base_of, read_run
-
-TEMPLATES = Environment(
-    loader=FileSystemLoader(Path(__file__).parent), autoescape=True, undefined=StrictUndefined
-)
 
 
 @dataclass(frozen=True)
@@ -141,7 +136,8 @@ def _html(
         for t, why, jpeg in zip(chosen.times_s, chosen.reasons, chosen.jpegs, strict=True)
         if t in seen_s
     ]
-    return TEMPLATES.get_template("answer.html").render(
+    return render(
+        Path(__file__).parent / "answer.html",
         lanes=lanes, frames=frames, duration_s=max(chosen.duration_s, 1e-3), policy=policy,
         clock=lambda seconds: clock(int(seconds)),
         limit=limit, took=took,

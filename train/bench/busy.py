@@ -13,10 +13,10 @@ from collections.abc import Iterator
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
+from data.config import ROOT
 from train.bench.config import BenchBusyConfig
 from train.messages import say
 
-ROOT = Path(__file__).resolve().parents[2]
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
 """As libgomp has it where nobody says otherwise."""
 BUSY = "while True: pass"

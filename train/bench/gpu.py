@@ -16,7 +16,7 @@ from bitsandbytes.nn import Linear4bit, Params4bit
 from tqdm import tqdm
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
 
-from data.config import UserError, first_line, load
+from data.config import GIB, UserError, first_line, load
 from train.arguments import parameter_groups
 from train.assemble import assemble, four_bits
 from train.bench.config import BenchGpuConfig
@@ -26,7 +26,7 @@ from train.encode import rescale
 from train.memory import Load
 from train.messages import say
 from train.model import weights_dtype
-from train.plan import GIB, Plan, load_of, plan
+from train.plan import Plan, load_of, plan
 from train.plan_config import MODELS, Size
 from train.shapes import shape_of
 

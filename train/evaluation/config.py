@@ -197,8 +197,6 @@ class EvaluateConfig(Section):
                 ]
         if self.references is not None and self.predictions is None:
             lines.append("references: of predictions=FILE; a model's are those of data.path")
-        elif self.references is not None and self.data.path is not None:
-            lines.append("data.path: references says what is true; leave one of them out")
         return [*lines, *self.judge.idle()]
 
     @property

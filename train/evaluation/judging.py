@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.config import UserError
+from data.config import UserError, one_line
 from train.evaluation.config import JudgeKeys
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
@@ -124,9 +124,8 @@ class Judge:
                 f"{where}: refuses the key; set OPENAI_API_KEY in the environment"
             ) from None
         except openai.APIStatusError as error:
-            line = " ".join(str(error.message).split())[:200]
             raise UserError(
-                f"{where}: answers {error.status_code} for judge.model={keys.model} ({line}); the same command continues"
+                f"{where}: answers {error.status_code} for judge.model={keys.model} ({one_line(error.message, 200)}); the same command continues"
             ) from None
         except openai.APIError as error:
             raise UserError(f"{where}: not an OpenAI-compatible answer ({error})") from None

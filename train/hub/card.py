@@ -8,8 +8,8 @@ from typing import Any
 
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
 
+from data.pages import render
 from data.redact import redacted
 from data.report import own_words
 from data.sources.reading import about
@@ -44,16 +44,14 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     local = bool(record.get("base_is_folder"))
     record = redacted(record, record["base"] if local else None)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    environment = Environment(
-        loader=FileSystemLoader(HERE), undefined=StrictUndefined, keep_trailing_newline=True
-    )
     adapter = (run / "adapter_config.json").is_file()
     names = sorted({source["name"] for source in record["dataset"]["sources"]})
     base, inside = record["base"], record["base"] == "base"
     prompt = policy["prompt"] or INSTRUCTIONS[policy["target"]]
     prompt = prompt if isinstance(prompt, str) else prompt[0]
     system = policy["system"] or ""
-    snippet = environment.get_template("snippet.md").render(
+    snippet = render(
+        HERE / "snippet.md",
         adapter=adapter, frames=policy["max"], repo=repo, transformers=TRANSFORMERS, prompt=json.dumps(prompt, ensure_ascii=False),
         base=f'"{base if adapter else repo}"' if not (inside and adapter)
         else f'snapshot_download("{repo}", allow_patterns="base/*") + "/base"',
@@ -67,7 +65,8 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     results = record["results"]
     before, after = results.get("eval_loss_before"), results.get("eval_loss_after")
     loss = f"{after:.3f}" + (f" ({before:.3f} before training)" if before else "") if after else ""
-    return environment.get_template("card.md").render(
+    return render(
+        HERE / "card.md",
         metadata=_metadata(repo, record, config, scores, adapter=adapter, local=local),
         name=repo.split("/")[-1],
         opening=f"{made} of {linked} that describes videos "

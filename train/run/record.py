@@ -7,12 +7,11 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from data.config import ROOT
 from data.prepared.dataset import Prepared
 from train.config import TrainConfig
 from train.dataset import Sets
 from train.run.state import RunState
-
-ROOT = Path(__file__).resolve().parents[2]
 
 
 def record(
