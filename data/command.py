@@ -3,15 +3,20 @@
 from __future__ import annotations
 
 import errno
+import json
 import os
 import select
 import sys
 import time
 from collections.abc import Callable
-from typing import NoReturn
+from pathlib import Path
+from typing import Any, NoReturn, TypeVar
 
-from data.config import ConfigT, UserError, load, usage
+from pydantic import Field
 
+from data.config import ConfigT, Section, UserError, check_writable, load, usage
+
+Figures = dict[str, Any]
 FIRST_SPEAKS_S = 5.0
 """In which the first process of a machine ends all others, where all met the same."""
 
@@ -56,6 +61,28 @@ def command(
     except KeyboardInterrupt:
         print("stopped; the same command continues where it can", file=sys.stderr)
         sys.exit(130)
+
+
+class BenchConfig(Section):
+    """What every bench takes."""
+
+    json_: str | None = Field(default=None, alias="json", description="write the figures here")
+
+
+BenchT = TypeVar("BenchT", bound=BenchConfig)
+
+
+def bench(model: type[BenchT], measure: Callable[[BenchT], Figures], doc: str | None) -> NoReturn:
+    """Run a bench: `measure` prints as it goes, and gives flat figures, which go into `json=`."""
+
+    def main(config: BenchT) -> None:
+        check_writable("json", config.json_)
+        figures = measure(config)
+        if config.json_ is not None:
+            text = json.dumps(figures, indent=1)
+            Path(config.json_).write_text(text + "\n", encoding="utf-8")
+
+    command(model, main, doc)
 
 
 def _wait_asleep() -> None:

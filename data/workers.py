@@ -2,7 +2,8 @@
 
 Every worker has a pipe of its own, so that its death is seen at once, is charged to the task it had,
 and harms no other: pools whose workers share a queue can lose a task or stand still for ever when
-one of them dies with its hand on the queue's lock.
+one of them dies with its hand on the queue's lock. Pebble's pool, which has limits like these, was
+tried and lost tasks that way.
 """
 
 from __future__ import annotations

@@ -8,21 +8,15 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import json
-
-from data.command import command
-from data.config import check_writable
+from data.command import Figures, bench
 from train.bench.config import BenchBusyConfig
 
 
-def main(config: BenchBusyConfig) -> None:
-    check_writable("json", config.json_)
+def main(config: BenchBusyConfig) -> Figures:
     from train.bench.busy import measure  # heavy
 
-    figures = measure(config)
-    if config.json_ is not None:
-        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return measure(config)
 
 
 if __name__ == "__main__":
-    command(BenchBusyConfig, main, __doc__)
+    bench(BenchBusyConfig, main, __doc__)

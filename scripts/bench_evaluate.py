@@ -8,35 +8,30 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import json
 import tempfile
 
 from pydantic import Field
 
-from data.command import command
-from data.config import Section, check_writable
+from data.command import BenchConfig, Figures, bench
 
 
-class BenchConfig(Section):
+class Config(BenchConfig):
     """Keys of scripts/bench_evaluate.py."""
 
     predictions: tuple[int, ...] = Field(
         default=(1000, 10_000), description="numbers of videos to score: [1000,10000]"
     )
     videos: int = Field(default=1000, ge=1, description="videos in the report")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
-def main(config: BenchConfig) -> None:
-    check_writable("json", config.json_)
+def main(config: Config) -> Figures:
     from train.evaluation.speed import measure_report, measure_scoring
 
     figures = measure_scoring(config.predictions)
     with tempfile.TemporaryDirectory() as folder:
         figures |= measure_report(Path(folder), config.videos)
-    if config.json_ is not None:
-        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
 
 
 if __name__ == "__main__":
-    command(BenchConfig, main, __doc__)
+    bench(Config, main, __doc__)

@@ -10,24 +10,21 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 import json
-from typing import Any
 
-from data.command import command
-from data.config import check_writable
+from data.command import Figures, bench
 from data.storage import write_atomically
 from train.bench.config import BenchGpuConfig
 
 
-def main(config: BenchGpuConfig) -> None:
-    check_writable("json", config.json_)
+def main(config: BenchGpuConfig) -> Figures:
     from train.bench.gpu import measure  # heavy
 
-    def written(figures: dict[str, Any]) -> None:
+    def written(figures: Figures) -> None:
         if config.json_ is not None:
-            write_atomically(Path(config.json_), json.dumps(figures, indent=1) + "\n")
+            write_atomically(config.json_, json.dumps(figures, indent=1) + "\n")
 
-    written(measure(config, written))
+    return measure(config, written)
 
 
 if __name__ == "__main__":
-    command(BenchGpuConfig, main, __doc__)
+    bench(BenchGpuConfig, main, __doc__)

@@ -9,21 +9,15 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import json
-
-from data.command import command
-from data.config import check_writable
+from data.command import Figures, bench
 from train.evaluation.bench_config import PoliciesConfig
 
 
-def main(config: PoliciesConfig) -> None:
-    check_writable("json", config.json_)
+def main(config: PoliciesConfig) -> Figures:
     from train.evaluation.policies import compare_policies  # heavy: not in the decode workers
 
-    figures = compare_policies(config)
-    if config.json_ is not None:
-        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return compare_policies(config)
 
 
 if __name__ == "__main__":
-    command(PoliciesConfig, main, __doc__)
+    bench(PoliciesConfig, main, __doc__)

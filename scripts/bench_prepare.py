@@ -9,19 +9,18 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
 from data.bench import offline
-from data.command import command
-from data.config import Section, by_commas, check_writable
+from data.command import BenchConfig, Figures, bench
+from data.config import by_commas
 
 Part = Literal["speed", "memory", "resume"]
 
 
-class BenchConfig(Section):
+class Config(BenchConfig):
     """Keys of scripts/bench_prepare.py."""
 
     parts: Annotated[list[Part], BeforeValidator(by_commas)] = Field(
@@ -31,23 +30,20 @@ class BenchConfig(Section):
     videos: int = Field(default=16, ge=1, description="speed: rows, of 282 s of 360p each")
     rows: list[int] = Field(default=[1000, 20_000], description="memory: rows of the runs")
     resume_rows: int = Field(default=100_000, ge=1, description="resume: rows of the run")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
-def main(config: BenchConfig) -> None:
-    check_writable("json", config.json_)
+def main(config: Config) -> Figures:
     work = Path(config.work)
     work.mkdir(parents=True, exist_ok=True)
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     if "speed" in config.parts:
         figures |= offline.measure_speed(work, config.videos)
     if "memory" in config.parts:
         figures |= offline.measure_memory(work, tuple(config.rows))
     if "resume" in config.parts:
         figures |= offline.measure_resume(work, config.resume_rows)
-    if config.json_ is not None:
-        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
 
 
 if __name__ == "__main__":
-    command(BenchConfig, main, __doc__)
+    bench(Config, main, __doc__)

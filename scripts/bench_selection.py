@@ -9,13 +9,12 @@ from pathlib import Path
 
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from data.command import command
-from data.config import Section, UserError, by_commas, check_writable
+from data.command import BenchConfig, Figures, bench
+from data.config import UserError, by_commas
 from data.bench import labelled, speed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
@@ -27,7 +26,7 @@ def folder(name: str, file: str) -> str | None:
     return str(SHARED / name) if (SHARED / name / file).is_file() else None
 
 
-class BenchConfig(Section):
+class Config(BenchConfig):
     """Keys of scripts/bench_selection.py."""
 
     parts: Annotated[list[Part], BeforeValidator(by_commas)] = Field(
@@ -46,18 +45,16 @@ class BenchConfig(Section):
         default_factory=lambda: folder("labels", "shot_test.json"),
         description="folder of shot labels and scores (shot_test.json, shot_test_scores.npz)",
     )
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
-def main(config: BenchConfig) -> None:
-    check_writable("json", config.json_)
+def main(config: Config) -> Figures:
     if config.video is not None and not Path(config.video).is_file():
         raise UserError(f"video={config.video}: no such file")
     clips = None if config.clips is None else Path(config.clips)
     if clips is not None and not (clips / "clips.jsonl").is_file():
         raise UserError(f"clips={clips}: no clips.jsonl in it")
     work = Path(config.work)
-    figures: dict[str, Any] = {}
+    figures: Figures = {}
     if "labels" in config.parts:
         if config.labels is None:
             print("labels: not measured (no labels=FOLDER)")
@@ -73,9 +70,8 @@ def main(config: BenchConfig) -> None:
         figures |= speed.measure_speed(work, config.repeat, config.video)
     if "memory" in config.parts:
         figures |= speed.measure_memory(work)
-    if config.json_ is not None:
-        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
 
 
 if __name__ == "__main__":
-    command(BenchConfig, main, __doc__)
+    bench(Config, main, __doc__)

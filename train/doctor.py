@@ -12,6 +12,7 @@ from typing import Literal
 
 import psutil
 import torch
+from joblib import cpu_count
 
 from data.config import GIB, UserError, first_line, load
 from data.decodable import decodable
@@ -118,7 +119,7 @@ def machine() -> Iterator[Finding]:
     from huggingface_hub import constants
 
     memory = psutil.virtual_memory()
-    yield Finding("ok", "machine", f"{os.cpu_count()} cores, {memory.total / GIB:.1f} GiB of memory, {memory.available / GIB:.1f} free")  # fmt: skip
+    yield Finding("ok", "machine", f"{cpu_count()} cores, {memory.total / GIB:.1f} GiB of memory, {memory.available / GIB:.1f} free")  # fmt: skip
     for what, folder in (("disk here", Path.cwd()), ("disk of the Hub's cache", Path(constants.HF_HUB_CACHE))):  # fmt: skip
         there = next(p for p in (folder, *folder.parents) if p.exists())
         free = shutil.disk_usage(there).free / GIB

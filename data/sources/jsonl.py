@@ -35,7 +35,6 @@ from data.sources.files import ENDINGS, VideoFiles, stem, video_files
 from data.sources.foreign import BadRow, own_rows
 from data.sources.keys import SourceKeys
 from data.sources.lines import json_lines, num_lines
-from data.sources.seen import SeenIds
 
 ABOUT = About(credit="the maker's own; ask them")
 
@@ -61,15 +60,17 @@ class _Names:
     """Ids of rows that bring none."""
 
     def __init__(self) -> None:
-        self._videos, self._rows = SeenIds(), SeenIds()
+        self._seen: set[str] = set()
 
     def of(self, row: dict[str, Any], video: str) -> str:
         """After its video; of several conversations on one video, the further ones after what they say
         too. One that is there twice gets one name twice."""
         digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]
-        new, first = self._rows.add(f"{video}\n{digest}"), self._videos.add(video)
+        longer = f"{video}#{digest}"
         talk = "messages" in row or "conversations" in row
-        return f"{video}#{digest}" if talk and new and not first else video
+        further = talk and video in self._seen and longer not in self._seen
+        self._seen |= {video, longer}
+        return longer if further else video
 
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:

@@ -11,9 +11,8 @@ from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, microworld, videofeedback
 from data.sources.about import About
-from data.sources.fields import wanted_ids
+from data.sources.fields import objects, wanted_ids
 from data.sources.keys import SourceKeys
-from data.sources.seen import SeenIds
 from data.storage import listing_hash
 
 SOURCES: dict[str, Any] = {
@@ -60,9 +59,13 @@ def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
     return records
 
 
-def same_rows(some: Sequence[dict[str, Any]], others: Sequence[dict[str, Any]]) -> bool:
-    """Whether two records of sources name the same rows, whatever became of their texts."""
-    return [{**r, "texts": 0} for r in some] == [{**r, "texts": 0} for r in others]
+def same_rows(told: Any, sources: Sequence[dict[str, Any]]) -> bool:
+    """Whether a record of sources (a stranger's, perhaps) names the rows of `sources`, whatever became
+    of their texts."""
+    records = objects(told)
+    return bool(records) and [{**r, "texts": 0} for r in records] == [
+        {**r, "texts": 0} for r in sources
+    ]
 
 
 def count(sources: Sequence[SourceKeys]) -> int | None:
@@ -123,12 +126,12 @@ def _labelled(keys: SourceKeys, index: int, sources: Sequence[SourceKeys]) -> It
 
 def without_repeats(rows: Iterator[Found]) -> Iterator[Found]:
     """The second row of one id is set aside."""
-    seen = SeenIds()
+    seen: set[str] = set()
     for row in rows:
-        if isinstance(row, Sample) and not seen.add(row.id):
+        if isinstance(row, Sample) and row.id in seen:
             detail = "give each row an id of its own"
             yield Rejected(row.id, row.video.name, "same id twice", detail)
-        else:
-            if isinstance(row, Rejected):
-                seen.add(row.id)
-            yield row
+            continue
+        if not isinstance(row, LeftOut):
+            seen.add(row.id)
+        yield row

@@ -12,10 +12,12 @@ from hypothesis import strategies as st
 
 from data.config import UserError
 from data.media import ParquetCell, Unpacker, Video
+from data.prepare import sources_of
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import finevideo
 from data.sources.fields import Span, clock_s, mended
 from data.sources.keys import SourceKeys
+from data.sources.reading import describe_sources, same_rows
 from tests import finevideo as made
 from tests.conftest import ROOT
 
@@ -299,3 +301,13 @@ def test_language_of_the_speech(rows, tmp_path):
 def test_keys_that_do_not_fit(keys, words):
     with pytest.raises(ValueError, match=words):
         SourceKeys(name="finevideo", **keys)
+
+
+def test_texts_of_before_are_not_finished_with_those_of_now(rows, tmp_path):
+    """A run that was begun when the notes became other sentences is another run."""
+    made.write_dump(tmp_path / "d", rows[:2], [b"x"] * 2)
+    (record,) = describe_sources([SourceKeys(name="finevideo", path=str(tmp_path / "d"))])
+    assert record["texts"] == finevideo.ABOUT.texts == 2
+    (again,) = sources_of({"sources": [record]})
+    assert again.name == "finevideo" and same_rows([record], [{**record, "texts": 1}])
+    assert not same_rows([record], [{**record, "limit": 3}]) and not same_rows("nonsense", [record])

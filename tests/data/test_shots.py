@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from data.bench import material
 from data.choose import look
+from data.h264 import write_h264
 from data.keys import FrameKeys
 from data.probe import probe
 from data.selection.candidates import Candidates
@@ -30,7 +31,7 @@ def texture(seed, length=60):
 def shots_of(tmp_path, pictures, times_s=None):
     path = tmp_path / "built.mp4"
     times_s = np.arange(len(pictures)) / 25 if times_s is None else times_s
-    material.encode(path, pictures, times_s)
+    write_h264(path, pictures, rate=25, times_s=times_s)
     return transitions(look(str(path), FrameKeys(), keep=False).signals, 0.3)
 
 
@@ -115,7 +116,7 @@ def cuts_by(path, **options):
 
 @pytest.mark.parametrize("detector", ["adaptive", "content", "hash", "histogram"])
 def test_pyscenedetects_detectors_find_hard_cuts(tmp_path, detector):
-    material.encode(tmp_path / "a.mp4", texture(1) + texture(2), np.arange(120) / 25)
+    write_h264(tmp_path / "a.mp4", texture(1) + texture(2), rate=25, times_s=np.arange(120) / 25)
     found = cuts_by(tmp_path / "a.mp4", detector=detector)
     assert min(abs(t - 2.4) for t in found) <= 0.041
 
@@ -124,13 +125,13 @@ def test_the_threshold_detector_finds_a_fade(tmp_path):
     """Two grey levels with black between: one cut, half-way through the black."""
     levels = [120] * 20 + [0] * 20 + [200] * 20
     shown = [np.full((144, 256, 3), level, np.uint8) for level in levels]
-    material.encode(tmp_path / "a.mp4", shown, np.arange(60) / 10)
+    write_h264(tmp_path / "a.mp4", shown, rate=25, times_s=np.arange(60) / 10)
     found = cuts_by(tmp_path / "a.mp4", detector="threshold")
     assert found == pytest.approx((3.0,), abs=0.11)
 
 
 def test_detector_options_reach_the_detector(tmp_path):
-    material.encode(tmp_path / "a.mp4", texture(1) + texture(2), np.arange(120) / 25)
+    write_h264(tmp_path / "a.mp4", texture(1) + texture(2), rate=25, times_s=np.arange(120) / 25)
     assert cuts_by(tmp_path / "a.mp4", detector_options={"min_content_val": 250.0}) == ()
     fine = cuts_by(tmp_path / "a.mp4", detector="histogram-fine")
     coarse = cuts_by(tmp_path / "a.mp4", detector="histogram-coarse")

@@ -359,9 +359,9 @@ def test_mixtures_keep_their_shares(tmp_path):
 
 @given(st.lists(st.text(max_size=3), max_size=60))
 def test_an_id_is_new_once(names):
-    seen = reading.SeenIds()
-    seen.RECENT = 4
-    assert [seen.add(n) for n in names] == [n not in names[:i] for i, n in enumerate(names)]
+    rows = (Sample(id=n, source="jsonl", video=Video("v")) for n in names)
+    found = [isinstance(row, Sample) for row in reading.without_repeats(rows)]
+    assert found == [n not in names[:i] for i, n in enumerate(names)]
 
 
 def test_a_mixture_in_a_recipe(tmp_path):

@@ -32,6 +32,8 @@ def quiet(world, tiny_folder, tmp_path_factory):
 
 HOW = ["train.steps=8", "train.save_every=2", "train.keep=9", "train.eval_every=4", "train.batch=2", "train.accumulate=2"]  # fmt: skip
 
+BEST = [*(key for key in HOW if "save_every" not in key), "eval.best=loss"]
+
 
 @pytest.fixture
 def stopped(quiet, tmp_path):
@@ -203,7 +205,7 @@ def test_the_best_is_found_after_a_resume_in_another_place(world, quiet, tiny_fo
             row["eval_loss"] = 0.5
     (out / "checkpoint-6/trainer_state.json").write_text(json.dumps(state))
     assert '"step": 4' in lines
-    results = train(world, out, *HOW, "eval.best=loss", RESUME, base=str(tiny_folder))
+    results = train(world, out, *BEST, RESUME, base=str(tiny_folder))
     said = capsys.readouterr().out
     assert "step 4 is the best by eval_loss (0.5000) and is kept" in said
     assert same_adapter(out, out / "checkpoint-4") and not same_adapter(out, out / "checkpoint-8")
@@ -218,7 +220,7 @@ def test_a_best_that_is_gone_is_said(world, quiet, tiny_folder, tmp_path, capsys
         if row["step"] == 4 and "eval_loss" in row:
             row["eval_loss"] = 0.5
     (out / "checkpoint-6/trainer_state.json").write_text(json.dumps(state))
-    results = train(world, out, *HOW, "eval.best=loss", RESUME, base=str(tiny_folder))
+    results = train(world, out, *BEST, RESUME, base=str(tiny_folder))
     assert "note: step 4 was better (0.5000), but there is no checkpoint of it" in capsys.readouterr().out  # fmt: skip
     assert results["best_step"] == 8 and same_adapter(out, out / "checkpoint-8")
 

@@ -134,6 +134,11 @@ def test_of_a_run_that_goes_on_or_came_from_the_hub(chats, run, tmp_path):
         told["dataset"][key] = "another"
     (pushed / "run.json").write_text(json.dumps(told))
     assert kept_out(read_run(pushed), dataset, rows) is None
+    told["dataset"]["sources"] = [{**s, "texts": 7} for s in dataset.manifest["sources"]]
+    (pushed / "run.json").write_text(json.dumps(told))
+    assert kept_out(read_run(pushed), dataset, rows) == set(read_held_out(run)), (
+        "the same videos, other texts"
+    )
 
 
 def test_words_of_their_own_are_told(chats, run, capsys, tmp_path):

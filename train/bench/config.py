@@ -6,12 +6,13 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from data.config import Section, by_commas
+from data.command import BenchConfig
+from data.config import by_commas
 from train.config import Method
 from train.plan_config import Gpu, Size
 
 
-class BenchPlanConfig(Section):
+class BenchPlanConfig(BenchConfig):
     """Keys of scripts/bench_plan.py."""
 
     models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
@@ -23,10 +24,9 @@ class BenchPlanConfig(Section):
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(4, 8), description="frames a video"
     )
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
-class BenchStepConfig(Section):
+class BenchStepConfig(BenchConfig):
     """Keys of scripts/bench_step.py."""
 
     model: Size = Field(default="256M", description="shape, random weights")
@@ -36,18 +36,16 @@ class BenchStepConfig(Section):
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="as model.dtype"
     )
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
-class BenchBusyConfig(Section):
+class BenchBusyConfig(BenchConfig):
     """Keys of scripts/bench_busy.py."""
 
     steps: int = Field(default=40, ge=1, description="of a training")
     repeats: int = Field(default=1, ge=1, description="runs of each command; the median counts")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
-class BenchLoaderConfig(Section):
+class BenchLoaderConfig(BenchConfig):
     """Keys of scripts/bench_loader.py."""
 
     path: str | None = Field(
@@ -60,10 +58,9 @@ class BenchLoaderConfig(Section):
         default=(0, 1, 2), description="loader processes"
     )
     gpu: Gpu = Field(default="16", description="whose speed is assumed for the step's demand")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
 
-class BenchGpuConfig(Section):
+class BenchGpuConfig(BenchConfig):
     """Keys of scripts/bench_gpu.py."""
 
     models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
@@ -79,4 +76,3 @@ class BenchGpuConfig(Section):
         default=(14.6, 16.0), description="GiB that the process may take, as on smaller cards"
     )
     minutes: float = Field(default=8.5, gt=0, description="what does not fit into them is left out")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")

@@ -6,6 +6,7 @@ from typing import Annotated
 
 from pydantic import BeforeValidator, Field
 
+from data.command import BenchConfig
 from data.config import Section, by_commas
 from train.config import DataKeys
 
@@ -24,7 +25,7 @@ class ExportConfig(Section):
     )
 
 
-class PoliciesConfig(Section):
+class PoliciesConfig(BenchConfig):
     """Keys of scripts/bench_policies.py."""
 
     policies: Annotated[tuple[str, ...], BeforeValidator(by_commas)] = Field(
@@ -41,4 +42,3 @@ class PoliciesConfig(Section):
     mixed: bool = Field(default=True, description="also describe with the other policies' frames")
     workers: int = Field(default=2, ge=1, description="models trained at a time, a core each")
     work: str = Field(default="prepared/policies", description="where everything is kept")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")

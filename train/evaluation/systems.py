@@ -131,7 +131,7 @@ def kept_out(run: SavedRun, dataset: Prepared, rows: Dataset) -> frozenset[str] 
     told = trained_on(run)
     mine = {"sha256": dataset.sha256, "manifest_sha256": dataset.manifest_sha256}
     same = any(told.get(key) == value for key, value in mine.items())
-    if not same and not same_rows(told.get("sources", []), dataset.manifest["sources"]):
+    if not same and not same_rows(told.get("sources"), dataset.manifest["sources"]):
         return None
     listed = read_held_out(run_of(run.folder))
     if listed is not None:
