@@ -18,6 +18,7 @@ from PIL import Image
 
 from data import decode_images
 from data.config import resolved
+from data.decode import fetch, read
 from data.isolate import Failure, digest_of, run_each
 from data.keys import FrameKeys
 from data.media import FrameFiles, Local, Video, content_id
@@ -29,7 +30,7 @@ from data.selection.picks import in_order
 from data.selection.policies import POLICY_VERSION, select
 from data.selection.refine import refined
 from data.selection.signals import Signals, measure
-from data.video import BadVideo, Kept, Skip, VideoInfo, fetch, read
+from data.video import BadVideo, Kept, Skip, VideoInfo
 
 JPEG_QUALITY = 92
 INSTANT_S = 0.05

@@ -10,8 +10,9 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
+from data.decode import fetch
 from data.probe import probe
-from data.video import BadVideo, Decoder, fetch
+from data.video import BadVideo, Decoder
 
 ENCODERS = {
     "h264": ("libx264", "libopenh264"), "hevc": ("libx265",), "vp9": ("libvpx-vp9",),

@@ -1,16 +1,13 @@
-"""A video file: what is known of it, one sequential decode, and exact fetch by time.
+"""A video file: what is known of it, and what its decoders give.
 
 Time is the presentation time (PTS) in seconds from the container's start, as a player shows it; never
 frame number ÷ average rate, which variable rates put seconds off. The picture is that of the stream
 FFmpeg calls best, turned as its rotation flag says.
-
-`read` is PyAV's, so that what is measured, and chosen by it, is the same everywhere; `fetch` gives
-pictures by PyAV or by decord (from `decord2`). What `read` gives is not converted until it is kept.
 """
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Literal, Protocol
@@ -168,65 +165,6 @@ def scaled_size(width_px: int, height_px: int, *, short_px: int) -> tuple[int, i
     """Width and height with the short side at most `short_px`; never enlarged, never below 1."""
     factor = min(1.0, short_px / min(width_px, height_px))
     return max(1, round(width_px * factor)), max(1, round(height_px * factor))
-
-
-def read(
-    info: VideoInfo,
-    *,
-    threads: int = 0,
-    skip: Skip = "none",
-    vectors: bool = False,
-) -> Iterator[Decoded]:
-    """Every frame in presentation order, in one sequential decode.
-
-    Damaged packets are passed over, as the ffmpeg program does; compare what came with
-    `info.num_announced`. `threads`: of the decoder, 0 for as many as there are cores. `vectors`:
-    also export motion vectors (H.264 and MPEG-4 have them).
-
-    Raises:
-        BadVideo: the decoder gave up.
-    """
-    from data import decode_pyav
-
-    return decode_pyav.read(info, threads, skip, vectors)
-
-
-def read_spans(
-    info: VideoInfo, starts_s: Sequence[float], length_s: float, *, threads: int = 0
-) -> Iterator[list[Decoded]]:
-    """For each key frame time (increasing): the frames until `length_s` later or the next start,
-    by one seek each. A start that cannot be reached gives an empty list."""
-    from data import decode_pyav
-
-    return decode_pyav.read_spans(info, starts_s, length_s, threads)
-
-
-def fetch(
-    info: VideoInfo,
-    times_s: Sequence[float],
-    *,
-    short_px: int,
-    decoder: Decoder = "pyav",
-    threads: int = 0,
-) -> list[Frame]:
-    """Exactly the frames shown at `times_s` (increasing, as `read` gave them), for keeping: scaled
-    by area averaging to a short side of `short_px`, never enlarged.
-
-    Raises:
-        BadVideo: a wanted frame cannot be decoded.
-    """
-    if decoder == "decord":
-        from data import decode_decord  # imported where asked for: its libraries take a while
-
-        frames = decode_decord.fetch(info, times_s, short_px, threads)
-    else:
-        from data import decode_pyav
-
-        frames = decode_pyav.fetch(info, times_s, short_px, threads)
-    got = [f.time_s for f in frames]
-    if len(got) != len(times_s) or np.abs(np.subtract(got, times_s)).max(initial=0) > 1e-3:
-        raise BadVideo("truncated", f"{info.path}: wanted frames at {list(times_s)} s, got {got}")
-    return frames
 
 
 def upright(rgb: np.ndarray, rotation_deg: int) -> np.ndarray:

@@ -25,7 +25,7 @@ class Config(BenchConfig):
 
 
 def main(config: Config) -> Figures:
-    from train.evaluation.speed import measure_report, measure_scoring
+    from train.bench.evaluate import measure_report, measure_scoring
 
     figures = measure_scoring(config.predictions)
     with tempfile.TemporaryDirectory() as folder:

@@ -10,11 +10,11 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import Figures, bench
-from train.evaluation.bench_config import PoliciesConfig
+from train.bench.config import PoliciesConfig
 
 
 def main(config: PoliciesConfig) -> Figures:
-    from train.evaluation.policies import compare_policies  # heavy: not in the decode workers
+    from train.bench.policies import compare_policies  # heavy: not in the decode workers
 
     return compare_policies(config)
 

@@ -1,7 +1,9 @@
 """The tree is what the README says, and no module of ours hides one of somebody else."""
 
+import ast
 import re
 import sys
+from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 
 import data
@@ -29,6 +31,24 @@ def test_no_script_shadows_a_library():
 def test_data_never_imports_train():
     for path in (ROOT / "data").rglob("*.py"):
         assert not re.search(r"^\s*(from|import) train\b", path.read_text(), re.M), path
+
+
+def imports_of(path):
+    """Modules of ours that a file names in an import, inside functions and for type checkers too."""
+    for node in ast.walk(ast.parse(path.read_text())):
+        if isinstance(node, ast.ImportFrom) and node.module:
+            yield from (f"{node.module}.{a.name}" for a in node.names)
+            yield node.module
+        elif isinstance(node, ast.Import):
+            yield from (a.name for a in node.names)
+
+
+def test_no_circle_of_imports():
+    """Not even one that is closed only while types are checked, or later."""
+    modules = {".".join(p.relative_to(ROOT).with_suffix("").parts): p for p in CODE}
+    TopologicalSorter(
+        {name: set(imports_of(path)) & modules.keys() - {name} for name, path in modules.items()}
+    ).prepare()
 
 
 def test_files_stay_readable():
@@ -62,12 +82,12 @@ def test_the_readmes_commands_parse():
         DemoConfig,
         DescribeConfig,
         DoctorConfig,
+        ExportConfig,
         InspectConfig,
         MergeConfig,
         PushRunConfig,
     )
     from train.config import TrainConfig
-    from train.evaluation.bench_config import ExportConfig
     from train.evaluation.config import EvaluateConfig
     from train.plan_config import PlanConfig
 

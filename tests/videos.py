@@ -15,7 +15,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from data.video import Decoder, Frame, VideoInfo, fetch, read
+from data.decode import fetch, read
+from data.video import Decoder, Frame, VideoInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, BITS = 160, 96, 8

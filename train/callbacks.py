@@ -13,7 +13,7 @@ from transformers import TrainerCallback, TrainerControl, TrainerState, Training
 
 from data.config import UserError, first_line, warn
 from data.storage import write_atomically
-from train.config import HubKeys
+from train.hub.config import HubKeys
 from train.hub.push import push_checkpoint
 from train.messages import METRICS, SAMPLES, json_text, read_rows
 from train.order import Order

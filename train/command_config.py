@@ -8,8 +8,9 @@ from pydantic import Field
 
 from data.config import Section
 from data.keys import FrameKeys
-from train.config import DataKeys, HubKeys
+from train.config import DataKeys
 from train.evaluation.config import Force
+from train.hub.config import HubKeys
 
 
 class OtherBase(Section):
@@ -132,3 +133,17 @@ class AppConfig(Section):
     )
     timeout_s: float = Field(default=120, gt=0, description="for the frames, and for each answer")
     memory_gib: float = Field(default=4, ge=1, description="that decoding a file may take")
+
+
+class ExportConfig(Section):
+    """Keys of scripts/export_benchmark.py."""
+
+    data: DataKeys = DataKeys()
+    name: str = Field(description="the benchmark's name, also of its files")
+    out: str = Field(description="folder that VLMEvalKit reads (its LMUData)")
+    model: str | None = Field(
+        default=None, description="folder of a merged model, for its configuration"
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="at most so many of the held-out videos"
+    )

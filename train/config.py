@@ -5,14 +5,15 @@ python -m train.config recipe=qlora optim.lr=3e-4     # prints the resolved keys
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from typing import Annotated, Literal
 
 from pydantic import Field, model_validator
 
 from data.command import command
 from data.config import Section, show
-from train.agreement import conflicts, idle_keys
-from train.evaluation.config import JudgeKeys, TextScore
+from train.hub.config import HubKeys
+from train.metrics.config import JudgeKeys, TextScore
 
 Method = Literal["full", "lora", "qlora"]
 INSTRUCTIONS = {
@@ -186,30 +187,6 @@ class LogKeys(Section):
     project: str = Field(default="scenescribe", description="project name there")
 
 
-class HubKeys(Section):
-    """Where the result goes on the Hub."""
-
-    push: bool = Field(default=False, description="push the result when the run has ended")
-    repo: str | None = Field(default=None, description="owner/name of the model on the Hub")
-    private: bool = Field(default=True, description="only you can see it (of a new repository)")
-    checkpoints: bool = Field(
-        default=False, description="push each checkpoint's weights too; training waits"
-    )
-
-    @model_validator(mode="after")
-    def _somewhere(self) -> HubKeys:
-        if (self.push or self.checkpoints) and self.repo is None:
-            raise ValueError("where to? give hub.repo=you/name")
-        if self.repo is not None and self.repo.count("/") != 1:
-            raise ValueError(f"repo={self.repo}: write owner/name")
-        return self
-
-    @property
-    def target(self) -> str | None:
-        """Where to push, if something is to be pushed."""
-        return self.repo if self.push or self.checkpoints else None
-
-
 class TrainConfig(Section):
     """Keys of train/sft.py."""
 
@@ -224,12 +201,12 @@ class TrainConfig(Section):
 
     @model_validator(mode="after")
     def _go_together(self) -> TrainConfig:
-        if lines := list(conflicts(self)):
+        if lines := list(_conflicts(self)):
             raise ValueError("\n".join(lines))
         return self
 
     def idle(self) -> list[str]:
-        return idle_keys(self)
+        return _idle(self)
 
     def leaves_tower_out(self, devices: int) -> bool:
         """With cached features nobody looks through the vision tower: it need not be on the device.
@@ -240,6 +217,78 @@ class TrainConfig(Section):
     def eval_every(self) -> int | None:
         """Steps between evaluations (None: an epoch)."""
         return self.train.eval_every or self.eval.generate_every
+
+
+def _conflicts(config: TrainConfig) -> Iterator[str]:
+    """A line for each pair of keys that cannot both be."""
+    if config.train.method != "full":
+        for name in ("lr_vision", "lr_connector"):
+            if getattr(config.optim, name) is not None:
+                yield (
+                    f"optim.{name} needs train.method=full; adapters use optim.lr and lora.targets"
+                )
+    batch = config.train.batch
+    if config.train.pack and batch > 1:
+        yield f"train.batch={batch}: with train.pack=true a pass takes one row; use train.pack_tokens"
+    if config.train.pack and config.data.stream:
+        yield "train.pack=true: not with data.stream=true yet; leave one of them out"
+    if config.train.pack and config.model.attention == "eager":
+        yield "train.pack=true: needs model.attention=sdpa or flash_attention_2"
+    every = config.train.eval_every
+    if config.eval.generate_every is not None and every is not None:
+        if config.eval.best in ("soda_c", "judge") and every != config.eval.generate_every:
+            yield (
+                f"eval.best={config.eval.best}: train.eval_every must be eval.generate_every; leave it out"
+            )
+        if config.eval.generate_every % every:
+            yield (
+                f"eval.generate_every={config.eval.generate_every}: must be a multiple of train.eval_every={every}"
+            )
+    if config.data.eval_share == 0 and (config.eval.generate_every or config.eval.best != "none"):
+        yield "eval.*: no video is held out; give data.eval_share"
+    if config.data.features and config.data.stream:
+        yield "data.features=true: not with data.stream=true; leave one of them out"
+    if config.data.target == "paragraph" and config.eval.best == "soda_c":
+        yield "eval.best=soda_c: needs times; data.target=timeline, or eval.best=loss"
+
+
+def _idle(config: TrainConfig) -> list[str]:
+    """A line for each key that is set and changes nothing."""
+    train, evals = config.train, config.eval
+    lines = []
+    if train.method == "full":
+        values = config.lora.changed()
+        given = [k for k, v in values.items() if (k, v) != ("dropout", 0)]  # which asks for nothing
+        lines += [f"lora.{key}: train.method=full has no adapter" for key in given]
+    if not train.pack and "pack_tokens" in train.changed():
+        lines.append(f"train.pack_tokens={train.pack_tokens}: needs train.pack=true")
+    if not config.data.stream and "buffer" in config.data.changed():
+        lines.append(f"data.buffer={config.data.buffer}: needs data.stream=true")
+    if train.save_every is not None and evals.best != "none":
+        lines.append(
+            f"train.save_every={train.save_every}: with eval.best={evals.best} a checkpoint is saved "
+            "at each evaluation; use train.eval_every"
+        )
+    if train.eval_every is not None and config.data.eval_share == 0:
+        lines.append(
+            f"train.eval_every={train.eval_every}: no video is held out; give data.eval_share"
+        )
+    if evals.generate_every is None:
+        given = [key for key in evals.changed() if key != "best"]
+        given += [f"judge.{key}" for key in evals.judge.changed()]
+        lines += [
+            f"eval.{key}: nothing is described while training; give eval.generate_every"
+            for key in given
+        ]
+    else:
+        lines += [
+            f"eval.{line.replace('judge.model', 'eval.judge.model')}" for line in evals.judge.idle()
+        ]
+    if config.log.to == "none" and "project" in config.log.changed():
+        lines.append(f"log.project={config.log.project}: of which tracker? give log.to")
+    if config.hub.repo is not None and config.hub.target is None:
+        lines.append(f"hub.repo={config.hub.repo}: nothing is pushed there; add hub.push=true")
+    return lines
 
 
 def main(config: TrainConfig) -> None:

@@ -20,8 +20,9 @@ from train import sft, tiny
 from train.command_config import DemoConfig
 from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig
-from train.evaluation.evaluate import Evaluation, evaluate
+from train.evaluation.evaluate import evaluate
 from train.evaluation.records import told
+from train.evaluation.results import Evaluation
 from train.evaluation.scoring import score
 from train.messages import say
 from train.model import load_processor

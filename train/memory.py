@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
+import os
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -20,9 +21,11 @@ from train.config import TrainConfig
 from train.live_bytes import LiveBytes, alike, count_weights, parts_at_work
 from train.numberless import NESTED_BLOCK, model_without_numbers, pretend
 from train.run.state import devices
-from train.sharded import gathered_bytes
+from train.sharded import gathered_bytes, sharding
 from train.twins import pretend_between
 
+STATES = ("gradients", "optimizer")
+WEIGHTS = ("weights", "adapter")
 SMALL_STATE = 4096
 """Tensors with fewer numbers keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
 
@@ -248,3 +251,18 @@ def _offloaded(trained: torch.nn.Module) -> contextlib.AbstractContextManager[An
         return torch.empty_strided(kept[0], kept[1], dtype=kept[2])
 
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
+
+
+def share_of_one(whole: Estimate) -> Estimate:
+    """A step's memory on one device; activations are its own, for it sees its own videos."""
+    how, devices = sharding(), int(os.environ.get("WORLD_SIZE", "1"))
+    if how is None and devices == 1:
+        return whole
+    if how is None:  # DDP sends gradients from buckets of its own
+        parts = {**whole.parts, "DDP buckets": whole.gradient_bytes}
+        return replace(whole, parts=parts, peak_bytes=sum(parts.values()))
+    shared = STATES if how == "ZeRO-2" else (*WEIGHTS, *STATES)
+    parts = {n: -(-size // devices) if n in shared else size for n, size in whole.parts.items()}
+    if how != "ZeRO-2":
+        parts["gathered weights"] = whole.gathered_bytes
+    return replace(whole, parts=parts, peak_bytes=sum(parts.values()))

@@ -17,10 +17,10 @@ from data.config import GIB, UserError
 from train.checks import check_context
 from train.config import ModelKeys, TrainConfig
 from train.dataset import Survey
-from train.memory import Estimate, Load, estimate
+from train.memory import Estimate, Load, estimate, share_of_one
 from train.model import Precision
 from train.shapes import shape_of
-from train.sharded import sharding, share_of_one
+from train.sharded import sharding
 
 OVERHEAD_GIB = 0.7
 """CUDA context, kernels' workspaces and what the allocator cannot use."""

@@ -4,17 +4,11 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import replace
-from typing import TYPE_CHECKING, Literal
+from typing import Literal
 
 import torch
 
-if TYPE_CHECKING:
-    from train.memory import Estimate
-
 Sharding = Literal["FSDP", "ZeRO-2", "ZeRO-3"]
-STATES = ("gradients", "optimizer")
-WEIGHTS = ("weights", "adapter")
 
 
 def sharding() -> Sharding | None:
@@ -42,18 +36,3 @@ def gathered_bytes(model: torch.nn.Module) -> int:
         else:
             layers[layer[0]] = layers.get(layer[0], 0) + size
     return outside + 2 * max(layers.values(), default=0)
-
-
-def share_of_one(whole: Estimate) -> Estimate:
-    """A step's memory on one device; activations are its own, for it sees its own videos."""
-    how, devices = sharding(), int(os.environ.get("WORLD_SIZE", "1"))
-    if how is None and devices == 1:
-        return whole
-    if how is None:  # DDP sends gradients from buckets of its own
-        parts = {**whole.parts, "DDP buckets": whole.gradient_bytes}
-        return replace(whole, parts=parts, peak_bytes=sum(parts.values()))
-    shared = STATES if how == "ZeRO-2" else (*WEIGHTS, *STATES)
-    parts = {n: -(-size // devices) if n in shared else size for n, size in whole.parts.items()}
-    if how != "ZeRO-2":
-        parts["gathered weights"] = whole.gathered_bytes
-    return replace(whole, parts=parts, peak_bytes=sum(parts.values()))

@@ -11,9 +11,9 @@ from typing import Literal
 import cv2
 import numpy as np
 
+from data.decode import read
 from data.probe import probe
 from data.sources import microworld
-from data.video import read
 
 WIDTH, HEIGHT, FPS = 256, 144, 25
 Half = Literal["tune", "report"]

@@ -7,9 +7,10 @@ from __future__ import annotations
 
 import cv2
 
+from data.decode import read_spans
 from data.sample import Selection
 from data.selection.signals import clearness_of, sharpness_of
-from data.video import Kept, VideoInfo, read_spans
+from data.video import Kept, VideoInfo
 
 REFINE_S = 0.4
 

@@ -8,11 +8,12 @@ from PIL import Image
 
 from data import choose
 from data.choose import choose_frames, look, pictures
+from data.decode import read
 from data.keys import FrameKeys
 from data.probe import probe
 from data.selection.candidates import Candidates
 from data.selection.policies import POLICIES
-from data.video import BadVideo, read
+from data.video import BadVideo
 from tests.videos import HEIGHT, every, number_of, write_audio, write_video
 
 PLAIN = sorted(set(POLICIES) - {"embedding", "query"})

@@ -11,12 +11,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.choose import choose_frames, look, pictures
+from data.decode import fetch, read
 from data.hdr import WHITE, to_sdr
 from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.prepare import prepare
 from data.prepared.dataset import read_dataset
 from data.probe import _filled, probe
-from data.video import BadVideo, fetch, read
+from data.video import BadVideo
 from tests.videos import HEIGHT, coded, every, number_of, write_video
 
 

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from data.bench import material
 from data.choose import look
+from data.decode import read
 from data.h264 import write_h264
 from data.keys import FrameKeys
 from data.probe import probe
@@ -17,7 +18,6 @@ from data.selection.detectors import detector_for
 from data.selection.looks import Looks
 from data.selection.shots import find_changes, shots_from_cuts, transitions
 from data.selection.signals import measure
-from data.video import read
 from tests.signals import signals_of
 from tests.videos import every
 

@@ -12,9 +12,10 @@ import numpy as np
 import pytest
 
 from data.choose import choose_frames
+from data.decode import read
 from data.keys import FrameKeys
 from data.probe import probe
-from data.video import BadVideo, read
+from data.video import BadVideo
 from tests.videos import coded, number_of
 
 pytestmark = pytest.mark.slow

@@ -8,9 +8,9 @@ from data.config import UserError
 from data.sample import Event
 from tests.judge import judging
 from tests.videos import run_command
-from train.evaluation.config import JudgeKeys
 from train.evaluation.judging import Judge, cases, estimate, judged
 from train.evaluation.records import Told, Truth, told
+from train.metrics.config import JudgeKeys
 from train.metrics.judge import Case, judge, questions
 
 pytest.importorskip("openai")

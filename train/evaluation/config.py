@@ -9,8 +9,8 @@ from pydantic import BeforeValidator, Field, model_validator
 
 from data.config import Section, by_commas
 from data.keys import EVERY, OF_POLICY, FrameKeys
+from train.metrics.config import JudgeKeys, TextScore
 
-TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
 Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
 Force = Annotated[
     bool, Field(description="use a model that does not say what it said when it was saved")
@@ -51,34 +51,6 @@ class GenerateKeys(Section):
         default=0.0, ge=0, description="0: the most likely word; above: drawn, by seed"
     )
     seed: int = Field(default=0, ge=0, description="of drawn words, and of the resampling")
-
-
-class JudgeKeys(Section):
-    """A language model as a judge, behind any OpenAI-compatible address. The key, if the server
-    wants one, comes from the environment (OPENAI_API_KEY)."""
-
-    model: str | None = Field(default=None, description="name of the judging model (null: none)")
-    base_url: str | None = Field(
-        default=None, description="its server, as http://127.0.0.1:8000/v1 (null: OpenAI's)"
-    )
-    cache: str = Field(
-        default="evals/judge.jsonl", description="answers it gave, asked for once only"
-    )
-    workers: int = Field(default=8, ge=1, description="questions asked at a time")
-    timeout_s: float = Field(default=120, gt=0, description="time limit for one answer")
-    price_in: float | None = Field(
-        default=None, ge=0, description="price of a million tokens asked, for the estimate"
-    )
-    price_out: float | None = Field(
-        default=None, ge=0, description="price of a million tokens answered"
-    )
-    max_calls: int = Field(
-        default=20_000, ge=1, description="refuse to start where more answers would be needed"
-    )
-
-    def idle(self) -> list[str]:
-        given = self.changed() if self.model is None else {}
-        return [f"judge.{key}: which judge? give judge.model" for key in given]
 
 
 class EvaluateConfig(Section):

@@ -4,17 +4,14 @@ from __future__ import annotations
 
 import io
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import matplotlib
 from matplotlib.figure import Figure
 
-from train.evaluation.table import Summary
+from train.evaluation.results import Evaluation, Summary
 from train.messages import METRICS, read_rows
 from train.metrics.grounding import THRESHOLDS
-
-if TYPE_CHECKING:
-    from train.evaluation.evaluate import Evaluation
 
 COLOURS = ("#64748b", "#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d")
 """Of systems, in order."""

@@ -3,8 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +16,6 @@ from train.evaluation.config import EvaluateConfig
 from train.evaluation.page import write_report
 from train.evaluation.records import (
     Problems,
-    Told,
     Truth,
     file_name,
     read_json,
@@ -27,60 +26,11 @@ from train.evaluation.records import (
     write_predictions,
     write_references,
 )
-from train.evaluation.scoring import Scored, score
+from train.evaluation.results import Evaluation, System, Taken
+from train.evaluation.scoring import score
 from train.messages import say
-from train.metrics.tokens import tokenizer_of
 
 SCORES = "scores.json"
-
-
-@dataclass(frozen=True)
-class Taken:
-    """What one answer took."""
-
-    frames: int
-    describe_s: float
-    choose_s: float | None
-
-
-@dataclass(frozen=True)
-class System:
-    """A model with a frame policy, or a file: what it said of the videos."""
-
-    name: str
-    answers: Mapping[str, Told]
-    about: dict[str, Any] = field(default_factory=dict)
-    taken: Mapping[str, Taken] = field(default_factory=dict)
-    prepared: str | None = None
-    """Prepared dataset with the frames it saw."""
-
-
-@dataclass(frozen=True)
-class Evaluation:
-    """Systems on the same videos, scored."""
-
-    truths: Mapping[str, Truth]
-    systems: Sequence[System]
-    scored: Sequence[Scored]
-    problems: Problems
-    text: str
-    compat: bool
-    timed: bool
-    judge: dict[str, Any] = field(default_factory=dict)
-    """Which model judged, with which questions; empty: none."""
-
-    @property
-    def tokenizer(self) -> str:
-        """How texts were cut into what is counted."""
-        return tokenizer_of(self._texts()) + (
-            ", ASCII alone in SODA and ActivityNet's scores" if self.compat else ""
-        )
-
-    def _texts(self) -> Iterator[str]:
-        for truth in self.truths.values():
-            yield truth.text(self.timed)
-        for system in self.systems:
-            yield from (told.text for told in system.answers.values())
 
 
 def evaluate(config: EvaluateConfig, *, shown: bool = True) -> Evaluation:

@@ -16,10 +16,10 @@ import numpy as np
 from tqdm import tqdm
 
 from data.config import UserError, one_line
-from train.evaluation.config import JudgeKeys
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
 from train.messages import say
+from train.metrics.config import JudgeKeys
 from train.metrics.judge import PROMPTS, Case, judge, questions, readable
 
 CHARACTERS_A_TOKEN = 4

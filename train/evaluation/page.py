@@ -10,7 +10,7 @@ import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from datasets.exceptions import DatasetsError
 from markupsafe import Markup
@@ -22,12 +22,10 @@ from data.sample import Stated
 from data.storage import write_atomically
 from data.target import clock
 from train.evaluation.curves import COLOURS, curves_svg
+from train.evaluation.results import Evaluation, Summary, System
 from train.evaluation.sheet import sheet
-from train.evaluation.table import Summary, rows_of, signed, sure
+from train.evaluation.table import rows_of, signed, sure
 from train.metrics.soda import in_time
-
-if TYPE_CHECKING:
-    from train.evaluation.evaluate import Evaluation, System
 
 HERE = Path(__file__).parent
 HUES = 8

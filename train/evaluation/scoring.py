@@ -16,10 +16,10 @@ from tqdm import tqdm
 
 from data.sample import Event, Stated
 from data.sources import microworld
-from train.evaluation.config import TextScore
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
 from train.metrics import densevid, grounding, text
+from train.metrics.config import TextScore
 from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
 from train.metrics.meteor import Meteor, meteor_running
 from train.metrics.scenes import scene_f1

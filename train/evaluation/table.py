@@ -7,16 +7,14 @@ import io
 import json
 import math
 from collections.abc import Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from data.storage import write_atomically
 from train.evaluation.intervals import bootstrap, interval
+from train.evaluation.results import Evaluation, Figure, Summary
 from train.metrics.degeneration import wordiness
-
-if TYPE_CHECKING:
-    from train.evaluation.evaluate import Evaluation
 
 SHOWN = {
     "soda_c": "SODA c, F1",
@@ -41,28 +39,6 @@ SHOWN = {
     "degenerate": "degenerate answers",
 }
 """The measures of the printed table and the head of the report, of the hundred in scores.json."""
-
-
-@dataclass(frozen=True)
-class Figure:
-    """A value with its 95 % bootstrap interval over videos."""
-
-    value: float
-    low: float
-    high: float
-
-    @property
-    def known(self) -> bool:
-        return not math.isnan(self.value)
-
-
-@dataclass(frozen=True)
-class Summary:
-    """All figures of all systems, and what each differs by from the first."""
-
-    values: tuple[dict[str, Figure], ...]
-    differences: tuple[dict[str, Figure], ...]
-    """Of the second and further systems, paired over videos."""
 
 
 def summarise(done: Evaluation, seed: int) -> Summary:

@@ -22,9 +22,9 @@ from data.prepared.dataset import read_dataset
 from data.sample import events_of
 from data.storage import write_atomically
 from data.target import clock, target
+from train.command_config import ExportConfig
 from train.config import DataKeys
 from train.encode import first_prompt
-from train.evaluation.bench_config import ExportConfig
 from train.evaluation.records import truth_of, write_references
 from train.split import split
 

@@ -24,9 +24,9 @@ from data.prepared.dataset import read_dataset
 from data.sample import events_of
 from data.target import timeline
 from train import sft, tiny
+from train.bench.config import PoliciesConfig
 from train.config import ModelKeys, TrainConfig
 from train.evaluation.answers import answers
-from train.evaluation.bench_config import PoliciesConfig
 from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
 from train.evaluation.records import Told, told, truth_of

@@ -100,7 +100,7 @@ def measure_scoring(counts: tuple[int, ...]) -> dict[str, float]:
     """Seconds and peak memory of all core metrics."""
     figures = {}
     for count in counts:
-        code = f"import sys; sys.path[0] = {str(Path(__file__).parents[2])!r}\nfrom train.evaluation.speed import score_once\nif __name__ == '__main__': score_once({count})"
+        code = f"import sys; sys.path[0] = {str(Path(__file__).parents[2])!r}\nfrom train.bench.evaluate import score_once\nif __name__ == '__main__': score_once({count})"
         with tempfile.TemporaryDirectory() as folder:  # a file: spawned workers import it again
             script = Path(folder) / "score.py"
             script.write_text(code, encoding="utf-8")

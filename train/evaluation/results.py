@@ -1,0 +1,83 @@
+"""What an evaluation found: systems, their scores, and figures with intervals."""
+
+from __future__ import annotations
+
+import math
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from train.evaluation.records import Problems, Told, Truth
+from train.evaluation.scoring import Scored
+from train.metrics.tokens import tokenizer_of
+
+
+@dataclass(frozen=True)
+class Taken:
+    """What one answer took."""
+
+    frames: int
+    describe_s: float
+    choose_s: float | None
+
+
+@dataclass(frozen=True)
+class System:
+    """A model with a frame policy, or a file: what it said of the videos."""
+
+    name: str
+    answers: Mapping[str, Told]
+    about: dict[str, Any] = field(default_factory=dict)
+    taken: Mapping[str, Taken] = field(default_factory=dict)
+    prepared: str | None = None
+    """Prepared dataset with the frames it saw."""
+
+
+@dataclass(frozen=True)
+class Evaluation:
+    """Systems on the same videos, scored."""
+
+    truths: Mapping[str, Truth]
+    systems: Sequence[System]
+    scored: Sequence[Scored]
+    problems: Problems
+    text: str
+    compat: bool
+    timed: bool
+    judge: dict[str, Any] = field(default_factory=dict)
+    """Which model judged, with which questions; empty: none."""
+
+    @property
+    def tokenizer(self) -> str:
+        """How texts were cut into what is counted."""
+        return tokenizer_of(self._texts()) + (
+            ", ASCII alone in SODA and ActivityNet's scores" if self.compat else ""
+        )
+
+    def _texts(self) -> Iterator[str]:
+        for truth in self.truths.values():
+            yield truth.text(self.timed)
+        for system in self.systems:
+            yield from (told.text for told in system.answers.values())
+
+
+@dataclass(frozen=True)
+class Figure:
+    """A value with its 95 % bootstrap interval over videos."""
+
+    value: float
+    low: float
+    high: float
+
+    @property
+    def known(self) -> bool:
+        return not math.isnan(self.value)
+
+
+@dataclass(frozen=True)
+class Summary:
+    """All figures of all systems, and what each differs by from the first."""
+
+    values: tuple[dict[str, Figure], ...]
+    differences: tuple[dict[str, Figure], ...]
+    """Of the second and further systems, paired over videos."""

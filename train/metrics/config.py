@@ -1,0 +1,40 @@
+"""The keys of metrics: which text score, and a language model as a judge."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from data.config import Section
+
+TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
+"""SODA's text score."""
+
+
+class JudgeKeys(Section):
+    """A language model as a judge, behind any OpenAI-compatible address. The key, if the server
+    wants one, comes from the environment (OPENAI_API_KEY)."""
+
+    model: str | None = Field(default=None, description="name of the judging model (null: none)")
+    base_url: str | None = Field(
+        default=None, description="its server, as http://127.0.0.1:8000/v1 (null: OpenAI's)"
+    )
+    cache: str = Field(
+        default="evals/judge.jsonl", description="answers it gave, asked for once only"
+    )
+    workers: int = Field(default=8, ge=1, description="questions asked at a time")
+    timeout_s: float = Field(default=120, gt=0, description="time limit for one answer")
+    price_in: float | None = Field(
+        default=None, ge=0, description="price of a million tokens asked, for the estimate"
+    )
+    price_out: float | None = Field(
+        default=None, ge=0, description="price of a million tokens answered"
+    )
+    max_calls: int = Field(
+        default=20_000, ge=1, description="refuse to start where more answers would be needed"
+    )
+
+    def idle(self) -> list[str]:
+        given = self.changed() if self.model is None else {}
+        return [f"judge.{key}: which judge? give judge.model" for key in given]
