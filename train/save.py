@@ -249,7 +249,7 @@ def policy_of(path: Path) -> tuple[FrameKeys, DataKeys]:
     """How a run sees, and what it is asked.
 
     Raises:
-        UserError: of another version.
+        UserError: it cannot be read.
     """
     file = run_of(path) / POLICY_FILE
     if not file.is_file():
@@ -260,12 +260,15 @@ def policy_of(path: Path) -> tuple[FrameKeys, DataKeys]:
         )
         return assumed, DataKeys()
     stored = read_json(file)
-    if stored.pop("version", None) != POLICY_VERSION:
-        raise UserError(
-            f"{file}: written by another version of the policies; prepare and train again"
-        )
+    version = stored.pop("version", None)
     try:
         talk = {key: stored.pop(key) for key in ("target", "prompt", "system", "max_tokens")}
-        return FrameKeys.model_validate(stored), DataKeys.model_validate(talk)
+        frames, data = FrameKeys.model_validate(stored), DataKeys.model_validate(talk)
     except (KeyError, ValidationError):
         raise UserError(f"{file}: not a frame policy of this version") from None
+    if version != POLICY_VERSION:
+        warn(
+            f"note: {file}: version {version} of the frame policies, this is {POLICY_VERSION}: the same keys "
+            "may choose other frames than in training"
+        )
+    return frames, data

@@ -220,6 +220,10 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
         with pytest.raises(UserError) as caught:
             read_run(folder)
         assert len(str(caught.value).splitlines()) == 1
+    before = json.loads((run / "frame_policy.json").read_text())
+    (folder / "frame_policy.json").write_text(json.dumps({**before, "version": 2}))
+    assert read_run(folder).frames == read_run(run).frames
+    assert "version 2 of the frame policies, this is" in capsys.readouterr().err
     (folder / "adapter_model.safetensors").rename(folder / "adapter_model.bin")
     with pytest.raises(UserError, match="pickled weights are not loaded"):
         read_run(folder)
