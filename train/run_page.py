@@ -18,6 +18,7 @@ from data.target import clock, timeline
 from train.evaluation.records import truth_of
 from train.evaluation.sheet import sheet
 from train.messages import METRICS, SAMPLES, read_rows
+from train.metrics.shown import SHOWN
 
 PAGE = "run.html"
 TEMPLATE = Path(__file__).parent / "run_page.html"
@@ -26,7 +27,7 @@ VIDEOS = 6
 THUMBNAIL_PX = 160
 PANELS = (
     ("answer loss", ("loss", "eval_loss")),
-    ("what it says, scored", ("eval_soda_c", "eval_f1_tiou", "eval_cider_d", "eval_degenerate")),
+    ("what it says, scored", tuple(f"eval_{one.log}" for one in SHOWN if one.curve)),
     ("learning rate", ("learning_rate", "lr_vision", "lr_connector", "lr_llm")),
     ("gradient norm", ("grad_norm",)),
     ("videos a second", ("videos_per_s",)),

@@ -25,20 +25,10 @@ from train.evaluation.records import Told, Truth, told, truth_of
 from train.evaluation.scoring import score
 from train.evaluation.sheet import sheet
 from train.messages import SAMPLES
+from train.metrics.shown import SHOWN
 from train.run.trackers import Tracker
 
-LOGGED = {
-    "soda_c": "soda_c",
-    "f1_tiou>mean": "f1_tiou",
-    "cider_d": "cider_d",
-    "rouge_l": "rouge_l",
-    "scene_f1": "scene_f1",
-    "times_parsable": "times_parsable",
-    "degenerate": "degenerate",
-    "judge_soda_c": "judge",
-    "judge_recall": "judge_recall",
-    "judge_precision": "judge_precision",
-}
+LOGGED = {one.name: one.log for one in SHOWN if one.log}
 """Measures → names in the logs, behind `eval_`."""
 SHEET_PX = 160
 """Width of a frame shown to the loggers."""

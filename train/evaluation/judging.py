@@ -21,6 +21,7 @@ from train.evaluation.records import Told, Truth
 from train.messages import say
 from train.metrics.config import JudgeKeys
 from train.metrics.judge import PROMPTS, Case, judge, questions, readable
+from train.metrics.shown import better
 
 CHARACTERS_A_TOKEN = 4
 ANSWER_TOKENS = 40
@@ -201,7 +202,7 @@ def judged(
         }
         measures.append(
             [
-                mean(f"judge_{part}", values, "lower" if part == "contradicted" else "higher")
+                mean(f"judge_{part}", values, better(f"judge_{part}"))
                 for part, values in columns.items()
                 if not np.isnan(values).all()
             ]

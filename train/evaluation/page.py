@@ -25,19 +25,13 @@ from train.evaluation.curves import COLOURS, curves_svg
 from train.evaluation.results import Evaluation, Summary, System
 from train.evaluation.sheet import sheet
 from train.evaluation.table import rows_of, signed, sure
+from train.metrics.shown import SHOWN
 from train.metrics.soda import in_time
 
 HERE = Path(__file__).parent
 HUES = 8
 """Colours of matched events; the page's style names them m0, m1, …"""
-SORTABLE = {
-    "soda_c": "SODA c",
-    "f1_tiou>mean": "tIoU F1",
-    "scene_f1": "scene F1",
-    "judge_soda_c": "judge",
-    "cider_d": "CIDEr-D",
-    "rouge_l": "ROUGE-L",
-}
+SORTABLE = {one.name: one.short for one in SHOWN if one.short}
 """Of single videos: on each card, and what cards can be sorted by."""
 
 

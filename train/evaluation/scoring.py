@@ -23,13 +23,11 @@ from train.metrics.config import TextScore
 from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
 from train.metrics.meteor import Meteor, meteor_running
 from train.metrics.scenes import scene_f1
+from train.metrics.shown import better
 from train.metrics.soda import NOTHING, soda, soda_m
 from train.metrics.tokens import MOST_WORDS, Words, ascii_only, words
 
 SAYS_NOTHING = Told("")
-LOWER = ("share_", "rep_", "boundary_error_s", "degenerate")
-"""Beginnings of the names of measures of which less is better."""
-NEITHER = ("time_covered", "words", "length_ratio")
 MANY = 1000
 """From so many videos on, several processes score."""
 BLOCK = 200
@@ -118,10 +116,9 @@ def _measure(name: str, values: np.ndarray) -> Measure:
     """`values` (N,), or (N, K) where the figure is no mean."""
     if name == "bleu_4":
         return Measure(name, values, text.bleu)
-    better: Any = "lower" if name.startswith(LOWER) else "" if name in NEITHER else "higher"
     if values.ndim == 2:
-        return Measure(name, values, better=better)
-    return mean(name, values, better)
+        return Measure(name, values, better=better(name))
+    return mean(name, values, better(name))
 
 
 def _columns(one: Any, rows: Sequence[Any], shared: bool) -> dict[str, Any]:

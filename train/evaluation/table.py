@@ -15,30 +15,7 @@ from data.storage import write_atomically
 from train.evaluation.intervals import bootstrap, interval
 from train.evaluation.results import Evaluation, Figure, Summary
 from train.metrics.degeneration import wordiness
-
-SHOWN = {
-    "soda_c": "SODA c, F1",
-    "soda_m": "SodaM, F1 (scenes may be split)",
-    "f1_tiou>mean": "tIoU F1, mean of .3 .5 .7 .9",
-    "recall_tiou>0.5": "events found (tIoU > .5)",
-    "precision_tiou>0.5": "events right (tIoU > .5)",
-    "scene_f1": "scene F1 (colour, shape, background)",
-    "judge_recall": "judge: events told",
-    "judge_precision": "judge: events right",
-    "judge_contradicted": "judge: events contradicted",
-    "judge_soda_c": "SODA c by the judge",
-    "cider_d": "CIDEr-D of the whole text",
-    "bleu_4": "BLEU-4",
-    "rouge_l": "ROUGE-L",
-    "meteor_lite": "METEOR-lite",
-    "boundary_error_s": "boundaries off by, s",
-    "times_parsable": "lines with usable times",
-    "time_covered": "video told about",
-    "length_ratio": "words said ÷ reference",
-    "rep_4": "repeated 4-grams",
-    "degenerate": "degenerate answers",
-}
-"""The measures of the printed table and the head of the report, of the hundred in scores.json."""
+from train.metrics.shown import CAPTIONS
 
 
 def summarise(done: Evaluation, seed: int) -> Summary:
@@ -71,7 +48,7 @@ def rows_of(done: Evaluation, summary: Summary) -> list[tuple[str, str]]:
     """(name, caption) of the measures worth showing here."""
     return [
         (name, caption)
-        for name, caption in SHOWN.items()
+        for name, caption in CAPTIONS.items()
         if any(name in v and v[name].known for v in summary.values)
     ]
 
@@ -191,7 +168,7 @@ def flat(done: Evaluation, summary: Summary) -> dict[str, float]:
 
 def write_csv(path: Path, done: Evaluation) -> None:
     """A row per video and system: what was used, what it took, what was said, how good it was."""
-    names = [n for n in SHOWN if any(m.name == n for s in done.scored for m in s.measures)]
+    names = [n for n in CAPTIONS if any(m.name == n for s in done.scored for m in s.measures)]
     buffer = io.StringIO()
     rows = csv.writer(buffer)
     rows.writerow(

@@ -14,9 +14,9 @@ from data.redact import redacted
 from data.report import own_words
 from data.sources.reading import about
 from train.config import INSTRUCTIONS
-from train.evaluation.table import SHOWN
 from train.hub.scores import Scores
 from train.messages import METRICS, POLICY_FILE, RECORD, read_json
+from train.metrics.shown import CAPTIONS
 
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"
@@ -181,7 +181,7 @@ def _rows(scores: Scores | None) -> list[tuple[str, str, str, str]]:
     figures = scores.figures if scores else {}
     return [
         (caption, *(f"{figures[name][k]:.3f}" for k in ("value", "low", "high")))  # type: ignore[misc]
-        for name, caption in SHOWN.items()
+        for name, caption in CAPTIONS.items()
         if name in figures and figures[name]["value"] is not None
     ]
 
@@ -208,7 +208,7 @@ def _metadata(
             metric_name=f"{caption} [{figures[name]['low']:.3f}, {figures[name]['high']:.3f}]",
             metric_value=round(figures[name]["value"], 4),
         )
-        for name, caption in SHOWN.items()
+        for name, caption in CAPTIONS.items()
         if name in figures and figures[name]["value"] is not None
     ]
     head = ModelCardData(

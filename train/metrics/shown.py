@@ -1,0 +1,57 @@
+"""Which measures people are shown, by what names, and of which less is better: said here only.
+
+`train.evaluation.scoring` computes some hundred; all stand in `scores.json`. A measure that is to be
+seen elsewhere gets a line in `SHOWN`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Literal
+
+
+@dataclass(frozen=True)
+class Shown:
+    """A measure in the printed table, the report's head and the model card."""
+
+    name: str
+    caption: str
+    short: str = ""
+    """Of single videos: on their cards in the report, and what those can be sorted by. Empty: not there."""
+    log: str = ""
+    """In the logs of a training, behind `eval_`. Empty: not there."""
+    curve: bool = False
+    """Also drawn on a run's page."""
+
+
+SHOWN = (
+    Shown("soda_c", "SODA c, F1", "SODA c", "soda_c", curve=True),
+    Shown("soda_m", "SodaM, F1 (scenes may be split)"),
+    Shown("f1_tiou>mean", "tIoU F1, mean of .3 .5 .7 .9", "tIoU F1", "f1_tiou", curve=True),
+    Shown("recall_tiou>0.5", "events found (tIoU > .5)"),
+    Shown("precision_tiou>0.5", "events right (tIoU > .5)"),
+    Shown("scene_f1", "scene F1 (colour, shape, background)", "scene F1", "scene_f1"),
+    Shown("judge_recall", "judge: events told", log="judge_recall"),
+    Shown("judge_precision", "judge: events right", log="judge_precision"),
+    Shown("judge_contradicted", "judge: events contradicted"),
+    Shown("judge_soda_c", "SODA c by the judge", "judge", "judge"),
+    Shown("cider_d", "CIDEr-D of the whole text", "CIDEr-D", "cider_d", curve=True),
+    Shown("bleu_4", "BLEU-4"),
+    Shown("rouge_l", "ROUGE-L", "ROUGE-L", "rouge_l"),
+    Shown("meteor_lite", "METEOR-lite"),
+    Shown("boundary_error_s", "boundaries off by, s"),
+    Shown("times_parsable", "lines with usable times", log="times_parsable"),
+    Shown("time_covered", "video told about"),
+    Shown("length_ratio", "words said ÷ reference"),
+    Shown("rep_4", "repeated 4-grams"),
+    Shown("degenerate", "degenerate answers", log="degenerate", curve=True),
+)
+CAPTIONS = {one.name: one.caption for one in SHOWN}
+_LOWER = ("share_", "rep_", "boundary_error_s", "degenerate", "judge_contradicted")
+"""Beginnings of the names of measures of which less is better."""
+_NEITHER = ("time_covered", "words", "length_ratio")
+
+
+def better(name: str) -> Literal["higher", "lower", ""]:
+    """Which way a measure improves; empty: neither."""
+    return "lower" if name.startswith(_LOWER) else "" if name in _NEITHER else "higher"
