@@ -15,9 +15,12 @@ from data.probe import probe
 from data.video import BadVideo, Decoder
 
 ENCODERS = {
-    "h264": ("libx264", "libopenh264"), "hevc": ("libx265",), "vp9": ("libvpx-vp9",),
-    "av1": ("libaom-av1", "libsvtav1"), "mpeg4": ("mpeg4",),
-}  # fmt: skip
+    "h264": ("libx264", "libopenh264"),
+    "hevc": ("libx265",),
+    "vp9": ("libvpx-vp9",),
+    "av1": ("libaom-av1", "libsvtav1"),
+    "mpeg4": ("mpeg4",),
+}
 """Codec → what may make a clip of it, the first that is there."""
 FRAMES, FPS = 12, 12
 QUICK_AND_QUIET = {"cpu-used": "8", "x265-params": "log-level=none"}

@@ -39,7 +39,9 @@ def _open(info: VideoInfo, threads: int) -> object:
             f"{info.path}: decord counts {count} frames where {len(info.times_s)} are shown; use frames.decoder=pyav",
         )
     if info.hdr:
-        raise BadVideo("unreadable", f"{info.path}: HDR, which decord gives as grey; use frames.decoder=pyav")  # fmt: skip
+        raise BadVideo(
+            "unreadable", f"{info.path}: HDR, which decord gives as grey; use frames.decoder=pyav"
+        )
     return reader
 
 

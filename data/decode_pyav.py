@@ -152,7 +152,9 @@ class PyavFrame:
     def keep(self, short_px: int) -> PyavKept:
         frame, size = self._frame, self._size(short_px)
         if frame.color_trc in CURVES:  # its range is wanted to the end
-            frame = self._scalers.keep.reformat(frame, *size, format="yuv444p10le", interpolation="AREA")  # fmt: skip
+            frame = self._scalers.keep.reformat(
+                frame, *size, format="yuv444p10le", interpolation="AREA"
+            )
             return PyavKept(frame, self._info.rotation_deg, self._scalers)
         if size != (frame.width, frame.height) or frame.format.name not in PLANAR:
             # half-size chroma is how video is stored; a small picture would lose colour by it

@@ -45,7 +45,7 @@ def locked(place: Path, shown: str) -> Iterator[None]:
         return
     try:
         since = time.strftime("%Y-%m-%d %H:%M:%S")
-        owner = f"process {os.getpid()} on {socket.gethostname()}, {Path(sys.argv[0]).name}, since {since}"  # fmt: skip
+        owner = f"process {os.getpid()} on {socket.gethostname()}, {Path(sys.argv[0]).name}, since {since}"
         (place / OWNER).write_text(owner, encoding="utf-8")
         yield
     finally:

@@ -24,6 +24,15 @@ DOWNLOADS = 8
 """Files fetched from the Hub at once."""
 AHEAD = 16
 """Videos made ready before their turn: what is waiting on disk stays small."""
+DAMAGED = (
+    EOFError,
+    zipfile.BadZipFile,
+    zlib.error,
+    lzma.LZMAError,
+    NotImplementedError,
+    RuntimeError,
+)
+"""What `zipfile` raises of a member that is there and cannot be read."""
 MAX_BYTES = 8 * GIB
 """A video larger than this is not unpacked."""
 
@@ -179,7 +188,7 @@ class Unpacker:
             return Video(str(path), shown=media.name)
         except (KeyError, FileNotFoundError) as error:
             raise Missing(f"{media.name}: {error}") from None
-        except (EOFError, zipfile.BadZipFile, zlib.error, lzma.LZMAError, NotImplementedError, RuntimeError) as error:  # fmt: skip
+        except DAMAGED as error:
             raise Missing(f"{media.name}: {error}", "unreadable") from None
 
 

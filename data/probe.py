@@ -133,7 +133,9 @@ class _Packets:
     """Of all streams: where the file ends, or is cut short."""
 
 
-def _packets(container: av.container.InputContainer, stream: av.VideoStream, start_s: float) -> _Packets:  # fmt: skip
+def _packets(
+    container: av.container.InputContainer, stream: av.VideoStream, start_s: float
+) -> _Packets:
     seen = _Packets()
     units = {
         s.index: (s.time_base.numerator, s.time_base.denominator)
@@ -213,8 +215,12 @@ def _filled(times_s: np.ndarray, lacking: int) -> np.ndarray:
 
 
 def _announced(
-    container: av.container.InputContainer, stream: av.VideoStream, packets: _Packets, there: int, start_s: float
-) -> int:  # fmt: skip
+    container: av.container.InputContainer,
+    stream: av.VideoStream,
+    packets: _Packets,
+    there: int,
+    start_s: float,
+) -> int:
     """Frames that the header or the packets promise, whichever is more."""
     repeated = len(packets.shown) - there  # two frames of one time: only one is ever shown
     # the header counts what an edit cuts away

@@ -13,8 +13,18 @@ from urllib.parse import urlsplit
 from fsspec import available_protocols
 
 PLACES = {
-    "path", "videos", "output", "out", "data", "predictions", "references", "prepared", "model", "cache", "json",
-}  # fmt: skip
+    "path",
+    "videos",
+    "output",
+    "out",
+    "data",
+    "predictions",
+    "references",
+    "prepared",
+    "model",
+    "cache",
+    "json",
+}
 """Keys whose value is a place, also where it does not look like one."""
 LOCAL = {"encoder", "ids"}
 """Keys whose value may be a place: a folder in place of a Hub id, a file in place of ids."""

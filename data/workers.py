@@ -90,8 +90,13 @@ class Workers:
     """`count` processes that run `function` on what is submitted. A thread looks after them."""
 
     def __init__(
-        self, function: Callable[[Any], Any], *, count: int, timeout_s: float, prepare: Callable[[], None]
-    ):  # fmt: skip
+        self,
+        function: Callable[[Any], Any],
+        *,
+        count: int,
+        timeout_s: float,
+        prepare: Callable[[], None],
+    ):
         self._context = get_context("spawn")  # a forked decoder can hang
         self._main = (function, prepare)
         self._timeout_s = timeout_s

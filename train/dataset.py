@@ -26,9 +26,18 @@ from train.split import Split, split
 from train.stream import ROW, Pictures, read_texts, window, with_pictures
 
 TEXT_COLUMNS = [
-    "id", "video_id", "times_s", "duration_s", "events", "description", "prompt", "system", "context",
-    "turns", "ranks",
-]  # fmt: skip
+    "id",
+    "video_id",
+    "times_s",
+    "duration_s",
+    "events",
+    "description",
+    "prompt",
+    "system",
+    "context",
+    "turns",
+    "ranks",
+]
 
 
 @dataclass(frozen=True)

@@ -46,7 +46,9 @@ def device() -> Iterator[Finding]:
     if precision.device == "cpu":
         built = torch.version.cuda
         why = "no CUDA device is seen" if built else "this torch is built without CUDA"
-        yield Finding("note", "gpu", f"{why}: model.name=tiny trains here, the 256M model with patience")  # fmt: skip
+        yield Finding(
+            "note", "gpu", f"{why}: model.name=tiny trains here, the 256M model with patience"
+        )
     for i in range(torch.cuda.device_count()):
         about = torch.cuda.get_device_properties(i)
         free = torch.cuda.mem_get_info(i)[0] / GIB
@@ -56,10 +58,20 @@ def device() -> Iterator[Finding]:
             f"{about.name}, {about.total_memory / GIB:.1f} GiB, {free:.1f} free, compute {about.major}.{about.minor}, CUDA {torch.version.cuda}",
         )
     if torch.cuda.device_count() > 1:
-        yield Finding("note", "several gpus", "accelerate launch --config_file recipes/accelerate/ddp.yaml uses them all; CUDA_VISIBLE_DEVICES=0 one")  # fmt: skip
-    why = {torch.float16: ", for bf16 is not native here", torch.float32: " on a CPU"}.get(precision.compute, "")  # fmt: skip
+        yield Finding(
+            "note",
+            "several gpus",
+            "accelerate launch --config_file recipes/accelerate/ddp.yaml uses them all; CUDA_VISIBLE_DEVICES=0 one",
+        )
+    why = {torch.float16: ", for bf16 is not native here", torch.float32: " on a CPU"}.get(
+        precision.compute, ""
+    )
     flash = "; flash-attn is there too" if find_spec("flash_attn") else ""
-    yield Finding("ok", "precision", f"{str(precision.compute).removeprefix('torch.')}{why}; attention: sdpa{flash}")  # fmt: skip
+    yield Finding(
+        "ok",
+        "precision",
+        f"{str(precision.compute).removeprefix('torch.')}{why}; attention: sdpa{flash}",
+    )
 
 
 def four_bits() -> Finding:
@@ -73,9 +85,17 @@ def four_bits() -> Finding:
         layer.to(where)(x).sum().backward()
         fine = x.grad is not None and bool(torch.isfinite(x.grad).all())
     except (RuntimeError, NotImplementedError, OSError) as error:
-        return Finding("note", "4-bit layers", f"fail on {where} ({first_line(error)}); recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
+        return Finding(
+            "note",
+            "4-bit layers",
+            f"fail on {where} ({first_line(error)}); recipe=lora needs none, or pip install -U bitsandbytes",
+        )
     if not fine:
-        return Finding("note", "4-bit layers", f"give no finite gradients on {where}; recipe=lora needs none, or pip install -U bitsandbytes")  # fmt: skip
+        return Finding(
+            "note",
+            "4-bit layers",
+            f"give no finite gradients on {where}; recipe=lora needs none, or pip install -U bitsandbytes",
+        )
     return Finding("ok", "4-bit layers", f"bitsandbytes works on {where}")
 
 
@@ -104,7 +124,11 @@ def hub() -> Finding:
             "note", "hub", "HF_HUB_OFFLINE is set: only what is in the cache can be used"
         )
     if get_token() is None:
-        return Finding("note", "hub", "not logged in: public models can be read; `hf auth login` for FineVideo and for pushing")  # fmt: skip
+        return Finding(
+            "note",
+            "hub",
+            "not logged in: public models can be read; `hf auth login` for FineVideo and for pushing",
+        )
     try:
         name = HfApi().whoami()["name"]
     except HfHubHTTPError:
@@ -119,12 +143,24 @@ def machine() -> Iterator[Finding]:
     from huggingface_hub import constants
 
     memory = psutil.virtual_memory()
-    yield Finding("ok", "machine", f"{cpu_count()} cores, {memory.total / GIB:.1f} GiB of memory, {memory.available / GIB:.1f} free")  # fmt: skip
-    for what, folder in (("disk here", Path.cwd()), ("disk of the Hub's cache", Path(constants.HF_HUB_CACHE))):  # fmt: skip
+    yield Finding(
+        "ok",
+        "machine",
+        f"{cpu_count()} cores, {memory.total / GIB:.1f} GiB of memory, {memory.available / GIB:.1f} free",
+    )
+    for what, folder in (
+        ("disk here", Path.cwd()),
+        ("disk of the Hub's cache", Path(constants.HF_HUB_CACHE)),
+    ):
         there = next(p for p in (folder, *folder.parents) if p.exists())
         free = shutil.disk_usage(there).free / GIB
         less = free < DISK_GIB
-        yield Finding("note" if less else "ok", what, f"{free:.0f} GiB free" + (f"; a 2.2B run with 500 videos wants {DISK_GIB}" if less else ""))  # fmt: skip
+        yield Finding(
+            "note" if less else "ok",
+            what,
+            f"{free:.0f} GiB free"
+            + (f"; a 2.2B run with 500 videos wants {DISK_GIB}" if less else ""),
+        )
     writable = os.access(Path.cwd(), os.W_OK)
     if not writable:
         yield Finding("BAD", "folder", f"{Path.cwd()} cannot be written")
@@ -148,4 +184,8 @@ def fitting() -> Iterator[Finding]:
         shape = shape_of(config.model)
         needs = plan(shape, config, load_of(config, shape, FRAMES, ANSWER_TOKENS), compute).peak_gib
         verdict: Literal["ok", "note"] = "ok" if needs <= free else "note"
-        yield Finding(verdict, f"recipe={name}", f"{'fits' if needs <= free else 'does not fit'}: {needs:.1f} of {free:.1f} GiB at {FRAMES} frames a video, {precision.compute}")  # fmt: skip
+        yield Finding(
+            verdict,
+            f"recipe={name}",
+            f"{'fits' if needs <= free else 'does not fit'}: {needs:.1f} of {free:.1f} GiB at {FRAMES} frames a video, {precision.compute}",
+        )

@@ -138,7 +138,9 @@ def _frames(processor: SmolVLMProcessor) -> torch.Tensor:
     """(2, 3, S, S) uint8: a coloured slope, and the same with a bright square in it."""
     side = frame_size_px(processor)
     slope = torch.linspace(0, 255, side)
-    picture = torch.stack([slope.expand(side, side), slope.expand(side, side).T, slope.flip(0).expand(side, side)])  # fmt: skip
+    picture = torch.stack(
+        [slope.expand(side, side), slope.expand(side, side).T, slope.flip(0).expand(side, side)]
+    )
     other = picture.clone()
     other[:, side // 4 : side // 2, side // 4 : side // 2] = 255
     return torch.stack([picture, other]).round().to(torch.uint8)

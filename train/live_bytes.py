@@ -137,9 +137,10 @@ def parts_at_work(model: SmolVLMForConditionalGeneration, bytes_: LiveBytes) -> 
         return hook
 
     for module, part in (
-        (body.vision_model, "vision activations"), (body.connector, "connector activations"),
+        (body.vision_model, "vision activations"),
+        (body.connector, "connector activations"),
         (body.text_model, "language activations"),
-    ):  # fmt: skip
+    ):
         handles.append(module.register_forward_pre_hook(entering(part)))
         handles.append(module.register_forward_hook(entering("logits")))
     yield

@@ -110,10 +110,15 @@ def _sample(processor: SmolVLMProcessor, run: SavedRun) -> dict[str, Any]:
     """A prompt with pictures of noise."""
     side = frame_size_px(processor)
     row = {
-        "id": "noise", "times_s": [float(i) for i in range(FRAMES)], "duration_s": float(FRAMES),
-        "ranks": list(range(FRAMES)), "prompt": "", "system": "", "context": "",
+        "id": "noise",
+        "times_s": [float(i) for i in range(FRAMES)],
+        "duration_s": float(FRAMES),
+        "ranks": list(range(FRAMES)),
+        "prompt": "",
+        "system": "",
+        "context": "",
         "frames": [{"bytes": _noise(side, i)} for i in range(FRAMES)],
-    }  # fmt: skip
+    }
     prompt = prompt_of(row, processor, run.data)
     return {
         "input_ids": torch.tensor([prompt["input_ids"]]),  # (1, T)

@@ -33,8 +33,19 @@ def train(*keys: str, output: str, resume: bool = False) -> None:
     started = time.time()
     keys = (*keys, *resuming(ROOT / output, asked=resume))
     process = _started(
-        [sys.executable, "-m", "accelerate.commands.launch", "--num_processes", "1", "--gpu_ids", "0", "train/sft.py", *keys, f"train.output={output}"]
-    )  # fmt: skip
+        [
+            sys.executable,
+            "-m",
+            "accelerate.commands.launch",
+            "--num_processes",
+            "1",
+            "--gpu_ids",
+            "0",
+            "train/sft.py",
+            *keys,
+            f"train.output={output}",
+        ]
+    )
     _speak(process, _drawing(ROOT / output, started))
 
 
@@ -91,7 +102,9 @@ def _speak(process: subprocess.Popen[bytes], meanwhile: Iterator[None]) -> None:
 def page(path: str, height_px: int = 640) -> HTML:
     """A page that a command wrote, inside the notebook."""
     text = html.escape((ROOT / path).read_text(encoding="utf-8"))
-    return HTML(f'<iframe srcdoc="{text}" width="100%" height="{height_px}" style="border:0"></iframe>')  # fmt: skip
+    return HTML(
+        f'<iframe srcdoc="{text}" width="100%" height="{height_px}" style="border:0"></iframe>'
+    )
 
 
 def before_and_after(evaluation: str, videos: int = 3) -> HTML:

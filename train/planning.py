@@ -52,7 +52,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         say("it would with " + ", or ".join(would) if would else "nothing known here makes it fit")
     batches: dict[int, int] = {}
     if config.search:
-        batches = largest(shape, config, config.answer_tokens, compute, card.gib)  # fmt: skip
+        batches = largest(shape, config, config.answer_tokens, compute, card.gib)
         shown = ", ".join(f"{k} frames: {b or 'none'}" for k, b in batches.items())
         say(f"largest train.batch that fits, without padding: {shown}")
 

@@ -74,7 +74,13 @@ def _curves(folder: Path) -> str:
         axes = figure.subplots(down, across, squeeze=False).flatten()
         for ax, (title, curves) in zip(axes, panels, strict=False):
             for name, points in curves:
-                ax.plot(*zip(*points, strict=True), "o-" if len(points) < 20 else "-", ms=3, lw=1.2, label=name)  # fmt: skip
+                ax.plot(
+                    *zip(*points, strict=True),
+                    "o-" if len(points) < 20 else "-",
+                    ms=3,
+                    lw=1.2,
+                    label=name,
+                )
             ax.set_title(title, fontsize=9, loc="left")
             ax.set_ylim(bottom=0)
             ax.spines[["top", "right"]].set_visible(False)

@@ -97,9 +97,16 @@ def main(config: TrainConfig) -> dict[str, Any]:
             scale = partial(normalise, processor=processor)
             forward.install(model, scale, frames_at_once=config.train.frames_at_once)
             trainer = make_trainer(
-                config, trained, processor, sets, orders, precision, output,
-                from_step=start.step, use_cache=use_cache,
-            )  # fmt: skip
+                config,
+                trained,
+                processor,
+                sets,
+                orders,
+                precision,
+                output,
+                from_step=start.step,
+                use_cache=use_cache,
+            )
             introduce(config, trainer, sets, precision)
             if planned is not None:
                 say(f"plan: {planned.line()}")

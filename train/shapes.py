@@ -17,40 +17,64 @@ from train.config import ModelKeys
 from train.plan_config import MODELS
 
 _SMALL_VISION = {
-    "hidden_size": 768, "intermediate_size": 3072, "num_hidden_layers": 12,
-    "num_attention_heads": 12, "image_size": 512, "patch_size": 16,
-}  # fmt: skip
+    "hidden_size": 768,
+    "intermediate_size": 3072,
+    "num_hidden_layers": 12,
+    "num_attention_heads": 12,
+    "image_size": 512,
+    "patch_size": 16,
+}
 _LARGE_VISION = {
-    "hidden_size": 1152, "intermediate_size": 4304, "num_hidden_layers": 27,
-    "num_attention_heads": 16, "image_size": 384, "patch_size": 14,
-}  # fmt: skip
+    "hidden_size": 1152,
+    "intermediate_size": 4304,
+    "num_hidden_layers": 27,
+    "num_attention_heads": 16,
+    "image_size": 384,
+    "patch_size": 14,
+}
 
 
 def _text(
     hidden: int, intermediate: int, layers: int, heads: int, kv_heads: int, vocab: int
 ) -> dict[str, Any]:
     return {
-        "model_type": "llama", "hidden_size": hidden, "intermediate_size": intermediate,
-        "num_hidden_layers": layers, "num_attention_heads": heads, "num_key_value_heads": kv_heads,
-        "head_dim": 64, "rms_norm_eps": 1e-5, "vocab_size": vocab, "max_position_embeddings": 8192,
-        "rope_theta": 100_000, "pad_token_id": 2, "bos_token_id": 1, "tie_word_embeddings": False,
-    }  # fmt: skip
+        "model_type": "llama",
+        "hidden_size": hidden,
+        "intermediate_size": intermediate,
+        "num_hidden_layers": layers,
+        "num_attention_heads": heads,
+        "num_key_value_heads": kv_heads,
+        "head_dim": 64,
+        "rms_norm_eps": 1e-5,
+        "vocab_size": vocab,
+        "max_position_embeddings": 8192,
+        "rope_theta": 100_000,
+        "pad_token_id": 2,
+        "bos_token_id": 1,
+        "tie_word_embeddings": False,
+    }
 
 
 SHAPES: dict[str, dict[str, Any]] = {
     MODELS["256M"]: {
         "text_config": {**_text(576, 1536, 30, 9, 3, 49280), "eos_token_id": 49279},
-        "vision_config": _SMALL_VISION, "scale_factor": 4, "image_token_id": 49190,
+        "vision_config": _SMALL_VISION,
+        "scale_factor": 4,
+        "image_token_id": 49190,
     },
     MODELS["500M"]: {
         "text_config": {**_text(960, 2560, 32, 15, 5, 49280), "eos_token_id": 49279},
-        "vision_config": _SMALL_VISION, "scale_factor": 4, "image_token_id": 49190,
+        "vision_config": _SMALL_VISION,
+        "scale_factor": 4,
+        "image_token_id": 49190,
     },
     MODELS["2.2B"]: {
         "text_config": {**_text(2048, 8192, 24, 32, 32, 49155), "eos_token_id": 49154},
-        "vision_config": _LARGE_VISION, "scale_factor": 3, "image_token_id": 49153,
+        "vision_config": _LARGE_VISION,
+        "scale_factor": 3,
+        "image_token_id": 49153,
     },
-}  # fmt: skip
+}
 
 
 def shape_of(model: ModelKeys) -> SmolVLMConfig:

@@ -80,8 +80,10 @@ def measure_speed(work: Path, num_rows: int) -> dict[str, float]:
         rate = num_rows * FILM_S / min(seconds)
         figures[f"videos_per_s.workers{workers}"] = num_rows / min(seconds)
         figures[f"video_s_per_s.workers{workers}"] = rate
-        print(f"{workers} worker{'s' * (workers > 1)}: {num_rows} videos of {FILM_S} s at 360p in "
-              f"{min(seconds):.1f} s, {num_rows / min(seconds):.2f} videos/s, {rate:.0f} × real time")  # fmt: skip
+        print(
+            f"{workers} worker{'s' * (workers > 1)}: {num_rows} videos of {FILM_S} s at 360p in "
+            f"{min(seconds):.1f} s, {num_rows / min(seconds):.2f} videos/s, {rate:.0f} × real time"
+        )
     figures["overhead"] = min(runs[1]) / min(bare) - 1
     print(f"overhead of the whole command over the selection alone: {figures['overhead']:.1%}")
     days = FINEVIDEO_HOURS * 3600 / figures["video_s_per_s.workers2"] / 86400
@@ -114,8 +116,10 @@ def measure_memory(work: Path, sizes: tuple[int, ...]) -> dict[str, float]:
         for name, mib in peak.items():
             figures[f"peak_mib.{name}.rows{size}"] = mib
         figures[f"rows_per_s.rows{size}"] = size / seconds
-        print(f"{size:,} rows: at most {peak['run']:.0f} MiB in the run, {peak['worker']:.0f} MiB in a "
-              f"worker; {size / seconds:.0f} rows/s")  # fmt: skip
+        print(
+            f"{size:,} rows: at most {peak['run']:.0f} MiB in the run, {peak['worker']:.0f} MiB in a "
+            f"worker; {size / seconds:.0f} rows/s"
+        )
     return figures
 
 
@@ -131,8 +135,10 @@ def measure_resume(work: Path, num_rows: int) -> dict[str, float]:
     last = max(out.glob("shard-*.parquet"))
     last.unlink()
     interrupted, _ = _run(command)
-    print(f"{num_rows:,} rows: the same command again takes {complete:.1f} s; without its last shard "
-          f"{interrupted:.1f} s")  # fmt: skip
+    print(
+        f"{num_rows:,} rows: the same command again takes {complete:.1f} s; without its last shard "
+        f"{interrupted:.1f} s"
+    )
     figures: dict[str, Any] = {
         f"resume_s.rows{num_rows}": complete,
         f"resume_last_shard_s.rows{num_rows}": interrupted,

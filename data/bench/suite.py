@@ -234,9 +234,13 @@ def _filmed(
         steps = rng.normal(0, 1, (len(shown), 2)).cumsum(axis=0)
         steps -= cv2.blur(steps, (1, 25))  # back to where it was held
         return [
-            np.roll(cv2.copyMakeBorder(p, 12, 12, 12, 12, cv2.BORDER_REFLECT), (round(3 * y), round(3 * x)), (0, 1))[12:-12, 12:-12]
+            np.roll(
+                cv2.copyMakeBorder(p, 12, 12, 12, 12, cv2.BORDER_REFLECT),
+                (round(3 * y), round(3 * x)),
+                (0, 1),
+            )[12:-12, 12:-12]
             for p, (y, x) in zip(shown, steps.clip(-4, 4), strict=True)
-        ]  # fmt: skip
+        ]
     return shown
 
 

@@ -28,7 +28,9 @@ def played_s(times_s: np.ndarray) -> np.ndarray:
     stray frame comes hours later. What is spread over this is spread over frames that exist."""
     steps = np.diff(times_s)
     usual = float(np.median(steps)) if len(steps) else 0.0
-    return np.r_[times_s[:1], times_s[0] + np.cumsum(np.minimum(steps, max(LONG_S, LONG_STEPS * usual)))]  # fmt: skip
+    return np.r_[
+        times_s[:1], times_s[0] + np.cumsum(np.minimum(steps, max(LONG_S, LONG_STEPS * usual)))
+    ]
 
 
 def _evenly(times_s: np.ndarray, duration_s: float, most: int) -> np.ndarray:

@@ -196,7 +196,10 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
         again = signals.change < REPEATED
         while last > least and contrast[max(least, last - 1 - again[last])] > contrast[last] + rise:
             last -= 1
-        while first < most and contrast[min(most, first + 1 + again[first + 1])] > contrast[first] + rise:  # fmt: skip
+        while (
+            first < most
+            and contrast[min(most, first + 1 + again[first + 1])] > contrast[first] + rise
+        ):
             first += 1
         steps = np.abs(np.diff(pictures[last : first + 1].astype(np.float32), axis=0)).mean(axis=1)
         across = float(np.abs(pictures[last].astype(np.float32) - pictures[first]).mean())

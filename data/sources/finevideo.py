@@ -62,9 +62,14 @@ def count(keys: SourceKeys) -> int | None:
     if keys.limit is not None:
         return keys.limit
     filters = (
-        keys.ids, keys.category, keys.parent_category, keys.language,
-        keys.min_duration_s, keys.max_duration_s, keys.min_av_correlation,
-    )  # fmt: skip
+        keys.ids,
+        keys.category,
+        keys.parent_category,
+        keys.language,
+        keys.min_duration_s,
+        keys.max_duration_s,
+        keys.min_av_correlation,
+    )
     if keys.split != "all" or any(wanted is not None for wanted in filters):
         return None
     dump = _dump(keys)

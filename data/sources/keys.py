@@ -14,14 +14,26 @@ Source = Literal["finevideo", "videofeedback", "activitynet", "jsonl", "microwor
 SHARED = {"name", "path", "limit", "shuffle_seed", "weight"}
 OF: dict[str, set[str]] = {
     "finevideo": {
-        "revision", "split", "shares", "ids", "category", "parent_category", "min_duration_s",
-        "max_duration_s", "language", "min_av_correlation", "level", "speech", "speech_context", "qa",
+        "revision",
+        "split",
+        "shares",
+        "ids",
+        "category",
+        "parent_category",
+        "min_duration_s",
+        "max_duration_s",
+        "language",
+        "min_av_correlation",
+        "level",
+        "speech",
+        "speech_context",
+        "qa",
     },
     "videofeedback": {"revision", "subset", "split", "videos", "ids", "min_alignment", "rating"},
     "activitynet": {"split", "videos", "ids"},
     "jsonl": {"videos"},
     "microworld": {"seed"},
-}  # fmt: skip
+}
 """Which keys mean something to which source, beside the shared ones."""
 
 

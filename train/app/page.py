@@ -46,18 +46,37 @@ document.addEventListener("click", event => {
 def build(config: AppConfig, models: Models) -> gr.Blocks:
     """The page, not yet served."""
     own = models.run.frames
-    policies = [p for p in get_args(FrameKeys.model_fields["policy"].annotation) if p not in NEEDS_MORE or p == own.policy]  # fmt: skip
-    with gr.Blocks(title="scenescribe", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)) as page:  # fmt: skip
-        gr.Markdown(f"## What happens, scene by scene\n`{config.adapter}` describes a video; click a time to go there.")  # fmt: skip
+    policies = [
+        p
+        for p in get_args(FrameKeys.model_fields["policy"].annotation)
+        if p not in NEEDS_MORE or p == own.policy
+    ]
+    with gr.Blocks(
+        title="scenescribe", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)
+    ) as page:
+        gr.Markdown(
+            f"## What happens, scene by scene\n`{config.adapter}` describes a video; click a time to go there."
+        )
         with gr.Row():
             with gr.Column(scale=2, min_width=320):
                 video = gr.Video(label="video", sources=["upload"], elem_id="video")
                 with gr.Row():
-                    policy = gr.Dropdown(policies, value=own.policy, label="frames chosen by", elem_id="policy")  # fmt: skip
-                    budget = gr.Slider(1, 64, value=min(own.max, 64), step=1, label="at most so many", elem_id="budget")  # fmt: skip
+                    policy = gr.Dropdown(
+                        policies, value=own.policy, label="frames chosen by", elem_id="policy"
+                    )
+                    budget = gr.Slider(
+                        1,
+                        64,
+                        value=min(own.max, 64),
+                        step=1,
+                        label="at most so many",
+                        elem_id="budget",
+                    )
                 both = gr.Checkbox(
-                    value=models.has_base, label="the base model beside it", interactive=models.has_base
-                )  # fmt: skip
+                    value=models.has_base,
+                    label="the base model beside it",
+                    interactive=models.has_base,
+                )
                 go = gr.Button("Describe", variant="primary", elem_id="go")
             with gr.Column(scale=3, min_width=320):
                 answer = gr.HTML(elem_id="answer")
@@ -66,9 +85,13 @@ def build(config: AppConfig, models: Models) -> gr.Blocks:
             return show(config, models, path, policy, int(budget), with_base=both)
 
         go.click(
-            describe, [video, policy, budget, both], answer,
-            concurrency_limit=1, show_progress="full", api_name="describe",
-        )  # fmt: skip
+            describe,
+            [video, policy, budget, both],
+            answer,
+            concurrency_limit=1,
+            show_progress="full",
+            api_name="describe",
+        )
     page.queue(max_size=config.waiting)
     return page
 
@@ -85,7 +108,9 @@ def serve(config: AppConfig) -> None:
         try:
             tried.bind((config.host, config.port))
         except OSError as error:
-            raise UserError(f"port={config.port}: cannot be served at {config.host} ({error.strerror}); choose another") from None  # fmt: skip
+            raise UserError(
+                f"port={config.port}: cannot be served at {config.host} ({error.strerror}); choose another"
+            ) from None
     models = Models.load(config)
     build(config, models).launch(
         server_name=config.host,

@@ -81,7 +81,9 @@ def show(
         )
         prompt = prompt_of(row_of(path, chosen), models.processor, models.run.data)
     except BadVideo as error:
-        raise gr.Error(f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})") from None  # fmt: skip
+        raise gr.Error(
+            f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})"
+        ) from None
     except UserError as error:
         raise gr.Error(str(error)) from None
     chose_s = time.monotonic() - started
@@ -138,7 +140,11 @@ def _html(
     ]
     return render(
         Path(__file__).parent / "answer.html",
-        lanes=lanes, frames=frames, duration_s=max(chosen.duration_s, 1e-3), policy=policy,
+        lanes=lanes,
+        frames=frames,
+        duration_s=max(chosen.duration_s, 1e-3),
+        policy=policy,
         clock=lambda seconds: clock(int(seconds)),
-        limit=limit, took=took,
-    )  # fmt: skip
+        limit=limit,
+        took=took,
+    )

@@ -50,9 +50,22 @@ def _commands(folder: Path, steps: int) -> dict[str, list[str]]:
 
     base, encoder = tiny.build(folder / "base"), _encoder(folder / "encoder")
     videos, prepared, run = folder / "videos", folder / "prepared", folder / "run"
-    world = ["source=microworld", "source.limit=24", f"source.path={videos}", "frames.max=6", "frames.px=96"]  # fmt: skip
-    train = ["train/sft.py", "recipe=demo", f"model.name={base}", f"data.path={prepared}",
-             "data.workers=0", "train.eval_every=1000", "eval.generate_every=null"]  # fmt: skip
+    world = [
+        "source=microworld",
+        "source.limit=24",
+        f"source.path={videos}",
+        "frames.max=6",
+        "frames.px=96",
+    ]
+    train = [
+        "train/sft.py",
+        "recipe=demo",
+        f"model.name={base}",
+        f"data.path={prepared}",
+        "data.workers=0",
+        "train.eval_every=1000",
+        "eval.generate_every=null",
+    ]
     for argv in (
         ["scripts/prepare.py", *world, f"out={prepared}"],
         [*train, f"train.output={run}", "train.steps=2"],
@@ -60,19 +73,42 @@ def _commands(folder: Path, steps: int) -> dict[str, list[str]]:
         _seconds(argv, {})
     return {
         "train/sft.py": [*train, f"train.steps={steps}", f"train.output={folder}/again"],
-        "describe.py": ["scripts/describe.py", *map(str, sorted(videos.glob("*.mp4"))[:8]), f"adapter={run}", "max_new_tokens=64"],
-        "evaluate.py": ["scripts/evaluate.py", f"data.path={prepared}", f"adapter={run}", "data.part=all", "data.limit=16",
-                        "generate.max_new_tokens=64", f"out={folder}/evaluation", "overwrite=true", "report=false"],
-        "prepare.py with an encoder": ["scripts/prepare.py", *world, "frames.policy=embedding", f"frames.encoder={encoder}",
-                                       f"out={folder}/embedded", "overwrite=true", "workers=1"],
-    }  # fmt: skip
+        "describe.py": [
+            "scripts/describe.py",
+            *map(str, sorted(videos.glob("*.mp4"))[:8]),
+            f"adapter={run}",
+            "max_new_tokens=64",
+        ],
+        "evaluate.py": [
+            "scripts/evaluate.py",
+            f"data.path={prepared}",
+            f"adapter={run}",
+            "data.part=all",
+            "data.limit=16",
+            "generate.max_new_tokens=64",
+            f"out={folder}/evaluation",
+            "overwrite=true",
+            "report=false",
+        ],
+        "prepare.py with an encoder": [
+            "scripts/prepare.py",
+            *world,
+            "frames.policy=embedding",
+            f"frames.encoder={encoder}",
+            f"out={folder}/embedded",
+            "overwrite=true",
+            "workers=1",
+        ],
+    }
 
 
 def _encoder(folder: Path) -> Path:
     """A small image encoder with random weights."""
     from transformers import BitImageProcessor, Dinov2Config, Dinov2Model
 
-    Dinov2Model(Dinov2Config(hidden_size=192, num_hidden_layers=6, num_attention_heads=3, image_size=224)).save_pretrained(folder)  # fmt: skip
+    Dinov2Model(
+        Dinov2Config(hidden_size=192, num_hidden_layers=6, num_attention_heads=3, image_size=224)
+    ).save_pretrained(folder)
     BitImageProcessor(size={"height": 224, "width": 224}, do_center_crop=False).save_pretrained(
         folder
     )
@@ -82,7 +118,9 @@ def _encoder(folder: Path) -> Path:
 def _seconds(argv: list[str], more: dict[str, str]) -> float:
     kept = {k: v for k, v in os.environ.items() if k not in ("GOMP_SPINCOUNT", "OMP_WAIT_POLICY")}
     started = time.monotonic()
-    subprocess.run([sys.executable, *argv], env=kept | more, cwd=ROOT, check=True, capture_output=True)  # fmt: skip
+    subprocess.run(
+        [sys.executable, *argv], env=kept | more, cwd=ROOT, check=True, capture_output=True
+    )
     return time.monotonic() - started
 
 

@@ -30,7 +30,9 @@ class BenchStepConfig(BenchConfig):
     """Keys of scripts/bench_step.py."""
 
     model: Size = Field(default="256M", description="shape, random weights")
-    frames: int = Field(default=4, ge=2, description="frames a video; half and a quarter of it too, when packed")  # fmt: skip
+    frames: int = Field(
+        default=4, ge=2, description="frames a video; half and a quarter of it too, when packed"
+    )
     answer_tokens: int = Field(default=100, ge=2, description="tokens of an answer")
     steps: int = Field(default=2, ge=1, description="timed steps, after one to warm up")
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(

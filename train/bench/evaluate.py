@@ -89,11 +89,15 @@ def score_once(count: int) -> None:
     truths, answers = _pairs(count)
     started = time.monotonic()
     score(truths, answers)
-    print(json.dumps({
-        "seconds": time.monotonic() - started,
-        "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
-        "worker_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
-    }))  # fmt: skip
+    print(
+        json.dumps(
+            {
+                "seconds": time.monotonic() - started,
+                "mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
+                "worker_mib": resource.getrusage(resource.RUSAGE_CHILDREN).ru_maxrss / 1024,
+            }
+        )
+    )
 
 
 def measure_scoring(counts: tuple[int, ...]) -> dict[str, float]:
@@ -136,14 +140,31 @@ def make_report(folder: Path, count: int) -> Path:
     prepared.make()
     rows = (
         {
-            "id": name, "source": "made", "video_id": name, "events": [], "description": "x", "prompt": "", "system": "", "context": "",
-            "frames": [{"bytes": photos[(i + k) % len(photos)], "path": None} for k in range(FRAMES)],
+            "id": name,
+            "source": "made",
+            "video_id": name,
+            "events": [],
+            "description": "x",
+            "prompt": "",
+            "system": "",
+            "context": "",
+            "frames": [
+                {"bytes": photos[(i + k) % len(photos)], "path": None} for k in range(FRAMES)
+            ],
             "times_s": [truth.duration_s * (k + 0.5) / FRAMES for k in range(FRAMES)],
-            "duration_s": truth.duration_s, "turns": [], "reasons": ["made"] * FRAMES, "ranks": list(range(FRAMES)),
-            "decoded_share": 1.0, "unseen_s": 0.0, "credit": "", "metadata": "{}", "repairs": [], "policy": "{}",
+            "duration_s": truth.duration_s,
+            "turns": [],
+            "reasons": ["made"] * FRAMES,
+            "ranks": list(range(FRAMES)),
+            "decoded_share": 1.0,
+            "unseen_s": 0.0,
+            "credit": "",
+            "metadata": "{}",
+            "repairs": [],
+            "policy": "{}",
         }
         for i, (name, truth) in enumerate(truths.items())
-    )  # fmt: skip
+    )
     write_shard(prepared, 0, rows)
     manifest = {"finished": True, "format_version": FORMAT_VERSION, "shards": 1, "rows": count}
     prepared.write("manifest.json", json.dumps(manifest))
@@ -194,5 +215,10 @@ def _opens(program: str, page: Path, folder: Path) -> float:
         f"--screenshot={folder / 'page.png'}",
     ]
     started = time.monotonic()
-    subprocess.run([program, *flags, page.resolve().as_uri()], stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL, check=True)  # fmt: skip
+    subprocess.run(
+        [program, *flags, page.resolve().as_uri()],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.DEVNULL,
+        check=True,
+    )
     return time.monotonic() - started

@@ -162,8 +162,14 @@ def _one(
 
 
 def settings_of(case: Case) -> tuple[TrainConfig, SmolVLMConfig, Load]:
-    argv = [f"model.name={MODELS[case.size]}", f"train.method={case.method}", "lora.r=8", "lora.alpha=16",
-            "lora.dropout=0", "train.accumulate=1"]  # fmt: skip
+    argv = [
+        f"model.name={MODELS[case.size]}",
+        f"train.method={case.method}",
+        "lora.r=8",
+        "lora.alpha=16",
+        "lora.dropout=0",
+        "train.accumulate=1",
+    ]
     if case.method == "full":
         argv += ["model.dtype=bf16", "optim.name=paged_adamw_8bit"] if case.size == "2.2B" else []
     config = load(TrainConfig, argv)

@@ -50,7 +50,9 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
             rate = _rate(sets.train, processor.tokenizer.pad_token_id, workers)
             figures[f"workers={workers}/videos_per_s"] = rate
             figures[f"workers={workers}/times_the_demand"] = rate / demand
-            say(f"data.workers={workers}: {rate:.1f} videos/s, {rate * frames:.0f} frames/s, {rate / demand:.1f} × the demand")  # fmt: skip
+            say(
+                f"data.workers={workers}: {rate:.1f} videos/s, {rate * frames:.0f} frames/s, {rate / demand:.1f} × the demand"
+            )
     return figures
 
 

@@ -40,7 +40,9 @@ def measure(config: BenchPlanConfig) -> dict[str, float]:
     say("|---|---|---|---|---|---|")
     for name in (n.removesuffix("/ratio") for n in list(figures) if n.endswith("/ratio")):
         planned, counted = figures[f"{name}/planned_mib"], figures[f"{name}/counted_mib"]
-        say(f"| {' | '.join(name.split('/'))} | {planned:,.0f} | {counted:,.0f} | {figures[f'{name}/ratio']:.3f} |")  # fmt: skip
+        say(
+            f"| {' | '.join(name.split('/'))} | {planned:,.0f} | {counted:,.0f} | {figures[f'{name}/ratio']:.3f} |"
+        )
     figures["worst"] = max(abs(v - 1) for n, v in figures.items() if n.endswith("/ratio"))
     return figures
 

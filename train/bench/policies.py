@@ -147,7 +147,11 @@ def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dic
 @contextlib.contextmanager
 def _quietly(log: Path) -> Any:
     """Several models at a time would talk over each other."""
-    with log.open("a", encoding="utf-8") as file, contextlib.redirect_stdout(file), contextlib.redirect_stderr(file):  # fmt: skip
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
         yield
 
 

@@ -49,22 +49,34 @@ def tokenizer(shape: SmolVLMConfig) -> PreTrainedTokenizerFast:
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     if shape.image_token_id == 49190:
-        added = ["<global-img>", *(f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7)),
-                 "<fake_token_around_image>", "<image>", *(f"<|reserved_{i}|>" for i in range(88)),
-                 "<end_of_utterance>"]  # fmt: skip
+        added = [
+            "<global-img>",
+            *(f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7)),
+            "<fake_token_around_image>",
+            "<image>",
+            *(f"<|reserved_{i}|>" for i in range(88)),
+            "<end_of_utterance>",
+        ]
     else:  # the 2.2B has three more than its base
         added = ["<fake_token_around_image>", "<image>", "<end_of_utterance>"]
     core.add_special_tokens(
         [AddedToken(t, special=True, normalized=False) for t in [*specials, *added]]
     )
     return PreTrainedTokenizerFast(
-        tokenizer_object=core, bos_token="<|im_start|>", eos_token="<end_of_utterance>", pad_token="<|im_end|>",
-        unk_token="<|endoftext|>", model_max_length=8192, truncation_side="left",
+        tokenizer_object=core,
+        bos_token="<|im_start|>",
+        eos_token="<end_of_utterance>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        model_max_length=8192,
+        truncation_side="left",
         extra_special_tokens={
-            "fake_image_token": "<fake_token_around_image>", "image_token": "<image>",
-            "end_of_utterance_token": "<end_of_utterance>", "global_image_token": "<global-img>",
+            "fake_image_token": "<fake_token_around_image>",
+            "image_token": "<image>",
+            "end_of_utterance_token": "<end_of_utterance>",
+            "global_image_token": "<global-img>",
         },
-    )  # fmt: skip
+    )
 
 
 def processor(shape: SmolVLMConfig) -> SmolVLMProcessor:

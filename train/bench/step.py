@@ -35,7 +35,7 @@ from train.dataset import Sets, Survey
 from train.encode import Exchange, encode_text, frame_size_px, normalise
 from train.live_bytes import LiveBytes, count_weights
 from train.messages import say
-from train.model import (  # fmt: skip
+from train.model import (
     LORA_TARGETS,
     Precision,
     load_model,
@@ -69,7 +69,10 @@ def measure(config: BenchStepConfig) -> dict[str, float]:
         processor, precision = load_processor(keys), pick_precision(config.dtype)
         k = config.frames
         equal = [_sample(processor, k, config.answer_tokens, seed) for seed in range(2)]
-        unequal = [_sample(processor, n, config.answer_tokens, n) for n in (k, max(1, k // 4), max(1, k // 2))]  # fmt: skip
+        unequal = [
+            _sample(processor, n, config.answer_tokens, n)
+            for n in (k, max(1, k // 4), max(1, k // 2))
+        ]
         run = partial(_ours, keys, processor, precision, config, Path(work) / "run")
         stock = partial(_stock, keys, processor, precision, config, out=Path(work) / "stock")
         costs = {"stock": stock(equal[:1])}
@@ -86,7 +89,9 @@ def _told(
     config: BenchStepConfig, precision: Precision, costs: dict[str, Cost], error: float
 ) -> dict[str, float]:
     figures: dict[str, float] = {"gradient_relative_error": error}
-    say(f"{config.model} shapes, LoRA, {config.frames} frames, {precision.compute} on {precision.device}")  # fmt: skip
+    say(
+        f"{config.model} shapes, LoRA, {config.frames} frames, {precision.compute} on {precision.device}"
+    )
     say("| step | seconds | peak MiB | TFLOP |\n|---|---|---|---|")
     for name, cost in costs.items():
         say(f"| {name} | {cost.seconds:.2f} | {cost.peak_bytes / 2**20:,.0f} | {cost.tflop:.3f} |")
@@ -96,9 +101,11 @@ def _told(
             f"{name}/tflop": cost.tflop,
         }
     for a, b in (
-        ("stock", "ours"), ("stock", "ours, cached"), ("three unequal, padded", "three unequal, packed"),
+        ("stock", "ours"),
+        ("stock", "ours, cached"),
+        ("three unequal, padded", "three unequal, packed"),
         ("three unequal, stock", "three unequal, packed"),
-    ):  # fmt: skip
+    ):
         one, other = costs[a], costs[b]
         ratios = {
             "seconds": one.seconds / other.seconds,
@@ -106,7 +113,9 @@ def _told(
             "tflop": one.tflop / other.tflop,
         }
         figures |= {f"{a} ÷ {b}/{what}": ratio for what, ratio in ratios.items()}
-        say(f"{a} ÷ {b}: {ratios['seconds']:.2f} in time, {ratios['peak_bytes']:.2f} in memory, {ratios['tflop']:.2f} in FLOPs")  # fmt: skip
+        say(
+            f"{a} ÷ {b}: {ratios['seconds']:.2f} in time, {ratios['peak_bytes']:.2f} in memory, {ratios['tflop']:.2f} in FLOPs"
+        )
     say(f"gradients of ours and of the stock forward differ by {error:.1e}, relative")
     return figures
 
@@ -239,10 +248,17 @@ def _ours(
 ) -> Cost:
     """Our trainer on samples that are in memory, so that only the step is measured."""
     argv = [
-        "train.method=lora", f"lora.r={RANK}", f"lora.alpha={2 * RANK}", "lora.dropout=0", "train.accumulate=1",
-        f"train.batch={batch}", f"train.pack={str(pack).lower()}", f"train.steps={1 + config.steps}", "data.workers=0",
+        "train.method=lora",
+        f"lora.r={RANK}",
+        f"lora.alpha={2 * RANK}",
+        "lora.dropout=0",
+        "train.accumulate=1",
+        f"train.batch={batch}",
+        f"train.pack={str(pack).lower()}",
+        f"train.steps={1 + config.steps}",
+        "data.workers=0",
         "train.save_every=1000",
-    ]  # fmt: skip
+    ]
     settings = load(TrainConfig, argv)
     base = load_model(keys, "lora", precision)
     trained = set_trainable(base, "lora", settings.lora, settings.optim)

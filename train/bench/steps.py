@@ -103,6 +103,10 @@ def gradient_error(
             batch.pop("answers")
             loss = trained(**batch, pixel_values=normalise(frames, processor)[None]).loss
         loss.backward()
-        found.append(torch.cat([p.grad.flatten().float() for p in trained.parameters() if p.grad is not None]))  # fmt: skip
+        found.append(
+            torch.cat(
+                [p.grad.flatten().float() for p in trained.parameters() if p.grad is not None]
+            )
+        )
     stock, ours = found
     return float((stock - ours).norm() / stock.norm())

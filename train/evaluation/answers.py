@@ -136,7 +136,7 @@ def identity(run: SavedRun, keys: GenerateKeys, dtype: str) -> dict[str, Any]:
         "base_weights": weights_sha256(base) if base != run.folder else None,
         "dtype": dtype,
         "generate": keys.model_dump(),
-    }  # fmt: skip
+    }
 
 
 def weights_sha256(folder: Path) -> str | None:

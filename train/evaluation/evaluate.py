@@ -116,11 +116,16 @@ def _of_models(config: EvaluateConfig) -> Found:
             System(
                 one.name,
                 {s.id: told(s.text, cut=s.cut) for s in said},
-                {"model": str(one.run.folder), "frames": one.frames.model_dump(), "data": config.data.path, "part": config.data.part},
+                {
+                    "model": str(one.run.folder),
+                    "frames": one.frames.model_dump(),
+                    "data": config.data.path,
+                    "part": config.data.part,
+                },
                 {s.id: Taken(s.frames, s.seconds, seen.seconds.get(s.id)) for s in said},
                 seen.path,
             )
-        )  # fmt: skip
+        )
     timed = any(one.run.data.target == "timeline" for one in planned)
     return truths, systems, problems, timed
 

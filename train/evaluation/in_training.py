@@ -76,7 +76,9 @@ class Watch:
                 failed = _line(error)
         (figures,) = _from_first(figures)
         if failed and accelerator.is_main_process:
-            warn(f"note: step {step}: a gap in the curve of held-out videos, training goes on ({failed})")  # fmt: skip
+            warn(
+                f"note: step {step}: a gap in the curve of held-out videos, training goes on ({failed})"
+            )
         logged = {f"eval_{name}": figures[key] for key, name in LOGGED.items() if key in figures}
         return {
             **logged,
@@ -196,7 +198,11 @@ def _to_tracker(tracker: TrainerCallback, rows: Sequence[Shown], step: int) -> N
         trackio.log({"samples": shown, "train/global_step": step})
     elif isinstance(tracker, TensorBoardCallback) and tracker.tb_writer is not None:
         for name, seen, reference, text in rows:
-            told = "\n".join(f"    {line}" for line in ("reference", reference, "", "said", text) for line in line.split("\n"))  # fmt: skip
+            told = "\n".join(
+                f"    {line}"
+                for line in ("reference", reference, "", "said", text)
+                for line in line.split("\n")
+            )
             tracker.tb_writer.add_text(f"samples/{name}", told, step)
             if step == 0:
                 pixels = np.asarray(seen)  # (H, W, 3)

@@ -198,8 +198,13 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
         values = [None if math.isnan(v[i]) else round(v[i], 5) for v in orders]
         marks = sorted({flag for scored in done.scored for flag in scored.flags[i]})
         yield Card(
-            name, clock(round(truth.duration_s)), tuple(lanes), tuple(strips), json.dumps(values), json.dumps(marks)
-        )  # fmt: skip
+            name,
+            clock(round(truth.duration_s)),
+            tuple(lanes),
+            tuple(strips),
+            json.dumps(values),
+            json.dumps(marks),
+        )
 
 
 def _bar(event: Stated, end_s: float, hue: int | None) -> Bar:

@@ -31,7 +31,7 @@ POLICIES = {
     "fps": "at a steady rate",
     "smolvlm": "as transformers' SmolVLM video processor samples them",
     "shots": "one a shot, as PySceneDetect finds them",
-}  # fmt: skip
+}
 
 
 def card(run: Path, repo: str, scores: Scores | None = None) -> str:
@@ -52,14 +52,20 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     system = policy["system"] or ""
     snippet = render(
         HERE / "snippet.md",
-        adapter=adapter, frames=policy["max"], repo=repo, transformers=TRANSFORMERS, prompt=json.dumps(prompt, ensure_ascii=False),
-        base=f'"{base if adapter else repo}"' if not (inside and adapter)
+        adapter=adapter,
+        frames=policy["max"],
+        repo=repo,
+        transformers=TRANSFORMERS,
+        prompt=json.dumps(prompt, ensure_ascii=False),
+        base=f'"{base if adapter else repo}"'
+        if not (inside and adapter)
         else f'snapshot_download("{repo}", allow_patterns="base/*") + "/base"',
         inside=inside and adapter,
         revision=record["revision"] if adapter and not inside else None,
         system=f'{{"role": "system", "content": [{{"type": "text", "text": {json.dumps(system, ensure_ascii=False)}}}]}}, '
-        if system else "",
-    )  # fmt: skip
+        if system
+        else "",
+    )
     made = _made(record["method"], adapter=adapter)
     linked = "a tiny model that scenescribe builds" if inside else _linked(base, local=local)
     results = record["results"]
@@ -70,7 +76,11 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         metadata=_metadata(repo, record, config, scores, adapter=adapter, local=local),
         name=repo.split("/")[-1],
         opening=f"{made} of {linked} that describes videos "
-        + ("densely: what happens, scene by scene, with times." if policy["target"] == "timeline" else "in prose."),
+        + (
+            "densely: what happens, scene by scene, with times."
+            if policy["target"] == "timeline"
+            else "in prose."
+        ),
         base=linked,
         revision=record["revision"],
         trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
@@ -86,7 +96,10 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         snippet=snippet.strip(),
         data=_data(record["dataset"]),
         sources=[
-            (f"[{name}](https://huggingface.co/datasets/{known.repo})" if known.repo else name, known.credit)
+            (
+                f"[{name}](https://huggingface.co/datasets/{known.repo})" if known.repo else name,
+                known.credit,
+            )
             for name, known in ((n, about(n)) for n in names)
         ],
         settings=_parts(config, record),
@@ -95,7 +108,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         scores=_rows(scores),
         scored_on=f"{scores.on}, SODA's text score {scores.text_score}." if scores else "",
         loss=loss,
-    )  # fmt: skip
+    )
 
 
 def _made(method: str, *, adapter: bool) -> str:
@@ -151,7 +164,11 @@ def _parts(config: dict[str, Any], record: dict[str, Any]) -> str:
     """The settings, and what was changed where the run was resumed."""
     text = _settings(config, record["method"])
     for part in record.get("parts", [])[1:]:
-        changed = [f"`{key}={value}`" for key, value in part["changed"].items() if key.split(".")[0] in LEARNS]  # fmt: skip
+        changed = [
+            f"`{key}={value}`"
+            for key, value in part["changed"].items()
+            if key.split(".")[0] in LEARNS
+        ]
         how = f" with {', '.join(changed)}" if changed else ""
         text += f" Stopped, and resumed after step {part['from_step']}{how}."
     return text
@@ -187,8 +204,14 @@ def _rows(scores: Scores | None) -> list[tuple[str, str, str, str]]:
 
 
 def _metadata(
-    repo: str, record: dict[str, Any], config: dict[str, Any], scores: Scores | None, *, adapter: bool, local: bool
-) -> str:  # fmt: skip
+    repo: str,
+    record: dict[str, Any],
+    config: dict[str, Any],
+    scores: Scores | None,
+    *,
+    adapter: bool,
+    local: bool,
+) -> str:
     """YAML, as the Hub reads it; scores become its model-index."""
     sources = record["dataset"]["sources"]
     on_hub = {hub for s in sources if (hub := about(s["name"]).repo)}

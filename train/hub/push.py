@@ -32,9 +32,16 @@ WEIGHTS = (
     "generation_config.json",
 )
 PROCESSOR = (
-    "processor_config.json", "preprocessor_config.json", "video_preprocessor_config.json", "tokenizer*.json",
-    "special_tokens_map.json", "added_tokens.json", "vocab.json", "merges.txt", "chat_template.*",
-)  # fmt: skip
+    "processor_config.json",
+    "preprocessor_config.json",
+    "video_preprocessor_config.json",
+    "tokenizer*.json",
+    "special_tokens_map.json",
+    "added_tokens.json",
+    "vocab.json",
+    "merges.txt",
+    "chat_template.*",
+)
 MADE = ("README.md", "config.yaml", "curves.png", "evaluation.json")
 CLEANED = ("adapter_config.json", "config.json", RECORD, POLICY_FILE)
 """These may name folders of this machine."""

@@ -105,7 +105,14 @@ def judge(cases: Sequence[Case], ask: Ask) -> tuple[list[Judged], int]:
         if not case.said_text.strip():
             results.append(Judged(0.0, 0.0, float("nan"), 0.0 if case.true else float("nan")))
             continue
-        results.append(Judged(_share(told, "entailed"), _share(right, "entailed"), _share(right, "contradicted"), grade))  # fmt: skip
+        results.append(
+            Judged(
+                _share(told, "entailed"),
+                _share(right, "entailed"),
+                _share(right, "contradicted"),
+                grade,
+            )
+        )
     return results, lost + lost_too + lost_recall + lost_precision + lost_grades
 
 

@@ -160,10 +160,16 @@ def meteor_lite(candidate: Words, reference: Words) -> float:
         return 0.0
     return float(
         single_meteor_score(
-            reference, candidate, preprocess=str, stemmer=_CachedStemmer(), wordnet=_NoSynonyms(),
-            alpha=0.85, beta=0.2, gamma=0.6,
+            reference,
+            candidate,
+            preprocess=str,
+            stemmer=_CachedStemmer(),
+            wordnet=_NoSynonyms(),
+            alpha=0.85,
+            beta=0.2,
+            gamma=0.6,
         )
-    )  # fmt: skip
+    )
 
 
 # --- as scores of pairs ----------------------------------------------------------------------

@@ -16,8 +16,26 @@ NO_LANGUAGE = "abc123!@#"
 MOST_WORDS = 2000
 """Of one text are compared; more is degenerate, and said so elsewhere."""
 DROPPED = frozenset(
-    ["''", "'", "``", "`", "-lrb-", "-rrb-", "-lcb-", "-rcb-", ".", "?", "!", ",", ":", "-", "--", "...", ";"]
-)  # fmt: skip
+    [
+        "''",
+        "'",
+        "``",
+        "`",
+        "-lrb-",
+        "-rrb-",
+        "-lcb-",
+        "-rcb-",
+        ".",
+        "?",
+        "!",
+        ",",
+        ":",
+        "-",
+        "--",
+        "...",
+        ";",
+    ]
+)
 """What the COCO evaluation removes after tokenizing."""
 _MARKS = "。．！？、，：；「」『』（）《》〈〉【】～・…｡｢｣､･؟،؛۔।॥၊။៕"
 """The same in other scripts, which the Treebank's tokenizer would leave on its word."""

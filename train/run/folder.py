@@ -111,7 +111,9 @@ def claimed(found: RunFolder, config: TrainConfig, processes: PartialState) -> I
                 output = _taken(found, config, stack)
             except OSError as error:
                 where = config.train.output or "runs"
-                raise UserError(f"train.output={where}: cannot be written ({error.strerror})") from None  # fmt: skip
+                raise UserError(
+                    f"train.output={where}: cannot be written ({error.strerror})"
+                ) from None
         yield Path(broadcast_object_list([str(output)])[0])  # one clock names it for all processes
 
 

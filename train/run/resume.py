@@ -34,9 +34,18 @@ if TYPE_CHECKING:
 FITS_NOT = ("model.", "lora.", "train.method", "optim.name")
 """Other values of these, and the saved weights or states would not fit."""
 SEES_OTHERWISE = (
-    "data.eval_share", "data.eval_max", "data.target", "data.prompt", "data.system", "data.max_tokens",
-    "data.stream", "data.buffer", "train.pack", "train.pack_tokens", "train.seed",
-)  # fmt: skip
+    "data.eval_share",
+    "data.eval_max",
+    "data.target",
+    "data.prompt",
+    "data.system",
+    "data.max_tokens",
+    "data.stream",
+    "data.buffer",
+    "train.pack",
+    "train.pack_tokens",
+    "train.seed",
+)
 """Other values of these, and samples would be seen twice, or never, or were held out before."""
 OF_A_START = ("train.resume", "train.force", "train.output")
 """Said anew with each start."""
@@ -71,7 +80,9 @@ def keys_of(folder: Path, parts: tuple[Part, ...]) -> dict[str, Any]:
     try:
         keys = flat(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(f"{file}: cannot be read ({error}); it says what the run began with") from None  # fmt: skip
+        raise UserError(
+            f"{file}: cannot be read ({error}); it says what the run began with"
+        ) from None
     for part in parts:
         keys |= part.changed
     return keys
@@ -110,7 +121,9 @@ def start_of(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, Start]
         config = TrainConfig.model_validate(nested({**own, **given}))
     except ValidationError as error:
         line = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"train.resume=true with the keys of {found.path / CONFIG}: {line}") from None  # fmt: skip
+        raise UserError(
+            f"train.resume=true with the keys of {found.path / CONFIG}: {line}"
+        ) from None
     if not found.checkpoints:
         say(f"note: {found.path} was stopped before its first checkpoint: it begins again")
         return config, Start(found.path)
@@ -228,8 +241,14 @@ def base_of(base: ModelKeys, start: Start) -> ModelKeys:
 
 
 def state_of(
-    config: TrainConfig, start: Start, dataset: Prepared, order: Ordering, base: ModelKeys, device: str, steps: int
-) -> RunState:  # fmt: skip
+    config: TrainConfig,
+    start: Start,
+    dataset: Prepared,
+    order: Ordering,
+    base: ModelKeys,
+    device: str,
+    steps: int,
+) -> RunState:
     """What is to be remembered from now on. Parts whose steps are done again go."""
     kept = tuple(p for p in start.before.parts if p.from_step < start.step) if start.before else ()
     changed: dict[str, Any] = {}

@@ -15,8 +15,14 @@ from data.config import UserError, first_line
 from train.run.folder import whole_checkpoints
 
 OF_THE_MACHINE = (
-    errno.ENOSPC, errno.EDQUOT, errno.EFBIG, errno.EACCES, errno.EROFS, errno.EIO, errno.ESTALE,
-)  # fmt: skip
+    errno.ENOSPC,
+    errno.EDQUOT,
+    errno.EFBIG,
+    errno.EACCES,
+    errno.EROFS,
+    errno.EIO,
+    errno.ESTALE,
+)
 TORCH = re.compile(r"PytorchStreamWriter|file write failed|unexpected pos|cannot be opened")
 """Of the RuntimeError that torch makes of a failed write."""
 

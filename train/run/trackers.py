@@ -34,17 +34,25 @@ class Tracker(TrainerCallback):
         self._name, self._has = name, has
         self._lost = False
 
-    def on_train_begin(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+    def on_train_begin(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
         self.attempt(lambda: self.inner.on_train_begin(args, state, control, **given))
 
-    def on_log(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+    def on_log(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
         if self.wants(state.global_step):
             self.attempt(lambda: self.inner.on_log(args, state, control, **given))
 
-    def on_save(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+    def on_save(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
         self.attempt(lambda: self.inner.on_save(args, state, control, **given))
 
-    def on_train_end(self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any) -> None:  # fmt: skip
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
+    ) -> None:
         self.attempt(lambda: self.inner.on_train_end(args, state, control, **given))
 
     def wants(self, step: int) -> bool:
