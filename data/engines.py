@@ -20,9 +20,10 @@ from data.choose import Limits, prepare_row
 from data.config import GIB, ROOT, UserError, one_line
 from data.isolate import Done, Failure, fitting_workers, run_each
 from data.keys import PrepareConfig
-from data.media import Local, Media, Missing, Video, made_local
+from data.media import Local, Media, Missing, Video
 from data.sample import Numbered, Outcome, Rejected, Sample
 from data.storage import Folder, open_folder
+from data.unpack import made_local
 
 Timed = Callable[[str, float], None]
 

@@ -1,40 +1,14 @@
-"""Where the pictures of a sample are, and how they become a file that a decoder opens.
+"""Where the pictures of a sample are: in files, in bytes in Parquet, in a zip, on the Hub.
 
-A dataset keeps its videos as files, as bytes in Parquet, in a zip, on the Hub, or as pictures. An
-adapter only says where; bytes are read here, when the video's turn has come, one after another.
+An adapter only says where; `data.unpack` reads the bytes when the video's turn has come.
 """
 
 from __future__ import annotations
 
 import hashlib
-import lzma
-import shutil
-import zipfile
-import zlib
-from collections import deque
-from collections.abc import Callable, Iterable, Iterator
-from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Literal, TypeVar
-
-from data.config import GIB, UserError, one_line
-
-DOWNLOADS = 8
-"""Files fetched from the Hub at once."""
-AHEAD = 16
-"""Videos made ready before their turn: what is waiting on disk stays small."""
-DAMAGED = (
-    EOFError,
-    zipfile.BadZipFile,
-    zlib.error,
-    lzma.LZMAError,
-    NotImplementedError,
-    RuntimeError,
-)
-"""What `zipfile` raises of a member that is there and cannot be read."""
-MAX_BYTES = 8 * GIB
-"""A video larger than this is not unpacked."""
+from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
@@ -105,8 +79,6 @@ class HubFile:
 
 Media = Video | FrameFiles | ParquetCell | ZipMember | HubFile
 Local = Video | FrameFiles
-Item = TypeVar("Item")
-
 
 Lost = Literal["missing file", "unreadable", "too large"]
 """Of the reasons of a quarantine."""
@@ -131,178 +103,3 @@ def content_id(media: Local) -> str:
         with Path(path).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()[:32]}"
-
-
-class Unpacker:
-    """Media → local files, for media in the order in which their containers hold them.
-
-    A Parquet file or a zip stays open from one video to the next, and is read forward only.
-    """
-
-    def __init__(self, folder: Path):
-        self._folder = folder
-        self._count = 0
-        self._cells: _Cells | None = None
-        self._zip: tuple[str, zipfile.ZipFile] | None = None
-
-    def local(self, media: Media) -> Local:
-        """
-        Raises:
-            Missing: it is not where the adapter said.
-            UserError: the Hub or the store cannot be reached.
-        """
-        if isinstance(media, ParquetCell):
-            from data.hub import reading
-
-            with reading(media.url):
-                return self._spooled(self._cell(media), media.name)
-        if isinstance(media, ZipMember):
-            return self._member(media)
-        if isinstance(media, HubFile):
-            return _downloaded(media)
-        return media
-
-    def _cell(self, media: ParquetCell) -> bytes:
-        if self._cells is None or not self._cells.reaches(media):
-            self._cells = _Cells(media)
-        return self._cells.read(media.row)
-
-    def _spooled(self, content: bytes, name: str) -> Video:
-        path = self._next()
-        path.write_bytes(content)
-        return Video(str(path), shown=name)
-
-    def _next(self) -> Path:
-        self._count += 1
-        return self._folder / f"{self._count}.video"
-
-    def _member(self, media: ZipMember) -> Video:
-        try:
-            if self._zip is None or self._zip[0] != media.archive:
-                self._zip = (media.archive, zipfile.ZipFile(media.archive))
-            if self._zip[1].getinfo(media.member).file_size > MAX_BYTES:
-                raise Missing(f"{media.name}: larger than {MAX_BYTES} bytes", "too large")
-            path = self._next()
-            with self._zip[1].open(media.member) as packed, path.open("wb") as file:
-                shutil.copyfileobj(packed, file, 2**20)
-            return Video(str(path), shown=media.name)
-        except (KeyError, FileNotFoundError) as error:
-            raise Missing(f"{media.name}: {error}") from None
-        except DAMAGED as error:
-            raise Missing(f"{media.name}: {error}", "unreadable") from None
-
-
-class _Cells:
-    """One column of one Parquet file, read forward row by row without holding a row group."""
-
-    def __init__(self, first: ParquetCell):
-        import pyarrow.parquet as pq
-
-        from data.hub import opened
-
-        self._url, self._column = first.url, first.column
-        # a buffered stream: otherwise a whole column chunk (FineVideo: 0.45 GB) is held at a time
-        self._file = pq.ParquetFile(opened(first.url), buffer_size=2**20, pre_buffer=False)
-        counts = [
-            self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)
-        ]
-        group, self._next = 0, 0
-        while group < len(counts) and self._next + counts[group] <= first.row:
-            self._next += counts[group]
-            group += 1
-        self._batches = self._file.iter_batches(
-            batch_size=1,
-            row_groups=range(group, len(counts)),
-            columns=[first.column],
-            use_threads=False,
-        )
-
-    def reaches(self, cell: ParquetCell) -> bool:
-        return (cell.url, cell.column) == (self._url, self._column) and cell.row >= self._next
-
-    def read(self, row: int) -> bytes:
-        batch: Any = None
-        while self._next <= row:
-            batch = next(self._batches, None)
-            self._next += 1
-        value = None if batch is None else batch.column(0)[0].as_py()
-        if isinstance(value, dict):  # as `datasets` stores its Video type
-            value = value.get("bytes")
-        if not isinstance(value, bytes) or not value:
-            raise Missing(f"{self._url}#{row}: no bytes in column {self._column}")
-        return value
-
-
-def _downloaded(media: HubFile) -> Video:
-    from huggingface_hub import hf_hub_download
-    from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
-
-    from data.hub import hub_errors
-
-    with hub_errors(media.repo, dataset=True):
-        try:
-            path = hf_hub_download(
-                media.repo, media.path, repo_type="dataset", revision=media.revision
-            )
-        except LocalEntryNotFoundError:  # no network: of every file alike
-            raise
-        except EntryNotFoundError:
-            raise Missing(f"{media.name}: no such file") from None
-    return Video(path, shown=media.name)
-
-
-def made_local(
-    items: Iterable[Item],
-    media_of: Callable[[Item], Media | None],
-    with_local: Callable[[Item, Local | Missing], Item],
-    folder: Path,
-) -> Iterator[Item]:
-    """The items in order, their media replaced by local ones (or by why there are none).
-
-    Downloads run ahead in threads; containers are read in order, by this thread.
-    """
-    unpacker = Unpacker(folder)
-    waiting: deque[tuple[Item, Future[Local] | Local | Missing | None]] = deque()
-
-    def settled() -> Item:
-        item, local = waiting.popleft()
-        if isinstance(local, Future):
-            try:
-                local = local.result()
-            except Missing as missing:
-                local = missing
-        return item if local is None else with_local(item, local)
-
-    threads = ThreadPoolExecutor(DOWNLOADS)
-    try:
-        for item in items:
-            media = media_of(item)
-            local: Future[Local] | Local | Missing | None
-            if isinstance(media, HubFile):
-                local = threads.submit(_downloaded, media)
-            else:
-                try:
-                    local = None if media is None else unpacker.local(media)
-                except Missing as missing:
-                    local = missing
-            waiting.append((item, local))
-            # only downloads gain by running ahead; what is unpacked would wait on the disk
-            if not isinstance(local, Future) or len(waiting) >= AHEAD:
-                yield settled()
-            while waiting and not isinstance(waiting[0][1], Future):
-                yield settled()
-        while waiting:
-            yield settled()
-    except OSError as error:
-        raise _stopped(error) from None
-    finally:
-        threads.shutdown(wait=False, cancel_futures=True)
-
-
-def _stopped(error: OSError) -> Exception:
-    """A store that fails while it is read stops the run: skipping would quarantine all that is left."""
-    if error.filename is None and error.errno is None:
-        return UserError(
-            f"reading the source failed ({one_line(error)}); the same command continues from here"
-        )
-    return error

@@ -11,13 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.config import UserError
-from data.media import ParquetCell, Unpacker, Video
+from data.media import ParquetCell, Video
 from data.prepare import sources_of
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import finevideo
 from data.sources.fields import Span, clock_s, mended
 from data.sources.keys import SourceKeys
 from data.sources.reading import describe_sources, same_rows
+from data.unpack import Unpacker
 from tests import finevideo as made
 from tests.conftest import ROOT
 

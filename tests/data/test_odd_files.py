@@ -260,7 +260,8 @@ def test_decord_is_refused_where_it_counts_otherwise(tmp_path):
 
 def test_archives_that_are_none(tmp_path, monkeypatch):
     """A damaged member, one that is too large, no archive at all, none there: reasons of the closed list."""
-    from data.media import Missing, Unpacker, ZipMember
+    from data.media import Missing, ZipMember
+    from data.unpack import Unpacker
 
     with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
         archive.writestr("good.mp4", b"x" * 2000)
@@ -269,7 +270,7 @@ def test_archives_that_are_none(tmp_path, monkeypatch):
     at = content.index(b"x" * 2000)
     (tmp_path / "hurt.zip").write_bytes(content[:at] + b"y" + content[at + 1 :])
     (tmp_path / "none.zip").write_text("no archive")
-    monkeypatch.setattr("data.media.MAX_BYTES", 4000)
+    monkeypatch.setattr("data.unpack.MAX_BYTES", 4000)
     for archive, member, reason in (
         ("hurt", "good.mp4", "unreadable"), ("v", "large.mp4", "too large"), ("none", "a.mp4", "unreadable"),
         ("gone", "a.mp4", "missing file"), ("v", "a.mp4", "missing file"),

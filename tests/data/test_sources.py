@@ -15,12 +15,13 @@ from PIL import Image
 from data.choose import choose_frames, look
 from data.config import UserError
 from data.keys import FrameKeys, PrepareConfig
-from data.media import FrameFiles, HubFile, Missing, Unpacker, Video, ZipMember
+from data.media import FrameFiles, HubFile, Missing, Video, ZipMember
 from data.prepare import prepare
 from data.prepared.dataset import read_dataset
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import jsonl, reading, videofeedback
 from data.sources.keys import SourceKeys
+from data.unpack import Unpacker
 from data.video import BadVideo
 from tests.conftest import ROOT
 from tests.videos import coded, every, number_of, write_video
