@@ -141,7 +141,8 @@ def _compared(config: EvaluateConfig) -> Found:
         if not isinstance(record, dict) or "systems" not in record:
             raise UserError(f"compare={folder}: {SCORES} there is not one of ours")
         stored.append(record)
-        truths = read_references(str(Path(folder) / "references.json"), problems)
+        file = str(Path(folder) / "references.json")
+        truths = read_references(file, problems, mend=not config.compat)
         all_truths.append(truths)
         for name, one in record["systems"].items():
             quiet = Problems()  # videos that were missing there were told of there
