@@ -57,6 +57,10 @@ _ONLY_PLACE = regex.compile(
 )
 LEAST_WORDS = 4
 """Of an event: whoever learns from one of two words learns to say two words."""
+MOST = 20_000
+"""Characters of one note: a longer one is none."""
+PROP_LENGTH = 200
+"""Characters of the name of a thing."""
 MOOD_WORDS = 4
 """A mood of more words is a thought about the scene."""
 
@@ -84,7 +88,7 @@ def seen(texts: list[str], left: Left, *, speech: bool) -> list[str]:
     """Sentences of notes that tell of the pictures; the others are counted in `left`."""
     kept = []
     for text in filter(said, texts):
-        for one in sentences(text):
+        for one in sentences(text[:MOST]):
             if not balanced(one):
                 left["sentence not whole"] += 1
             elif ANNOTATION.search(one):
@@ -169,7 +173,9 @@ def props_of(scene: dict[str, Any], told: str) -> str:
     known = telling(told)
     props = [plain(p.get("name")).rstrip(" .,;:") for p in objects(scene.get("props"))]
     unseen = [
-        p for p in dict.fromkeys(props) if said(p) and balanced(p) and not telling(p) <= known
+        p
+        for p in dict.fromkeys(props)
+        if len(p) <= PROP_LENGTH and said(p) and balanced(p) and not telling(p) <= known
     ]
     return ended(f"Seen: {', '.join(unseen)}") if unseen else ""
 

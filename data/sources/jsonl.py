@@ -8,9 +8,10 @@ Frame rows: {"frames": ["a/0.jpg", "a/1.jpg", …], "times_s": [0.0, 0.5, …] |
              taken from a video already, with their own times; also as "video" or "videos": [["a/0.jpg", …]]
 
 A relative `video` is looked up beside the JSONL file, or below `source.videos`: by its path, else by
-its name wherever it lies there. `events` may also be objects with `start_s`, `end_s`, `text`; times are seconds or
-`MM:SS`. Conversations of one video without an `id` get one each. A file named `.json` holds one list of such objects (LLaVA's form). Rows of ShareGPT4Video, PLM-Video-Human
-and Vript are mapped in `foreign.py`.
+its name wherever it lies there. `events` may also be objects with `start_s`, `end_s`, `text`; times
+are seconds or `MM:SS`. Conversations of one video without an `id` get one each. A file named `.json`
+holds one list of such objects (LLaVA's form). Rows of ShareGPT4Video, PLM-Video-Human and Vript are
+mapped in `foreign.py`.
 """
 
 from __future__ import annotations

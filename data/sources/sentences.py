@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import deque
 from collections.abc import Iterable, Iterator
 
 import regex
@@ -9,6 +10,8 @@ from sentencex import segment
 
 SAME = 0.8
 """A sentence with this share of its words in an earlier one says nothing new."""
+NEAR = 12
+"""Sentences back that it is compared with; what is further away may be said again."""
 _STOP = frozenset(
     [
         "a",
@@ -91,11 +94,11 @@ def balanced(text: str) -> bool:
 def sentences(text: str) -> Iterator[str]:
     """The sentences of a text, without list marks and ends left open; one that a bracket or quotation
     runs through stays in one piece."""
-    piece = ""
+    piece, whole = "", balanced(text)
     parts = [_MARK.sub("", part.strip()) for part in segment("en", _MARK.sub("", text))]
     for i, part in enumerate(parts, 1):
         piece = f"{piece} {part}".strip()
-        if i == len(parts) or balanced(piece) or not balanced(text):
+        if i == len(parts) or not whole or balanced(piece):
             piece = piece.rstrip(" ,;:-–—")
             if words_of(piece):
                 yield piece
@@ -117,10 +120,10 @@ def capital(text: str) -> str:
 def new_sentences(texts: Iterable[str], before: list[str]) -> list[str]:
     """Texts as sentences, without those that say what one in `before` or an earlier one says."""
     kept: list[str] = []
+    recent = deque((telling(s) for s in before[-NEAR:]), maxlen=2 * NEAR)
     for text in texts:
         words = telling(text)
-        if words and not any(
-            len(words & telling(s)) >= SAME * len(words) for s in [*before[-12:], *kept]
-        ):
+        if words and not any(len(words & told) >= SAME * len(words) for told in recent):
             kept.append(ended(capital(text)))
+            recent.append(words)
     return kept

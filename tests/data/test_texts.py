@@ -208,6 +208,15 @@ def test_a_sentence_that_can_be_seen_stays_when_its_neighbour_is_spoken():
     assert "Marta speaks." in of(row, level="activity", speech="keep").events[0].text
 
 
+@pytest.mark.parametrize("big", ["(a. " * 200_000, "he says hi. " * 50_000, "a, and b " * 100_000])
+def test_a_book_for_a_note_takes_no_time(big):
+    row = rows()[0]
+    scene = row["content_metadata"]["scenes"][0]
+    row["content_metadata"]["description"] = scene["title"] = big
+    scene["activities"][0]["description"], scene["props"] = big, [{"name": big}]
+    assert len(of(row).description) < 50_000
+
+
 # --- sentences -------------------------------------------------------------------------------
 
 
