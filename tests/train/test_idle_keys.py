@@ -76,8 +76,6 @@ def test_sources():
         (["data.buffer=64"], r"data\.stream=true"),
         (["train.save_every=5", "eval.best=loss"], r"train\.eval_every"),
         (["train.eval_every=5", "data.eval_share=0"], "no video is held out"),
-        (["eval.samples=4"], r"eval\.samples: .* give eval\.generate_every"),
-        (["eval.judge.base_url=http://x/v1"], r"eval\.judge\.base_url: .* eval\.generate_every"),
         (["eval.generate_every=5", "eval.judge.workers=2"], r"eval\.judge\.workers: .* give eval\.judge\.model"),
         (["log.project=mine"], r"give log\.to"),
         (["hub.repo=me/it"], r"hub\.push=true"),
