@@ -151,19 +151,21 @@ class FrameKeys(Section):
         return self
 
     def unused(self) -> dict[str, str]:
-        """Keys that are set and that the policy takes no notice of: why."""
+        """Keys that are set and that the policy takes no notice of, each with the line that says so."""
         found = {}
         for key in sorted(self.changed().keys() - EVERY - OF_POLICY[self.policy]):
             owners = ", ".join(name for name, keys in OF_POLICY.items() if key in keys)
-            found[key] = f"no key of policy={self.policy}, but of {owners}"
+            found[key] = f"frames.{key}: no key of policy={self.policy}, but of {owners}"
         if self.policy == "keyframes" and self.speed != "exact":
-            found["speed"] = "policy=keyframes decodes I-frames only anyway"
+            found["speed"] = "frames.speed: policy=keyframes decodes I-frames only anyway"
         if self.threshold is not None and self.method in UNLIMITED:
-            found["threshold"] = f"method={self.method} has none; neighbour and longvu have"
+            found["threshold"] = (
+                f"frames.threshold: method={self.method} has none; neighbour and longvu have"
+            )
         return found
 
     def idle(self) -> list[str]:
-        return [f"frames.{key}: {why}" for key, why in self.unused().items()]
+        return list(self.unused().values())
 
 
 class PrepareConfig(Section):

@@ -52,7 +52,7 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
         raise UserError(
             f"frames.{error.errors()[0]['msg'].removeprefix('Value error, ')}"
         ) from None
-    if idle := [f"frames.{k}: {why}" for k, why in frames.unused().items() if k in asked]:
+    if idle := [line for key, line in frames.unused().items() if key in asked]:
         raise UserError("\n".join(idle))
     if run.is_trained:
         shown = ", ".join(f"frames.{key}={value}" for key, value in changed.items())

@@ -48,7 +48,7 @@ class PreviewConfig(Section):
     def idle(self) -> list[str]:
         """A key is of use if one of the policies takes notice of it."""
         unused = [frames.unused() for frames in self._every]
-        return [f"frames.{k}: {why}" for k, why in unused[0].items() if all(k in u for u in unused)]
+        return [line for key, line in unused[0].items() if all(key in one for one in unused)]
 
     @property
     def every(self) -> tuple[FrameKeys, ...]:

@@ -22,6 +22,7 @@ from data.sample import Stated
 from data.storage import write_atomically
 from data.target import clock
 from train.evaluation.curves import COLOURS, curves_svg
+from train.evaluation.records import scored_events
 from train.evaluation.results import Evaluation, Summary, System
 from train.evaluation.sheet import sheet
 from train.evaluation.table import rows_of, signed, sure
@@ -164,7 +165,7 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
     columns = [{m.name: m.each for m in scored.measures} for scored in done.scored]
     for i, (name, truth) in enumerate(done.truths.items()):
         hues = {r for scored in done.scored for r, _ in scored.matched[i]}
-        true = in_time(truth.as_stated if done.compat else truth.events, compat=done.compat)
+        true = in_time(scored_events(truth, done.compat), compat=done.compat)
         end_s = max([truth.duration_s, *(e.end_s for e in true)])
         lanes = [
             Lane(
@@ -175,7 +176,7 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
         ]
         for system, scored, each in zip(done.systems, done.scored, columns, strict=True):
             told = system.answers.get(name)
-            events = (told.as_stated if done.compat else told.events) if told else ()
+            events = scored_events(told, done.compat) if told else ()
             said = in_time(events, compat=done.compat)
             partner = {p: r for r, p in scored.matched[i]}
             lanes.append(

@@ -66,6 +66,11 @@ class Told:
         return " ".join(e.text for e in self.events) or self.text
 
 
+def scored_events(of: Truth | Told, compat: bool) -> tuple[Stated, ...]:
+    """Those that SODA matches: with `compat` as the file has them."""
+    return of.as_stated if compat else of.events
+
+
 @dataclass
 class Problems:
     """What was wrong with the input: counted, and the first few listed."""

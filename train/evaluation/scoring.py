@@ -17,7 +17,7 @@ from tqdm import tqdm
 from data.sample import Event, Stated
 from data.sources import microworld
 from train.evaluation.intervals import Measure, mean
-from train.evaluation.records import Told, Truth
+from train.evaluation.records import Told, Truth, scored_events
 from train.metrics import densevid, grounding, text
 from train.metrics.config import TextScore
 from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
@@ -180,11 +180,11 @@ def _soda(truth: Truth, told: Told | None, by_pair: text.PairScore, compat: bool
         for v in ("c", "d", "a", "b", "m")
         for part in ("_precision", "_recall", "")
     ]
-    true = _published(truth.as_stated, compat) if compat else truth.events
+    true = _published(scored_events(truth, compat), compat)
     if not true or (told is None and compat):
         return dict.fromkeys(names, np.nan)
     given = told or SAYS_NOTHING
-    said = _published(given.as_stated, compat) if compat else given.events
+    said = _published(scored_events(given, compat), compat)
     found = soda(said, true, by_pair, compat=compat) if said else NOTHING
     merged = soda_m(given.events, truth.events, by_pair) if truth.events else (np.nan,) * 3
     values = (*found.c, *found.d, *found.a, *found.b, *merged)
@@ -219,8 +219,8 @@ def _grounding(truth: Truth, given: Told) -> Figures:
     }
     if truth.events:
         return figures
-    known = {name for name in figures if "tiou>" in name and ">=" not in name and truth.as_stated}
-    return {name: figures[name] if name in known else np.nan for name in figures}
+    lost = [n for n in figures if "tiou>" not in n or ">=" in n] if truth.stated else list(figures)
+    return figures | dict.fromkeys(lost, np.nan)
 
 
 def _published(events: Sequence[Stated], compat: bool) -> list[Stated]:
