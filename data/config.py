@@ -11,10 +11,10 @@ import sys
 from collections.abc import Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, ConfigDict, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 ROOT = Path(__file__).resolve().parents[1]
@@ -148,6 +148,10 @@ def _at_home(values: Any) -> Any:
 def by_commas(value: Any) -> Any:
     """`a,b` on the command line is a list too, for keys that say so."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
+
+
+Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
+"""The type of such a key, of texts."""
 
 
 def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:

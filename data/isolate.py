@@ -189,9 +189,8 @@ def _set_limits(memory_gib: float) -> None:
 
 def fitting_workers(memory_gib: float) -> int:
     """How many workers this machine has cores for, and memory for all of their limits at once."""
-    from joblib import (
-        cpu_count,
-    )  # a quarter of a second; it knows of a container's share of the cores
+    # it knows of a container's share of the cores; loading it takes a quarter of a second
+    from joblib import cpu_count
 
     return max(1, min(cpu_count(), int(memory_bytes() / (memory_gib * GIB))))
 

@@ -66,10 +66,12 @@ class _Names:
     def of(self, row: dict[str, Any], video: str) -> str:
         """After its video; of several conversations on one video, the further ones after what they say
         too. One that is there twice gets one name twice."""
+        if "messages" not in row and "conversations" not in row:
+            self._seen.add(video)
+            return video
         digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]
         longer = f"{video}#{digest}"
-        talk = "messages" in row or "conversations" in row
-        further = talk and video in self._seen and longer not in self._seen
+        further = video in self._seen and longer not in self._seen
         self._seen |= {video, longer}
         return longer if further else video
 

@@ -4,11 +4,10 @@ from __future__ import annotations
 
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from data.config import Section, by_commas, resolved
+from data.config import Names, Section, resolved
 
-Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
 Share = Annotated[float, Field(ge=0, le=1)]
 Source = Literal["finevideo", "videofeedback", "activitynet", "jsonl", "microworld"]
 SHARED = {"name", "path", "limit", "shuffle_seed", "weight"}

@@ -7,7 +7,7 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from data.command import BenchConfig
-from data.config import by_commas
+from data.config import Names, by_commas
 from train.config import Method
 from train.plan_config import Gpu, Size
 
@@ -83,7 +83,7 @@ class BenchGpuConfig(BenchConfig):
 class PoliciesConfig(BenchConfig):
     """Keys of scripts/bench_policies.py."""
 
-    policies: Annotated[tuple[str, ...], BeforeValidator(by_commas)] = Field(
+    policies: Names = Field(
         default=("scene", "uniform", "smolvlm"), description="frame policies: a,b"
     )
     seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(

@@ -5,13 +5,12 @@ from __future__ import annotations
 from itertools import product
 from typing import Annotated, Any, Literal, Self
 
-from pydantic import BeforeValidator, Field, model_validator
+from pydantic import Field, model_validator
 
-from data.config import Section, by_commas
+from data.config import Names, Section
 from data.keys import EVERY, OF_POLICY, FrameKeys
 from train.metrics.config import JudgeKeys, TextScore
 
-Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
 Force = Annotated[
     bool, Field(description="use a model that does not say what it said when it was saved")
 ]
@@ -154,19 +153,12 @@ class EvaluateConfig(Section):
                 "frames": self.frames,
                 "generate": self.generate,
             }
-            for section, keys in sections.items():
-                used = (
-                    {"path"}
-                    if which == "predictions"
-                    else {"seed"}
-                    if section == "generate"
-                    else set()
-                )
-                given = keys.changed().keys() - used - {"seed"}
-                lines += [
-                    f"{section}.{key}: {which} is only scored, no model describes"
-                    for key in sorted(given)
-                ]
+            heeded = {"seed", "path"} if which == "predictions" else {"seed"}
+            lines += [
+                f"{section}.{key}: {which} is only scored, no model describes"
+                for section, keys in sections.items()
+                for key in sorted(keys.changed().keys() - heeded)
+            ]
         if self.references is not None and self.predictions is None:
             lines.append("references: of predictions=FILE; a model's are those of data.path")
         return [*lines, *self.judge.idle()]
