@@ -1,6 +1,6 @@
 """Where the pictures of a sample are: in files, in bytes in Parquet, in a zip, on the Hub.
 
-An adapter only says where; `data.unpack` reads the bytes when the video's turn has come.
+An adapter only says where; `data.offline.unpack` reads the bytes when the video's turn has come.
 """
 
 from __future__ import annotations

@@ -129,7 +129,7 @@ class Numbered:
 
 
 Outcome = dict[str, Any] | Rejected | FromBefore
-"""What becomes of a source row: a row of the prepared dataset (`data.shards.FEATURES`), or not."""
+"""What becomes of a source row: a row of the prepared dataset (`data.prepared.shards.FEATURES`), or not."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
 from data.config import UserError
-from train.command_config import AppConfig
+from train.inference.config import AppConfig
 
 
 def main(config: AppConfig) -> None:
@@ -19,10 +19,10 @@ def main(config: AppConfig) -> None:
 
     if find_spec("gradio") is None:
         raise UserError("gradio is not installed: pip install -e '.[app]'")
-    from train.hub.fetch import folder_of
+    from train.run.from_hub import folder_of
 
     folder_of(config.adapter)  # refused before anything heavy is imported
-    from train.app.page import serve
+    from train.inference.app.page import serve
 
     serve(config)
 

@@ -15,7 +15,7 @@ from pydantic import BeforeValidator, Field
 
 from data.command import BenchConfig, Figures, bench
 from data.config import UserError, by_commas
-from data.bench import labelled, speed
+from data.bench import labelled, selection_speed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 Part = Literal["speed", "labels", "built", "clips", "memory"]
@@ -67,9 +67,9 @@ def main(config: Config) -> Figures:
     if "built" in config.parts:
         figures |= labelled.measure_built(work, clips, config.per_half)
     if "speed" in config.parts:
-        figures |= speed.measure_speed(work, config.repeat, config.video)
+        figures |= selection_speed.measure_speed(work, config.repeat, config.video)
     if "memory" in config.parts:
-        figures |= speed.measure_memory(work)
+        figures |= selection_speed.measure_memory(work)
     return figures
 
 

@@ -14,7 +14,7 @@ from train.bench.config import BenchStepConfig
 
 
 def main(config: BenchStepConfig) -> Figures:
-    from train.bench.step import measure  # heavy
+    from train.bench.trl_step import measure  # heavy
 
     return measure(config)
 

@@ -10,13 +10,13 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from train.checks import check_data
+from train.early_checks import check_data
 from train.config import TrainConfig
 
 
 def main(config: TrainConfig) -> None:
     dataset = check_data(config.data)
-    from train.caching import cache_features  # heavy
+    from train.batches.cache_features import cache_features  # heavy
 
     cache_features(config, dataset)
 

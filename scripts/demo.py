@@ -7,12 +7,12 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` mus
 
 from data.command import command
 from data.config import check_writable
-from train.command_config import DemoConfig
+from train.inference.config import DemoConfig
 
 
 def main(config: DemoConfig) -> None:
     check_writable("json", config.json_)
-    from train.demo import run_demo
+    from train.demo.demo import run_demo
 
     run_demo(config)
 

@@ -13,18 +13,18 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` mus
 
 from data.command import command
 from data.config import UserError
-from train.command_config import DescribeConfig
+from train.inference.config import DescribeConfig
 
 
 def main(config: DescribeConfig) -> None:
     if not config.videos:
         raise UserError("which video? python scripts/describe.py VIDEO adapter=RUN")
-    from train.describe import describe
-    from train.save import read_run
+    from train.inference.describe import describe
+    from train.run.saved import read_run
 
     run = read_run(config.adapter, base=config.model.name, force=config.force)
     if config.format == "request":
-        from train.request import requests
+        from train.inference.request import requests
 
         for request in requests(config, run):
             print(json.dumps(request, ensure_ascii=False), flush=True)

@@ -12,13 +12,13 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
 from data.config import UserError
-from train.command_config import DoctorConfig
-from train.installed import Finding, packages
+from train.inference.config import DoctorConfig
+from train.machine.packages import Finding, packages
 
 
 def main(config: DoctorConfig) -> None:
     _tell(packages())
-    from train.doctor import findings  # imports them all
+    from train.machine.doctor import findings  # imports them all
 
     _tell(findings(recipes=config.recipes))
     print("training can start")

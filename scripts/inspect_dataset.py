@@ -11,17 +11,17 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
 from data.config import check_writable
-from train.command_config import InspectConfig
+from train.inference.config import InspectConfig
 
 
 def main(config: InspectConfig) -> None:
     check_writable("page", config.page)
-    from data import overview
+    from data.prepared import overview
     from data.storage import write_atomically
 
     tokens = None
     if config.model.name is not None:
-        from train.dataset import token_counts
+        from train.batches.dataset import token_counts
 
         tokens = token_counts(config.data, config.model.name)
     found = overview.overview(config.data.path, config.data.target, config.rows, tokens)

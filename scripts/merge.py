@@ -10,11 +10,11 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from train.command_config import MergeConfig
+from train.inference.config import MergeConfig
 
 
 def main(config: MergeConfig) -> None:
-    from train.merge import merge  # torch
+    from train.inference.merge import merge  # torch
 
     merge(config)
 

@@ -12,13 +12,13 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
 from data.config import check_writable
-from train.plan_config import PlanConfig, check_plan
+from train.memory.config import PlanConfig, check_plan
 
 
 def main(config: PlanConfig) -> None:
     check_writable("json", config.json_)
     check_plan(config)
-    from train.planning import show_plan  # heavy
+    from train.memory.report import show_plan  # heavy
 
     show_plan(config)
 

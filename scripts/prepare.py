@@ -12,13 +12,13 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` mus
 
 from data.command import command
 from data.config import check_writable
-from data.keys import PrepareConfig
+from data.selection.config import PrepareConfig
 
 
 def main(config: PrepareConfig) -> None:
     check_writable("json", config.json_)
-    from data.prepare import prepare
-    from data.report import report
+    from data.offline.prepare import prepare
+    from data.prepared.summary import report
     from data.storage import write_atomically
 
     summary = prepare(config)

@@ -20,9 +20,9 @@ def main(config: PreviewConfig) -> None:
     from tqdm import tqdm
 
     from data.preview import draw
-    from data.preview.gather import gather, labelled
+    from data.preview.collect import gather, labelled
     from data.storage import write_atomically
-    from data.video import BadVideo
+    from data.video.info import BadVideo
 
     samples = labelled(config.labels)
     out = Path(config.out)

@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
 from data.config import UserError
-from train.command_config import PushRunConfig
+from train.inference.config import PushRunConfig
 
 
 def main(config: PushRunConfig) -> None:

@@ -9,11 +9,11 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.push import PushConfig
+from data.prepared.push import PushConfig
 
 
 def main(config: PushConfig) -> None:
-    from data.push import push
+    from data.prepared.push import push
 
     page = push(config)
     print(f"{page}; train on it: data.path=hf://datasets/{config.hub.repo} data.stream=true")

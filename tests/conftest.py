@@ -21,7 +21,7 @@ def real_clips() -> Path:
 
 @pytest.fixture(scope="session")
 def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    from train import tiny
+    from train.model import tiny
 
     return tiny.build(tmp_path_factory.mktemp("tiny") / "base")
 
@@ -29,7 +29,7 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="session")
 def processor(tiny_folder: Path):
     from train.config import ModelKeys
-    from train.model import load_processor
+    from train.model.load import load_processor
 
     return load_processor(ModelKeys(name=str(tiny_folder)))
 
@@ -37,8 +37,8 @@ def processor(tiny_folder: Path):
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 micro-world videos, prepared with at most 6 frames."""
-    from data.keys import FrameKeys, PrepareConfig, SourceKeys
-    from data.prepare import prepare
+    from data.offline.prepare import prepare
+    from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
 
     folder = tmp_path_factory.mktemp("world")
     prepare(

@@ -6,7 +6,7 @@ from collections.abc import Sequence
 
 import numpy as np
 
-from data.selection.signals import Signals, clearness_of
+from data.selection.measure.signals import Signals, clearness_of
 
 
 def signals_of(

@@ -6,7 +6,7 @@ import tomllib
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
-from data.keys import FrameKeys
+from data.selection.config import FrameKeys
 from tests.signals import signals_of
 from tests.videos import ROOT, every
 

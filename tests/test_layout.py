@@ -74,10 +74,12 @@ def test_the_readmes_paths_exist():
 def test_the_readmes_commands_parse():
     """Every command of ours in the README is accepted by its own parser."""
     from data.config import load
-    from data.keys import PrepareConfig
+    from data.prepared.push import PushConfig
     from data.preview.config import PreviewConfig
-    from data.push import PushConfig
-    from train.command_config import (
+    from data.selection.config import PrepareConfig
+    from train.config import TrainConfig
+    from train.evaluation.config import EvaluateConfig
+    from train.inference.config import (
         AppConfig,
         DemoConfig,
         DescribeConfig,
@@ -87,9 +89,7 @@ def test_the_readmes_commands_parse():
         MergeConfig,
         PushRunConfig,
     )
-    from train.config import TrainConfig
-    from train.evaluation.config import EvaluateConfig
-    from train.plan_config import PlanConfig
+    from train.memory.config import PlanConfig
 
     text = (ROOT / "README.md").read_text()
     models = {"train/sft.py": (TrainConfig, None), "scripts/prepare.py": (PrepareConfig, None),

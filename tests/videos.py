@@ -15,8 +15,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from data.decode import fetch, read
-from data.video import Decoder, Frame, VideoInfo
+from data.video.decode import fetch, read
+from data.video.info import Decoder, Frame, VideoInfo
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, BITS = 160, 96, 8

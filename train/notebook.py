@@ -16,8 +16,8 @@ from IPython.display import HTML, DisplayHandle, Image, display
 from matplotlib.figure import Figure
 
 from data.config import ROOT
-from train.evaluation.curves import loss_figure
-from train.messages import METRICS, STATE
+from train.evaluation.report.curves import loss_figure
+from train.run.files import METRICS, STATE
 
 EVERY_S = 2.0
 

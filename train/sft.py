@@ -17,13 +17,13 @@ if not __package__:  # run as a script: `data` and `train` must be this clone's,
 from data.command import command
 from data.config import this_python
 from train.config import TrainConfig
-from train.messages import say
+from train.run.files import say
 
 
 def main(config: TrainConfig) -> dict[str, Any]:
     """Prepared dataset + checkpoint → run folder with adapter (or model), policy and records."""
     # check: refuse before torch is imported, and before anything is written
-    from train.checks import check_data
+    from train.early_checks import check_data
     from train.run import folder, resume
 
     found = folder.look(config)
@@ -37,21 +37,29 @@ def main(config: TrainConfig) -> dict[str, Any]:
     from transformers import set_seed
 
     from data.hub import writable_repo
-    from train import fingerprint, forward, save
-    from train.checks import check_can, check_reachable, note_launch
-    from train.dataset import load_sets, with_features
-    from train.encode import normalise
-    from train.features import open_features
-    from train.fit import fit, whole_weights
+    from train.inference import fingerprint
+    from train.model import forward
+    from train.run import saved
+    from train.early_checks import check_can, check_reachable, note_launch
+    from train.batches.dataset import load_sets, with_features
+    from train.batches.encode import normalise
+    from train.batches.features import open_features
+    from train.loop.fit import fit, whole_weights
     from train.hub import push
-    from train.introduce import introduce
-    from train.model import device_name, load_model, load_processor, pick_precision, set_trainable
-    from train.order import orders_of
-    from train.plan import check_fits, out_of_memory_explained
-    from train.run.record import record
+    from train.loop.startup import introduce
+    from train.model.load import (
+        device_name,
+        load_model,
+        load_processor,
+        pick_precision,
+        set_trainable,
+    )
+    from train.batches.samplers import orders_of
+    from train.memory.plan import check_fits, out_of_memory_explained
+    from train.loop.record import record
     from train.run.saving import saving
-    from train.schedule import planned_steps
-    from train.trainer import make_trainer
+    from train.run.schedule import planned_steps
+    from train.loop.trainer import make_trainer
 
     precision = pick_precision(config.model.dtype)
     check_can(config, on_gpu=precision.device == "cuda")
@@ -66,7 +74,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
         writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent
 
     # load
-    with save.checkpoint_of(base, found, config, processes) as checkpoint:
+    with saved.checkpoint_of(base, found, config, processes) as checkpoint:
         processor = load_processor(checkpoint)
         sets = load_sets(dataset, config.data, processor)
         planned = None
@@ -85,11 +93,11 @@ def main(config: TrainConfig) -> dict[str, Any]:
         # train: nothing can refuse any more, so the folder becomes ours
         with folder.claimed(found, config, processes) as output:
             if base.name == "tiny":
-                save.settle(checkpoint, model, output, processes)
+                saved.settle(checkpoint, model, output, processes)
             state = resume.state_of(config, start, dataset, order, base, device_name(), steps)
             if processes.is_main_process:
                 resume.begin(output, config, state, start, sets.split.held_ids)
-                save.write_policy(dataset.manifest["policy"], config.data, output)
+                saved.write_policy(dataset.manifest["policy"], config.data, output)
             use_cache = bool(model.config.use_cache)
             trained = set_trainable(
                 model, config.train.method, config.lora, config.optim, base.revision
@@ -118,12 +126,12 @@ def main(config: TrainConfig) -> dict[str, Any]:
             if trainer.is_world_process_zero():
                 records = record(config, dataset, state, sets, results)
                 with saving(output, "the result"):
-                    save.save_weights(trained, processor, output, weights)
+                    saved.save_weights(trained, processor, output, weights)
                     if weights is None:  # in pieces on several devices one cannot ask it alone
                         with trainer.accelerator.autocast():
                             mark = fingerprint.take(trained, processor, config.data)
                         fingerprint.write(mark, output)
-                    save.write_record(records, output)
+                    saved.write_record(records, output)
                 push.finish(output, config.hub)
             trainer.end()
     say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")

@@ -11,11 +11,11 @@ from multiprocessing import get_context
 
 import numpy as np
 
-from data.bench.suite import BuiltVideo
-from data.choose import look
-from data.keys import FrameKeys
+from data.bench.synthetic_videos import BuiltVideo
 from data.selection import quality
-from data.selection.shots import transitions
+from data.selection.choose import look
+from data.selection.config import FrameKeys
+from data.selection.measure.shots import transitions
 
 ENTRIES: dict[str, dict[str, object]] = {
     "scene": {},

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from data.bench.compare import ENTRIES, Score, by_group, compare, recall_of
-from data.bench.suite import build
-from data.choose import look
+from data.bench.synthetic_videos import build
 from data.config import UserError
-from data.keys import FrameKeys
 from data.selection import quality
-from data.selection.allocate import allocate, boundary_probability, even_candidates
-from data.selection.shots import transitions
-from data.selection.transitions import Transition
+from data.selection.choose import look
+from data.selection.config import FrameKeys
+from data.selection.measure.shots import transitions
+from data.selection.measure.transitions import Transition
+from data.selection.policies.allocate import allocate, boundary_probability, even_candidates
 
 BUDGETS = (8, 16, 32, 64)
 SUITE_BUDGETS = (8, 16, 32)

@@ -12,10 +12,10 @@ from typing import Any
 
 import psutil
 
-from data.bench.speed import film
-from data.choose import choose_frames
+from data.bench.selection_speed import film
 from data.config import ROOT
-from data.keys import FrameKeys
+from data.selection.choose import choose_frames
+from data.selection.config import FrameKeys
 from data.sources import microworld
 
 FINEVIDEO_HOURS = 3425

@@ -16,7 +16,7 @@ from datasets import Dataset, load_dataset
 
 from data.config import UserError
 from data.hub import opened, pinned, reading
-from data.shards import STORED, manifest_text, parse_manifest, shard_locations
+from data.prepared.shards import STORED, manifest_text, parse_manifest, shard_locations
 
 AT_ONCE = 16
 """Shards whose footers are read at a time."""

@@ -7,7 +7,7 @@ from typing import Any, Literal, Self
 from pydantic import Field, PrivateAttr, model_validator
 
 from data.config import Section, resolved
-from data.keys import FrameKeys
+from data.selection.config import FrameKeys
 
 
 class PreviewConfig(Section):

@@ -12,8 +12,8 @@ from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from PIL import Image
 
-from data.pages import HERE, data_url, render
-from data.preview.gather import Chosen, Preview
+from data.pages.render import HERE, data_url, render
+from data.preview.collect import Chosen, Preview
 from data.storage import atomic
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d", "#7c3aed")

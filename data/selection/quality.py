@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.selection.transitions import Transition
+from data.selection.measure.transitions import Transition
 
 
 @dataclass(frozen=True)

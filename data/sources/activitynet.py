@@ -19,9 +19,9 @@ from typing import Any
 from data.config import UserError
 from data.sample import LeftOut, Rejected, Sample
 from data.sources.about import About
-from data.sources.fields import Span, at_most, mended, objects, plain, time_s, wanted_ids
-from data.sources.files import VideoFiles, video_files
-from data.sources.keys import SourceKeys
+from data.sources.config import SourceKeys
+from data.sources.find_video import VideoFiles, video_files
+from data.sources.parse import Span, at_most, mended, objects, plain, time_s, wanted_ids
 from data.sources.sentences import ended
 
 ABOUT = About(credit="ActivityNet Captions or a file in its form; ask its makers")

@@ -6,8 +6,8 @@ import re
 from typing import Any
 
 from data.sample import Turn
-from data.sources.fields import prose
-from data.sources.foreign import BadRow
+from data.sources.dialects import BadRow
+from data.sources.parse import prose
 
 ROLES = {
     "human": "user",

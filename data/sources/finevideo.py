@@ -19,11 +19,10 @@ from typing import Any
 from data.config import UserError
 from data.media import Media, ParquetCell, Video
 from data.sample import LeftOut, Rejected, Sample, Turn
-from data.sources import finevideo_text as told
+from data.sources import finevideo_events as told
 from data.sources.about import About
-from data.sources.fields import at_most, number, objects, plain, wanted_ids
-from data.sources.keys import SourceKeys
-from data.sources.tables import (
+from data.sources.config import SourceKeys
+from data.sources.parquet import (
     hub_repo,
     is_local_file,
     num_rows,
@@ -31,6 +30,7 @@ from data.sources.tables import (
     tables,
     tables_version,
 )
+from data.sources.parse import at_most, number, objects, plain, wanted_ids
 from data.storage import listing_hash
 
 REPO = "HuggingFaceFV/finevideo"

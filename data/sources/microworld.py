@@ -22,7 +22,7 @@ from data.config import UserError
 from data.media import Video
 from data.sample import Event, Sample
 from data.sources.about import About
-from data.sources.keys import SourceKeys
+from data.sources.config import SourceKeys
 
 ABOUT = About(licence="apache-2.0", credit="synthetic, rendered by scenescribe; Apache-2.0")
 SIZE_PX = 96
@@ -185,9 +185,7 @@ def render(seed: int, index: int, folder: Path) -> Path:
     path = folder / f"{_id(seed, index)}.mp4"
     if path.exists():
         return path
-    from data.h264 import (
-        write_h264,  # not where videos are only counted, or a card names their licence
-    )
+    from data.video.h264 import write_h264
 
     write_h264(path, pictures(story(seed, index)), rate=FPS, crf=15)
     return path

@@ -16,11 +16,11 @@ from typing import Any
 from data.media import HubFile, Media
 from data.sample import LeftOut, Reason, Rejected, Repair, Sample, Turn
 from data.sources.about import About
-from data.sources.fields import at_most, number, plain, wanted_ids
-from data.sources.files import VideoFiles, video_files
-from data.sources.keys import SourceKeys
+from data.sources.config import SourceKeys
+from data.sources.find_video import VideoFiles, video_files
+from data.sources.parquet import is_local_file, num_rows, table_rows, tables, tables_version
+from data.sources.parse import at_most, number, plain, wanted_ids
 from data.sources.sentences import capital
-from data.sources.tables import is_local_file, num_rows, table_rows, tables, tables_version
 
 REPO = "TIGER-Lab/VideoFeedback"
 LICENCE = "Apache-2.0"

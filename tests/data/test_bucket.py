@@ -8,9 +8,9 @@ import sys
 import boto3
 import pytest
 
-from data.keys import FrameKeys, PrepareConfig
-from data.prepare import prepare
-from data.sources.keys import SourceKeys
+from data.offline.prepare import prepare
+from data.selection.config import FrameKeys, PrepareConfig
+from data.sources.config import SourceKeys
 from data.storage import open_folder
 from tests.buckets import bucket
 from tests.data.test_prepare import digest

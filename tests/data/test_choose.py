@@ -6,14 +6,14 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from data import choose
-from data.choose import choose_frames, look, pictures
-from data.decode import read
-from data.keys import FrameKeys
-from data.probe import probe
-from data.selection.candidates import Candidates
-from data.selection.policies import POLICIES
-from data.video import BadVideo
+from data.selection import choose
+from data.selection.choose import choose_frames, look, pictures
+from data.selection.config import FrameKeys
+from data.selection.measure.candidates import Candidates
+from data.selection.policies.registry import POLICIES
+from data.video.decode import read
+from data.video.info import BadVideo
+from data.video.probe import probe
 from tests.videos import HEIGHT, every, number_of, write_audio, write_video
 
 PLAIN = sorted(set(POLICIES) - {"embedding", "query"})

@@ -2,10 +2,10 @@ import pytest
 from pydantic import Field
 
 from data.config import Section, UserError, leaves, load, resolved, show, usage
-from data.keys import FrameKeys, PrepareConfig
+from data.selection.config import FrameKeys, PrepareConfig
 from tests.videos import ROOT, run_command
-from train.command_config import DescribeConfig
 from train.config import TrainConfig
+from train.inference.config import DescribeConfig
 
 OUT = ["source=jsonl", "out=x"]
 

@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.selection.pixels import correlator, normalised
+from data.selection.policies.pixels import correlator, normalised
 
 
 def direct(a, b, *, circular, max_shift, frobenius):

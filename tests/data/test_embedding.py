@@ -5,11 +5,12 @@ import json
 import numpy as np
 import pytest
 
-from data.choose import look
 from data.config import UserError
-from data.keys import METHODS, FrameKeys
-from data.selection import embed
-from data.selection.embedding import (
+from data.selection.choose import look
+from data.selection.config import METHODS, FrameKeys
+from data.selection.measure.encoders import load
+from data.selection.measure.plan import check
+from data.selection.policies.embedding import (
     aks,
     bolt,
     facility,
@@ -19,7 +20,6 @@ from data.selection.embedding import (
     neighbour,
     retake,
 )
-from data.selection.looks import check
 from tests import encoders
 from tests.videos import every, run_command, write_video
 
@@ -79,7 +79,7 @@ def test_bolt_goes_where_the_similarity_is():
 
 @pytest.mark.parametrize("kind", ["clip", "siglip", "dinov2", "smolvlm"])
 def test_real_encoders_see_pictures(folders, kind):
-    encoder = embed.load(str(folders[kind]))
+    encoder = load(str(folders[kind]))
     pictures = [np.full((40, 60, 3), level, np.uint8) for level in (0, 120, 120, 250)]
     vectors = encoder.images(pictures)
     assert vectors.shape[0] == 4 and np.allclose(np.linalg.norm(vectors, axis=1), 1, atol=1e-5)

@@ -12,13 +12,13 @@ from hypothesis import strategies as st
 
 from data.config import UserError
 from data.media import ParquetCell, Video
-from data.prepare import sources_of
+from data.offline.prepare import sources_of
+from data.offline.unpack import Unpacker
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import finevideo
-from data.sources.fields import Span, clock_s, mended
-from data.sources.keys import SourceKeys
-from data.sources.reading import describe_sources, same_rows
-from data.unpack import Unpacker
+from data.sources.catalog import describe_sources, same_rows
+from data.sources.config import SourceKeys
+from data.sources.parse import Span, clock_s, mended
 from tests import finevideo as made
 from tests.conftest import ROOT
 

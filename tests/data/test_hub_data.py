@@ -7,7 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from data.prepared.dataset import read_dataset
-from data.shards import read_manifest
+from data.prepared.shards import read_manifest
 from tests import finevideo as made
 from tests.hub import COMMIT, Seen, environment, serve
 from tests.videos import every, run_command, write_video
@@ -109,7 +109,7 @@ ASK = """
 import sys
 from data.config import UserError
 from data.sources.finevideo import version
-from data.sources.keys import SourceKeys
+from data.sources.config import SourceKeys
 for name in sys.argv[1:]:
     try:
         version(SourceKeys(name="finevideo", path=f"hf://datasets/{name}"))

@@ -11,8 +11,8 @@ import psutil
 import pytest
 
 from data.config import UserError
-from data.isolate import Failure, run_each
-from data.workers import Workers
+from data.offline.isolate import Failure, run_each
+from data.offline.workers import Workers
 
 
 def work(item: str) -> str:
@@ -112,8 +112,8 @@ def test_no_worker_outlives_the_run():
 
 def test_a_worker_that_does_not_read_keeps_no_other_from_its_time(monkeypatch):
     """A task larger than a pipe to a process that hangs while it starts."""
-    monkeypatch.setattr("data.workers.START_S", 2.0)
-    monkeypatch.setattr("data.workers.STARTS", 2)
+    monkeypatch.setattr("data.offline.workers.START_S", 2.0)
+    monkeypatch.setattr("data.offline.workers.STARTS", 2)
     started = time.monotonic()
     pool = Workers(len, count=1, timeout_s=60, prepare=partial(time.sleep, 600))
     try:

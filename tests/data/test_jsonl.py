@@ -5,8 +5,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.config import UserError
-from data.keys import SourceKeys
 from data.sample import Event, Rejected, Sample, Turn
+from data.selection.config import SourceKeys
 from data.sources import jsonl
 
 

@@ -3,9 +3,9 @@ from pathlib import Path
 
 import numpy as np
 
-from data.keys import SourceKeys
-from data.probe import probe
+from data.selection.config import SourceKeys
 from data.sources import microworld
+from data.video.probe import probe
 from tests.videos import pictures
 
 

@@ -10,14 +10,14 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.choose import choose_frames, look, pictures
-from data.decode import fetch, read
-from data.hdr import WHITE, to_sdr
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare
+from data.offline.prepare import prepare
 from data.prepared.dataset import read_dataset
-from data.probe import _filled, probe
-from data.video import BadVideo
+from data.selection.choose import choose_frames, look, pictures
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.video.decode import fetch, read
+from data.video.hdr import WHITE, to_sdr
+from data.video.info import BadVideo
+from data.video.probe import _filled, probe
 from tests.videos import HEIGHT, coded, every, number_of, write_video
 
 
@@ -107,12 +107,12 @@ def test_frames_without_a_time_get_one_between_their_neighbours(ticks, lacking):
 
 def test_a_frame_that_brings_no_time_is_not_lost(tmp_path, monkeypatch):
     """As decoders give where a packet held two: it is shown between its neighbours."""
-    from data import decode_pyav
+    from data.video import pyav_backend
 
     path = write_video(tmp_path / "v.mkv", every(0.04, 60))
-    own = decode_pyav._time_s
+    own = pyav_backend._time_s
     monkeypatch.setattr(
-        decode_pyav, "_time_s", lambda frame, start_s: None if round(frame.time / 0.04) % 7 == 3 else own(frame, start_s)
+        pyav_backend, "_time_s", lambda frame, start_s: None if round(frame.time / 0.04) % 7 == 3 else own(frame, start_s)
     )  # fmt: skip
     seen = decoded(path)
     assert [n for _, n in seen] == list(range(60))
@@ -261,7 +261,7 @@ def test_decord_is_refused_where_it_counts_otherwise(tmp_path):
 def test_archives_that_are_none(tmp_path, monkeypatch):
     """A damaged member, one that is too large, no archive at all, none there: reasons of the closed list."""
     from data.media import Missing, ZipMember
-    from data.unpack import Unpacker
+    from data.offline.unpack import Unpacker
 
     with zipfile.ZipFile(tmp_path / "v.zip", "w") as archive:
         archive.writestr("good.mp4", b"x" * 2000)
@@ -270,7 +270,7 @@ def test_archives_that_are_none(tmp_path, monkeypatch):
     at = content.index(b"x" * 2000)
     (tmp_path / "hurt.zip").write_bytes(content[:at] + b"y" + content[at + 1 :])
     (tmp_path / "none.zip").write_text("no archive")
-    monkeypatch.setattr("data.unpack.MAX_BYTES", 4000)
+    monkeypatch.setattr("data.offline.unpack.MAX_BYTES", 4000)
     for archive, member, reason in (
         ("hurt", "good.mp4", "unreadable"), ("v", "large.mp4", "too large"), ("none", "a.mp4", "unreadable"),
         ("gone", "a.mp4", "missing file"), ("v", "a.mp4", "missing file"),

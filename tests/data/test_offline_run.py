@@ -12,12 +12,12 @@ import pytest
 from joblib import cpu_count
 
 from data.config import UserError
-from data.isolate import fitting_workers, memory_bytes
-from data.keys import PrepareConfig
-from data.prepare import prepare
+from data.offline.isolate import fitting_workers, memory_bytes
+from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_dataset
-from data.shards import read_manifest
-from data.sources.keys import SourceKeys
+from data.prepared.shards import read_manifest
+from data.selection.config import PrepareConfig
+from data.sources.config import SourceKeys
 from data.storage import Folder, open_folder
 from tests.data.test_prepare import digest
 from tests.videos import ROOT, every, run_command, write_video

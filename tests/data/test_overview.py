@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.overview import histogram
+from data.prepared.overview import histogram
 from tests.browser import Browser
 from tests.videos import every, run_command, write_video
 

@@ -7,9 +7,9 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.keys import METHODS, FrameKeys
 from data.sample import Selection
-from data.selection.policies import POLICIES, select
+from data.selection.config import METHODS, FrameKeys
+from data.selection.policies.registry import POLICIES, select
 from tests.signals import signals_of
 from tests.videos import every
 

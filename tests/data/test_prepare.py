@@ -15,7 +15,7 @@ from datasets import Image, List
 
 from data.config import UserError
 from data.prepared.dataset import read_dataset
-from data.shards import read_manifest
+from data.prepared.shards import read_manifest
 from tests.videos import ROOT, every, number_of, run_command, write_audio, write_video
 
 

@@ -6,9 +6,9 @@ import shutil
 import pytest
 import yaml
 
-from data.card import card
+from data.prepared.card import card
 from data.prepared.dataset import read_dataset
-from data.shards import read_manifest
+from data.prepared.shards import read_manifest
 from tests.hub import COMMIT, Seen, environment, serve
 from tests.videos import run_command
 

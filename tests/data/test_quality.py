@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.selection.allocate import allocate, boundary_probability, even_candidates
+from data.selection.measure.transitions import Transition
+from data.selection.policies.allocate import allocate, boundary_probability, even_candidates
 from data.selection.quality import (
     event_recall,
     events_hit,
@@ -19,7 +20,6 @@ from data.selection.quality import (
     share_unclear,
     time_error_s,
 )
-from data.selection.transitions import Transition
 
 
 def cut(time_s):

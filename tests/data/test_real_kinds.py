@@ -5,13 +5,13 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data.bench.suite import _build_one
-from data.choose import look
-from data.keys import FrameKeys
+from data.bench.synthetic_videos import _build_one
 from data.selection import quality
-from data.selection.flashes import flashes
-from data.selection.scene import Span, Step, _part, _placed
-from data.selection.shots import find_cuts, transitions
+from data.selection.choose import look
+from data.selection.config import FrameKeys
+from data.selection.measure.flashes import flashes
+from data.selection.measure.shots import find_cuts, transitions
+from data.selection.policies.scene import Span, Step, _part, _placed
 from tests.signals import signals_of
 from tests.videos import every
 

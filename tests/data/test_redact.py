@@ -7,12 +7,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.card import card
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare
+from data.offline.prepare import prepare
+from data.prepared.card import card
 from data.redact import redacted
-from data.sources import reading
-from data.sources.keys import OF
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.sources import catalog
+from data.sources.config import OF
 from tests.encoders import clip
 from tests.hub import Seen, environment, serve
 from tests.videos import every, run_command, write_video
@@ -115,9 +115,9 @@ def test_nothing_of_this_machine_is_in_a_pushed_dataset(tmp_path):
 
 
 def test_every_source_says_what_is_known_of_it(world):
-    assert reading.SOURCES.keys() == OF.keys()
-    for name in reading.SOURCES:
-        assert reading.about(name).credit
+    assert catalog.SOURCES.keys() == OF.keys()
+    for name in catalog.SOURCES:
+        assert catalog.about(name).credit
     manifest = json.loads((world / "manifest.json").read_text())
     told = card({**manifest, "by_source": {"mydataset": 24}}, "you/clips")
     assert "license: other" in told and "| mydataset | 24 |" in told

@@ -7,24 +7,24 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.bench import material
-from data.choose import look
-from data.decode import read
-from data.h264 import write_h264
-from data.keys import FrameKeys
-from data.probe import probe
-from data.selection.candidates import Candidates
-from data.selection.detectors import detector_for
-from data.selection.looks import Looks
-from data.selection.shots import find_changes, shots_from_cuts, transitions
-from data.selection.signals import measure
+from data.bench import synthetic_clips
+from data.selection.choose import look
+from data.selection.config import FrameKeys
+from data.selection.measure.candidates import Candidates
+from data.selection.measure.plan import Looks
+from data.selection.measure.scenedetect_feed import detector_for
+from data.selection.measure.shots import find_changes, shots_from_cuts, transitions
+from data.selection.measure.signals import measure
+from data.video.decode import read
+from data.video.h264 import write_h264
+from data.video.probe import probe
 from tests.signals import signals_of
 from tests.videos import every
 
 
 def texture(seed, length=60):
     rng = np.random.default_rng(seed)
-    shown, _, _ = material.segment(length, rng, [], False, "")
+    shown, _, _ = synthetic_clips.segment(length, rng, [], False, "")
     return shown
 
 
@@ -80,7 +80,7 @@ def test_flashes_are_no_cuts(tmp_path):
 
 
 def test_a_whip_pan_is_no_cut(tmp_path):
-    from data.bench.suite import _whip
+    from data.bench.synthetic_videos import _whip
 
     assert shots_of(tmp_path, _whip(texture(4, 120), 50, 8, np.random.default_rng(0))) == []
 

@@ -12,17 +12,17 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.choose import choose_frames, look
 from data.config import UserError
-from data.keys import FrameKeys, PrepareConfig
 from data.media import FrameFiles, HubFile, Missing, Video, ZipMember
-from data.prepare import prepare
+from data.offline.prepare import prepare
+from data.offline.unpack import Unpacker
 from data.prepared.dataset import read_dataset
 from data.sample import LeftOut, Rejected, Sample
-from data.sources import jsonl, reading, videofeedback
-from data.sources.keys import SourceKeys
-from data.unpack import Unpacker
-from data.video import BadVideo
+from data.selection.choose import choose_frames, look
+from data.selection.config import FrameKeys, PrepareConfig
+from data.sources import catalog, jsonl, videofeedback
+from data.sources.config import SourceKeys
+from data.video.info import BadVideo
 from tests.conftest import ROOT
 from tests.videos import coded, every, number_of, write_video
 
@@ -47,7 +47,7 @@ def write_feedback(folder, rows, subset="annotated", split="train", order=None):
 
 
 def read(source, **keys):
-    return list(reading.SOURCES[source].read(SourceKeys(name=source, **keys)))
+    return list(catalog.SOURCES[source].read(SourceKeys(name=source, **keys)))
 
 
 def test_videofeedback_by_column_name(tmp_path):
@@ -294,7 +294,7 @@ def test_frame_files_keep_their_times(tmp_path):
         chosen = choose_frames(many, FrameKeys(policy=policy, max=8, px=48))
         assert len(chosen.times_s) <= 8 and set(chosen.times_s) <= set(many.times_s)
     looked = look(few, FrameKeys(max=8))
-    from data.choose import pictures
+    from data.selection.choose import pictures
 
     assert [number_of(p) for p in pictures(looked, FrameKeys(max=8))] == list(range(6))
 
@@ -350,18 +350,18 @@ def test_mixtures_keep_their_shares(tmp_path):
         rows_file(tmp_path / "b.jsonl", range(20)),
     )
     weighted = [big.model_copy(update={"weight": 3.0}), small.model_copy(update={"weight": 1.0})]
-    found = list(reading.read(weighted))
+    found = list(catalog.read(weighted))
     assert Counter(s.id.split("/")[0] for s in found) == {"jsonl-0": 63, "jsonl-1": 20}
     first = Counter(s.id.split("/")[0] for s in found[:40])
     assert first == {"jsonl-0": 30, "jsonl-1": 10}
-    assert len(list(reading.read([big, small]))) == 120 == reading.count([big, small])
-    assert reading.count(weighted) is None
+    assert len(list(catalog.read([big, small]))) == 120 == catalog.count([big, small])
+    assert catalog.count(weighted) is None
 
 
 @given(st.lists(st.text(max_size=3), max_size=60))
 def test_an_id_is_new_once(names):
     rows = (Sample(id=n, source="jsonl", video=Video("v")) for n in names)
-    found = [isinstance(row, Sample) for row in reading.without_repeats(rows)]
+    found = [isinstance(row, Sample) for row in catalog.without_repeats(rows)]
     assert found == [n not in names[:i] for i, n in enumerate(names)]
 
 

@@ -75,7 +75,7 @@ def test_trls_own_trainer(world, tiny_folder, tmp_path):
     from transformers import AutoModelForImageTextToText, AutoProcessor
     from trl import SFTConfig, SFTTrainer
 
-    from train.portable import make_portable
+    from train.run.portable import make_portable
 
     base = shutil.copytree(tiny_folder, tmp_path / "base")
     make_portable(base)

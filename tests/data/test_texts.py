@@ -13,9 +13,9 @@ from data.config import UserError
 from data.media import Video
 from data.sample import Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, videofeedback
-from data.sources.fields import clock_s, plain, time_s
-from data.sources.finevideo_text import mood_of, props_of, seen, title_of
-from data.sources.keys import SourceKeys
+from data.sources.config import SourceKeys
+from data.sources.finevideo_events import mood_of, props_of, seen, title_of
+from data.sources.parse import clock_s, plain, time_s
 from data.sources.sentences import balanced, capital, ended, sentences
 from data.sources.speech import without_speech
 from tests.finevideo_notes import rows
@@ -368,7 +368,7 @@ def test_rows_of_one_video_without_ids_are_several_samples(tmp_path):
     assert found[0] == "a" and re.fullmatch(r"a#[0-9a-f]{8}", found[1])
     assert found[2:4] == ["a", "a"], "the same row twice is one sample"
     assert found[4:] == ["b", "b"]
-    from data.sources.reading import read
+    from data.sources.catalog import read
 
     kept = [
         type(r).__name__

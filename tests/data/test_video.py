@@ -3,9 +3,9 @@
 import numpy as np
 import pytest
 
-from data.decode import fetch, read
-from data.probe import probe
-from data.video import BadVideo
+from data.video.decode import fetch, read
+from data.video.info import BadVideo
+from data.video.probe import probe
 from tests.videos import HEIGHT, WIDTH, every, number_of, pictures, write_audio, write_video
 
 UNEVEN = [0.0, 0.04, 0.5, 0.533, 1.9, 2.0, 2.01, 3.25, 3.3, 4.0, 4.7, 4.71, 6.0, 6.1, 7.5, 7.9]

@@ -13,10 +13,10 @@ sys.path.insert(0, str(Path.cwd()))
 import accelerate  # noqa: F401
 import torch
 
-import train.fit  # noqa: F401
+import train.loop.fit  # noqa: F401
 from data.config import UserError, load
-from data.keys import PrepareConfig
-from data.prepare import prepare
+from data.offline.prepare import prepare
+from data.selection.config import PrepareConfig
 from train import sft
 from train.config import TrainConfig
 
@@ -46,7 +46,7 @@ def run(request):
 
 def die_after(step):
     """Killed when so many steps are done and saved as they should be, before the next."""
-    from train.trainer import VideoTrainer
+    from train.loop.trainer import VideoTrainer
 
     begin = VideoTrainer.training_step
 

@@ -20,12 +20,12 @@ def initialise(self, *arguments, **named):
 
 PartialState.__init__ = initialise
 
-import train.fit
+import train.loop.fit
 from data.config import load
 from train import sft
 from train.config import TrainConfig
 
-fit = train.fit.fit
+fit = train.loop.fit.fit
 
 
 def fit_and_tell(trainer, *, resume):
@@ -37,5 +37,5 @@ def fit_and_tell(trainer, *, resume):
     return results
 
 
-train.fit.fit = fit_and_tell
+train.loop.fit.fit = fit_and_tell
 sft.main(load(TrainConfig, sys.argv[1:]))

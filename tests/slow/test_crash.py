@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 
 from tests.runs import rows
 from tests.slow.commands import Commands, built_shim
-from train import tiny
+from train.model import tiny
 
 pytestmark = pytest.mark.slow
 

@@ -53,10 +53,10 @@ def test_the_demos_model_uses_its_eyes(demo):
     from data.prepared.dataset import read_dataset
     from data.sample import events_of
     from data.target import parse_timeline
-    from train.describe import answer, load_run, prompt_of
+    from train.batches.split import split
+    from train.inference.describe import answer, load_run, prompt_of
     from train.metrics.scenes import scene_f1
-    from train.save import read_run
-    from train.split import split
+    from train.run.saved import read_run
 
     folder, _ = demo
     run = read_run(folder / "run")

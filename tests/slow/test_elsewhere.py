@@ -22,11 +22,11 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from data.config import load
 from tests.runs import train
-from train.bench import stand_in
-from train.command_config import MergeConfig
-from train.encode import decode_frames, normalise
-from train.merge import merge
-from train.portable import make_portable
+from train.batches.encode import decode_frames, normalise
+from train.bench import random_checkpoint
+from train.inference.config import MergeConfig
+from train.inference.merge import merge
+from train.run.portable import make_portable
 
 pytestmark = pytest.mark.slow
 
@@ -66,7 +66,7 @@ def merged(world, tmp_path_factory):
 def shaped(tmp_path_factory):
     """256M's shapes: these programs take a frame's tokens to be a multiple of what tiny has."""
     folder = tmp_path_factory.mktemp("shaped")
-    stand_in.build("HuggingFaceTB/SmolVLM2-256M-Video-Instruct", folder)
+    random_checkpoint.build("HuggingFaceTB/SmolVLM2-256M-Video-Instruct", folder)
     make_portable(folder)
     told = json.loads((folder / "tokenizer.json").read_text())
     words = told["model"]["vocab"]

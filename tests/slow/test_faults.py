@@ -13,9 +13,9 @@ from pathlib import Path
 import psutil
 import pytest
 
-from data.isolate import KILLS
+from data.offline.isolate import KILLS
 from data.prepared.dataset import read_dataset
-from data.shards import read_manifest
+from data.prepared.shards import read_manifest
 from tests.data.test_prepare import digest
 from tests.slow import faults
 from tests.videos import ROOT

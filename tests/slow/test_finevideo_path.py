@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from data.prepared.dataset import read_dataset
-from data.shards import read_manifest
+from data.prepared.shards import read_manifest
 from data.sources import microworld
 from tests import finevideo as made
 from tests.videos import run_command

@@ -11,11 +11,11 @@ import av
 import numpy as np
 import pytest
 
-from data.choose import choose_frames
-from data.decode import read
-from data.keys import FrameKeys
-from data.probe import probe
-from data.video import BadVideo
+from data.selection.choose import choose_frames
+from data.selection.config import FrameKeys
+from data.video.decode import read
+from data.video.info import BadVideo
+from data.video.probe import probe
 from tests.videos import coded, number_of
 
 pytestmark = pytest.mark.slow

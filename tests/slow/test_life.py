@@ -11,12 +11,12 @@ from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, rule
 from safetensors.torch import load_file
 
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
 from data.locks import locked
-from data.prepare import prepare
+from data.offline.prepare import prepare
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
 from tests.runs import contents, rows, steps
 from tests.slow.commands import Commands
-from train import tiny
+from train.model import tiny
 from train.run.folder import whole_checkpoints
 
 pytestmark = pytest.mark.slow

@@ -12,17 +12,19 @@ pytestmark = pytest.mark.slow
 
 @pytest.fixture(scope="module")
 def checkpoint(tmp_path_factory):
-    from train.bench import stand_in
-    from train.plan_config import MODELS
+    from train.bench import random_checkpoint
+    from train.memory.config import MODELS
 
-    return stand_in.build(MODELS["256M"], tmp_path_factory.mktemp("base") / "SmolVLM2-256M")
+    return random_checkpoint.build(
+        MODELS["256M"], tmp_path_factory.mktemp("base") / "SmolVLM2-256M"
+    )
 
 
 def test_shapes_and_ids_are_those_published(checkpoint):
     import torch
 
     from train.config import LoraKeys, ModelKeys, OptimKeys
-    from train.model import (
+    from train.model.load import (
         Precision,
         count_parameters,
         load_model,

@@ -14,8 +14,8 @@ from safetensors.torch import load_file
 
 from tests.runs import losses
 from tests.videos import ROOT
-from train.describe import load_run
-from train.save import read_run
+from train.inference.describe import load_run
+from train.run.saved import read_run
 
 pytestmark = pytest.mark.slow
 

@@ -4,13 +4,13 @@ import re
 
 import pytest
 
-from data.keys import FrameKeys
+from data.selection.config import FrameKeys
 from tests.runs import train
 from tests.videos import write_video
-from train.describe import frames_of, processor_of, prompt_of, row_of
-from train.encode import normalise
+from train.batches.encode import normalise
 from train.hub.card import card
-from train.save import read_run
+from train.inference.describe import frames_of, processor_of, prompt_of, row_of
+from train.run.saved import read_run
 
 METHODS = {
     "lora": [],

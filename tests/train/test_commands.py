@@ -57,11 +57,11 @@ def test_describe_prints_text_or_an_object(run, world):
 
 def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
-    from data.keys import FrameKeys
     from data.prepared.dataset import read_dataset
-    from train.describe import frames_of, prompt_of, row_of
-    from train.model import load_processor
-    from train.save import read_run
+    from data.selection.config import FrameKeys
+    from train.inference.describe import frames_of, prompt_of, row_of
+    from train.model.load import load_processor
+    from train.run.saved import read_run
 
     saved = read_run(run)
     processor = load_processor(saved.base)
@@ -76,8 +76,8 @@ def test_describe_sees_what_training_saw(run, world):
 
 def test_batched_generation_is_single_generation(run, world):
     from data.prepared.dataset import read_dataset
-    from train.describe import answer, load_run, prompt_of
-    from train.save import read_run
+    from train.inference.describe import answer, load_run, prompt_of
+    from train.run.saved import read_run
 
     saved = read_run(run)
     model, processor = load_run(saved)
@@ -203,7 +203,7 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
     import shutil
 
     from data.config import UserError
-    from train.save import read_run
+    from train.run.saved import read_run
 
     folder = tmp_path / "a"
     shutil.copytree(run, folder)
@@ -246,8 +246,8 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
 def test_prepared_folders_that_are_not(tmp_path, content, words, monkeypatch):
     from data.config import UserError
     from data.prepared.dataset import read_dataset
-    from train.checks import check_data
     from train.config import DataKeys
+    from train.early_checks import check_data
 
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)

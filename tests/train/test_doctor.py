@@ -3,9 +3,9 @@
 import pytest
 import torch
 
-from data.decodable import decodable
+from data.video.codec_check import decodable
 from tests.videos import run_command
-from train import doctor, installed
+from train.machine import doctor, packages
 
 
 def test_this_machine_can_train():
@@ -24,9 +24,9 @@ def test_codecs_are_really_tried(tmp_path):
 
 
 def test_a_package_that_is_too_old_is_bad(monkeypatch):
-    real = installed.version
-    monkeypatch.setattr(installed, "version", lambda name: "4.57.6" if name == "transformers" else real(name))  # fmt: skip
-    found = {f.what: f for f in installed.packages()}
+    real = packages.version
+    monkeypatch.setattr(packages, "version", lambda name: "4.57.6" if name == "transformers" else real(name))  # fmt: skip
+    found = {f.what: f for f in packages.packages()}
     assert found["packages"].verdict == "BAD" and "transformers 4.57.6 does not satisfy" in found["packages"].text  # fmt: skip
 
 

@@ -10,9 +10,8 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.config import UserError
-from train.collate import collate
-from train.config import DataKeys
-from train.encode import (
+from train.batches.collate import collate
+from train.batches.encode import (
     INSTRUCTIONS,
     TooLong,
     decode_frames,
@@ -22,7 +21,8 @@ from train.encode import (
     instruction,
     normalise,
 )
-from train.introduce import show_example
+from train.config import DataKeys
+from train.loop.startup import show_example
 
 
 def row(count=2, **changes):

@@ -13,8 +13,8 @@ from pathlib import Path
 import pytest
 
 from data.config import UserError, load
-from data.keys import FrameKeys
 from data.prepared.dataset import read_dataset
+from data.selection.config import FrameKeys
 from tests.browser import Browser
 from tests.videos import ROOT, run_command
 from train import sft

@@ -9,9 +9,9 @@ from safetensors.torch import load_file, save_file
 from data.config import UserError, load
 from data.prepared.dataset import open_prepared
 from tests.runs import losses, train
-from train.caching import cache_features
+from train.batches.cache_features import cache_features
+from train.batches.features import stage_of
 from train.config import TrainConfig
-from train.features import stage_of
 
 
 def keys(world, base, *more):

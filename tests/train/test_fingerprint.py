@@ -9,12 +9,13 @@ from safetensors.torch import load_file, save_file
 
 from data.config import UserError, load
 from tests.runs import train
-from train import fingerprint, tiny
-from train.adapter import renaming
-from train.command_config import MergeConfig
-from train.describe import load_run
-from train.merge import merge
-from train.save import read_run
+from train.inference import fingerprint
+from train.inference.config import MergeConfig
+from train.inference.describe import load_run
+from train.inference.merge import merge
+from train.model import tiny
+from train.model.adapter import renaming
+from train.run.saved import read_run
 
 WEIGHTS = "adapter_model.safetensors"
 

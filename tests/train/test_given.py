@@ -8,19 +8,19 @@ import pytest
 from safetensors.torch import load_file, save_file
 
 from data.config import UserError, load
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare
+from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_dataset
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
 from tests.runs import train
 from tests.videos import run_command
-from train.command_config import DescribeConfig, MergeConfig
+from train.batches.encode import plain
 from train.config import DataKeys, ModelKeys
-from train.describe import ANSWER_TOKENS, answer_length, describe
-from train.encode import plain
 from train.evaluation.answers import answers, given_to, weights_sha256
 from train.evaluation.config import GenerateKeys
-from train.merge import merge
-from train.save import read_run
+from train.inference.config import DescribeConfig, MergeConfig
+from train.inference.describe import ANSWER_TOKENS, answer_length, describe
+from train.inference.merge import merge
+from train.run.saved import read_run
 
 
 @pytest.fixture(scope="module")
@@ -203,7 +203,7 @@ def test_an_answer_may_be_as_long_as_those_learned(run, tmp_path):
 
 
 def test_a_word_added_to_the_vocabulary_stays_a_word(tiny_folder, tmp_path):
-    from train.model import load_processor
+    from train.model.load import load_processor
 
     processor = load_processor(ModelKeys(name=str(tiny_folder)))
     processor.tokenizer.add_tokens(["yellow", "[SCENE]", "<loc001>"])

@@ -46,7 +46,7 @@ def test_a_hub_checkpoint_is_fetched_trained_and_found_again(world, hub, tmp_pat
 REFUSALS = """
 import sys
 from data.config import UserError
-from train.checks import check_reachable
+from train.early_checks import check_reachable
 from train.config import ModelKeys
 for name in sys.argv[1:]:
     name, _, revision = name.partition("@")

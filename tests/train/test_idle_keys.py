@@ -5,15 +5,15 @@ from pathlib import Path
 import pytest
 
 from data.config import UserError, load
-from data.keys import EVERY, OF_POLICY, FrameKeys, PrepareConfig
 from data.preview.config import PreviewConfig
-from data.sources.keys import SourceKeys
-from train.command_config import DescribeConfig
+from data.selection.config import EVERY, OF_POLICY, FrameKeys, PrepareConfig
+from data.sources.config import SourceKeys
 from train.config import TrainConfig
-from train.describe import frames_for
 from train.evaluation.config import EvaluateConfig
-from train.plan_config import PlanConfig
-from train.save import SavedRun
+from train.inference.config import DescribeConfig
+from train.inference.describe import frames_for
+from train.memory.config import PlanConfig
+from train.run.saved import SavedRun
 
 PREPARE = ["source=jsonl", "source.path=a.jsonl", "out=o"]
 SCORED = ["predictions=p.json", "references=r.json", "out=o"]

@@ -9,12 +9,12 @@ from safetensors.torch import load_file
 
 from data.prepared.dataset import open_prepared
 from tests.runs import losses, train
-from train import forward
-from train.collate import collate, collate_packed
+from train.batches.collate import collate, collate_packed
+from train.batches.dataset import load_sets
+from train.batches.encode import normalise
 from train.config import DataKeys, LoraKeys, ModelKeys, OptimKeys
-from train.dataset import load_sets
-from train.encode import normalise
-from train.model import Precision, load_model, set_trainable
+from train.model import forward
+from train.model.load import Precision, load_model, set_trainable
 
 
 def same(a, b, rel=1e-4):

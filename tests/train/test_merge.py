@@ -10,9 +10,9 @@ import torch
 from data.config import UserError, load
 from tests.runs import train
 from tests.videos import run_command
-from train.command_config import MergeConfig
 from train.hub.push import contents_of
-from train.merge import merge
+from train.inference.config import MergeConfig
+from train.inference.merge import merge
 
 PLAIN = """
 import sys, torch

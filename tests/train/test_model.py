@@ -6,12 +6,12 @@ import torch
 from peft import PeftModel
 
 from data.config import UserError
-from train import forward
-from train.checks import check_reachable
+from train.batches.encode import normalise
 from train.config import LoraKeys, ModelKeys, OptimKeys
-from train.encode import normalise
-from train.insides import check_overrides, set_known
-from train.model import (
+from train.early_checks import check_reachable
+from train.model import forward
+from train.model.library_checks import check_overrides, set_known
+from train.model.load import (
     LORA_TARGETS,
     Precision,
     check_position_ids,
@@ -180,7 +180,7 @@ def test_folders_that_are_no_checkpoint(tmp_path):
 def test_damaged_checkpoints_are_one_line(tiny_folder, tmp_path):
     import shutil
 
-    from train.model import load_processor
+    from train.model.load import load_processor
 
     for file, load_part in (
         ("model.safetensors", lambda keys: load_model(keys, "lora", CPU)),

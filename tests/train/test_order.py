@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.order import Grouped, Packs, pack, padding_share
+from train.batches.samplers import Grouped, Packs, pack, padding_share
 
 lengths = st.lists(st.integers(1, 500), min_size=1, max_size=80)
 

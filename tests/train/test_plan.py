@@ -11,20 +11,20 @@ import torch
 from data.config import UserError, load
 from tests.runs import train
 from tests.videos import run_command
-from train import plan as planning
-from train.assemble import assemble
+from train.batches.dataset import Survey
+from train.batches.encode import Exchange, encode_text, frame_size_px
 from train.bench import gpu
 from train.bench.config import BenchGpuConfig
 from train.config import ModelKeys, TrainConfig
-from train.dataset import Survey
-from train.describe import answer
-from train.encode import Exchange, encode_text, frame_size_px
-from train.live_bytes import LiveBytes, count_weights
-from train.memory import Load, estimate
-from train.model import Precision, count_parameters, load_model
-from train.plan import load_of, load_of_data, out_of_memory_explained, plan
-from train.plan_config import CARDS
-from train.shapes import SHAPES, shape_of
+from train.inference.describe import answer
+from train.memory import plan as planning
+from train.memory.config import CARDS
+from train.memory.estimate import Load, estimate
+from train.memory.live_bytes import LiveBytes, count_weights
+from train.memory.plan import load_of, load_of_data, out_of_memory_explained, plan
+from train.memory.shapes import SHAPES, shape_of
+from train.memory.training_model import assemble
+from train.model.load import Precision, count_parameters, load_model
 
 BF16 = torch.bfloat16
 
@@ -75,8 +75,8 @@ def test_layers_that_only_count_take_what_layers_take(argv, monkeypatch):
     config = load(TrainConfig, [*argv, "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct"])
     load_ = Load(20, 1600, 200, 2)
     quick = estimate(shape_of(config.model), config, load_, BF16)
-    monkeypatch.setattr("train.memory.pretend_between", lambda layers, bytes_: [])
-    monkeypatch.setattr("train.memory.alike", lambda layers, bytes_: None)
+    monkeypatch.setattr("train.memory.estimate.pretend_between", lambda layers, bytes_: [])
+    monkeypatch.setattr("train.memory.estimate.alike", lambda layers, bytes_: None)
     whole = estimate(shape_of(config.model), config, load_, BF16)
     assert quick == whole
 
@@ -229,8 +229,8 @@ def test_what_cannot_be_planned_is_one_line(argv, message):
 
 
 def test_more_frames_than_the_context_holds(capsys):
-    from train.plan_config import PlanConfig
-    from train.planning import show_plan
+    from train.memory.config import PlanConfig
+    from train.memory.report import show_plan
 
     told = show_plan(load(PlanConfig, ["model.name=tiny", "frames.max=900", "data.max_tokens=2048", "search=false"]))  # fmt: skip
     assert told["tokens"] <= 2048 and "of 900 frames fit into data.max_tokens=2048" in capsys.readouterr().out  # fmt: skip
@@ -282,8 +282,8 @@ def test_a_real_step_holds_what_was_planned(tmp_path):
     ],
 )
 def test_the_large_model_on_a_small_card(argv, most):
-    from train.plan_config import PlanConfig
-    from train.planning import show_plan
+    from train.memory.config import PlanConfig
+    from train.memory.report import show_plan
 
     told = show_plan(load(PlanConfig, [*argv, "search=false"]))
     assert told["fits"] and told["peak_gib"] <= most

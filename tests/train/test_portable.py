@@ -18,13 +18,13 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from data.config import load
 from tests.runs import train
 from tests.videos import run_command
-from train.command_config import MergeConfig
+from train.batches.encode import normalise
 from train.config import DataKeys
-from train.describe import prompt_of
-from train.encode import normalise
-from train.merge import merge
-from train.portable import make_portable
-from train.request import messages_of
+from train.inference.config import MergeConfig
+from train.inference.describe import prompt_of
+from train.inference.merge import merge
+from train.inference.request import messages_of
+from train.run.portable import make_portable
 
 
 @pytest.fixture(scope="module")

@@ -8,16 +8,16 @@ import torch
 from safetensors.torch import load_file
 
 from data.config import UserError, load
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare
+from data.offline.prepare import prepare
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
 from tests.runs import contents, killed_after, losses, rows, steps, train
 from train.config import TrainConfig
 from train.hub.card import card
 from train.run.folder import look
 from train.run.resume import Start, check_same, flat, keys_of, nested, start_of
 from train.run.resume import plain as plain_keys
+from train.run.saved import read_run
 from train.run.state import devices, ordering, read_state
-from train.save import read_run
 
 RESUME = "train.resume=true"
 
@@ -152,7 +152,7 @@ def test_the_order_is_that_of_the_beginning(quiet, stopped, world):
     argv = [f"train.output={stopped}", RESUME, "train.batch=1", "train.accumulate=4", "data.workers=7"]  # fmt: skip
     config = load(TrainConfig, argv)
     config, start = start_of(config, look(config))
-    from train.checks import check_data
+    from train.early_checks import check_data
 
     order = check_same(config, start, check_data(config.data))
     assert order == read_state(quiet).order and order.kind == "grouped" and order.batch == 2

@@ -17,7 +17,7 @@ from data.locks import locked, owner_of
 from data.prepared.dataset import open_prepared
 from tests.runs import contents, keys, killed_after, rows, steps, train
 from tests.videos import ROOT, run_command
-from train.caching import cache_features
+from train.batches.cache_features import cache_features
 from train.config import TrainConfig
 from train.hub.push import contents_of
 from train.run.folder import (
@@ -27,7 +27,7 @@ from train.run.folder import (
     set_aside,
     whole_checkpoints,
 )
-from train.save import read_run
+from train.run.saved import read_run
 
 
 @pytest.fixture(scope="module")
@@ -170,7 +170,7 @@ def test_what_cannot_be_written_is_one_line_with_what_is_safe(world, tiny_folder
 
 
 def test_files_of_a_run_are_json_whatever_is_logged():
-    from train.messages import json_text
+    from train.run.files import json_text
 
     rows_ = {"loss": float("nan"), "grad_norm": float("inf"), "said": ["ok", -float("inf")], "n": 1}
     told = json.loads(json_text(rows_), parse_constant=pytest.fail)

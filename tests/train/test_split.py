@@ -10,15 +10,15 @@ from hypothesis import assume, given
 from hypothesis import strategies as st
 
 from data.config import UserError
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare
+from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_rows
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
 from tests.runs import train
 from tests.videos import every, run_command, write_video
+from train.batches.split import read_held_out, split, write_held_out
 from train.evaluation.systems import kept_out
 from train.hub.card import card
-from train.save import read_run
-from train.split import read_held_out, split, write_held_out
+from train.run.saved import read_run
 
 VIDEOS, EACH = 8, 5
 

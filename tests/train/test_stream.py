@@ -14,10 +14,10 @@ from transformers import TrainerState
 
 from data.prepared.dataset import open_prepared
 from tests.videos import run_command
-from train.callbacks import RightEpoch
+from train.batches.dataset import load_sets
+from train.batches.stream import Blocks, Groups, Pictures, read_texts
 from train.config import DataKeys
-from train.dataset import load_sets
-from train.stream import Blocks, Groups, Pictures, read_texts
+from train.loop.callbacks import RightEpoch
 
 
 def order(groups, epoch=0, **keys):

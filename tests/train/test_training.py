@@ -123,11 +123,13 @@ def test_only_what_should_train_changes(world, tiny_folder, tmp_path, method):
 @pytest.mark.parametrize("method", ["lora", "qlora"])
 def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, method):
     """As on a T4: fp16, trainable weights in fp32, although TRL casts adapters on 4 bits to bf16."""
-    from train.model import Precision
+    from train.model.load import Precision
 
     kept = []
-    monkeypatch.setattr("train.model.pick_precision", lambda _: Precision("cpu", torch.float16))
-    monkeypatch.setattr("train.fit.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1])  # fmt: skip
+    monkeypatch.setattr(
+        "train.model.load.pick_precision", lambda _: Precision("cpu", torch.float16)
+    )
+    monkeypatch.setattr("train.loop.fit.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1])  # fmt: skip
     train(world, tmp_path / "a", "data.eval_share=0", method=method)
     weights = dict(kept[0].named_parameters())
     dtypes = {p.dtype for p in [*weights.values(), *kept[0].buffers()]}
@@ -230,8 +232,8 @@ def test_a_constant_rate_warms_up_too(world, tmp_path):
 def test_loader_workers_need_no_fork(world, processor):
     import pickle
 
+    from train.batches.dataset import Encoder
     from train.config import DataKeys
-    from train.dataset import Encoder
 
     again = pickle.loads(pickle.dumps(Encoder(processor, DataKeys())))
     assert again.keys == DataKeys() and again.processor.image_token_id == processor.image_token_id

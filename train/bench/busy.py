@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from data.config import ROOT
 from train.bench.config import BenchBusyConfig
-from train.messages import say
+from train.run.files import say
 
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
 """As libgomp has it where nobody says otherwise."""
@@ -46,7 +46,7 @@ def measure(config: BenchBusyConfig) -> dict[str, float]:
 
 def _commands(folder: Path, steps: int) -> dict[str, list[str]]:
     """The tiny model on the micro-world, each command so that it may be run again and again."""
-    from train import tiny
+    from train.model import tiny
 
     base, encoder = tiny.build(folder / "base"), _encoder(folder / "encoder")
     videos, prepared, run = folder / "videos", folder / "prepared", folder / "run"

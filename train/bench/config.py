@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field
 from data.command import BenchConfig
 from data.config import Names, by_commas
 from train.config import Method
-from train.plan_config import Gpu, Size
+from train.memory.config import Gpu, Size
 
 
 class BenchPlanConfig(BenchConfig):

@@ -123,7 +123,7 @@ def measure_scoring(counts: tuple[int, ...]) -> dict[str, float]:
 def make_report(folder: Path, count: int) -> Path:
     """A report of `count` videos with 16 pictures each."""
     from data.config import load  # heavy: not where memory is measured
-    from data.shards import FORMAT_VERSION, write_shard
+    from data.prepared.shards import FORMAT_VERSION, write_shard
     from data.storage import open_folder
     from train.evaluation.config import EvaluateConfig
     from train.evaluation.evaluate import evaluate

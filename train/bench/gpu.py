@@ -17,18 +17,18 @@ from tqdm import tqdm
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
 
 from data.config import GIB, UserError, first_line, load
-from train.arguments import parameter_groups
-from train.assemble import assemble, four_bits
+from train.batches.encode import rescale
 from train.bench.config import BenchGpuConfig
-from train.bench.steps import batch_of
+from train.bench.real_steps import batch_of
 from train.config import Method, ModelKeys, TrainConfig
-from train.encode import rescale
-from train.memory import Load
-from train.messages import say
-from train.model import weights_dtype
-from train.plan import Plan, load_of, plan
-from train.plan_config import MODELS, Size
-from train.shapes import shape_of
+from train.loop.arguments import parameter_groups
+from train.memory.config import MODELS, Size
+from train.memory.estimate import Load
+from train.memory.plan import Plan, load_of, plan
+from train.memory.shapes import shape_of
+from train.memory.training_model import assemble, four_bits
+from train.model.load import weights_dtype
+from train.run.files import say
 
 STEPS = 2
 """Timed, after one to warm up."""

@@ -12,18 +12,18 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.config import load
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare
+from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared
-from train.bench import stand_in
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from train.batches.collate import collate
+from train.batches.dataset import load_sets
+from train.bench import random_checkpoint
 from train.bench.config import BenchLoaderConfig
-from train.collate import collate
 from train.config import DataKeys, ModelKeys, TrainConfig
-from train.dataset import load_sets
-from train.messages import say
-from train.plan import load_of_data, plan
-from train.plan_config import CARDS, MODELS
-from train.shapes import shape_of
+from train.memory.config import CARDS, MODELS
+from train.memory.plan import load_of_data, plan
+from train.memory.shapes import shape_of
+from train.run.files import say
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
@@ -34,7 +34,7 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
     shape = shape_of(ModelKeys(name=name))
     with TemporaryDirectory() as work:
         path = config.path or _micro_world(config, Path(work))
-        processor = stand_in.processor(shape)
+        processor = random_checkpoint.processor(shape)
         sets = load_sets(open_prepared(path), DataKeys(path=path, eval_share=0), processor)
         settings = load(TrainConfig, [f"model.name={name}", "train.method=qlora", "lora.dropout=0"])
         card = CARDS[config.gpu]

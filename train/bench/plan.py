@@ -9,16 +9,16 @@ from tempfile import TemporaryDirectory
 import torch
 from tqdm import tqdm
 
-from train.bench import stand_in
+from train.bench import random_checkpoint
 from train.bench.config import BenchPlanConfig
-from train.bench.steps import Ready, batch_of, ready
+from train.bench.real_steps import Ready, batch_of, ready
 from train.config import Method
-from train.live_bytes import LiveBytes, count_weights, parts_at_work
-from train.memory import estimate, step
-from train.messages import say
-from train.model import Precision
-from train.plan import load_of
-from train.plan_config import MODELS
+from train.memory.config import MODELS
+from train.memory.estimate import estimate, step
+from train.memory.live_bytes import LiveBytes, count_weights, parts_at_work
+from train.memory.plan import load_of
+from train.model.load import Precision
+from train.run.files import say
 
 MIB = 2**20
 
@@ -29,7 +29,7 @@ def measure(config: BenchPlanConfig) -> dict[str, float]:
     rows = [(m, method) for m in config.models for method in config.methods]
     with TemporaryDirectory() as work:
         for size, method in tqdm(rows, desc="real steps", unit="model"):
-            folder = stand_in.build(MODELS[size], Path(work) / size)
+            folder = random_checkpoint.build(MODELS[size], Path(work) / size)
             for frames in config.frames:
                 found = both(MODELS[size], folder, method, frames)
                 name = f"{size}/{method}/{frames}"

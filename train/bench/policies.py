@@ -18,24 +18,25 @@ from tqdm import tqdm
 from transformers import SmolVLMForConditionalGeneration
 
 from data.config import load
-from data.keys import FrameKeys, PrepareConfig, SourceKeys
-from data.prepare import prepare
+from data.offline.prepare import prepare
 from data.prepared.dataset import read_dataset
 from data.sample import events_of
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
 from data.target import timeline
-from train import sft, tiny
+from train import sft
+from train.batches.split import split
 from train.bench.config import PoliciesConfig
 from train.config import ModelKeys, TrainConfig
+from train.demo.prewarm import prewarm
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
 from train.evaluation.records import Told, told, truth_of
 from train.evaluation.scoring import score
-from train.messages import say
-from train.model import load_processor
-from train.prewarm import prewarm
-from train.save import read_run
-from train.split import split
+from train.model import tiny
+from train.model.load import load_processor
+from train.run.files import say
+from train.run.saved import read_run
 
 MEASURES = ("scene_f1", "soda_c", "f1_one_to_one_tiou>=0.5")
 CAPTIONS = {"scene_f1": "scene F1", "soda_c": "SODA c", "f1_one_to_one_tiou>=0.5": "tIoU F1"}

@@ -19,11 +19,11 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.config import UserError
 from data.storage import write_atomically
+from train.batches.encode import TooLong
 from train.config import DataKeys
-from train.describe import answer, load_run, prompt_of
-from train.encode import TooLong
 from train.evaluation.config import GenerateKeys
-from train.save import SavedRun
+from train.inference.describe import answer, load_run, prompt_of
+from train.run.saved import SavedRun
 
 ASKED = ("target", "prompt", "system", "max_tokens")
 """Keys of a run that decide what its model is asked."""

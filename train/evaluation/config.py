@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal, Self
 from pydantic import Field, model_validator
 
 from data.config import Names, Section
-from data.keys import EVERY, OF_POLICY, FrameKeys
+from data.selection.config import EVERY, OF_POLICY, FrameKeys
 from train.metrics.config import JudgeKeys, TextScore
 
 Force = Annotated[

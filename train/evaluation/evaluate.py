@@ -11,9 +11,7 @@ from typing import Any
 from data.config import UserError, warn
 from data.prepared.dataset import open_prepared, read_dataset, read_rows
 from data.storage import open_folder
-from train.evaluation import table
 from train.evaluation.config import EvaluateConfig
-from train.evaluation.page import write_report
 from train.evaluation.records import (
     Problems,
     Truth,
@@ -26,9 +24,11 @@ from train.evaluation.records import (
     write_predictions,
     write_references,
 )
+from train.evaluation.report import table
+from train.evaluation.report.page import write_report
 from train.evaluation.results import Evaluation, System, Taken
 from train.evaluation.scoring import score
-from train.messages import say
+from train.run.files import say
 
 SCORES = "scores.json"
 

@@ -19,13 +19,13 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback, Wand
 from data.config import UserError, first_line, warn
 from data.target import timeline
 from train.config import DataKeys, EvalKeys
-from train.describe import answer, prompt_of
 from train.evaluation.judging import judged
 from train.evaluation.records import Told, Truth, told, truth_of
+from train.evaluation.report.contact_sheet import sheet
 from train.evaluation.scoring import score
-from train.evaluation.sheet import sheet
-from train.messages import SAMPLES
+from train.inference.describe import answer, prompt_of
 from train.metrics.shown import SHOWN
+from train.run.files import SAMPLES
 from train.run.trackers import Tracker
 
 LOGGED = {one.name: one.log for one in SHOWN if one.log}

@@ -18,10 +18,10 @@ from tqdm import tqdm
 from data.config import UserError, one_line
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
-from train.messages import say
 from train.metrics.config import JudgeKeys
 from train.metrics.judge import PROMPTS, Case, judge, questions, readable
 from train.metrics.shown import better
+from train.run.files import say
 
 CHARACTERS_A_TOKEN = 4
 ANSWER_TOKENS = 40

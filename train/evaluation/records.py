@@ -18,7 +18,7 @@ from typing import Any
 from data.config import UserError
 from data.sample import Event, Stated, events_of
 from data.sources import activitynet
-from data.sources.fields import Span, mended, objects, plain, prose, time_s
+from data.sources.parse import Span, mended, objects, plain, prose, time_s
 from data.storage import write_atomically
 from data.target import parse_timeline
 

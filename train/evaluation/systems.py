@@ -11,19 +11,19 @@ from typing import Any
 
 from datasets import Dataset
 
-from data.choose import policy_record
 from data.config import UserError, resolved
-from data.keys import FrameKeys, PrepareConfig
-from data.prepare import prepare, sources_of
+from data.offline.prepare import prepare, sources_of
 from data.prepared.dataset import Prepared, open_prepared, read_rows
-from data.sources.reading import same_rows
+from data.selection.choose import policy_record
+from data.selection.config import FrameKeys, PrepareConfig
+from data.sources.catalog import same_rows
+from train.batches.split import read_held_out, split
 from train.config import DataKeys, ModelKeys
-from train.describe import frames_for
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import file_name
-from train.messages import say
-from train.save import SavedRun, base_of, read_run, run_of, trained_on, untrained
-from train.split import read_held_out, split
+from train.inference.describe import frames_for
+from train.run.files import say
+from train.run.saved import SavedRun, base_of, read_run, run_of, trained_on, untrained
 
 
 @dataclass(frozen=True)

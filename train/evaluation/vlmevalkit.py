@@ -22,11 +22,11 @@ from data.prepared.dataset import read_dataset
 from data.sample import events_of
 from data.storage import write_atomically
 from data.target import clock, target
-from train.command_config import ExportConfig
+from train.batches.encode import first_prompt
+from train.batches.split import split
 from train.config import DataKeys
-from train.encode import first_prompt
 from train.evaluation.records import truth_of, write_references
-from train.split import split
+from train.inference.config import ExportConfig
 
 
 def export(config: ExportConfig) -> dict[str, Any]:

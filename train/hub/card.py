@@ -9,14 +9,14 @@ from typing import Any
 import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
-from data.pages import render
+from data.pages.render import render
+from data.prepared.summary import own_words
 from data.redact import redacted
-from data.report import own_words
-from data.sources.reading import about
+from data.sources.catalog import about
 from train.config import INSTRUCTIONS
 from train.hub.scores import Scores
-from train.messages import METRICS, POLICY_FILE, RECORD, read_json
 from train.metrics.shown import CAPTIONS
+from train.run.files import METRICS, POLICY_FILE, RECORD, read_json
 
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"

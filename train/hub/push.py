@@ -16,11 +16,11 @@ from data.config import UserError, this_python, warn
 from data.hub import hub_errors, writable_repo
 from data.locks import owner_of
 from data.redact import redacted
-from train.evaluation.curves import loss_figure
+from train.evaluation.report.curves import loss_figure
 from train.hub.card import card
 from train.hub.config import HubKeys
 from train.hub.scores import read_scores
-from train.messages import FINGERPRINT, METRICS, POLICY_FILE, RECORD, read_json, say
+from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, read_json, say
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd

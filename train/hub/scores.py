@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePath
 
 from data.config import UserError
-from train.messages import POLICY_FILE, read_json
+from train.run.files import POLICY_FILE, read_json
 
 
 @dataclass(frozen=True)

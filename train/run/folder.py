@@ -20,7 +20,7 @@ from typing import TYPE_CHECKING
 from data.config import UserError
 from data.locks import OWNER, locked, owner_of
 from train.config import TrainConfig
-from train.messages import RECORD, STATE, say
+from train.run.files import RECORD, STATE, say
 
 if TYPE_CHECKING:
     from accelerate import PartialState

@@ -13,8 +13,9 @@ from pydantic import ValidationError
 
 from data.config import UserError, resolved, this_python
 from data.storage import write_atomically
+from train.batches.split import read_held_out, write_held_out
 from train.config import ModelKeys, TrainConfig
-from train.messages import METRICS, RECORD, SAMPLES, read_json, say
+from train.run.files import METRICS, RECORD, SAMPLES, read_json, say
 from train.run.folder import CONFIG, RunFolder, remove_half_written, step_of
 from train.run.state import (
     Ordering,
@@ -26,7 +27,6 @@ from train.run.state import (
     versions,
     write_state,
 )
-from train.split import read_held_out, write_held_out
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared

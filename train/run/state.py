@@ -16,7 +16,7 @@ from typing import Any, Literal
 from data.config import UserError
 from data.storage import write_atomically
 from train.config import TrainConfig
-from train.messages import STATE, json_text, read_json
+from train.run.files import STATE, json_text, read_json
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
 Kind = Literal["plain", "grouped", "packed", "streamed"]

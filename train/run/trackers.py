@@ -13,7 +13,7 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback, Wand
 
 from data.config import UserError, first_line, warn
 from train.config import LogKeys
-from train.messages import METRICS, read_rows, say
+from train.run.files import METRICS, read_rows, say
 
 
 def check_tracker(keys: LogKeys) -> None:

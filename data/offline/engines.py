@@ -1,0 +1,191 @@
+"""Who does the work: processes of this machine, or the tasks of a Ray cluster. Same shards, byte for byte.
+
+A shard is written by one process, from rows in source order; only it decides what is in the file.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import tempfile
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from functools import partial
+from itertools import groupby
+from pathlib import Path
+from typing import Any
+
+from data.config import GIB, ROOT, UserError, one_line
+from data.media import Local, Media, Missing, Video
+from data.offline.isolate import Done, Failure, fitting_workers, run_each
+from data.offline.unpack import made_local
+from data.sample import Numbered, Outcome, Rejected, Sample
+from data.selection.choose import Limits, prepare_row
+from data.selection.config import PrepareConfig
+from data.storage import Folder, open_folder
+
+Timed = Callable[[str, float], None]
+
+
+def run_local(
+    out: Folder,
+    rows: Iterator[Numbered],
+    config: PrepareConfig,
+    settled: Callable[[int], None],
+    timed: Timed | None = None,
+) -> None:
+    """Write the shards of `rows`, which come in order; call `settled(1)` after each row, and `timed`
+    with the id and the seconds of each that was made.
+
+    Raises:
+        UserError: a video is bad and `on_bad=stop`, or the source or the Hub is gone.
+    """
+    from data.prepared.shards import (
+        write_shard,  # `datasets` takes a second to import: not in the workers
+    )
+
+    work = partial(
+        prepare_row,
+        keys=config.frames,
+        limits=Limits(config.min_decoded, config.min_s),
+        threads=config.threads,
+    )
+    with tempfile.TemporaryDirectory(dir=out.scratch(), prefix="videos-") as spool:
+        outcomes = run_each(
+            work,
+            made_local(rows, _media, _with_local, Path(spool)),
+            workers=config.workers or fitting_workers(config.memory_gib),
+            timeout_s=config.timeout_s,
+            memory_gib=config.memory_gib,
+        )
+
+        def of_shard(finished: Iterator[Done[Numbered, Outcome]]) -> Iterator[Outcome]:
+            for done in finished:
+                outcome = _outcome(done, Path(spool))
+                if isinstance(outcome, Rejected) and config.on_bad == "stop":
+                    raise UserError(
+                        f"{outcome.id}: {outcome.reason}: {outcome.detail} "
+                        "(on_bad=quarantine sets it aside and goes on)"
+                    )
+                settled(1)
+                if timed is not None and isinstance(outcome, dict):
+                    timed(outcome["id"], outcome["seconds"])
+                yield outcome
+
+        try:
+            for shard, finished in groupby(outcomes, key=lambda done: done.item.shard):
+                write_shard(out, shard, of_shard(finished))
+        finally:
+            outcomes.close()  # type: ignore[attr-defined] # a generator: stops its workers
+
+
+def _media(row: Numbered) -> Media | None:
+    return row.item.video if isinstance(row.item, Sample) else None
+
+
+def _with_local(row: Numbered, local: Local | Missing) -> Numbered:
+    assert isinstance(row.item, Sample)
+    if isinstance(local, Missing):
+        lost = Rejected(row.item.id, row.item.video.name, local.reason, str(local))
+        return replace(row, item=lost)
+    return replace(row, item=replace(row.item, video=local))
+
+
+def _outcome(done: Done[Numbered, Outcome], spool: Path) -> Outcome:
+    """What a row came to; its copy of the video, if it had one, goes."""
+    item, outcome = done.item.item, done.outcome
+    copy = item.video if isinstance(item, Sample) and isinstance(item.video, Video) else None
+    if copy is not None and Path(copy.path).parent == spool:
+        Path(copy.path).unlink(missing_ok=True)
+    if not isinstance(outcome, Failure):
+        return outcome
+    detail = outcome.detail
+    if copy is not None and copy.shown:
+        detail = detail.replace(copy.path, copy.shown)
+    name = item.video.name if isinstance(item, Sample) else ""
+    return Rejected(item.id, name, outcome.reason, detail, outcome.digest)
+
+
+def run_ray(
+    out: Folder,
+    rows: Iterator[Numbered],
+    config: PrepareConfig,
+    settled: Callable[[int], None],
+) -> None:
+    """A task a shard, each with one worker process, as many as the cluster has room for.
+
+    A task whose node dies is run again elsewhere. Videos and `out` must be reachable from all nodes.
+
+    Raises:
+        UserError: Ray is not installed, no cluster at the address, or as `run_local`.
+    """
+    ray = _ray(config.address)
+    one = config.model_copy(update={"workers": 1, "engine": "local"})
+    memory = int(config.memory_gib * GIB)
+    most = max((node["Resources"].get("memory", 0) for node in ray.nodes()), default=0)
+    if most < memory:  # Ray would wait for such a node for ever
+        ray.shutdown()
+        raise UserError(
+            f"memory_gib={config.memory_gib:g}: the largest node of the cluster has "
+            f"{most / GIB:.1f} GiB for tasks; lower it"
+        )
+    task = ray.remote(_ray_task).options(num_cpus=1, memory=memory, max_retries=-1)
+    at_once = config.workers or int(2 * ray.cluster_resources().get("CPU", 1))
+    pending: set[Any] = set()
+    try:
+        for _, of_shard in groupby(rows, key=lambda row: row.shard):
+            while len(pending) >= at_once:
+                pending = _finished(ray, pending, settled)
+            pending.add(task.remote(out.url, list(of_shard), one, str(Path.cwd())))
+        while pending:
+            pending = _finished(ray, pending, settled)
+    finally:
+        ray.shutdown()
+
+
+def _ray_task(url: str, rows: list[Numbered], config: PrepareConfig, folder: str) -> int:
+    if Path(folder).is_dir():  # relative paths mean what they mean where the run was started
+        os.chdir(folder)
+    run_local(open_folder(url), iter(rows), config, lambda count: None)
+    return len(rows)
+
+
+def _finished(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> set[Any]:
+    done, waiting = ray.wait(list(pending), num_returns=1)
+    for reference in done:
+        try:
+            settled(ray.get(reference))
+        except ray.exceptions.RayTaskError as error:
+            if isinstance(error.cause, UserError | OSError):
+                raise error.cause from None
+            raise
+        except ray.exceptions.RayError as error:
+            raise UserError(
+                f"the cluster failed ({one_line(error)}); the same command continues"
+            ) from None
+    return set(waiting)
+
+
+def _ray(address: str | None) -> Any:
+    """Connected to the cluster at `address`, to the one RAY_ADDRESS names, or to one of its own."""
+    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
+    # the last words of a node that died, fifty lines of its state, and twice: its work goes elsewhere
+    os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "Raylet is terminated")
+    try:
+        import ray
+    except ImportError:
+        raise UserError("engine=ray: Ray is not installed; pip install -e '.[ray]'") from None
+    try:
+        if address and ":" in address:  # Ray itself would wait for minutes
+            host, _, port = address.removeprefix("ray://").rpartition(":")
+            socket.create_connection((host, int(port)), timeout=10).close()
+        ray.init(
+            address=address,
+            runtime_env={"py_modules": [str(ROOT / "data")]},
+            logging_level=logging.ERROR,
+            log_to_driver=False,
+        )
+    except (OSError, ValueError, RuntimeError) as error:
+        raise UserError(f"address={address}: no Ray cluster there ({one_line(error)})") from None
+    return ray

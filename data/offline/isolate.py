@@ -1,0 +1,205 @@
+"""Run a function over many items in worker processes that may hang, crash or eat memory.
+
+Whatever one item does to its process costs that item only: the worker is replaced, the rest go on.
+A process may also die through no fault of its item (the system kills it to get memory back), so an
+item whose process died is tried again before it is given up.
+"""
+
+from __future__ import annotations
+
+import faulthandler
+import hashlib
+import os
+import re
+import resource
+import signal
+import tempfile
+import traceback
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from concurrent.futures import Future
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import Generic, Literal, TypeVar
+
+import psutil
+
+from data.config import GIB, UserError, one_line
+from data.offline.workers import Died, TimeUp, Workers
+
+Item = TypeVar("Item")
+Result = TypeVar("Result")
+TRIES = 3
+"""Processes that may die over one item before it is given up."""
+NO_MEMORY = 77
+"""Exit code of a worker whose item wants more memory than it may have."""
+KILLS = 10
+"""Of these, such as were killed from outside, which says little about the item."""
+
+
+@dataclass(frozen=True)
+class Failure:
+    """The item's process did not return a result."""
+
+    reason: Literal["timeout", "memory", "crash"]
+    detail: str
+    digest: str = ""
+    """Names the code that was running: equal digests, equal cause."""
+
+
+@dataclass(frozen=True)
+class Done(Generic[Item, Result]):
+    """One item and what came of it."""
+
+    item: Item
+    outcome: Result | Failure
+
+
+def run_each(
+    function: Callable[[Item], Result],
+    items: Iterable[Item],
+    *,
+    workers: int,
+    timeout_s: float,
+    memory_gib: float,
+) -> Iterator[Done[Item, Result]]:
+    """Yield one `Done` per item, in the order of `items`, which is read only as fast as needed.
+
+    Workers are spawned (a forked decoder can hang) and limited to `memory_gib` of memory of their own
+    each (RLIMIT_DATA: address space would also count what libraries only map). `function` and its results must be picklable. A UserError of `function` ends the run.
+    """
+    with tempfile.TemporaryDirectory(prefix="scenescribe-") as traces:
+        work = partial(_traced, function, traces, timeout_s)
+        pool = Workers(
+            work, count=workers, timeout_s=timeout_s, prepare=partial(_set_limits, memory_gib)
+        )
+
+        def settled() -> Done[Item, Result]:
+            number, item, future = waiting.popleft()
+            outcome: Result | Failure
+            deaths = kills = 0
+            while True:
+                try:
+                    outcome = future.result()
+                    break
+                except TimeUp:
+                    where, digest = _last_words(Path(traces, str(number)))
+                    late = f"took longer than timeout_s={timeout_s:g}{where}"
+                    outcome = Failure("timeout", late, digest)
+                    break
+                except Died as died:
+                    kills += died.exitcode == -signal.SIGKILL
+                    deaths += died.exitcode != -signal.SIGKILL
+                    if deaths < TRIES and kills < KILLS:
+                        future = pool.submit((number, item), first=True)
+                        continue
+                    where, digest = _last_words(Path(traces, str(number)))
+                    if died.exitcode == NO_MEMORY:
+                        outcome = Failure(
+                            "memory", f"needs more than memory_gib={memory_gib:g}", digest
+                        )
+                    else:
+                        how = f"its process died with exit code {died.exitcode}{where}"
+                        outcome = Failure("crash", how, digest)
+                    break
+            Path(traces, str(number)).unlink(missing_ok=True)
+            return Done(item, outcome)
+
+        waiting: deque[tuple[int, Item, Future[Result | Failure]]] = deque()
+        try:
+            for number, item in enumerate(items):
+                waiting.append((number, item, pool.submit((number, item))))
+                while len(waiting) >= 4 * workers:
+                    yield settled()
+            while waiting:
+                yield settled()
+        finally:
+            pool.close()
+
+
+def _traced(
+    function: Callable[[Item], Result],
+    traces: str,
+    timeout_s: float,
+    numbered: tuple[int, Item],
+) -> Result | Failure:
+    """In the worker. What its code was doing is written down even where no Python can run any more:
+    on a fatal signal, and shortly before the time is up."""
+    number, item = numbered
+    with Path(traces, str(number)).open("w") as file:
+        faulthandler.enable(file, all_threads=False)
+        faulthandler.dump_traceback_later(max(0.9 * timeout_s, timeout_s - 1), file=file)
+        try:
+            return function(item)
+        except (
+            MemoryError
+        ) as error:  # what other items left behind may count: again, in a new process
+            traceback.print_exception(error, file=file)
+            file.flush()
+            os._exit(NO_MEMORY)
+        except UserError:
+            raise
+        except Exception as error:  # noqa: BLE001 - whatever a decoder raises is that video's fault, and counted
+            return Failure("crash", f"{type(error).__name__}: {one_line(error)}", digest_of(error))
+        finally:
+            faulthandler.cancel_dump_traceback_later()
+            faulthandler.disable()
+
+
+def digest_of(error: BaseException) -> str:
+    """Eight hex digits for the kind of an error and where it was raised, line by line."""
+    frames = traceback.extract_tb(error.__traceback__)
+    lines = [f"{Path(f.filename).name}:{f.lineno}:{f.name}" for f in frames]
+    return _digest([type(error).__name__, *lines])
+
+
+def _digest(lines: list[str]) -> str:
+    return hashlib.blake2b("\n".join(lines).encode("utf-8", "replace"), digest_size=4).hexdigest()
+
+
+_FRAME = re.compile(r'File "([^"]*)", line (\d+),? in (\S+)')
+
+
+def _last_words(trace: Path) -> tuple[str, str]:
+    """Where a process was when it last could say: the innermost line of ours, and a digest."""
+    try:
+        text = trace.read_text(errors="replace")
+    except OSError:
+        return "", ""
+    frames = [f"{Path(file).name}:{line}:{name}" for file, line, name in _FRAME.findall(text)]
+    if "most recent call last" in text:
+        frames.reverse()
+    # innermost first; below our own call lies the machinery of the workers
+    frames = frames[
+        : next((i for i, f in enumerate(frames) if f.endswith(":_traced")), len(frames))
+    ]
+    if not frames:
+        return "", ""
+    return f" in {frames[0]}", _digest(frames)
+
+
+def _set_limits(memory_gib: float) -> None:
+    limit = int(memory_gib * GIB)
+    _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+    if hard != resource.RLIM_INFINITY:
+        limit = min(limit, hard)
+    resource.setrlimit(resource.RLIMIT_DATA, (limit, limit))
+
+
+def fitting_workers(memory_gib: float) -> int:
+    """How many workers this machine has cores for, and memory for all of their limits at once."""
+    # it knows of a container's share of the cores; loading it takes a quarter of a second
+    from joblib import cpu_count
+
+    return max(1, min(cpu_count(), int(memory_bytes() / (memory_gib * GIB))))
+
+
+def memory_bytes() -> int:
+    """Of this machine, or of the container it gives us."""
+    total = int(psutil.virtual_memory().total)
+    try:
+        limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()
+    except OSError:
+        return total
+    return min(total, int(limit)) if limit.isdigit() else total

@@ -1,0 +1,187 @@
+"""What is in a prepared dataset: counts, lengths, what was set aside, the first rows. Text or page."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+
+from data.hub import opened
+from data.pages.render import HERE, data_url, render
+from data.prepared.dataset import open_prepared
+from data.prepared.summary import counted
+from data.sample import events_of
+from data.storage import open_folder
+from data.target import Style, clock, target
+
+BINS = 12
+MOST_LOST = 200
+"""Lines of the quarantine on a page."""
+COLUMNS = ["id", "duration_s", "times_s", "events", "description"]
+
+
+@dataclass(frozen=True)
+class Histogram:
+    """How often values lie between two edges."""
+
+    name: str
+    edges: tuple[float, ...]
+    counts: tuple[int, ...]
+    median: float
+    whole: bool
+    """Of whole numbers."""
+
+    def bars(self) -> Iterator[tuple[str, int, float]]:
+        """Caption, count, share of the largest bar."""
+        most = max(self.counts, default=0) or 1
+        for low, high, count in zip(self.edges, self.edges[1:], self.counts, strict=False):
+            caption = (
+                f"{low:,.0f}" if self.whole and high - low == 1 else f"{low:,.0f} – {high:,.0f}"
+            )
+            yield caption, count, count / most
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One row as it is looked at."""
+
+    id: str
+    duration_s: float
+    answer: str
+    credit: str
+    frames: tuple[tuple[bytes, float, str], ...]
+    """JPEG, time, reason."""
+
+
+@dataclass(frozen=True)
+class Overview:
+    """What is worth knowing about a prepared dataset."""
+
+    path: str
+    manifest: dict[str, Any]
+    histograms: tuple[Histogram, ...]
+    first: tuple[Shown, ...]
+    lost: tuple[dict[str, str], ...]
+
+
+def histogram(name: str, values: Sequence[float]) -> Histogram:
+    """Of finite values: equal bins from the least to the largest; whole numbers keep whole edges."""
+    if not len(values):
+        return Histogram(name, (), (), 0.0, True)
+    low, high = float(np.min(values)), float(np.max(values))
+    step = max(1.0, np.ceil((high - low + 1e-9) / BINS))
+    edges = np.floor(low) + step * np.arange(int((high - np.floor(low)) // step) + 2)
+    counts, _ = np.histogram(values, edges)
+    whole = all(float(v).is_integer() for v in values)
+    return Histogram(name, tuple(edges), tuple(map(int, counts)), float(np.median(values)), whole)
+
+
+def overview(
+    path: str, style: Style, num_rows: int, tokens: Sequence[int] | None = None
+) -> Overview:
+    """Read what is small of all rows, and everything of the first `num_rows`. `tokens`: lengths of
+    whole samples, where a tokenizer was at hand.
+
+    Raises:
+        UserError: no finished prepared dataset there.
+    """
+    dataset = open_prepared(path)
+    durations: list[float] = []
+    frames: list[int] = []
+    words: list[int] = []
+    first: list[Shown] = []
+    for url in dataset.shards:
+        file = pq.ParquetFile(opened(url), pre_buffer=False)
+        for batch in file.iter_batches(batch_size=256, columns=COLUMNS, use_threads=False):
+            for row in batch.to_pylist():
+                durations.append(row["duration_s"])
+                frames.append(len(row["times_s"]))
+                answer, _ = target(events_of(row), row["description"], style)
+                words.append(len(answer.split()))
+        if len(first) < num_rows and file.metadata.num_rows:
+            for batch in file.iter_batches(
+                batch_size=max(1, num_rows - len(first)), use_threads=False
+            ):
+                first += [_shown(row, style) for row in batch.to_pylist()]
+                break
+    histograms = [histogram("seconds of video", durations), histogram("frames", frames)]
+    if tokens is not None:
+        histograms.append(histogram("tokens of a sample, frames and all", tokens))
+    histograms.append(histogram(f"words of the answer ({style})", words))
+    return Overview(
+        path, dataset.manifest, tuple(histograms), tuple(first), tuple(_lost(dataset.url))
+    )
+
+
+def _shown(row: dict[str, Any], style: Style) -> Shown:
+    answer, _ = target(events_of(row), row["description"], style)
+    jpegs = [frame["bytes"] for frame in row["frames"]]
+    cards = tuple(zip(jpegs, row["times_s"], row["reasons"], strict=True))
+    return Shown(row["id"], row["duration_s"], answer, row["credit"], cards)
+
+
+def _lost(path: str) -> Iterator[dict[str, str]]:
+    folder = open_folder(path)
+    if not folder.has("quarantine.jsonl"):  # a published dataset says only how many
+        return
+    with folder.open("quarantine.jsonl") as lines:
+        for i, line in enumerate(lines):
+            if i == MOST_LOST:
+                return
+            yield json.loads(line)
+
+
+def headline(found: Overview) -> str:
+    """One line: how much there is."""
+    manifest = found.manifest
+    rows = manifest["rows"]
+    return (
+        f"{counted(manifest)}, {manifest['video_s'] / 3600:.2f} hours, {manifest['frames']:,} frames "
+        f"({manifest['frames'] / max(1, rows):.1f} a video), policy {manifest['policy']['policy']}"
+    )
+
+
+def tables(found: Overview) -> list[tuple[str, list[tuple[str, int]]]]:
+    """Counts by name: sources, what was set aside, left out, mended."""
+    names = {
+        "videos by source": "by_source",
+        "set aside (quarantine)": "quarantined",
+        "left out by filters": "left_out",
+        "mended or left out": "repairs",
+        "rows with words of their own": "own_words",
+    }
+    shown = [(title, list(found.manifest[key].items())) for title, key in names.items()]
+    return [(title, counts) for title, counts in shown if counts]
+
+
+def text(found: Overview) -> str:
+    """For a terminal."""
+    lines = [f"{found.path}: {headline(found)}"]
+    for title, counts in tables(found):
+        lines += ["", title, *(f"{count:>9,}  {name}" for name, count in counts)]
+    for one in found.histograms:
+        lines += ["", f"{one.name} (median {one.median:,.0f})"]
+        lines += [f"{c:>17} {n:>8,} {'█' * round(30 * share)}" for c, n, share in one.bars()]
+    for row in found.first:
+        times = ", ".join(f"{time_s:.1f}" for _, time_s, _ in row.frames)
+        lines += ["", f"{row.id} ({row.duration_s:.1f} s; frames at {times} s)"]
+        lines += [f"    {line}" for line in row.answer.splitlines()]
+    return "\n".join(lines)
+
+
+def page(found: Overview) -> str:
+    """One self-contained page: no script, nothing loaded, every text escaped."""
+    return render(
+        HERE / "overview.html",
+        title=found.path,
+        found=found,
+        headline=headline(found),
+        tables=tables(found),
+        clock=lambda seconds: clock(int(seconds)),
+        image=data_url,
+        hidden=max(0, sum(found.manifest["quarantined"].values()) - len(found.lost)),
+    )

@@ -1,0 +1,97 @@
+"""What a preview shows of one video: its signals, and what each policy chose."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from data.sample import Event, Sample, Selection
+from data.selection import quality
+from data.selection.choose import look, pictures
+from data.selection.config import FrameKeys, SourceKeys
+from data.selection.measure.shots import transitions
+from data.selection.measure.signals import Signals
+from data.selection.measure.transitions import Transition
+from data.sources import jsonl
+from data.video.info import VideoInfo
+
+PICTURE_PX = 180
+
+
+@dataclass(frozen=True)
+class Chosen:
+    """One policy's frames with their figures."""
+
+    name: str
+    selection: Selection
+    pictures: tuple[np.ndarray, ...]
+    figures: dict[str, float]
+
+
+@dataclass(frozen=True)
+class Preview:
+    """Everything that is drawn of one video."""
+
+    info: VideoInfo
+    signals: Signals
+    transitions: tuple[Transition, ...]
+    events: tuple[Event, ...]
+    description: str
+    chosen: tuple[Chosen, ...]
+
+
+def gather(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> Preview:
+    """Look at one video as every policy does.
+
+    Raises:
+        BadVideo: it cannot be used.
+    """
+    whole = look(path, FrameKeys(max=policies[0].max), keep=False)
+    found = transitions(whole.signals, policies[0].min_shot_s)
+    events = sample.events if sample is not None else ()
+    spans = [(e.start_s, e.end_s) for e in events]
+    features = whole.signals.small.reshape(len(whole.signals.small), -1)
+    chosen = []
+    for given in policies:
+        keys = given.model_copy(update={"px": min(given.px, PICTURE_PX)})
+        started = time.perf_counter()
+        looked = look(path, keys)
+        seconds = time.perf_counter() - started
+        times_s = looked.selection.times_s
+        frames = [int(np.abs(whole.signals.times_s - t).argmin()) for t in times_s]
+        mean_distance, _ = quality.nearest_distance(features, frames)
+        figures = {
+            "frames": float(len(times_s)),
+            "distance": mean_distance,
+            "redundancy": quality.redundancy(features, frames),
+            "in transition": quality.share_in_transitions(times_s, found),
+            "seconds": seconds,
+        }
+        if spans:
+            figures["events shown"] = quality.events_hit(times_s, spans) / len(spans)
+        shown = tuple(pictures(looked, keys))
+        chosen.append(Chosen(given.policy, looked.selection, shown, figures))
+    return Preview(
+        info=whole.info,
+        signals=whole.signals,
+        transitions=tuple(found),
+        events=tuple(events),
+        description=sample.description if sample is not None else "",
+        chosen=tuple(chosen),
+    )
+
+
+def labelled(path: str | None) -> dict[Path, Sample]:
+    """The samples of a jsonl source by their video's absolute path.
+
+    Raises:
+        UserError: there is no such file, or it is no jsonl.
+    """
+    if path is None:
+        return {}
+    items = jsonl.read(SourceKeys(name="jsonl", path=path))
+    return {Path(i.video.name).resolve(): i for i in items if isinstance(i, Sample)}

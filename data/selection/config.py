@@ -1,0 +1,217 @@
+"""The keys of the offline run: source, frame policy, workers."""
+
+from __future__ import annotations
+
+from typing import Literal, Self
+
+from pydantic import Field, model_validator
+
+from data.config import Section
+from data.sources.config import SourceKeys
+
+METHODS = {
+    "correlation": ("zscore", "frobenius"),
+    "embedding": ("farthest", "neighbour", "facility", "maxvol", "longvu", "retake"),
+    "motion": ("ssim", "flow", "vectors"),
+    "query": ("aks", "bolt"),
+}
+"""Policies that are a family; the first is the default."""
+UNLIMITED = ("farthest", "facility", "maxvol", "retake")
+"""Methods of policy=embedding without a threshold."""
+THRESHOLDS = {
+    "l1": (0.0, 255.0),
+    "l2": (0.0, 255.0),
+    "correlation": (0.0, 1.0),
+    "embedding": (-1.0, 1.0),
+}
+"""Ranges of `frames.threshold` where it is ours; that of `shots` is its detector's own."""
+
+
+EVERY = {"policy", "max", "px", "speed", "decoder"}
+OF_POLICY: dict[str, set[str]] = {
+    "scene": {"min_shot_s", "max_gap_s"},
+    "uniform": set(),
+    "fps": {"fps"},
+    "smolvlm": {"fps"},
+    "l1": {"rate", "threshold", "size"},
+    "l2": {"rate", "threshold", "size"},
+    "correlation": {"rate", "threshold", "size", "method", "max_shift", "circular"},
+    "shots": {"detector", "detector_options", "threshold", "min_shot_s", "pick"},
+    "embedding": {"rate", "method", "threshold", "encoder"},
+    "motion": {"rate", "size", "method"},
+    "keyframes": set(),
+    "topn": set(),
+    "kts": {"rate"},
+    "query": {"rate", "method", "encoder", "query"},
+}
+"""Which keys mean something to which policy, beside those that mean something to every one."""
+
+
+class FrameKeys(Section):
+    """How frames are chosen and stored: the frame policy."""
+
+    policy: Literal[
+        "scene",
+        "uniform",
+        "fps",
+        "smolvlm",
+        "l1",
+        "l2",
+        "correlation",
+        "shots",
+        "embedding",
+        "motion",
+        "keyframes",
+        "topn",
+        "kts",
+        "query",
+    ] = Field(default="scene", description="how frames are chosen")
+    max: int = Field(default=32, ge=1, le=1024, description="at most this many frames a video")
+    px: int = Field(
+        default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
+    )
+    speed: Literal["exact", "fast", "keyframes"] = Field(
+        default="exact",
+        description="fast skips frames no other needs; keyframes decodes I-frames only",
+    )
+    fps: float = Field(default=1.0, gt=0, description="policy=fps|smolvlm: frames a second")
+    rate: float = Field(
+        default=4.0,
+        gt=0,
+        le=60,
+        description="candidates a second, where pictures are compared (at most 4096 a video)",
+    )
+    method: str | None = Field(
+        default=None,
+        description="policy=correlation|embedding|motion|query: "
+        + "; ".join("|".join(names) for names in METHODS.values()),
+    )
+    threshold: float | None = Field(
+        default=None, description="policy=shots|l1|l2|correlation|embedding (null: its default)"
+    )
+    size: int = Field(
+        default=128, ge=8, le=512, description="policy=correlation: side of the compared pictures"
+    )
+    max_shift: int | None = Field(
+        default=None, ge=0, description="policy=correlation: largest shift in pixels (null: any)"
+    )
+    circular: bool = Field(
+        default=False, description="policy=correlation: shifts wrap around, no zero padding"
+    )
+    detector: Literal[
+        "adaptive",
+        "content",
+        "hash",
+        "histogram",
+        "threshold",
+        "histogram-coarse",
+        "histogram-fine",
+    ] = Field(default="adaptive", description="policy=shots: PySceneDetect's detector or a preset")
+    detector_options: dict[str, bool | int | float | list[float]] = Field(
+        default={}, description="policy=shots: more of its parameters, as {bins: 256}"
+    )
+    min_shot_s: float = Field(
+        default=0.3, ge=0, description="policy=scene|shots: a shorter shot is not cut off"
+    )
+    pick: Literal["first", "middle", "sharpest"] = Field(
+        default="middle", description="policy=shots: which frame stands for a shot"
+    )
+    max_gap_s: float = Field(
+        default=10.0, gt=0, description="policy=scene: where nothing moves, frames at most this far"
+    )
+    encoder: str | None = Field(
+        default=None, description="policy=embedding|query: image encoder, a Hub id or a folder"
+    )
+    query: str | None = Field(default=None, description="policy=query: the text to look for")
+    decoder: Literal["pyav", "decord"] = Field(
+        default="pyav", description="what decodes the kept pictures; the choice is the same"
+    )
+
+    @model_validator(mode="after")
+    def _fits_together(self) -> Self:
+        policy, methods = self.policy, METHODS.get(self.policy, ())
+        if self.method is not None and self.method not in methods:
+            known = f"knows {', '.join(methods)}" if methods else "has no methods, leave it out"
+            raise ValueError(f"method={self.method}: policy={policy} {known}")
+        low, high = THRESHOLDS.get(policy, (0.0, float("inf")))
+        if self.threshold is not None and not low <= self.threshold <= high:
+            raise ValueError(
+                f"threshold={self.threshold:g}: policy={policy} takes {low:g} "
+                + (f"to {high:g}" if high < float("inf") else "or more")
+            )
+        if policy in ("embedding", "query") and not self.encoder:
+            raise ValueError(
+                f"policy={policy} needs frames.encoder=…, an image encoder on the Hub or in a "
+                "folder, as google/siglip2-base-patch16-224"
+            )
+        if policy == "query" and not (self.query or "").strip():
+            raise ValueError("policy=query needs frames.query=…, the text to look for")
+        if self.speed != "exact" and self.method == "vectors":
+            raise ValueError("method=vectors needs every frame; use speed=exact")
+        return self
+
+    def unused(self) -> dict[str, str]:
+        """Keys that are set and that the policy takes no notice of, each with the line that says so."""
+        found = {}
+        for key in sorted(self.changed().keys() - EVERY - OF_POLICY[self.policy]):
+            owners = ", ".join(name for name, keys in OF_POLICY.items() if key in keys)
+            found[key] = f"frames.{key}: no key of policy={self.policy}, but of {owners}"
+        if self.policy == "keyframes" and self.speed != "exact":
+            found["speed"] = "frames.speed: policy=keyframes decodes I-frames only anyway"
+        if self.threshold is not None and self.method in UNLIMITED:
+            found["threshold"] = (
+                f"frames.threshold: method={self.method} has none; neighbour and longvu have"
+            )
+        return found
+
+    def idle(self) -> list[str]:
+        return list(self.unused().values())
+
+
+class PrepareConfig(Section):
+    """Keys of scripts/prepare.py."""
+
+    source: SourceKeys = SourceKeys()
+    sources: tuple[SourceKeys, ...] = Field(
+        default=(), description="in a recipe: several sources, mixed by their weight"
+    )
+    frames: FrameKeys = FrameKeys()
+    out: str = Field(description="folder or URL of the prepared dataset")
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="processes of this machine, or a Ray cluster (extra: ray)"
+    )
+    address: str | None = Field(
+        default=None,
+        description="engine=ray: a running cluster (null: RAY_ADDRESS, or one of its own)",
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="videos decoded at a time (null: as cores and memory allow)",
+    )
+    threads: int = Field(
+        default=1, ge=0, le=64, description="decoder threads of one worker (0: as many as cores)"
+    )
+    min_decoded: float = Field(
+        default=0.9, gt=0, le=1, description="a file of which less can be decoded is bad"
+    )
+    min_s: float = Field(default=0, ge=0, description="a shorter video is bad")
+    timeout_s: float = Field(default=600, gt=0, description="time limit for one video")
+    memory_gib: float = Field(default=4, ge=1, le=1024, description="memory limit of one worker")
+    on_bad: Literal["quarantine", "stop"] = Field(
+        default="quarantine", description="a bad video is set aside, or ends the run"
+    )
+    retry: Literal["nothing", "quarantine"] = Field(
+        default="nothing", description="quarantine: try again what an earlier run set aside"
+    )
+    shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
+    overwrite: bool = Field(default=False, description="replace what is in out")
+    json_: str | None = Field(default=None, alias="json", description="write the summary here")
+
+    def idle(self) -> list[str]:
+        lines = [line for one in (self.frames, self.source, *self.sources) for line in one.idle()]
+        if self.address is not None and self.engine != "ray":
+            lines.append(f"address={self.address}: of a Ray cluster; add engine=ray")
+        if self.source.weight is not None or (len(self.sources) == 1 and self.sources[0].weight):
+            lines.append("source.weight: of a mixture; there is one source (recipe=sources mixes)")
+        return lines

@@ -1,0 +1,88 @@
+"""The frames a policy may choose, kept at their final size while the one decode pass runs by.
+
+A video holds far more frames than memory. Which ones may be wanted is decided as they pass: the
+clearest of each short window, one at each tick, those at times known beforehand, or all. Beyond the
+memory limit every second picture is let go; a chosen frame that was let go is fetched again.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from typing import Literal
+
+import numpy as np
+
+from data.video.info import Decoded, Kept
+from data.video.pyav_backend import SAME_S
+
+LIMIT_BYTES = 160 * 2**20
+Mode = Literal["clearest", "ticks", "known", "all"]
+
+
+class Candidates:
+    """Collects candidates. `window_s`: length of a window (`clearest`) or step (`ticks`).
+
+    `known_s`: the wanted times of mode `known`. `keep_px`: short side of kept pictures; 0 keeps none.
+    """
+
+    def __init__(
+        self,
+        mode: Mode,
+        *,
+        window_s: float = 0.0,
+        known_s: Sequence[float] = (),
+        keep_px: int = 0,
+        limit_bytes: int = LIMIT_BYTES,
+    ):
+        self._mode, self._window_s, self._keep_px = mode, window_s, keep_px
+        self._known_s = np.asarray(known_s, dtype=np.float64)
+        self._limit_bytes = limit_bytes
+        self._bytes = 0
+        self._indices: list[int] = []
+        self._best: tuple[float, int, Decoded] | None = None
+        self._window_end_s = -np.inf
+        self.kept: dict[float, Kept] = {}
+
+    def see(
+        self, index: int, frame: Decoded, clearness: float, fresh: bool
+    ) -> tuple[int, Decoded] | None:
+        """One frame in order. `fresh`: it looks like the first of a new shot.
+
+        Returns the candidate that is settled by it, this frame or one before, or None.
+        """
+        settled = None
+        if self._mode == "clearest":
+            if fresh or frame.time_s >= self._window_end_s:
+                settled = self.close()
+                self._window_end_s = frame.time_s + self._window_s
+            if self._best is None or clearness > self._best[0]:
+                self._best = (clearness, index, frame)
+        elif self._mode == "ticks":
+            if frame.time_s >= self._window_end_s - SAME_S:
+                settled = self._take(index, frame)
+                ticks = int((frame.time_s + SAME_S) / self._window_s) + 1 if self._window_s else 0
+                self._window_end_s = ticks * self._window_s
+        elif self._mode == "all" or np.abs(self._known_s - frame.time_s).min(initial=1.0) < SAME_S:
+            settled = self._take(index, frame)
+        return settled
+
+    def close(self) -> tuple[int, Decoded] | None:
+        """The last window's candidate, where one is open."""
+        best, self._best = self._best, None
+        return self._take(*best[1:]) if best is not None else None
+
+    @property
+    def indices(self) -> np.ndarray:
+        """(C,) frame indices settled so far."""
+        return np.asarray(self._indices, dtype=np.int64)
+
+    def _take(self, index: int, frame: Decoded) -> tuple[int, Decoded]:
+        self._indices.append(index)
+        if self._keep_px:
+            kept = frame.keep(self._keep_px)
+            self.kept[frame.time_s] = kept
+            self._bytes += kept.num_bytes
+            if self._bytes > self._limit_bytes:
+                for time_s in list(self.kept)[1::2]:
+                    self._bytes -= self.kept.pop(time_s).num_bytes
+        return index, frame

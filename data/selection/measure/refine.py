@@ -1,0 +1,46 @@
+"""After a look at key frames only: move each chosen one to the clearest frame close behind it.
+
+A key frame is often the very first of a shot, still blurred by a dissolve or a sudden movement.
+"""
+
+from __future__ import annotations
+
+import cv2
+
+from data.sample import Selection
+from data.selection.measure.signals import clearness_of, sharpness_of
+from data.video.decode import read_spans
+from data.video.info import Kept, VideoInfo
+
+REFINE_S = 0.4
+
+
+def refined(
+    info: VideoInfo, chosen: Selection, *, short_px: int, threads: int
+) -> tuple[Selection, dict[float, Kept]]:
+    """The selection with its times moved by less than `REFINE_S`, and the pictures at them."""
+    times_s: list[float] = []
+    kept: dict[float, Kept] = {}
+    last_s = -1.0
+    for start_s, frames in zip(
+        chosen.times_s, read_spans(info, chosen.times_s, REFINE_S, threads=threads), strict=True
+    ):
+        best, best_clearness = None, -1.0
+        first = None
+        for frame in frames:
+            luma = cv2.resize(frame.planes()[0], (64, 36), interpolation=cv2.INTER_LINEAR)
+            if first is None:
+                first = luma
+            elif cv2.norm(luma, first, cv2.NORM_L1) / luma.size > 20:  # another shot already
+                break
+            clearness = float(clearness_of(sharpness_of(frame.planes()[0]), luma.std()))
+            if frame.time_s > last_s and clearness > 1.05 * best_clearness:
+                best, best_clearness = frame, clearness
+        if best is None:  # the span decodes no longer, or gave what is chosen already
+            times_s.append(start_s)
+            continue
+        last_s = best.time_s
+        times_s.append(best.time_s)
+        kept[best.time_s] = best.keep(short_px)
+    moved = Selection(tuple(times_s), chosen.reasons, chosen.ranks, chosen.duration_s)
+    return moved, kept

@@ -1,0 +1,101 @@
+"""PySceneDetect's detectors, used as they are and fed from our decode: its own would be a second
+pass. Times go in as timestamps, so that variable frame rates keep their seconds.
+"""
+
+from __future__ import annotations
+
+import inspect
+from collections.abc import Iterable
+from fractions import Fraction
+from typing import Any
+
+import numpy as np
+from scenedetect import (
+    AdaptiveDetector,
+    ContentDetector,
+    FrameTimecode,
+    HashDetector,
+    HistogramDetector,
+    ThresholdDetector,
+)
+from scenedetect.common import Timecode
+from scenedetect.detector import SceneDetector
+
+from data.config import UserError, one_line
+from data.selection.config import FrameKeys
+
+TICK = Fraction(1, 1_000_000)
+DETECTORS: dict[str, tuple[type[SceneDetector], str, dict[str, Any]]] = {
+    "adaptive": (AdaptiveDetector, "adaptive_threshold", {}),
+    "content": (ContentDetector, "threshold", {}),
+    "hash": (HashDetector, "threshold", {}),
+    "histogram": (HistogramDetector, "threshold", {}),
+    "threshold": (ThresholdDetector, "threshold", {}),
+    # the settings of the experiments this project began with; lengths in frames
+    "histogram-coarse": (
+        HistogramDetector,
+        "threshold",
+        {"threshold": 0.05, "bins": 256, "min_scene_len": 15},
+    ),
+    "histogram-fine": (
+        HistogramDetector,
+        "threshold",
+        {"threshold": 0.01, "bins": 256, "min_scene_len": 1},
+    ),
+}
+"""Class, the name of its threshold, preset parameters."""
+
+
+def detector_for(keys: FrameKeys) -> SceneDetector | None:
+    """The detector that policy `shots` needs fed during the decode, or None for other policies.
+
+    Raises:
+        UserError: a parameter that the detector does not have or does not take.
+    """
+    if keys.policy != "shots":
+        return None
+    kind, threshold_name, preset = DETECTORS[keys.detector]
+    options: dict[str, Any] = {"min_scene_len": keys.min_shot_s, **preset}
+    if keys.threshold is not None:
+        options[threshold_name] = keys.threshold
+    known = [name for name in inspect.signature(kind).parameters if name != "filter_mode"]
+    for name, value in keys.detector_options.items():
+        if name not in known:
+            raise UserError(
+                f"frames.detector_options.{name}: detector={keys.detector} knows {', '.join(known)}"
+            )
+        options[name] = value
+    try:
+        if isinstance(options.get("weights"), list):  # hue, saturation, brightness, edges
+            options["weights"] = ContentDetector.Components(*options["weights"])
+        return kind(**options)
+    except (TypeError, ValueError, AssertionError, IndexError) as error:
+        line = one_line(error) or type(error).__name__
+        raise UserError(
+            f"frames.detector_options={keys.detector_options}: detector={keys.detector}: {line}"
+        ) from None
+
+
+class CutFinder:
+    """Feeds one detector frame by frame and remembers the cuts."""
+
+    def __init__(self, detector: SceneDetector, mean_fps: float):
+        self._detector = detector
+        self._rate = Fraction(mean_fps).limit_denominator(100_000)
+        self._cuts_s: list[float] = []
+        self._last: FrameTimecode | None = None
+
+    def see(self, time_s: float, rgb: np.ndarray) -> None:
+        """One frame, (H, W, 3) uint8; PySceneDetect works on BGR."""
+        stamp = Timecode(round(time_s / TICK), TICK)
+        self._last = FrameTimecode(stamp, fps=self._rate)
+        self._keep(self._detector.process_frame(self._last, np.ascontiguousarray(rgb[..., ::-1])))
+
+    def cuts_s(self) -> list[float]:
+        """The time of the first frame after each cut."""
+        if self._last is not None:
+            self._keep(self._detector.post_process(self._last))
+        return sorted(set(self._cuts_s))
+
+    def _keep(self, cuts: Iterable[FrameTimecode]) -> None:
+        self._cuts_s.extend(cut.seconds for cut in cuts)

@@ -1,0 +1,137 @@
+"""All sources by name, several mixed, every id once."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from typing import Any
+
+from data.config import UserError
+from data.sample import LeftOut, Rejected, Sample
+from data.sources import activitynet, finevideo, jsonl, microworld, videofeedback
+from data.sources.about import About
+from data.sources.config import SourceKeys
+from data.sources.parse import objects, wanted_ids
+from data.storage import listing_hash
+
+SOURCES: dict[str, Any] = {
+    "finevideo": finevideo,
+    "videofeedback": videofeedback,
+    "activitynet": activitynet,
+    "jsonl": jsonl,
+    "microworld": microworld,
+}
+"""Each module has `read(keys)` → samples; `count(keys)` → how many, or None; `version(keys)` → a text
+that names the state of what is read, or None where the keys say it all; and `ABOUT`, what is known of it."""
+Found = Sample | Rejected | LeftOut
+
+
+def _module(keys: SourceKeys) -> Any:
+    assert keys.name is not None
+    return SOURCES[keys.name]
+
+
+def about(name: str) -> About:
+    """What is known of a source; little, where a dataset was prepared from one that is not here."""
+    module = SOURCES.get(name)
+    return About() if module is None else module.ABOUT
+
+
+DERIVED = ("version", "ids_sha256", "texts")
+"""What a source's record holds beside its keys."""
+
+
+def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
+    """What decides which rows come, for the manifest.
+
+    Raises:
+        UserError: a source is not there or not ours to read.
+    """
+    records = []
+    for keys in sources:
+        record = {**keys.record(), "version": _module(keys).version(keys)}
+        if (texts := _module(keys).ABOUT.texts) > 1:
+            record["texts"] = texts
+        if keys.ids is not None:  # they may come from a file, which may change
+            record["ids_sha256"] = listing_hash(list(wanted_ids(keys.ids) or ()))
+        records.append(json.loads(json.dumps(record)))
+    return records
+
+
+def same_rows(told: Any, sources: Sequence[dict[str, Any]]) -> bool:
+    """Whether a record of sources (a stranger's, perhaps) names the rows of `sources`, whatever became
+    of their texts."""
+    records = objects(told)
+    return bool(records) and [{**r, "texts": 0} for r in records] == [
+        {**r, "texts": 0} for r in sources
+    ]
+
+
+def count(sources: Sequence[SourceKeys]) -> int | None:
+    """How many rows `read` will give, where that is known.
+
+    Raises:
+        UserError: a source is empty.
+    """
+    counts = [_module(keys).count(keys) for keys in sources]
+    for keys, found in zip(sources, counts, strict=True):
+        if found == 0:
+            raise UserError(f"source.path={keys.path}: no rows")
+    if len(counts) == 1:
+        return counts[0]
+    if any(keys.weight is not None for keys in sources) or None in counts:
+        return None  # a mixture ends with the source that runs out first
+    return sum(counts)
+
+
+def read(sources: Sequence[SourceKeys]) -> Iterator[Found]:
+    """Rows of all sources, each id once. Ids of a mixture carry their source's name in front."""
+    rows = (
+        _module(sources[0]).read(sources[0])
+        if len(sources) == 1
+        else mixed([_labelled(keys, i, sources) for i, keys in enumerate(sources)], sources)
+    )
+    return without_repeats(rows)
+
+
+def mixed(streams: Sequence[Iterator[Found]], sources: Sequence[SourceKeys]) -> Iterator[Found]:
+    """Interleave by weight: at any point each source has given its share of the rows.
+
+    With weights the mixture ends when a source runs out, for its share could no longer be kept;
+    without, every source is read to its end. Rows that filters leave out take no place.
+    """
+    weighted = any(keys.weight is not None for keys in sources)
+    weights = [keys.weight or 1.0 for keys in sources]
+    given = [0.0] * len(streams)
+    open_ones = set(range(len(streams)))
+    while open_ones:
+        turn = min(open_ones, key=lambda i: ((given[i] + 1) / weights[i], i))
+        row = next(streams[turn], None)
+        if row is None:
+            if weighted:
+                return
+            open_ones.discard(turn)
+            continue
+        yield row
+        given[turn] += not isinstance(row, LeftOut)
+
+
+def _labelled(keys: SourceKeys, index: int, sources: Sequence[SourceKeys]) -> Iterator[Found]:
+    alike = sum(other.name == keys.name for other in sources) > 1
+    label = f"{keys.name}-{index}" if alike else keys.name
+    for row in _module(keys).read(keys):
+        yield row if isinstance(row, LeftOut) else replace(row, id=f"{label}/{row.id}")
+
+
+def without_repeats(rows: Iterator[Found]) -> Iterator[Found]:
+    """The second row of one id is set aside."""
+    seen: set[str] = set()
+    for row in rows:
+        if isinstance(row, Sample) and row.id in seen:
+            detail = "give each row an id of its own"
+            yield Rejected(row.id, row.video.name, "same id twice", detail)
+            continue
+        if not isinstance(row, LeftOut):
+            seen.add(row.id)
+        yield row

@@ -1,0 +1,61 @@
+"""Which codecs this machine's decoders really decode: a clip of each is made, read and fetched."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any, get_args
+
+import av
+import numpy as np
+from av.error import FFmpegError
+
+from data.video.decode import fetch
+from data.video.info import BadVideo, Decoder
+from data.video.probe import probe
+
+ENCODERS = {
+    "h264": ("libx264", "libopenh264"),
+    "hevc": ("libx265",),
+    "vp9": ("libvpx-vp9",),
+    "av1": ("libaom-av1", "libsvtav1"),
+    "mpeg4": ("mpeg4",),
+}
+"""Codec → what may make a clip of it, the first that is there."""
+FRAMES, FPS = 12, 12
+QUICK_AND_QUIET = {"cpu-used": "8", "x265-params": "log-level=none"}
+
+
+def decodable(work: Path) -> dict[str, dict[Decoder, bool] | None]:
+    """Codec → decoder → does it; None where no encoder is at hand, so that it cannot be tried."""
+    os.environ.setdefault("SVT_LOG", "1")  # its encoder would tell all its settings
+    found: dict[str, dict[Decoder, bool] | None] = {}
+    for codec, encoders in ENCODERS.items():
+        path = work / f"{codec}.mkv"
+        made = next((e for e in encoders if _clip(path, e)), None)
+        found[codec] = {d: _reads(path, d) for d in get_args(Decoder)} if made else None
+    return found
+
+
+def _clip(path: Path, encoder: str) -> bool:
+    try:
+        with av.open(str(path), "w") as container:
+            stream: Any = container.add_stream(encoder, rate=FPS)
+            stream.options = QUICK_AND_QUIET
+            stream.width, stream.height, stream.pix_fmt = 128, 96, "yuv420p"
+            for i in range(FRAMES):
+                picture = np.full((96, 128, 3), 20 * i, dtype=np.uint8)
+                container.mux(stream.encode(av.VideoFrame.from_ndarray(picture, format="rgb24")))
+            container.mux(stream.encode())
+    except (FFmpegError, ValueError):
+        return False
+    return True
+
+
+def _reads(path: Path, decoder: Decoder) -> bool:
+    """The frame at half a second is the one that was put there."""
+    try:
+        (frame,) = fetch(probe(str(path)), [0.5], short_px=96, decoder=decoder)
+    except (BadVideo, ImportError, RuntimeError):
+        return False
+    return abs(float(frame.rgb.mean()) - 20 * 6) < 12

@@ -1,0 +1,290 @@
+"""Decoding with PyAV: the default, right on every codec and frame rate tried."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from fractions import Fraction
+from typing import Literal
+
+import av
+import numpy as np
+from av.error import FFmpegError
+from av.video.reformatter import VideoReformatter
+
+from data.video.hdr import CURVES, to_sdr
+from data.video.info import (
+    BadVideo,
+    Decoded,
+    Frame,
+    Skip,
+    VideoInfo,
+    best_stream,
+    container_start_s,
+    opened,
+    scaled_size,
+    seconds,
+    square_px,
+    upright,
+)
+from data.video.stamps import Clock
+
+SAME_S = 1e-4  # two times closer than this are the same frame
+
+
+SKIP: dict[Skip, Literal["DEFAULT", "NONREF", "NONKEY"]] = {
+    "none": "DEFAULT",
+    "nonref": "NONREF",
+    "nonkey": "NONKEY",
+}
+CHROMA_PX = 192  # short side that chroma keeps at least
+PLANAR = {f"yuv{j}{s}p" for j in ("", "j") for s in ("420", "422", "444")}
+
+
+@contextmanager
+def _opened(
+    info: VideoInfo, threads: int, skip: Skip = "none", vectors: bool = False
+) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    try:
+        with opened(info.path) as container:
+            stream = best_stream(container)
+            stream.thread_type = "AUTO"
+            # key frames alone gain nothing by threads, and near damage they would be lost in them
+            stream.codec_context.thread_count = 1 if skip == "nonkey" else threads
+            if vectors:
+                stream.codec_context.options = {"flags2": "+export_mvs"}
+            stream.codec_context.skip_frame = SKIP[skip]
+            yield container, stream
+    except FFmpegError as error:
+        raise BadVideo("unreadable", f"{info.path}: {error}") from None
+
+
+def _frames(
+    container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo
+) -> Iterator[tuple[float, av.VideoFrame]]:
+    """Decode onwards from where the container stands; each frame with the time at which it is shown.
+
+    After a damaged packet the decoder patches pictures together from what it has; those are left
+    out until the next key frame, so that a caller who counts frames counts real ones.
+    """
+    start_s = container_start_s(container)
+    clock, order = Clock(container, stream), Order(info)
+    half_s = float(np.median(np.diff(info.times_s))) / 2 if len(info.times_s) > 1 else 0.0
+    packets = container.demux(stream)
+    damaged, last_s = False, 0.0
+    while True:
+        try:
+            packet = next(packets, None)
+            if packet is None:
+                return
+            clock.set_right(packet)
+            order.fed(packet)
+            decoded = packet.decode()
+        except av.error.EOFError:
+            return
+        except FFmpegError:
+            damaged = True
+            continue
+        for frame in decoded:
+            assert isinstance(frame, av.VideoFrame)
+            time_s = order.time_s(frame) if info.by_order else _time_s(frame, start_s)
+            damaged = (damaged or frame.is_corrupt) and not frame.key_frame
+            if time_s is None and not info.by_order:  # shown between its neighbours
+                time_s = last_s + half_s
+            last_s = last_s if time_s is None else time_s
+            if not damaged and time_s is not None:
+                yield time_s, frame
+
+
+class Order:
+    """Frames that carry no time: they come in the order in which they are shown."""
+
+    def __init__(self, info: VideoInfo):
+        self._times_s = info.times_s
+        self._fed = self._next = 0
+        self._keys: deque[int] = deque()
+
+    def fed(self, packet: av.Packet) -> None:
+        if packet.size and packet.is_keyframe:
+            self._keys.append(self._fed)
+        self._fed += packet.size > 0
+
+    def time_s(self, frame: av.VideoFrame) -> float | None:
+        """None for more frames than were announced."""
+        if frame.key_frame and self._keys:  # after a loss: no frame is shown before its turn
+            self._next = max(self._next, self._keys.popleft())
+        number, self._next = self._next, self._next + 1
+        return float(self._times_s[number]) if number < len(self._times_s) else None
+
+
+def _ticks(stream: av.VideoStream, time_s: float) -> int:
+    return round(time_s / (stream.time_base or Fraction(1, av.time_base)))
+
+
+def _time_s(frame: av.VideoFrame, start_s: float) -> float | None:
+    stamp = frame.pts if frame.pts is not None else frame.dts
+    unit = frame.time_base
+    if stamp is None or unit is None:
+        return None
+    return seconds(stamp, unit.numerator, unit.denominator) - start_s
+
+
+class PyavFrame:
+    """See `data.video.info.Decoded`."""
+
+    def __init__(self, frame: av.VideoFrame, time_s: float, info: VideoInfo, scalers: Scalers):
+        self.time_s = time_s
+        self._frame, self._info, self._scalers = frame, info, scalers
+
+    def planes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+        frame = self._frame
+        if frame.format.name not in PLANAR:  # high bit depths, RGB: converted small
+            frame = self._scalers.small.reformat(
+                frame, 256, 144, format="yuv420p", interpolation="FAST_BILINEAR"
+            )
+        y, u, v = (
+            np.frombuffer(p, dtype=np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]  # type: ignore[call-overload] # PyAV's types do not say that a plane is a buffer
+            for p in frame.planes
+        )
+        return y, u, v
+
+    def keep(self, short_px: int) -> PyavKept:
+        frame, size = self._frame, self._size(short_px)
+        if frame.color_trc in CURVES:  # its range is wanted to the end
+            frame = self._scalers.keep.reformat(
+                frame, *size, format="yuv444p10le", interpolation="AREA"
+            )
+            return PyavKept(frame, self._info.rotation_deg, self._scalers)
+        if size != (frame.width, frame.height) or frame.format.name not in PLANAR:
+            # half-size chroma is how video is stored; a small picture would lose colour by it
+            pixels = "yuv420p" if min(size) >= 2 * CHROMA_PX else "yuv444p"
+            frame = self._scalers.keep.reformat(frame, *size, format=pixels, interpolation="AREA")
+        return PyavKept(frame, self._info.rotation_deg, self._scalers)
+
+    def rgb(self, short_px: int) -> np.ndarray:
+        width, height = self._size(short_px)
+        scaled = self._scalers.look.reformat(
+            self._frame, width, height, format="rgb24", interpolation="FAST_BILINEAR"
+        )
+        return upright(scaled.to_ndarray(), self._info.rotation_deg)
+
+    def motion(self) -> float | None:
+        side = self._frame.side_data.get("MOTION_VECTORS")
+        if side is None:
+            return None
+        vectors = side.to_ndarray()
+        length = np.hypot(vectors["motion_x"], vectors["motion_y"]) / np.maximum(
+            1, vectors["motion_scale"]
+        )
+        area = vectors["w"].astype(np.float64) * vectors["h"]
+        return float((length * area).sum() / max(1.0, area.sum()) / self._frame.width)
+
+    def _size(self, short_px: int) -> tuple[int, int]:
+        """Width and height before turning, with square pixels."""
+        width = square_px(self._frame.width, self._info.stretch)
+        return scaled_size(width, self._frame.height, short_px=short_px)
+
+
+class PyavKept:
+    """See `data.video.info.Kept`: turned and coloured when it is asked for."""
+
+    def __init__(self, frame: av.VideoFrame, rotation_deg: int, scalers: Scalers):
+        self.num_bytes = sum(plane.buffer_size for plane in frame.planes)
+        self._frame, self._rotation_deg, self._scalers = frame, rotation_deg, scalers
+
+    def rgb(self) -> np.ndarray:
+        frame = self._frame
+        if (curve := int(frame.color_trc)) in CURVES:
+            wide = self._scalers.colour.reformat(frame, format="rgb48le").to_ndarray()
+            return upright(to_sdr(wide, curve), self._rotation_deg)
+        picture = self._scalers.colour.reformat(frame, format="rgb24").to_ndarray()
+        return upright(picture, self._rotation_deg)
+
+
+class Scalers:
+    """One per use and file: a scaler rebuilds its tables whenever sizes change."""
+
+    def __init__(self) -> None:
+        self.small, self.keep = VideoReformatter(), VideoReformatter()
+        self.look, self.colour = VideoReformatter(), VideoReformatter()
+
+
+def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[PyavFrame]:
+    """See `data.video.info.read`."""
+    scalers = Scalers()
+    last_s = -np.inf
+    with _opened(info, threads, skip, vectors) as (container, stream):
+        for time_s, frame in _frames(container, stream, info):
+            if time_s <= last_s + SAME_S:
+                continue
+            last_s = time_s
+            yield PyavFrame(frame, time_s, info, scalers)
+
+
+def read_spans(
+    info: VideoInfo, starts_s: Sequence[float], length_s: float, threads: int
+) -> Iterator[list[Decoded]]:
+    """See `data.video.info.read_spans`."""
+    scalers = Scalers()
+    with _opened(info, threads) as (container, stream):
+        origin_s = container_start_s(container)
+        for i, start_s in enumerate(starts_s):
+            stop_s = min([start_s + length_s, *starts_s[i + 1 : i + 2]])
+            container.seek(_ticks(stream, start_s + origin_s), stream=stream)
+            span: list[Decoded] = []
+            for time_s, frame in _frames(container, stream, info):
+                if time_s < start_s - SAME_S:
+                    continue
+                if time_s >= stop_s - SAME_S:
+                    break
+                span.append(PyavFrame(frame, time_s, info, scalers))
+            yield span
+
+
+def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:
+    """See `data.video.info.fetch`. Seeks only where a wanted frame lies in a later group of pictures."""
+    keys_s = info.key_times_s if info.seekable else ()
+    found = _collect(info, times_s, short_px, keys_s, threads)
+    missed = [t for t in times_s if t not in found]
+    if missed:  # some containers (MPEG-TS) seek past the key frame they were asked for
+        found |= _collect(info, missed, short_px, [], threads)
+    return [found[t] for t in times_s if t in found]
+
+
+def _collect(
+    info: VideoInfo,
+    times_s: Sequence[float],
+    short_px: int,
+    keys_s: Sequence[float],
+    threads: int,
+) -> dict[float, Frame]:
+    """Decode forward to each wanted time, jumping to the last of `keys_s` before it if that is ahead."""
+    scalers = Scalers()
+    found: dict[float, Frame] = {}
+    wanted = list(times_s)
+    with _opened(info, threads) as (container, stream):
+        start_s = container_start_s(container)
+        now_s, sought_s = -np.inf, 0.0
+        while wanted:
+            key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=-np.inf)
+            if key_s > max(now_s, sought_s):  # each key once: a seek may land far before it
+                sought_s = key_s
+                container.seek(_ticks(stream, key_s + start_s), stream=stream)
+            for time_s, frame in _frames(container, stream, info):
+                now_s = time_s
+                while wanted and wanted[0] < time_s - SAME_S:  # passed without being decoded
+                    wanted.pop(0)
+                if wanted and time_s - wanted[0] > -SAME_S:
+                    kept = PyavFrame(frame, time_s, info, scalers).keep(short_px)
+                    found[wanted.pop(0)] = Frame(time_s, kept.rgb())
+                if not wanted or _seeking_pays(keys_s, max(now_s, sought_s), wanted[0]):
+                    break
+            else:
+                return found  # the end of the file
+    return found
+
+
+def _seeking_pays(keys_s: Sequence[float], now_s: float, wanted_s: float) -> bool:
+    """True where a whole group of pictures lies between here and the wanted frame's own."""
+    return sum(now_s < key_s <= wanted_s for key_s in keys_s) >= 2

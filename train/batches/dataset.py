@@ -1,0 +1,293 @@
+"""A prepared dataset as the trainer wants it: split, surveyed, encoded as it is read."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass, replace
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import SmolVLMProcessor
+
+from data.config import UserError
+from data.prepared.dataset import Prepared, open_prepared, read_rows
+from data.prepared.shards import GROUP_ROWS, OWN
+from data.prepared.summary import own_words
+from train.batches.encode import TooLong, decode_frames, encode, frame_size_px, holds_marks
+from train.batches.features import Features
+from train.batches.split import Split, split
+from train.batches.stream import ROW, Pictures, read_texts, window, with_pictures
+from train.config import DataKeys, ModelKeys
+from train.early_checks import check_reachable
+from train.model.load import load_processor
+
+TEXT_COLUMNS = [
+    "id",
+    "video_id",
+    "times_s",
+    "duration_s",
+    "events",
+    "description",
+    "prompt",
+    "system",
+    "context",
+    "turns",
+    "ranks",
+]
+
+
+@dataclass(frozen=True)
+class Survey:
+    """What encoding the whole set would give, found without decoding a picture."""
+
+    usable: tuple[int, ...]
+    tokens: tuple[int, ...]
+    """Length of each usable sample."""
+    frames: tuple[int, ...]
+    """Of each usable sample, those that are kept."""
+    answers: tuple[int, ...]
+    """Tokens of each usable sample that are learned."""
+    too_long: tuple[str, ...]
+    frames_dropped: int
+    samples_shortened: int
+    fell_back: int
+    unmarked: int
+    """Usable samples whose texts held marks of the model's own, as `<image>`, without their brackets now."""
+    own_words: Mapping[str, int]
+    """Usable samples with a prompt, system or context text of their own."""
+
+    def lines(self, keys: DataKeys) -> list[str]:
+        """For people: lengths first, then everything that is not as it was stored."""
+        count = len(self.usable)
+        lengths = sorted(self.tokens)
+        shown = [
+            f"{count} samples, {lengths[0]}–{lengths[-1]} tokens (median {lengths[count // 2]}), "
+            f"{sum(self.answers) / count:.0f} supervised on average"
+        ]
+        if self.fell_back:
+            other = "description" if keys.target == "timeline" else "timeline"
+            shown.append(f"{self.fell_back} of them have no {keys.target} and use their {other}")
+        if self.unmarked:
+            shown.append(
+                f"{self.unmarked} of them hold marks of the model's own, as <image>: these lost their brackets"
+            )
+        if self.own_words:
+            shown.append(
+                f"some bring words of their own and are asked with these: {own_words(self.own_words)}"
+            )
+        if self.frames_dropped:
+            shown.append(
+                f"{self.frames_dropped} frames dropped from {self.samples_shortened} samples to fit "
+                f"data.max_tokens={keys.max_tokens}"
+            )
+        if self.too_long:
+            some = ", ".join(self.too_long[:3])
+            shown.append(
+                f"{len(self.too_long)} samples left out: text alone exceeds "
+                f"data.max_tokens={keys.max_tokens} ({some}{', …' if len(self.too_long) > 3 else ''})"
+            )
+        return shown
+
+
+@dataclass(frozen=True)
+class Sets:
+    """What a run learns from and is measured on, encoded as it is read."""
+
+    train: Dataset
+    evaluation: Dataset | None
+    survey: Survey
+    """Of the training part."""
+    split: Split
+    """Of all rows, also of those that are too long to be measured on."""
+    eval_tokens: tuple[int, ...] = ()
+    """Length of each sample of `evaluation`."""
+    held: Dataset | None = None
+    """Rows of `evaluation` as they were prepared."""
+    groups: tuple[int, ...] | None = None
+    """With `data.stream`: the row group of each training sample."""
+    starts: tuple[int, ...] = ()
+    """With `data.features`: the first row of each row group."""
+
+
+def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
+    """Read, split and survey a prepared dataset.
+
+    Raises:
+        UserError: nothing usable in it.
+    """
+    if keys.stream or keys.features:
+        everything, groups = read_texts(dataset, TEXT_COLUMNS)
+    else:
+        everything, groups = read_rows(dataset), None
+    parts = split(everything, keys.eval_share, keys.eval_max)
+    train, held = everything.select(parts.train), None
+    found = survey(train, processor, keys, "training")
+    train = train.select(found.usable)
+    eval_tokens: tuple[int, ...] = ()
+    if parts.held:
+        held = everything.select(parts.held)
+        seen = survey(held, processor, keys, "evaluation")
+        held, eval_tokens = held.select(seen.usable), seen.tokens
+    if groups is None:
+        evaluation = None if held is None else encoded(held, processor, keys)
+        learned = encoded(train, processor, keys)
+        return Sets(learned, evaluation, found, parts, eval_tokens, held)
+    pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
+    if (
+        keys.features
+    ):  # attached once the model is there; pictures of held-out videos may be described
+        if held is not None:
+            held = with_pictures(held, Pictures(groups, keep=1))
+        return Sets(train, held, found, parts, eval_tokens, held, starts=groups.starts)
+    evaluation = None
+    if held is not None:
+        held = with_pictures(held, pictures)
+        evaluation = encoded(held, processor, keys)
+    return Sets(
+        encoded(train, processor, keys, pictures),
+        evaluation,
+        found,
+        parts,
+        eval_tokens,
+        held,
+        groups=tuple(map(groups.of, train[ROW])),
+    )
+
+
+def with_features(
+    sets: Sets, features: Features, processor: SmolVLMProcessor, keys: DataKeys
+) -> Sets:
+    """The same samples, which bring features in place of frames."""
+    held = sets.evaluation
+    return replace(
+        sets,
+        train=encoded(sets.train, processor, keys, features=features),
+        evaluation=None if held is None else encoded(held, processor, keys, features=features),
+    )
+
+
+def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: str) -> Survey:
+    """Encode every text once.
+
+    Raises:
+        UserError: nothing to train on, or a sample without a supervised token.
+    """
+    usable: list[int] = []
+    tokens: list[int] = []
+    frames: list[int] = []
+    answers: list[int] = []
+    too_long: list[str] = []
+    own: Counter[str] = Counter()
+    dropped = shortened = fell_back = unmarked = 0
+    texts = dataset.select_columns(TEXT_COLUMNS)
+    for i, row in enumerate(tqdm(texts, desc=f"tokens of {name}", disable=len(texts) < 200)):
+        try:
+            encoded = encode(row, processor, keys)
+        except TooLong:
+            too_long.append(row["id"])
+            continue
+        answer_tokens = sum(label >= 0 for label in encoded.labels)
+        if answer_tokens <= 1:  # only <end_of_utterance>: an empty answer
+            raise UserError(
+                f"sample {row['id']}: no token to learn, its answer is empty; correct the row and prepare again"
+            )
+        usable.append(i)
+        tokens.append(len(encoded.input_ids))
+        frames.append(len(encoded.kept))
+        answers.append(answer_tokens)
+        fell_back += encoded.fell_back
+        unmarked += holds_marks(row, processor, keys)
+        own.update(name for name in OWN if row[name])
+        missing = len(row["times_s"]) - len(encoded.kept)
+        dropped += missing
+        shortened += missing > 0
+    if not usable:
+        raise UserError(
+            f"data.path={keys.path}: {len(texts)} {name} samples, none usable ({len(too_long)} too long for data.max_tokens={keys.max_tokens})"
+        )
+    return Survey(
+        tuple(usable),
+        tuple(tokens),
+        tuple(frames),
+        tuple(answers),
+        tuple(too_long),
+        dropped,
+        shortened,
+        fell_back,
+        unmarked,
+        {name: own[name] for name in OWN if own[name]},
+    )
+
+
+def token_counts(keys: DataKeys, model: str) -> tuple[int, ...]:
+    """Length in tokens of every sample that fits, frames and all, with a checkpoint's processor.
+
+    Raises:
+        UserError: no such checkpoint or dataset.
+    """
+    with TemporaryDirectory() as folder:
+        if model == "tiny":
+            from train.model import tiny
+
+            model = str(tiny.build(Path(folder) / "base"))
+        else:
+            check_reachable(ModelKeys(name=model), force=True)
+        processor = load_processor(ModelKeys(name=model))
+        texts, _ = read_texts(open_prepared(keys.path), TEXT_COLUMNS)
+        return survey(texts, processor, keys, "all").tokens
+
+
+def encoded(
+    dataset: Dataset,
+    processor: SmolVLMProcessor,
+    keys: DataKeys,
+    pictures: Pictures | None = None,
+    features: Features | None = None,
+) -> Dataset:
+    """Rows are encoded and their frames decoded when read, in the loader's workers. `pictures`: where
+    the frames come from if they are not in the rows; `features`: what to give in their place."""
+    return dataset.with_transform(Encoder(processor, keys, pictures, features))
+
+
+@dataclass(frozen=True)
+class Encoder:
+    """Prepared rows → samples, as `datasets` wants a transform: columns in, columns out. A class at
+    module level, because loader workers that are not forked receive it by pickling."""
+
+    processor: SmolVLMProcessor
+    keys: DataKeys
+    pictures: Pictures | None = None
+    features: Features | None = None
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        rows = [
+            dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
+        ]
+        if self.pictures is not None:
+            for row in rows:
+                row["frames"] = [{"bytes": jpeg} for jpeg in self.pictures.of(row[ROW])]
+        size_px = frame_size_px(self.processor)
+        samples = [
+            to_sample(row, self.processor, self.keys, size_px, self.features) for row in rows
+        ]
+        return {key: [s[key] for s in samples] for key in samples[0]}
+
+
+def to_sample(
+    row: dict[str, Any],
+    processor: SmolVLMProcessor,
+    keys: DataKeys,
+    size_px: int,
+    features: Features | None = None,
+) -> dict[str, Any]:
+    """A prepared row → what `collate` takes."""
+    text = encode(row, processor, keys)
+    sample = {"id": text.id, "input_ids": text.input_ids, "labels": text.labels}
+    if features is not None:
+        return {**sample, "features": features.of(row[ROW])[text.kept]}
+    jpegs = [row["frames"][i]["bytes"] for i in text.kept]
+    return {**sample, "frames": decode_frames(jpegs, size_px)}

@@ -1,0 +1,180 @@
+"""In which order samples are seen, and which of them together: the same for the same seed and epoch,
+so that a resumed run goes on where it stopped."""
+
+from __future__ import annotations
+
+import random
+from bisect import bisect_left, insort
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from datasets import Dataset as Table
+from torch.utils.data import Dataset, Sampler
+
+from data.config import UserError
+from train.batches.dataset import Sets
+from train.batches.stream import Blocks
+from train.config import TrainConfig
+from train.run.schedule import steps_per_epoch
+from train.run.state import Ordering, devices
+
+LIKE_TOKENS = 32
+"""Lengths are rounded up to it before packing, so that an epoch can shuffle samples of like length."""
+GROUPED_STEPS = 50
+"""Samples of so many steps are sorted by length among each other."""
+
+
+class Grouped(Sampler[int]):
+    """Steps of samples that are about equally long, the steps in random order."""
+
+    def __init__(self, lengths: Sequence[int], *, step: int, seed: int):
+        """`step`: samples of one optimizer step on all devices."""
+        self._lengths, self._step, self._seed = lengths, step, seed
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._lengths)
+
+    def __iter__(self) -> Iterator[int]:
+        draw = random.Random(f"{self._seed} {self.epoch}")
+        order = list(range(len(self._lengths)))
+        draw.shuffle(order)
+        size = GROUPED_STEPS * self._step
+        steps: list[list[int]] = []
+        for start in range(0, len(order), size):
+            alike = sorted(order[start : start + size], key=self._lengths.__getitem__)
+            steps += [alike[i : i + self._step] for i in range(0, len(alike), self._step)]
+        short = [steps.pop(i) for i in range(len(steps) - 1, -1, -1) if len(steps[i]) < self._step]
+        draw.shuffle(steps)  # an incomplete step stays at the end, or it would tear all others
+        for step in [*steps, *short]:
+            yield from step
+
+
+def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
+    """Best fit, longest first: each sample into the fullest bin that still has room for it.
+
+    Raises:
+        ValueError: a sample is longer than a bin.
+    """
+    bins: list[list[int]] = []
+    room: list[tuple[int, int]] = []  # (tokens left, bin), sorted
+    for i in sorted(range(len(lengths)), key=lambda i: -lengths[i]):
+        if lengths[i] > capacity:
+            raise ValueError(f"a sample of {lengths[i]} tokens, in bins of {capacity}")
+        at = bisect_left(room, (lengths[i], -1))
+        if at == len(room):
+            bins.append([i])
+            insort(room, (capacity - lengths[i], len(bins) - 1))
+        else:
+            left, number = room.pop(at)
+            bins[number].append(i)
+            insort(room, (left - lengths[i], number))
+    return bins
+
+
+class Packs(Sampler[tuple[int, ...]]):
+    """Packs of samples; who shares one, and the order of packs, change with the epoch.
+
+    Which lengths go together is decided once; samples of like length then swap their places. So every
+    epoch has the same number of packs, and none is fuller than `capacity`.
+    """
+
+    def __init__(
+        self, lengths: Sequence[int], capacity: int, *, seed: int = 0, shuffle: bool = True
+    ):
+        self._like = [min(capacity, -(-n // LIKE_TOKENS) * LIKE_TOKENS) for n in lengths]
+        self._bins = pack(self._like, capacity)
+        self._seed, self._shuffle = seed, shuffle
+        self.fill = sum(lengths) / (len(self._bins) * capacity)
+        self.epoch = 0
+
+    def set_epoch(self, epoch: int) -> None:
+        self.epoch = epoch
+
+    def __len__(self) -> int:
+        return len(self._bins)
+
+    def __iter__(self) -> Iterator[tuple[int, ...]]:
+        if not self._shuffle:
+            yield from map(tuple, self._bins)
+            return
+        draw = random.Random(f"{self._seed} {self.epoch}")
+        alike: dict[int, list[int]] = {}
+        for i, like in enumerate(self._like):
+            alike.setdefault(like, []).append(i)
+        for members in alike.values():
+            draw.shuffle(members)
+        bins = [tuple(alike[self._like[i]].pop() for i in one) for one in self._bins]
+        draw.shuffle(bins)
+        yield from bins
+
+
+Order = Grouped | Packs | Blocks
+"""A sampler that knows its epoch."""
+
+
+class Several(Dataset[list[dict[str, Any]]]):
+    """A dataset asked for a pack of samples at a time; as long as there are packs, for that is how
+    accelerate knows which of the last ones it repeated."""
+
+    def __init__(self, samples: Table, packs: int):
+        self.samples, self._packs = samples, packs
+
+    def __len__(self) -> int:
+        return self._packs
+
+    def __getitem__(self, positions: tuple[int, ...]) -> list[dict[str, Any]]:
+        return list(self.samples.__getitems__(list(positions)))
+
+
+def padding_share(batches: Sequence[Sequence[int]]) -> float:
+    """Share of a padded batch's tokens that are padding, from the lengths in each batch."""
+    padded = sum(max(batch) * len(batch) for batch in batches)
+    return 1 - sum(map(sum, batches)) / padded
+
+
+@dataclass(frozen=True)
+class Orders:
+    """How training and held-out samples are drawn."""
+
+    train: Order | None
+    """None: the library's random order."""
+    evaluation: Packs | None
+    steps_per_epoch: int
+
+
+def orders_of(config: TrainConfig, sets: Sets, ordering: Ordering) -> Orders:
+    """
+    Raises:
+        UserError: a sample is longer than a pack.
+    """
+    train, lengths = config.train, sets.survey.tokens
+    order: Order | None = None
+    held: Packs | None = None
+    if ordering.kind == "packed":
+        longest = max((*lengths, *sets.eval_tokens))
+        if longest > train.pack_tokens:
+            raise UserError(
+                f"train.pack_tokens={train.pack_tokens}: the longest sample has {longest} tokens; raise it, "
+                f"or shorten samples with data.max_tokens={train.pack_tokens}"
+            )
+        if sets.eval_tokens:
+            held = Packs(sets.eval_tokens, train.pack_tokens, shuffle=False)
+        order = Packs(lengths, train.pack_tokens, seed=train.seed)
+    elif ordering.kind == "streamed":
+        assert sets.groups is not None
+        order = Blocks(
+            sets.groups,
+            batch=ordering.batch,
+            lanes=ordering.lanes,
+            buffer_rows=config.data.buffer,
+            seed=train.seed,
+        )
+    elif ordering.kind == "grouped":
+        order = Grouped(lengths, step=ordering.step, seed=train.seed)
+    per_epoch = steps_per_epoch(config, len(order or sets.train), devices())
+    return Orders(order, held, per_epoch)

@@ -1,0 +1,100 @@
+"""A checkpoint folder with a published model's shapes, ids and processor values, but random weights.
+
+Its learned merges cannot be had offline, so a byte-level tokenizer of the same size and the same
+special ids stands in: text becomes bytes, everything else is as published.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import torch
+from tokenizers import AddedToken, Tokenizer, decoders, models, pre_tokenizers
+from transformers import (
+    PreTrainedTokenizerFast,
+    SmolVLMConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMImageProcessor,
+    SmolVLMProcessor,
+    SmolVLMVideoProcessor,
+)
+
+from train.config import ModelKeys
+from train.memory.plan import tokens_a_frame
+from train.memory.shapes import shape_of
+
+BASE_TOKENS = 49152
+
+
+def build(name: str, folder: Path, seed: int = 0) -> Path:
+    """Write the stand-in of a published checkpoint (with the ids of the 256M and 500M ones)."""
+    if (folder / "tokenizer.json").is_file():
+        return folder
+    shape = shape_of(ModelKeys(name=name))
+    torch.manual_seed(seed)
+    model = SmolVLMForConditionalGeneration(shape)
+    model.save_pretrained(folder, max_shard_size="100GB")
+    processor(shape).save_pretrained(folder)
+    return folder
+
+
+def tokenizer(shape: SmolVLMConfig) -> PreTrainedTokenizerFast:
+    """Bytes, words that are never used, and the special tokens at the published ids."""
+    specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
+    alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
+    unused = BASE_TOKENS - len(specials) - len(alphabet)
+    words = [*specials, *alphabet, *(f"unused{i}" for i in range(unused))]
+    core = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
+    core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
+    core.decoder = decoders.ByteLevel()
+    if shape.image_token_id == 49190:
+        added = [
+            "<global-img>",
+            *(f"<row_{r}_col_{c}>" for r in range(1, 7) for c in range(1, 7)),
+            "<fake_token_around_image>",
+            "<image>",
+            *(f"<|reserved_{i}|>" for i in range(88)),
+            "<end_of_utterance>",
+        ]
+    else:  # the 2.2B has three more than its base
+        added = ["<fake_token_around_image>", "<image>", "<end_of_utterance>"]
+    core.add_special_tokens(
+        [AddedToken(t, special=True, normalized=False) for t in [*specials, *added]]
+    )
+    return PreTrainedTokenizerFast(
+        tokenizer_object=core,
+        bos_token="<|im_start|>",
+        eos_token="<end_of_utterance>",
+        pad_token="<|im_end|>",
+        unk_token="<|endoftext|>",
+        model_max_length=8192,
+        truncation_side="left",
+        extra_special_tokens={
+            "fake_image_token": "<fake_token_around_image>",
+            "image_token": "<image>",
+            "end_of_utterance_token": "<end_of_utterance>",
+            "global_image_token": "<global-img>",
+        },
+    )
+
+
+def processor(shape: SmolVLMConfig) -> SmolVLMProcessor:
+    """As published: frames to the model's square, images split into tiles."""
+    vision: Any = shape.vision_config
+    side = vision.image_size
+    square, half = {"longest_edge": side}, [0.5, 0.5, 0.5]
+    values: dict[str, Any] = {
+        "size": {"longest_edge": 4 * side},
+        "max_image_size": square,
+        "image_mean": half,
+        "image_std": half,
+        "resample": 1,
+    }
+    sampling = {"fps": 1, "max_frames": 64, "video_size": dict(square)}
+    return SmolVLMProcessor(
+        image_processor=SmolVLMImageProcessor(do_image_splitting=True, **values),
+        tokenizer=tokenizer(shape),
+        video_processor=SmolVLMVideoProcessor(video_sampling=sampling, **values),  # type: ignore[call-arg]
+        image_seq_len=tokens_a_frame(shape),
+    )

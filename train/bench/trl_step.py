@@ -1,0 +1,296 @@
+"""A training step of TRL's SFTTrainer as users set it up, beside ours: seconds, bytes, FLOPs, gradients."""
+
+from __future__ import annotations
+
+import gc
+import time
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset
+from peft import LoraConfig
+from PIL import Image
+from torch.utils.data import SequentialSampler
+from transformers import (
+    SmolVLMForConditionalGeneration,
+    SmolVLMProcessor,
+    TrainerCallback,
+)
+from trl import SFTConfig, SFTTrainer
+from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
+
+from data.config import load
+from train.batches.dataset import Sets, Survey
+from train.batches.encode import Exchange, encode_text, frame_size_px, normalise
+from train.batches.samplers import LIKE_TOKENS, Packs, orders_of
+from train.batches.split import Split
+from train.bench import random_checkpoint
+from train.bench.config import BenchStepConfig
+from train.bench.real_steps import RANK, gradient_error
+from train.config import ModelKeys, TrainConfig
+from train.loop.trainer import make_trainer
+from train.memory.config import MODELS
+from train.memory.live_bytes import LiveBytes, count_weights
+from train.model import forward
+from train.model.load import (
+    LORA_TARGETS,
+    Precision,
+    load_model,
+    load_processor,
+    pick_precision,
+    set_trainable,
+)
+from train.run.files import say
+from train.run.state import ordering
+
+SECONDS_A_FRAME = 2.0
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Of one step."""
+
+    seconds: float
+    peak_bytes: int
+    tflop: float
+
+
+def measure(config: BenchStepConfig) -> dict[str, float]:
+    """Flat figures: `stock/seconds`, `ours/seconds`, …, and ratios such as `stock ÷ ours/seconds`."""
+    with TemporaryDirectory() as work:
+        folder = random_checkpoint.build(MODELS[config.model], Path(work) / "base")
+        keys = ModelKeys(name=str(folder))
+        processor, precision = load_processor(keys), pick_precision(config.dtype)
+        k = config.frames
+        equal = [_sample(processor, k, config.answer_tokens, seed) for seed in range(2)]
+        unequal = [
+            _sample(processor, n, config.answer_tokens, n)
+            for n in (k, max(1, k // 4), max(1, k // 2))
+        ]
+        run = partial(_ours, keys, processor, precision, config, Path(work) / "run")
+        stock = partial(_stock, keys, processor, precision, config, out=Path(work) / "stock")
+        costs = {"stock": stock(equal[:1])}
+        costs["ours"] = run(equal)
+        costs["ours, cached"] = run(equal, cached=True)
+        costs["three unequal, stock"] = stock(unequal)
+        costs["three unequal, padded"] = run(unequal, batch=3)
+        costs["three unequal, packed"] = run(unequal, pack=True)
+        error = gradient_error(keys, processor, precision, equal[0])
+    return _told(config, precision, costs, error)
+
+
+def _told(
+    config: BenchStepConfig, precision: Precision, costs: dict[str, Cost], error: float
+) -> dict[str, float]:
+    figures: dict[str, float] = {"gradient_relative_error": error}
+    say(
+        f"{config.model} shapes, LoRA, {config.frames} frames, {precision.compute} on {precision.device}"
+    )
+    say("| step | seconds | peak MiB | TFLOP |\n|---|---|---|---|")
+    for name, cost in costs.items():
+        say(f"| {name} | {cost.seconds:.2f} | {cost.peak_bytes / 2**20:,.0f} | {cost.tflop:.3f} |")
+        figures |= {
+            f"{name}/seconds": cost.seconds,
+            f"{name}/peak_bytes": cost.peak_bytes,
+            f"{name}/tflop": cost.tflop,
+        }
+    for a, b in (
+        ("stock", "ours"),
+        ("stock", "ours, cached"),
+        ("three unequal, padded", "three unequal, packed"),
+        ("three unequal, stock", "three unequal, packed"),
+    ):
+        one, other = costs[a], costs[b]
+        ratios = {
+            "seconds": one.seconds / other.seconds,
+            "peak_bytes": one.peak_bytes / other.peak_bytes,
+            "tflop": one.tflop / other.tflop,
+        }
+        figures |= {f"{a} ÷ {b}/{what}": ratio for what, ratio in ratios.items()}
+        say(
+            f"{a} ÷ {b}: {ratios['seconds']:.2f} in time, {ratios['peak_bytes']:.2f} in memory, {ratios['tflop']:.2f} in FLOPs"
+        )
+    say(f"gradients of ours and of the stock forward differ by {error:.1e}, relative")
+    return figures
+
+
+def _sample(
+    processor: SmolVLMProcessor, frames: int, answer_tokens: int, seed: int
+) -> dict[str, Any]:
+    """Random pictures and words, encoded as ours are."""
+    draw = np.random.default_rng(seed)
+    side = frame_size_px(processor)
+    words = "".join(map(chr, draw.integers(97, 123, answer_tokens - 2)))
+    times = [i * SECONDS_A_FRAME for i in range(frames)]
+    talk = [Exchange("Describe.", words)]
+    ids, labels = encode_text(talk, times, frames * SECONDS_A_FRAME, processor)
+    pictures = torch.from_numpy(draw.integers(0, 256, (frames, 3, side, side), dtype=np.uint8))
+    return {"id": str(seed), "input_ids": ids, "labels": labels, "frames": pictures, "words": words}
+
+
+class _Clock(TrainerCallback):
+    """Seconds from the beginning of a step's forward to the end of its update."""
+
+    def __init__(self) -> None:
+        self.seconds: list[float] = []
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self._started = _now()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.seconds.append(_now() - self._started)
+
+
+def _now() -> float:
+    if torch.cuda.is_available():
+        torch.cuda.synchronize()
+    return time.perf_counter()
+
+
+def _cost(trainer: SFTTrainer, config: BenchStepConfig) -> Cost:
+    """Time whole steps of the real loop; then count the bytes and FLOPs of one more."""
+    clock = _Clock()
+    trainer.add_callback(clock)
+    trainer.train()
+    seconds = float(np.median(clock.seconds[1:]))
+    model = trainer.model_wrapped
+    bytes_ = LiveBytes()
+    count_weights(model, bytes_)
+    assert trainer.optimizer is not None
+    for state in trainer.optimizer.state.values():
+        for value in state.values():
+            if isinstance(value, torch.Tensor):
+                bytes_.own(value, "optimizer")
+    batch = next(iter(trainer.get_train_dataloader()))
+    with bytes_:
+        trainer.training_step(model, batch)
+    del trainer, model
+    gc.collect()
+    return Cost(seconds, bytes_.peak, bytes_.flop / 1e12)
+
+
+def _stock(
+    keys: ModelKeys,
+    processor: SmolVLMProcessor,
+    precision: Precision,
+    config: BenchStepConfig,
+    samples: Sequence[dict[str, Any]],
+    *,
+    out: Path,
+) -> Cost:
+    """TRL's trainer with its own image collator on the same frames: as many tokens, the same dtype.
+
+    The model is loaded as its card says; adapters go where ours go, so that the tower is frozen.
+    """
+    model = SmolVLMForConditionalGeneration.from_pretrained(keys.name, dtype=precision.compute)
+    processor.image_processor.do_image_splitting = False
+
+    def row(sample: dict[str, Any], filler: int) -> dict[str, Any]:
+        images = [Image.fromarray(f.permute(1, 2, 0).numpy()) for f in sample["frames"]]
+        seen = processor.image_token * len(images)
+        prompt = f"<|im_start|>User:{seen}Describe.{'x' * filler}<end_of_utterance>\nAssistant:"
+        completion = f" {sample['words']}<end_of_utterance>"
+        return {"images": images, "prompt": prompt, "completion": completion}
+
+    mixed = precision.device == "cuda"
+    args = SFTConfig(
+        output_dir=str(out),
+        per_device_train_batch_size=len(samples),
+        gradient_accumulation_steps=1,
+        max_steps=1 + config.steps,
+        train_sampling_strategy="sequential",
+        max_length=None,
+        use_cpu=precision.device == "cpu",
+        bf16=mixed and precision.compute is torch.bfloat16,
+        fp16=mixed and precision.compute is torch.float16,
+        report_to="none",
+        save_strategy="no",
+        logging_strategy="no",
+        disable_tqdm=True,
+    )
+
+    # as many tokens as ours have: the stock prompt says nothing of times, so it gets some letters more
+    collator = DataCollatorForVisionLanguageModeling(processor, max_length=None)
+    rows = []
+    for sample in samples:
+        missing = len(sample["input_ids"]) - collator([row(sample, 0)])["input_ids"].shape[1]
+        assert missing >= 0
+        rows.append(row(sample, missing))
+    trainer = SFTTrainer(
+        model=model,
+        args=args,
+        train_dataset=Dataset.from_list(rows * (1 + config.steps)),
+        processing_class=processor,
+        peft_config=LoraConfig(r=RANK, lora_alpha=2 * RANK, target_modules=LORA_TARGETS["llm"]),
+    )
+    given = trainer.data_collator(rows)["input_ids"]
+    assert given.shape == (len(samples), max(len(s["input_ids"]) for s in samples))
+    return _cost(trainer, config)
+
+
+def _ours(
+    keys: ModelKeys,
+    processor: SmolVLMProcessor,
+    precision: Precision,
+    config: BenchStepConfig,
+    out: Path,
+    samples: list[dict[str, Any]],
+    *,
+    batch: int = 1,
+    pack: bool = False,
+    cached: bool = False,
+) -> Cost:
+    """Our trainer on samples that are in memory, so that only the step is measured."""
+    argv = [
+        "train.method=lora",
+        f"lora.r={RANK}",
+        f"lora.alpha={2 * RANK}",
+        "lora.dropout=0",
+        "train.accumulate=1",
+        f"train.batch={batch}",
+        f"train.pack={str(pack).lower()}",
+        f"train.steps={1 + config.steps}",
+        "data.workers=0",
+        "train.save_every=1000",
+    ]
+    settings = load(TrainConfig, argv)
+    base = load_model(keys, "lora", precision)
+    trained = set_trainable(base, "lora", settings.lora, settings.optim)
+    scale: Callable[[torch.Tensor], torch.Tensor] = partial(normalise, processor=processor)
+    forward.install(base, scale, frames_at_once=settings.train.frames_at_once)
+    if cached:
+        with torch.no_grad():
+            base.to(torch.device(precision.device))  # type: ignore[arg-type]
+            seen = [
+                base.model.connector(forward.see(base, scale, s["frames"].to(precision.device), 16))
+                for s in samples
+            ]
+        samples = [{**s, "features": f.cpu()} for s, f in zip(samples, seen, strict=True)]
+    rows = samples * (1 + config.steps)
+    wanted = ["id", "input_ids", "labels", "features" if cached else "frames"]
+
+    def given(batch: dict[str, list[int]]) -> dict[str, list[Any]]:
+        return {key: [rows[i][key] for i in batch["i"]] for key in wanted}
+
+    lengths = tuple(len(s["input_ids"]) for s in rows)
+    count = tuple(range(len(rows)))
+    survey = Survey(count, lengths, count, count, (), 0, 0, 0, 0, {})
+    table = Dataset.from_dict({"i": list(count)}).with_transform(given)
+    sets = Sets(table, None, survey, Split(count, (), (), 0))
+    orders = orders_of(settings, sets, ordering(settings, 1))
+    trainer = make_trainer(
+        settings, trained, processor, sets, orders, precision, out, from_step=0, use_cache=False
+    )
+    # the samples of a step are those given, in that order, whatever their lengths
+    if pack:
+        trainer.order = Packs([LIKE_TOKENS] * len(rows), LIKE_TOKENS * len(samples), shuffle=False)
+    else:
+        trainer.order = SequentialSampler(count)  # type: ignore[assignment]
+    trainer.args.disable_tqdm = True
+    return _cost(trainer, config)

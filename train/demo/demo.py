@@ -1,0 +1,147 @@
+"""The whole way on synthetic videos: render, choose frames, train, describe, score."""
+
+from __future__ import annotations
+
+import json
+import time
+from pathlib import Path
+from typing import Any
+
+from transformers import SmolVLMForConditionalGeneration
+
+from data.config import UserError, load, this_python
+from data.offline.prepare import prepare
+from data.prepared.dataset import read_dataset
+from data.prepared.summary import report
+from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.storage import write_atomically
+from data.target import timeline
+from train import sft
+from train.config import TrainConfig
+from train.demo.prewarm import prewarm
+from train.evaluation.config import EvaluateConfig
+from train.evaluation.evaluate import evaluate
+from train.evaluation.records import told
+from train.evaluation.results import Evaluation
+from train.evaluation.scoring import score
+from train.inference.config import DemoConfig
+from train.model import tiny
+from train.model.load import load_processor
+from train.run.files import say
+from train.run.folder import set_aside
+
+ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
+
+
+def run_demo(config: DemoConfig) -> dict[str, Any]:
+    """Everything, printed as it goes; returns the scores."""
+    started = time.monotonic()
+    out = Path(config.out)
+    say(f"1/4  render {config.videos} videos and choose {config.frames} frames of each")
+    world = Path(config.prepared) / "microworld"
+    keys = PrepareConfig(
+        source=SourceKeys(
+            name="microworld", path=f"{world}-videos", limit=config.videos, seed=config.seed
+        ),
+        frames=FrameKeys.model_validate({"policy": config.policy, "max": config.frames, "px": 96}),
+        out=f"{world}-demo",
+    )
+    try:
+        summary = prepare(keys)
+    except UserError:  # there from a demo with other settings
+        summary = prepare(keys.model_copy(update={"overwrite": True}))
+    say(report(summary))
+
+    say("\n2/4  build the tiny model and warm up its eyes")
+    if out.exists():
+        set_aside(out)
+    base = tiny.build(out / "start", seed=config.seed)
+    training = load(
+        TrainConfig,
+        [
+            "recipe=demo",
+            f"model.name={base}",
+            f"data.path={keys.out}",
+            f"train.steps={config.steps}",
+            f"train.output={out}",
+            f"train.seed={config.seed}",
+        ],
+    )
+    processor = load_processor(training.model)
+    model = SmolVLMForConditionalGeneration.from_pretrained(base)
+    shape_accuracy = prewarm(model, processor, steps=config.prewarm_steps, seed=config.seed)
+    model.save_pretrained(base)
+    say(f"it tells {shape_accuracy:.0%} of shapes apart in single pictures")
+
+    say("\n3/4  train")
+    losses = sft.main(training)
+
+    say("\n4/4  describe held-out videos, before and after")
+    pages = out.with_name(f"{out.name}-evaluation")
+    evaluation = load(
+        EvaluateConfig,
+        [
+            f"data.path={keys.out}",
+            f"adapter={out}",
+            "base=true",
+            "generate.max_new_tokens=160",
+            "generate.batch=16",
+            f"out={pages}",
+            "overwrite=true",
+        ],
+    )
+    done = evaluate(evaluation, shown=False)
+    before, after = done.scored
+    perfect = {name: told(timeline(truth.events)) for name, truth in done.truths.items()}
+    results = {
+        "scene_f1_before": before["scene_f1"].value,
+        "scene_f1_after": after["scene_f1"].value,
+        "tiou_f1_before": before[ONE_TO_ONE].value,
+        "tiou_f1_after": after[ONE_TO_ONE].value,
+        "tiou_f1_ceiling": score(done.truths, perfect)[ONE_TO_ONE].value,
+        "soda_c_before": before["soda_c"].value,
+        "soda_c_after": after["soda_c"].value,
+        "answer_loss_before": losses["eval_loss_before"],
+        "answer_loss_after": losses["eval_loss_after"],
+        "held_out_videos": len(done.truths),
+        "seconds": round(time.monotonic() - started, 1),
+    }
+    say(_summary(results, done, out, keys.out, f"{world}-videos"))
+    write_atomically(out / "scores.json", json.dumps(results, indent=1) + "\n")
+    if config.json_:
+        write_atomically(Path(config.json_), json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def _summary(
+    results: dict[str, Any], done: Evaluation, out: Path, prepared: str, videos: str
+) -> str:
+    held = {
+        row["id"]: row["times_s"]
+        for row in read_dataset(prepared).select_columns(["id", "times_s"])
+    }
+    before, after = (system.answers for system in done.systems)
+    lines = []
+    for name, truth in list(done.truths.items())[:3]:
+        said_before = " ".join(before[name].text.replace("\ufffd", "").split())  # half characters
+        lines += [
+            f"\n--- {videos}/{name}.mp4 (frames at {', '.join(f'{t:.1f}' for t in held[name])} s)",
+            "what happens:",
+            *(f"    {line}" for line in timeline(truth.events).splitlines()),
+            f"before: {said_before[:100]}{'…' if len(said_before) > 100 else ''}",
+            "after:",
+            *(f"    {line}" for line in after[name].text.splitlines()),
+        ]
+    first = next(iter(done.truths))
+    lines += [
+        f"\n{results['held_out_videos']} held-out videos            before    after",
+        f"answer loss                    {results['answer_loss_before']:7.3f}  {results['answer_loss_after']:7.3f}",
+        f"scene F1 (colour+shape+ground) {results['scene_f1_before']:7.3f}  {results['scene_f1_after']:7.3f}",
+        f"tIoU-F1 at .5                  {results['tiou_f1_before']:7.3f}  {results['tiou_f1_after']:7.3f}"
+        f"   (perfect answers at whole seconds: {results['tiou_f1_ceiling']:.3f})",
+        f"\nvideos in {videos}, chosen frames in {prepared}, model and curves in {out}",
+        f"every held-out video, before and after, to look at: {out}-evaluation/report.html",
+        f"describe one yourself: {this_python()} scripts/describe.py {videos}/{first}.mp4 adapter={out}",
+        f"took {results['seconds'] / 60:.1f} minutes",
+    ]
+    return "\n".join(lines)

@@ -1,0 +1,178 @@
+"""What can be refused early, in one line with the command that mends it. The data is checked before
+torch is imported, the model before any weight is loaded."""
+
+from __future__ import annotations
+
+import json
+import os
+import sys
+from importlib.util import find_spec
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from data.config import UserError, this_python, warn
+from data.hub import COMMIT, hub_errors
+from data.storage import is_url
+from train.config import DataKeys, ModelKeys, TrainConfig
+
+if TYPE_CHECKING:
+    from data.prepared.dataset import Prepared
+
+MICROWORLD = (
+    f"{this_python()} scripts/prepare.py source=microworld source.limit=64 frames.max=6 "
+    "out=prepared/microworld  (then data.path=prepared/microworld)"
+)
+
+
+SUBSET = "finevideo-500"
+"""What the recipes train on unless told otherwise: recipes/finevideo-500.yaml prepares it."""
+FINEVIDEO = "https://huggingface.co/datasets/HuggingFaceFV/finevideo"
+
+
+def check_data(keys: DataKeys) -> Prepared:
+    """The prepared dataset, opened.
+
+    Raises:
+        UserError: it is not there; the line names the command that makes it.
+    """
+    if not is_url(keys.path) and not Path(keys.path).exists():
+        if Path(keys.path).name == SUBSET:
+            make = (
+                f"Make it: accept the terms at {FINEVIDEO}, log in with `hf auth login`, then "
+                f"{this_python()} scripts/prepare.py recipe={SUBSET}  "
+                "(500 videos; downloads about 9 GB, keeps about 1.5 GB). Your own videos instead: "
+                f"{this_python()} scripts/prepare.py source=jsonl source.path=YOUR.jsonl "
+                "out=prepared/videos  (then data.path=prepared/videos)"
+            )
+        else:
+            make = (
+                f"Make it from your videos: {this_python()} scripts/prepare.py source=jsonl "
+                f"source.path=YOUR.jsonl out={keys.path}  (about 3 MB a video)"
+            )
+        raise UserError(
+            f"data.path={keys.path} does not exist. {make}; "
+            f"or try the synthetic micro-world in a minute: {MICROWORLD}"
+        )
+    from data.prepared.dataset import open_prepared
+
+    dataset = open_prepared(keys.path)
+    if dataset.manifest["rows"] == 0:
+        raise UserError(
+            f"data.path={keys.path}: the prepared dataset is empty; see its quarantine.jsonl"
+        )
+    return dataset
+
+
+LARGE = 2048  # text hidden size from which a CPU needs minutes for one step
+
+
+def check_reachable(keys: ModelKeys, *, force: bool = False) -> ModelKeys:
+    """Refuse early, in one line, what cannot be loaded or would take days on this machine. Returns the
+    keys with the commit that a checkpoint on the Hub stands for now."""
+    folder = Path(keys.name)
+    if folder.is_dir():
+        file = folder / "config.json"
+        if not file.is_file():
+            raise UserError(
+                f"model.name={keys.name}: no config.json in that folder, so no checkpoint"
+            )
+    elif keys.name.count("/") != 1 or keys.name.startswith((".", "/", "~")):
+        raise UserError(
+            f"model.name={keys.name}: neither a folder nor a Hub id such as "
+            "HuggingFaceTB/SmolVLM2-500M-Video-Instruct"
+        )
+    else:
+        file = Path(fetch_config(keys))
+    try:
+        config = json.loads(file.read_text(encoding="utf-8"))
+        large = config.get("text_config", {}).get("hidden_size", 0) >= LARGE
+    except (ValueError, AttributeError, TypeError):
+        raise UserError(f"{file}: not a model configuration") from None
+    if config.get("model_type") != "smolvlm":
+        raise UserError(
+            f"model.name={keys.name}: a {config.get('model_type')!r} model; SmolVLM2 checkpoints are 'smolvlm'"
+        )
+    import torch
+
+    if large and not torch.cuda.is_available() and not force:
+        raise UserError(
+            f"model.name={keys.name}: no CUDA device here, and on a CPU so large a model takes minutes a step; "
+            "this machine can train model.name=tiny, or with patience "
+            "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct (train.force=true tries anyway)"
+        )
+    commit = file.parent.name  # the cache of the Hub's client: snapshots/<commit>/config.json
+    if keys.revision is None and not folder.is_dir() and COMMIT.fullmatch(commit):
+        return keys.model_copy(update={"revision": commit})
+    return keys
+
+
+MPI = ("OMPI_COMM_WORLD_SIZE", "PMI_SIZE", "MV2_COMM_WORLD_SIZE")
+HALVES = ("bf16", "fp16", "fp8")
+
+
+def note_launch(compute: str, *, on_gpu: bool) -> None:
+    """Say what a launcher was told and does not come about: accelerate's own file and flags.
+
+    Args:
+        compute: the precision of this run, as model.dtype names it.
+    """
+    told = os.environ
+    alone = "WORLD_SIZE" not in told and not any(name in told for name in MPI)
+    if not on_gpu and alone and "ACCELERATE_USE_CPU" in told and "MASTER_ADDR" in told:
+        warn(
+            "note: on CPUs `accelerate launch --num_processes` starts one process, and this is it; two are started by "
+            f"`torchrun --nproc_per_node 2 {' '.join(sys.argv)}`"
+        )
+    asked = told.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked in HALVES and asked != compute and told.get("RANK", "0") == "0":
+        warn(
+            f"note: mixed_precision={asked} of accelerate's configuration is not used; this run computes in {compute} "
+            "(model.dtype chooses)"
+        )
+
+
+def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
+    """
+    Raises:
+        UserError: a key needs a GPU, all weights on each, or a package that is not there.
+    """
+    from train.model.sharding import sharding, weights_shared
+    from train.run.trackers import check_tracker
+
+    check_tracker(config.log)
+    train, optim, watch = config.train, config.optim, config.eval
+    if not on_gpu and (train.offload or optim.name != "adamw"):
+        key = "train.offload=true" if train.offload else f"optim.name={optim.name}"
+        raise UserError(f"{key}: needs a CUDA device, and there is none here; leave it out")
+    if watch.generate_every is not None and weights_shared():
+        raise UserError(
+            f"eval.generate_every={watch.generate_every}: describing needs all weights on each device, "
+            f"and {sharding()} shares them out; leave it out, and score the run with scripts/evaluate.py"
+        )
+    if watch.judge.model is not None and find_spec("openai") is None:
+        raise UserError("eval.judge.model: its client is not installed; pip install -e '.[judge]'")
+
+
+def check_context(keys: DataKeys, positions: int) -> None:
+    """
+    Raises:
+        UserError: samples may be longer than what the model has learned positions for.
+    """
+    if keys.max_tokens > positions:
+        raise UserError(
+            f"data.max_tokens={keys.max_tokens}: the model's context ends at {positions}; set data.max_tokens={positions} "
+            "(longer samples lose whole frames; prepared with a smaller frames.max they lose none)"
+        )
+
+
+def fetch_config(keys: ModelKeys) -> str:
+    """The local copy of a Hub checkpoint's `config.json`.
+
+    Raises:
+        UserError: it cannot be had.
+    """
+    from huggingface_hub import hf_hub_download
+
+    with hub_errors(keys.name, key="model.name", revision=keys.revision):
+        return hf_hub_download(keys.name, "config.json", revision=keys.revision)
+    raise AssertionError("not reached")

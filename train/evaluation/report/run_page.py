@@ -1,0 +1,119 @@
+"""A run's own page, one file: curves, and what it said of the same videos as it learned."""
+
+from __future__ import annotations
+
+import io
+from collections import defaultdict
+from dataclasses import dataclass
+from pathlib import Path
+
+import matplotlib
+from datasets import Dataset
+from markupsafe import Markup
+from matplotlib.figure import Figure
+
+from data.pages.render import data_url, render
+from data.storage import write_atomically
+from data.target import clock, timeline
+from train.evaluation.records import truth_of
+from train.evaluation.report.contact_sheet import sheet
+from train.metrics.shown import SHOWN
+from train.run.files import METRICS, SAMPLES, read_rows
+
+PAGE = "run.html"
+TEMPLATE = Path(__file__).parent / "run_page.html"
+VIDEOS = 6
+"""Shown at most."""
+THUMBNAIL_PX = 160
+PANELS = (
+    ("answer loss", ("loss", "eval_loss")),
+    ("what it says, scored", tuple(f"eval_{one.log}" for one in SHOWN if one.curve)),
+    ("learning rate", ("learning_rate", "lr_vision", "lr_connector", "lr_llm")),
+    ("gradient norm", ("grad_norm",)),
+    ("videos a second", ("videos_per_s",)),
+    ("tokens a second", ("tokens_per_s",)),
+    ("memory, GiB", ("memory_gib",)),
+)
+
+
+@dataclass(frozen=True)
+class Told:
+    """One held-out video: its frames, the truth, and what was said at each step."""
+
+    id: str
+    frames: str
+    """Side by side, as one picture."""
+    times: tuple[str, ...]
+    truth: str
+    said: tuple[tuple[int, str], ...]
+
+
+def write_page(folder: Path, rows: Dataset | None) -> None:
+    """`run.html` in the run folder, from its own files; `rows`: the held-out videos with frames."""
+    text = render(
+        TEMPLATE, title=folder.name, curves=Markup(_curves(folder)), videos=_videos(folder, rows)
+    )
+    write_atomically(folder / PAGE, text)
+
+
+def _curves(folder: Path) -> str:
+    """Panels as SVG. Only numbers and our own words are in it."""
+    logged = read_rows(folder / METRICS)
+    panels = [
+        (title, [(n, [(r["step"], r[n]) for r in logged if r.get(n) is not None]) for n in names])
+        for title, names in PANELS
+    ]
+    panels = [(title, [(n, p) for n, p in curves if p]) for title, curves in panels]
+    panels = [(title, curves) for title, curves in panels if curves]
+    if not panels:
+        return ""
+    with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "run", "font.size": 8}):
+        across = 3
+        down = -(-len(panels) // across)
+        figure = Figure(figsize=(10, 2.3 * down), layout="constrained")
+        axes = figure.subplots(down, across, squeeze=False).flatten()
+        for ax, (title, curves) in zip(axes, panels, strict=False):
+            for name, points in curves:
+                ax.plot(
+                    *zip(*points, strict=True),
+                    "o-" if len(points) < 20 else "-",
+                    ms=3,
+                    lw=1.2,
+                    label=name,
+                )
+            ax.set_title(title, fontsize=9, loc="left")
+            ax.set_ylim(bottom=0)
+            ax.spines[["top", "right"]].set_visible(False)
+            if len(curves) > 1:
+                ax.legend(frameon=False, fontsize=7)
+        for ax in axes[len(panels) :]:
+            ax.set_axis_off()
+        buffer = io.StringIO()
+        figure.savefig(buffer, format="svg", metadata={"Date": None, "Creator": None})
+    text = buffer.getvalue()
+    return text[text.index("<svg") :]
+
+
+def _videos(folder: Path, rows: Dataset | None) -> list[Told]:
+    said: dict[str, list[tuple[int, str]]] = defaultdict(list)
+    for one in read_rows(folder / SAMPLES):
+        said[one["id"]].append((one["step"], one["text"]))
+    if rows is None or not said:
+        return []
+    places = {name: i for i, name in enumerate(rows["id"])}
+    shown = []
+    for name in [n for n in said if n in places][:VIDEOS]:
+        row = rows[places[name]]
+        buffer = io.BytesIO()
+        sheet(row, THUMBNAIL_PX).save(buffer, "JPEG", quality=80)
+        truth = truth_of(row)
+        shown.append(
+            Told(
+                name,
+                data_url(buffer.getvalue()),
+                tuple(clock(int(t)) for t in row["times_s"]),
+                timeline(truth.events) or truth.description,
+                tuple(sorted(said[name])),
+            )
+        )
+    return shown

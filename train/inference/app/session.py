@@ -1,0 +1,158 @@
+"""What the page does with a video: choose frames in a process of their own, ask one or two models."""
+
+from __future__ import annotations
+
+import contextlib
+import threading
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import gradio as gr
+from peft import PeftModel
+from transformers import PreTrainedModel, SmolVLMProcessor
+
+from data.config import UserError
+from data.pages.render import data_url, render
+from data.selection.choose import Chosen, choose_apart
+from data.selection.config import FrameKeys
+from data.target import clock, parse_timeline
+from data.video.info import BadVideo
+from train.inference.config import AppConfig
+from train.inference.describe import (
+    Answer,
+    answer,
+    answer_length,
+    frames_for,
+    load_run,
+    prompt_of,
+    row_of,
+)
+from train.run.saved import SavedRun, base_of, read_run
+
+
+@dataclass(frozen=True)
+class Models:
+    """The tuned model and, beside it, what it was tuned from."""
+
+    run: SavedRun
+    tuned: PreTrainedModel | PeftModel
+    base: PreTrainedModel | PeftModel | None
+    """Of a whole model; an adapter is switched off instead."""
+    processor: SmolVLMProcessor
+    lock: threading.Lock
+    has_base: bool
+    """Asked for, and there."""
+
+    @classmethod
+    def load(cls, config: AppConfig) -> Models:
+        """
+        Raises:
+            UserError: the adapter or its base cannot be used.
+        """
+        run = read_run(config.adapter, base=config.model.name, force=config.force)
+        tuned, processor = load_run(run, config.model.dtype)
+        base = None
+        if config.base and not run.is_adapter:
+            base, _ = load_run(base_of(run), config.model.dtype)
+        return cls(run, tuned, base, processor, threading.Lock(), has_base=config.base)
+
+
+def show(
+    config: AppConfig,
+    models: Models,
+    path: str | None,
+    policy: str,
+    budget: int,
+    *,
+    with_base: bool,
+) -> str:
+    """The answers as HTML, every text escaped.
+
+    Raises:
+        gr.Error: one line for the visitor.
+    """
+    if path is None:
+        raise gr.Error("drop a video first")
+    started = time.monotonic()
+    try:
+        own = models.run.frames
+        if policy == own.policy:  # with all that its training said of it
+            frames = own.model_copy(update={"max": budget})
+        else:
+            asked = FrameKeys.model_validate({"policy": policy, "max": budget})
+            frames = frames_for(models.run, asked)
+        chosen = choose_apart(
+            path, frames, timeout_s=config.timeout_s, memory_gib=config.memory_gib
+        )
+        prompt = prompt_of(row_of(path, chosen), models.processor, models.run.data)
+    except BadVideo as error:
+        raise gr.Error(
+            f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})"
+        ) from None
+    except UserError as error:
+        raise gr.Error(str(error)) from None
+    chose_s = time.monotonic() - started
+    try:
+        told = [("tuned", _ask(config, models, prompt, base=False))]
+        if with_base and models.has_base:
+            told.append(("base", _ask(config, models, prompt, base=True)))
+    except UserError as error:
+        raise gr.Error(str(error)) from None
+    took = f"frames in {chose_s:.1f} s, words in {time.monotonic() - started - chose_s:.1f} s"
+    return _html(_limit(config, models), chosen, prompt["times_s"], frames.policy, told, took)
+
+
+def _limit(config: AppConfig, models: Models) -> int:
+    return config.max_new_tokens or answer_length(models.run)
+
+
+def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: bool) -> Answer:
+    model = models.base if base and models.base is not None else models.tuned
+    off = (
+        model.disable_adapter()
+        if base and isinstance(model, PeftModel)
+        else contextlib.nullcontext()
+    )
+    with models.lock, off:  # an adapter that is off is off for all
+        (said,) = answer(
+            model,
+            models.processor,
+            [prompt],
+            max_new_tokens=_limit(config, models),
+            max_s=config.timeout_s,
+        )
+    return said
+
+
+def _html(
+    limit: int,
+    chosen: Chosen,
+    seen_s: Sequence[float],
+    policy: str,
+    told: list[tuple[str, Answer]],
+    took: str,
+) -> str:
+    """`seen_s`: times of the frames that fitted into the prompt."""
+    lanes = []
+    for name, said in told:
+        events, _ = parse_timeline(said.text)
+        inside = [e for e in events if e.start_s < chosen.duration_s]
+        lanes.append({"name": name, "events": inside, "text": said.text, "cut": said.cut})
+    frames = [
+        {"time_s": t, "reason": why, "picture": data_url(jpeg)}
+        for t, why, jpeg in zip(chosen.times_s, chosen.reasons, chosen.jpegs, strict=True)
+        if t in seen_s
+    ]
+    return render(
+        Path(__file__).parent / "answer.html",
+        lanes=lanes,
+        frames=frames,
+        duration_s=max(chosen.duration_s, 1e-3),
+        policy=policy,
+        clock=lambda seconds: clock(int(seconds)),
+        limit=limit,
+        took=took,
+    )

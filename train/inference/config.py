@@ -1,0 +1,149 @@
+"""The keys of the commands around a training run."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+from pydantic import Field
+
+from data.config import Section
+from data.selection.config import FrameKeys
+from train.config import DataKeys
+from train.evaluation.config import Force
+from train.hub.config import HubKeys
+
+
+class OtherBase(Section):
+    """The base model, where it is not the run's own."""
+
+    name: str | None = Field(default=None, description="another base than the run's record says")
+
+
+class BaseKeys(OtherBase):
+    """The same, and how it is held."""
+
+    dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto", description="precision: bf16 where native, fp16 on a T4, fp32 on CPU"
+    )
+
+
+class DescribeConfig(Section):
+    """Keys of scripts/describe.py; arguments without `=` are videos."""
+
+    videos: tuple[str, ...] = Field(default=(), description="video files; just write their paths")
+    adapter: str = Field(
+        description="run folder or name on the Hub, as you/clips or you/clips@v2: an adapter, or a whole model"
+    )
+    model: BaseKeys = BaseKeys()
+    frames: FrameKeys = Field(
+        default=FrameKeys(), description="given keys replace those of the run's own frame policy"
+    )
+    force: Force = False
+    prompt: str | None = Field(default=None, description="another instruction than the run's own")
+    context: str = Field(
+        default="", description="text before the instruction, as speech with times in training"
+    )
+    max_new_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="longest answer (null: 512, or as the longest that the run learned from)",
+    )
+    format: Literal["text", "json", "request"] = Field(
+        default="text",
+        description="json: one object a video (its fields: README); request: instead of an answer, what a server "
+        "of the merged model is sent",
+    )
+
+
+class CountKeys(Section):
+    """Whose tokens are counted."""
+
+    name: str | None = Field(
+        default=None, description="count tokens as this checkpoint does (null: words only)"
+    )
+
+
+class InspectConfig(Section):
+    """Keys of scripts/inspect_dataset.py."""
+
+    data: DataKeys = DataKeys()
+    model: CountKeys = CountKeys()
+    rows: int = Field(default=3, ge=0, le=100, description="first rows to show")
+    page: str | None = Field(default=None, description="also write an HTML page here")
+
+
+class DemoConfig(Section):
+    """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
+
+    videos: int = Field(default=4000, ge=40, description="micro-world videos")
+    frames: int = Field(default=6, ge=2, le=32, description="frames a video")
+    policy: str = Field(default="scene", description="frame policy, as frames.policy")
+    steps: int = Field(default=1300, ge=1, description="training steps")
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
+    seed: int = Field(default=0, ge=0, description="seed of videos, weights and data order")
+    prepared: str = Field(default="prepared", description="folder for videos and prepared data")
+    out: str = Field(default="runs/demo", description="run folder")
+    json_: str | None = Field(default=None, alias="json", description="write the scores here")
+
+
+class PushRunConfig(Section):
+    """Keys of scripts/push.py."""
+
+    run: str = Field(description="run folder of train/sft.py, or folder of scripts/merge.py")
+    hub: HubKeys = HubKeys()
+    evaluation: str | None = Field(
+        default=None, description="folder of scripts/evaluate.py with scores of this run"
+    )
+
+
+class MergeConfig(Section):
+    """Keys of scripts/merge.py."""
+
+    adapter: str = Field(description="run folder, or the name of an adapter on the Hub")
+    out: str = Field(description="folder for the whole model; a new one")
+    model: OtherBase = OtherBase()
+    force: Force = False
+    dtype: Literal["bf16", "fp16", "fp32"] = Field(
+        default="bf16", description="precision of the saved weights; merging itself is in fp32"
+    )
+
+
+class DoctorConfig(Section):
+    """Keys of scripts/doctor.py."""
+
+    recipes: bool = Field(default=True, description="plan each recipe for this GPU: a minute")
+
+
+class AppConfig(Section):
+    """Keys of scripts/app.py."""
+
+    adapter: str = Field(description="run folder, or the name of an adapter or model on the Hub")
+    model: BaseKeys = BaseKeys()
+    force: Force = False
+    base: bool = Field(default=True, description="let visitors see the base model beside it")
+    host: str = Field(default="127.0.0.1", description="0.0.0.0 lets other machines in")
+    port: int = Field(default=7860, ge=1, le=65535, description="of the page")
+    share: bool = Field(default=False, description="a public address by Gradio's own service")
+    max_mb: int = Field(default=200, ge=1, description="largest file taken")
+    waiting: int = Field(default=16, ge=1, description="visitors that may wait in line")
+    max_new_tokens: int | None = Field(
+        default=None,
+        ge=1,
+        description="longest answer (null: 512, or as the longest that the run learned from)",
+    )
+    timeout_s: float = Field(default=120, gt=0, description="for the frames, and for each answer")
+    memory_gib: float = Field(default=4, ge=1, description="that decoding a file may take")
+
+
+class ExportConfig(Section):
+    """Keys of scripts/export_benchmark.py."""
+
+    data: DataKeys = DataKeys()
+    name: str = Field(description="the benchmark's name, also of its files")
+    out: str = Field(description="folder that VLMEvalKit reads (its LMUData)")
+    model: str | None = Field(
+        default=None, description="folder of a merged model, for its configuration"
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="at most so many of the held-out videos"
+    )

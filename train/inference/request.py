@@ -1,0 +1,71 @@
+"""A video as the body of a chat completion, for servers of a merged model (vLLM, llama.cpp).
+
+They know no videos of SmolVLM2's kind: the frames go in as pictures, with the words of the training's
+prompt around them, so that the server's ids are those of the training.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from datetime import timedelta
+from typing import Any
+
+from num2words import num2words
+from transformers import SmolVLMProcessor
+from transformers.models.smolvlm.processing_smolvlm import (
+    DEFAULT_MEDIA_OUTTRO,
+    DEFAULT_VIDEO_INTRO,
+    FRAME_TIMESTAMP_MESSAGE,
+)
+
+from data.pages.render import data_url
+from train.batches.encode import TICKS, Exchange, first_prompt, fit_frames, plain
+from train.config import DataKeys
+from train.inference.config import DescribeConfig
+from train.inference.describe import answer_length, frames_for, frames_of, processor_of, row_of
+from train.run.saved import SavedRun
+
+
+def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
+    """One for each video, by the run's own frame policy; no weights are loaded.
+
+    Raises:
+        UserError: a video or the processor cannot be used.
+    """
+    frames = frames_for(run, config.frames)
+    chosen = [(path, frames_of(path, frames)) for path in config.videos]
+    processor = processor_of(run)
+    for path, kept in chosen:
+        row = row_of(path, kept, config.prompt or "", config.context)
+        yield {
+            "model": config.adapter,
+            "messages": messages_of(row, processor, run.data),
+            "max_tokens": config.max_new_tokens or answer_length(run),
+            "temperature": 0,
+        }
+
+
+def messages_of(
+    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
+) -> list[dict[str, Any]]:
+    """The turns before the answer: frames that fit as JPEGs, each after the line with its time."""
+    prompt = first_prompt(row, keys)
+    _, _, kept = fit_frames([Exchange(prompt, None)], row, processor, keys)
+    length = timedelta(seconds=int(row["duration_s"]))
+    words = DEFAULT_VIDEO_INTRO.format(frame_count=num2words(len(kept)), video_duration=length)
+    parts: list[dict[str, Any]] = []
+    for i in kept:
+        second = round(row["times_s"][i] * TICKS) // TICKS  # as the video way rounds
+        time = f"{second // 60:02d}:{second % 60:02d}"
+        parts.append(_words(words + FRAME_TIMESTAMP_MESSAGE.format(timestamp=time)))
+        url = data_url(row["frames"][i]["bytes"])
+        parts.append({"type": "image_url", "image_url": {"url": url}})
+        words = ""
+    parts.append(_words(DEFAULT_MEDIA_OUTTRO + plain(prompt, processor)))
+    system = plain(row["system"] or keys.system or "", processor)
+    before = [{"role": "system", "content": [_words(system)]}] if system else []
+    return [*before, {"role": "user", "content": parts}]
+
+
+def _words(text: str) -> dict[str, str]:
+    return {"type": "text", "text": text}

@@ -1,0 +1,121 @@
+"""Our keys → the library's arguments. The only place where they meet."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+from typing import Any
+
+import torch
+from trl import SFTConfig
+
+from train.config import OptimKeys, TrainConfig
+from train.model.load import Precision, part_of
+from train.run.schedule import SCHEDULES, total_steps
+
+OPTIMIZERS = {
+    "adamw": "adamw_torch_fused",
+    "adamw_8bit": "adamw_bnb_8bit",
+    "paged_adamw_8bit": "paged_adamw_8bit",
+}
+
+
+def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:
+    """A learning rate each for vision, connector and language model; only matrices decay."""
+    rates = {
+        "vision": optim.lr_vision or 0.0,
+        "connector": optim.lr if optim.lr_connector is None else optim.lr_connector,
+        "llm": optim.lr,
+    }
+    groups: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            groups.setdefault((part_of(name), parameter.ndim >= 2), []).append(parameter)
+    return [
+        {
+            "params": members,
+            "part": part,
+            "lr": rates[part],
+            "weight_decay": optim.weight_decay if decays else 0.0,
+        }
+        for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
+    ]
+
+
+def arguments(
+    config: TrainConfig,
+    precision: Precision,
+    output: Path,
+    *,
+    per_epoch: int,
+    held_out: bool,
+    from_step: int = 0,
+    use_cache: bool = False,
+) -> SFTConfig:
+    """
+    Args:
+        per_epoch: optimizer steps in one pass over the data.
+        from_step: of the checkpoint that is gone on from.
+        use_cache: what the model's configuration is to say, and nothing else: training never does it.
+    """
+    train, optim = config.train, config.optim
+    on_gpu = precision.device == "cuda"
+    mixed = (
+        {torch.bfloat16: "bf16", torch.float16: "fp16"}.get(precision.compute, "no")
+        if on_gpu
+        else "no"
+    )
+    os.environ["ACCELERATE_MIXED_PRECISION"] = (
+        mixed  # ours, not that of the user's accelerate config
+    )
+    steps = total_steps(config, per_epoch)
+    every = min(config.eval_every or per_epoch, steps)
+    save_every = train.save_every or min(500, max(10, steps // 10))
+    best = config.eval.best
+    return SFTConfig(
+        output_dir=str(output),
+        per_device_train_batch_size=train.batch,
+        per_device_eval_batch_size=train.batch,
+        activation_offloading=train.offload,
+        gradient_accumulation_steps=train.accumulate,
+        max_steps=steps,
+        learning_rate=optim.lr,
+        lr_scheduler_type=SCHEDULES[optim.schedule],
+        warmup_steps=optim.warmup,
+        weight_decay=optim.weight_decay,
+        adam_beta2=optim.beta2,
+        max_grad_norm=optim.clip,
+        optim=OPTIMIZERS[optim.name],
+        bf16=mixed == "bf16",
+        fp16=mixed == "fp16",
+        use_cpu=not on_gpu,
+        gradient_checkpointing=train.checkpointing,
+        gradient_checkpointing_kwargs={"use_reentrant": False} if train.checkpointing else None,
+        seed=train.seed,
+        logging_steps=train.log_every,
+        logging_first_step=True,
+        logging_nan_inf_filter=False,
+        save_strategy="steps",
+        save_steps=save_every if best == "none" else every,
+        load_best_model_at_end=best != "none",
+        metric_for_best_model=None if best == "none" else f"eval_{best}",
+        greater_is_better=best in ("soda_c", "judge"),
+        save_total_limit=None,  # `train.loop.callbacks.OldestGo`
+        report_to="none",  # `train.run.trackers`
+        project=config.log.project,
+        run_name=output.name,
+        dataloader_num_workers=config.data.workers,
+        dataloader_pin_memory=on_gpu,
+        prediction_loss_only=True,
+        # our own dataset, collator and labels: the library must touch none of them
+        max_length=None,
+        remove_unused_columns=False,
+        dataset_kwargs={"skip_prepare_dataset": True},
+        completion_only_loss=False,
+        ddp_find_unused_parameters=False,
+        use_cache=use_cache,
+        eval_strategy="steps" if held_out else "no",
+        # before step 1 by the loop itself: calling evaluate() first would leave DDP unwrapped
+        eval_on_start=held_out and from_step == 0,
+        eval_steps=every,
+    )

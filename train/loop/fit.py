@@ -1,0 +1,65 @@
+"""Train, and say what came of it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import torch
+
+from train.loop.callbacks import best_of
+from train.loop.trainer import VideoTrainer
+from train.run.files import say
+from train.run.folder import step_of
+
+
+def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
+    """Train, from a checkpoint on if there is one; with the held-out answer loss before and after.
+    What is said of the weights that are kept is of those that were loaded."""
+    trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
+    last = trainer.state.global_step
+    results: dict[str, float] = {"steps": last}
+    if trainer.eval_dataset is None:
+        return results
+    kept = last
+    if trainer.args.load_best_model_at_end:
+        kept = _kept(trainer)
+        results["best_step"] = kept
+    seen = {
+        row["step"]: row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row
+    }
+    before = seen.get(0)
+    after = seen[kept] if kept in seen else trainer.evaluate()["eval_loss"]
+    if before is not None:
+        results["eval_loss_before"] = before
+    results["eval_loss_after"] = after
+    say(
+        f"held-out answer loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
+    )
+    return results
+
+
+def _kept(trainer: VideoTrainer) -> int:
+    """The step whose weights the trainer has loaded as the best; says so, and if a better one is gone."""
+    state, name = trainer.state, str(trainer.args.metric_for_best_model)
+    greater = bool(trainer.args.greater_is_better)
+    if state.best_model_checkpoint is None:
+        say(f"note: no checkpoint has an {name}; the last step, {state.global_step}, is kept")
+        return int(state.global_step)
+    kept = step_of(Path(state.best_model_checkpoint))
+    say(f"step {kept} is the best by {name} ({state.best_metric:.4f}) and is kept")
+    best = best_of(state.log_history, name, greater=greater, among=None)
+    if best is not None and best.value != state.best_metric:
+        say(
+            f"note: step {best.step} was better ({best.value:.4f}), but there is no checkpoint of it"
+        )
+    return kept
+
+
+def whole_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
+    """Weights that lie in pieces on several devices, put together; all processes must ask at once.
+
+    Returns None where the model has them all already.
+    """
+    if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
+        return None
+    return trainer.accelerator.get_state_dict(trainer.model_wrapped)

@@ -1,0 +1,65 @@
+"""What it takes to know, later, what made a run."""
+
+from __future__ import annotations
+
+import subprocess
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+from data.config import ROOT
+from data.prepared.dataset import Prepared
+from train.batches.dataset import Sets
+from train.config import TrainConfig
+from train.run.state import RunState
+
+
+def record(
+    config: TrainConfig,
+    dataset: Prepared,
+    state: RunState,
+    sets: Sets,
+    results: dict[str, Any],
+) -> dict[str, Any]:
+    """The content of `run.json`."""
+    return {
+        "base": "base" if config.model.name == "tiny" else config.model.name,
+        "base_is_folder": Path(config.model.name).is_dir(),
+        "revision": state.revision,
+        "method": config.train.method,
+        "versions": state.parts[-1].versions,
+        "git_commit": _git("rev-parse", "HEAD"),
+        "git_changed": bool(_git("status", "--porcelain")),
+        "device": state.parts[-1].device,
+        "parts": [asdict(part) for part in state.parts],
+        "longest_answer": max(sets.survey.answers),
+        "dataset": {
+            "path": dataset.url,
+            "manifest_sha256": dataset.manifest_sha256,
+            "sha256": dataset.sha256,
+            "sources": dataset.manifest["sources"],
+            "rows": dataset.manifest["rows"],
+            "videos": dataset.manifest["videos"],
+            "held_out": len(sets.split.held),
+            "held_out_videos": sets.split.videos,
+            "learned_from": len(sets.survey.usable),
+            "own_words": dict(sets.survey.own_words),
+            "eval_share": config.data.eval_share,
+            "eval_max": config.data.eval_max,
+        },
+        "results": results,
+    }
+
+
+def _git(*arguments: str) -> str:
+    try:
+        done = subprocess.run(
+            ["git", "-C", str(ROOT), *arguments],
+            capture_output=True,
+            text=True,
+            timeout=10,
+            check=True,
+        )
+    except (OSError, subprocess.SubprocessError):
+        return ""
+    return done.stdout.strip()

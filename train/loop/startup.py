@@ -1,0 +1,104 @@
+"""What will happen, said before step 1."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Sequence
+from typing import Any
+
+import torch
+from transformers import SmolVLMProcessor
+
+from train.batches.dataset import Sets
+from train.batches.samplers import Grouped, Packs, padding_share
+from train.config import TrainConfig
+from train.evaluation.in_training import Watch
+from train.loop.trainer import VideoTrainer
+from train.memory.estimate import cache_bytes
+from train.model.load import Precision, describe_trainable
+from train.run.files import say
+from train.run.schedule import steps_per_epoch
+
+
+def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision: Precision) -> None:
+    """What will happen, before step 1: one example with its mask, lengths, what trains, the batch."""
+    processor = trainer.processing_class
+    assert isinstance(processor, SmolVLMProcessor) and trainer.model is not None
+    first = sets.train[0]
+    say(show_example(first["input_ids"], first["labels"], processor))
+    for line in sets.survey.lines(config.data):
+        say(line)
+    held = 0 if sets.evaluation is None else len(sets.evaluation)
+    several = len(sets.split.held) != sets.split.videos
+    say(f"{held} samples held out{f', all of {sets.split.videos} videos' if several else ''}")
+    if trainer.watch is not None:
+        say(_describing(config, trainer.watch, trainer.model, precision, max(sets.survey.tokens)))
+    say(describe_trainable(trainer.model))
+    say(_together(config, trainer, sets.survey.tokens))
+    devices, batch, accumulate = (
+        trainer.accelerator.num_processes,
+        config.train.batch,
+        config.train.accumulate,
+    )
+    say(
+        f"batch {batch} × accumulate {accumulate} × {devices} device{'s' * (devices > 1)} = "
+        f"{batch * accumulate * devices} {'rows' if config.train.pack else 'videos'}/step, "
+        f"{steps_per_epoch(config, len(trainer.order or sets.train), devices)} steps/epoch, "
+        f"{trainer.args.max_steps} steps; {precision.compute} on {precision.device}"
+    )
+
+
+def _describing(
+    config: TrainConfig, watch: Watch, model: torch.nn.Module, precision: Precision, longest: int
+) -> str:
+    keys = config.eval
+    shape: Any = model.config
+    held = cache_bytes(shape, (longest + keys.max_new_tokens) * keys.batch, precision.compute)
+    return (
+        f"every {keys.generate_every} steps {min(keys.samples, len(watch.rows))} of them are described, in "
+        f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of keys and values"
+    )
+
+
+def _together(config: TrainConfig, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
+    """How much of what is computed is padding."""
+    order, size = trainer.order, config.train.batch
+    if isinstance(order, Packs):
+        return (
+            f"packed: {len(lengths)} samples in {len(order)} rows of up to {config.train.pack_tokens} "
+            f"tokens, {order.fill:.1%} full, no padding"
+        )
+    if not isinstance(order, Grouped):
+        return "no padding: one video at a time" if size == 1 else "padding: as the stream comes"
+    seen = [lengths[i] for i in order]
+    batches = [seen[i : i + size] for i in range(0, len(seen), size)]
+    return f"padding: {padding_share(batches):.1%} of tokens (batches of like length)"
+
+
+def show_example(ids: Sequence[int], labels: Sequence[int], processor: SmolVLMProcessor) -> str:
+    """One sample as the model gets it: frames folded, what is learned marked.
+
+    Example:
+        Frame from 00:04:<frame ×64>
+        … Assistant:«[00:00 - 00:02] a dog runs.<end_of_utterance>»
+    """
+    pieces, learned = [], False
+    run: list[int] = []
+    opening, closing = ("\033[1;32m", "\033[0m") if sys.stdout.isatty() else ("«", "»")
+
+    def flush() -> None:
+        text = processor.tokenizer.decode(run, skip_special_tokens=False)
+        pieces.append(opening + text + closing if learned else text)
+        run.clear()
+
+    for token, label in zip(ids, labels, strict=True):
+        if (label >= 0) != learned:
+            flush()
+            learned = label >= 0
+        run.append(token)
+    flush()
+    fake, image = re.escape(processor.fake_image_token), re.escape(processor.image_token)
+    frame = re.compile(rf"{fake}{re.escape(processor.global_image_token)}((?:{image})+){fake}")
+    length = len(processor.image_token)
+    return frame.sub(lambda m: f"<frame ×{len(m[1]) // length}>", "".join(pieces))

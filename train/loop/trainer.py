@@ -1,0 +1,289 @@
+"""TRL's SFTTrainer with our batches: the loop, resume, logging and the fused loss are its own."""
+
+from __future__ import annotations
+
+import math
+from collections import deque
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import torch
+from datasets import Dataset
+from peft import PeftModel
+from torch.utils.data import DataLoader
+from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
+from trl import SFTTrainer
+
+from data.config import UserError
+from train.batches.collate import collate, collate_bins
+from train.batches.dataset import Sets
+from train.batches.samplers import Order, Orders, Packs, Several
+from train.config import TrainConfig
+from train.evaluation.in_training import Watch
+from train.loop.arguments import arguments, parameter_groups
+from train.loop.callbacks import (
+    BestCheckpoint,
+    Intervals,
+    MetricsFile,
+    OldestGo,
+    PushCheckpoints,
+    RightEpoch,
+    RunPage,
+    TowerAway,
+)
+from train.loop.throughput import Meter, learning_rates
+from train.model.library_checks import TRAINER, check_overrides
+from train.model.load import Precision, cast_by_autocast
+from train.run.folder import whole_checkpoints
+from train.run.portable import make_portable
+from train.run.saving import saving
+from train.run.trackers import Tracker, tracker_of
+
+SCALER_PATIENCE = 20
+"""fp16 skips a step whose gradients overflow, and lowers its scale: so many in a row are a failure."""
+
+
+class VideoTrainer(SFTTrainer):
+    """Our batches and their order; a loss or a gradient that is no number stops the run."""
+
+    order: Order | None = None
+    """Of samples, or of packs of them; None: the library's random one."""
+    eval_order: Packs | None = None
+    watch: Watch | None = None
+    """Held-out videos to describe."""
+    nothing_left: bool = False
+    """The checkpoint that is gone on from is of the last step: only what comes after training is left."""
+
+    def __init__(self, *arguments: Any, **named: Any):
+        super().__init__(*arguments, **named)
+        self._recent: deque[str] = deque(maxlen=1024)  # samples since the last optimizer step
+        self._overflows = 0
+        self._meter = Meter()
+
+    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
+        """With every loss: videos and tokens a second, memory, learning rates."""
+        if "loss" in logs:
+            logs |= self._meter.read(self.accelerator.num_processes)
+            logs |= learning_rates(self.optimizer)
+        super().log(logs, start_time)
+
+    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
+        """The held-out loss; when it is time, also scores of what the model says."""
+        metrics = super().evaluate(*arguments, **named)
+        step = self.state.global_step
+        if self.watch is not None and self.watch.due(step, self.state.max_steps):
+            # first: a look takes minutes, in which a machine may be lost
+            if self.control.should_save:
+                self._save_checkpoint(self.model, trial=None)
+                self.control = self.callback_handler.on_save(self.args, self.state, self.control)
+                self.control.should_save = False
+            model = self.accelerator.unwrap_model(self.model)
+            said = self.watch.measure(model, self.accelerator, step)
+            self.log(dict(said))
+            metrics |= said
+        # a look that failed is a gap in the curve, and never the best
+        name = self.args.metric_for_best_model
+        if name is not None and name.startswith("eval_"):
+            metrics.setdefault(name, math.nan)
+        self._meter.start()
+        return metrics
+
+    def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
+        """Figures of a held-out set are means over its answer tokens, however they are batched and dealt."""
+        self._sums: list[torch.Tensor] = []
+        out = super().evaluation_loop(*arguments, **named)
+        tokens, *sums = torch.cat(self._sums).sum(dim=0).tolist()  # (items, 4)
+        assert out.metrics is not None
+        prefix = named.get("metric_key_prefix", "eval")
+        for name, value in zip(("loss", "mean_token_accuracy", "entropy"), sums, strict=True):
+            out.metrics[f"{prefix}_{name}"] = value / max(tokens, 1)
+        return out
+
+    def prediction_step(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        prediction_loss_only: bool,
+        ignore_keys: list[str] | None = None,
+    ) -> Any:
+        """Sums over the answer tokens of each item (a sample, or a pack of them), by the head's own
+        figures for each token. The loader repeats some items so that all processes have as many: a row
+        an item lets these, and only these, go where they are gathered."""
+        given = self._prepare_inputs({k: v for k, v in inputs.items() if k != "sample_ids"})
+        items, length = given["input_ids"].shape
+        with torch.no_grad(), self.compute_loss_context_manager():
+            out: Any = model(**given, use_cache=False, fused_lm_head=True)
+        ours = (torch.ones_like(out.log_probs), -out.log_probs, out.is_top1, out.entropy)
+        figures = torch.stack([f.flatten().double() for f in ours], dim=1)  # (answers, 4)
+        sums = figures.new_zeros(items, 4).index_add(0, given["answers"] // length, figures)
+        self._sums.append(self.accelerator.gather_for_metrics(sums))
+        return (sums[:, 1].sum() / sums[:, 0].sum().clamp(min=1)).float(), None, None
+
+    def compute_loss(
+        self,
+        model: torch.nn.Module,
+        inputs: dict[str, Any],
+        return_outputs: bool = False,
+        num_items_in_batch: torch.Tensor | int | None = None,
+    ) -> Any:
+        """TRL's, whose head sees the answers' states only (`train.model.forward`)."""
+        sample_ids, tokens = inputs.pop("sample_ids"), inputs["input_ids"].numel()
+        result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
+        loss = result[0] if return_outputs else result
+        if model.training:
+            self._recent.extend(sample_ids)
+            self._meter.saw(len(sample_ids), tokens)
+            if not torch.isfinite(loss):
+                raise self._broken(f"the loss is {loss.item()}", sample_ids)
+        return result
+
+    def _broken(self, what: str, sample_ids: list[str]) -> UserError:
+        shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
+        kept = whole_checkpoints(Path(str(self.args.output_dir)))
+        saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
+        return UserError(
+            f"step {self.state.global_step + 1}: {what} on samples {shown}; lower optim.lr, or take "
+            f"these samples out; {saved}"
+        )
+
+    # --- insides of the library: `train.model.library_checks` checks at import that they are there --------------
+
+    def _save_checkpoint(self, model: Any, trial: Any) -> None:
+        """The library's. A full disk is one line, and leaves no half checkpoint to take its room.
+
+        Raises:
+            UserError: it cannot be written; the line says what is safe.
+        """
+        output = Path(str(self.args.output_dir))
+        with saving(output, f"checkpoint-{self.state.global_step}"):
+            super()._save_checkpoint(model, trial)
+        self.accelerator.wait_for_everyone()  # all see the same checkpoints from here on
+
+    def _save(
+        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
+    ) -> None:
+        super()._save(output_dir, state_dict)
+        if output_dir is not None and self.args.should_save:
+            # a checkpoint of a full training is a model like any other
+            make_portable(Path(output_dir))
+
+    def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
+        epochs, *rest = super().set_initial_training_values(*arguments, **named)
+        return (0 if self.nothing_left else epochs, *rest)
+
+    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
+        """Only matrices decay: the library spares biases and norms by name, and no vector of DoRA."""
+        return [name for name, parameter in model.named_parameters() if parameter.ndim >= 2]
+
+    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
+        return self.order or super()._get_train_sampler(train_dataset)
+
+    def _get_eval_sampler(self, eval_dataset: Dataset) -> Any:
+        return self.eval_order or super()._get_eval_sampler(eval_dataset)
+
+    def _get_dataloader(self, dataset: Dataset, *arguments: Any, **named: Any) -> DataLoader:
+        order = self.order if named.get("is_training") else self.eval_order
+        packed = Several(dataset, len(order)) if isinstance(order, Packs) else dataset
+        return super()._get_dataloader(packed, *arguments, **named)
+
+    def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
+        norm = super()._clip_grad_norm(model)
+        if math.isfinite(float(norm)):
+            self._overflows = 0
+        else:
+            self._overflows += 1
+            if self.accelerator.scaler is None or self._overflows > SCALER_PATIENCE:
+                raise self._broken(f"the gradients' norm is {float(norm)}", list(self._recent))
+        self._recent.clear()
+        return norm
+
+
+check_overrides(SFTTrainer, TRAINER, "trl")
+
+
+def make_trainer(
+    config: TrainConfig,
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    sets: Sets,
+    orders: Orders,
+    precision: Precision,
+    output: Path,
+    *,
+    from_step: int,
+    use_cache: bool,
+) -> VideoTrainer:
+    """The trainer of a run; the model's forward is ours already (`train.model.forward.install`).
+
+    Args:
+        from_step: of the checkpoint that is gone on from; 0 for a new run.
+        use_cache: as the base model's configuration has it.
+    """
+    order, eval_order = orders.train, orders.evaluation
+    args = arguments(
+        config,
+        precision,
+        output,
+        per_epoch=orders.steps_per_epoch,
+        held_out=sets.evaluation is not None,
+        from_step=from_step,
+        use_cache=use_cache,
+    )
+    trainer = VideoTrainer(
+        model=model,
+        args=args,
+        data_collator=collate_bins
+        if config.train.pack
+        else partial(collate, pad_id=processor.tokenizer.pad_token_id),
+        train_dataset=sets.train,
+        eval_dataset=sets.evaluation,
+        processing_class=processor,
+        callbacks=[],
+    )
+    trainer.order, trainer.eval_order = order, eval_order
+    trainer.nothing_left = from_step > 0 and from_step >= args.max_steps
+    trackers = _add_callbacks(trainer, config, sets, order, output, from_step)
+    if sets.held is not None and config.eval.generate_every is not None:
+        trainer.watch = Watch(sets.held, processor, config.eval, config.data, output, trackers)
+    if config.train.method == "qlora":
+        # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
+        for parameter in model.parameters():
+            if parameter.requires_grad:
+                parameter.data = parameter.data.to(torch.float32)
+    if precision.device == "cuda" and precision.compute is not torch.float32:
+        cast_by_autocast(model)
+    if config.train.method == "full":
+        kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args)
+        groups = parameter_groups(model, config.optim)
+        trainer.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
+    return trainer
+
+
+def _add_callbacks(
+    trainer: VideoTrainer,
+    config: TrainConfig,
+    sets: Sets,
+    order: Order | None,
+    output: Path,
+    from_step: int,
+) -> tuple[Tracker, ...]:
+    """What happens beside the loop; returns the trackers."""
+    first = trainer.is_world_process_zero()
+    tracker = tracker_of(config.log, output, from_step, first=first)
+    trackers = () if tracker is None else (tracker,)
+    best = trainer.args.metric_for_best_model
+    added: list[TrainerCallback] = [*trackers, MetricsFile(output), Intervals()]
+    if best is not None:
+        greater = bool(trainer.args.greater_is_better)
+        added.append(BestCheckpoint(output, best, greater=greater))
+    added += [OldestGo(output, config.train.keep), RunPage(output, sets.held)]
+    if order is not None:
+        added.append(RightEpoch(order))
+    if config.leaves_tower_out(trainer.accelerator.num_processes):
+        added.append(TowerAway())
+    if config.hub.checkpoints:
+        added.append(PushCheckpoints(config.hub))
+    for callback in added:
+        trainer.add_callback(callback)
+    return trackers

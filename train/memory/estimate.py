@@ -1,0 +1,268 @@
+"""What one training step holds in memory and computes, found without weights, data or a GPU.
+
+The real model, adapter, forward and fused loss run once on tensors that have a shape but no numbers
+(torch's FakeTensorMode), while every storage is counted from its birth to its death. What is not a
+tensor, as the CUDA context and what the allocator cannot use, is a stated `overhead`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import math
+import os
+from dataclasses import dataclass, replace
+from typing import Any
+
+import torch
+from torch._subclasses.fake_tensor import FakeTensorMode
+from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+
+from train.config import TrainConfig
+from train.memory.live_bytes import LiveBytes, alike, count_weights, parts_at_work
+from train.memory.meta_model import NESTED_BLOCK, model_without_numbers, pretend
+from train.memory.repeated_layers import pretend_between
+from train.model.sharding import gathered_bytes, sharding
+from train.run.state import devices
+
+STATES = ("gradients", "optimizer")
+WEIGHTS = ("weights", "adapter")
+SMALL_STATE = 4096
+"""Tensors with fewer numbers keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
+
+
+@dataclass(frozen=True)
+class Load:
+    """The largest batch that a step sees."""
+
+    frames: int
+    """Of each sample."""
+    tokens: int
+    """Of each sample, frames included."""
+    answer_tokens: int
+    batch: int = 1
+    """Samples, side by side."""
+    row: int | None = None
+    """Packed: tokens of the one row that holds as many samples as there is room for."""
+    cached: bool = False
+    """Features in place of frames: after the connector if it is frozen."""
+
+    @property
+    def samples(self) -> float:
+        """In one pass; a row may hold parts of the longest, as shorter ones fill it."""
+        return self.batch if self.row is None else self.row / self.tokens
+
+
+@dataclass(frozen=True)
+class Estimate:
+    """One step of a run. Bytes and FLOPs are of a forward and backward pass of one batch."""
+
+    peak_bytes: int
+    parts: dict[str, int]
+    """What the bytes at the peak belong to."""
+    tflop: float
+    describing: bool = False
+    """The peak is not in a step but in the descriptions of held-out videos."""
+    gradient_bytes: int = 0
+    """Of all weights that train, at once."""
+    gathered_bytes: int = 0
+    """Of weights that are whole while they work, where devices share them (`train.model.sharding`)."""
+
+
+def estimate(
+    shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype
+) -> Estimate:
+    """Memory and FLOPs of a step.
+
+    Args:
+        compute: precision of activations and frozen weights, as `train.model.load.pick_precision` says.
+    """
+    model, trained = model_without_numbers(shape, config, compute)
+    with FakeTensorMode():
+        pretend(trained)
+        bytes_ = LiveBytes()
+        describes = config.eval.generate_every is not None
+        count_weights(
+            trained, bytes_, without_tower=load.cached and config.leaves_tower_out(devices())
+        )
+        _count_optimizer(trained, bytes_, config)
+        connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
+        alike(model.model.vision_model.encoder.layers, bytes_)
+        batch = _batch(model, load, compute, connector_trains=connector_trains)
+        for tensor in batch.values():
+            bytes_.own(tensor, "inputs")
+        with parts_at_work(model, bytes_):
+            kept: list[torch.Tensor] = []
+            if config.train.checkpointing:
+                kept = pretend_between(model.model.text_model.layers, bytes_)
+            step(trained, batch, bytes_, compute, offload=config.train.offload, kept=kept)
+        parts = bytes_.parts_at_peak()
+        mask = 0
+        if load.samples > 1 and load.row:  # a dense one, and what the attention kernel makes of it
+            mask = load.row**2 * (1 + compute.itemsize)
+            parts["attention mask"] = mask
+        peak = bytes_.peak + mask
+        loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
+        if loaded > peak:  # until it is left out, the tower is there
+            peak, parts = loaded, {"weights": loaded}
+        training = Estimate(
+            peak,
+            parts,
+            bytes_.flop / 1e12,
+            gradient_bytes=sum(p.nbytes for p in trained.parameters() if p.requires_grad),
+            gathered_bytes=gathered_bytes(trained),
+        )
+        if not describes:
+            return training
+        del batch
+        _describe(model, trained, config, load, bytes_, compute)
+        describing = replace(
+            training, peak_bytes=bytes_.peak, parts=bytes_.parts_at_peak(), describing=True
+        )
+        return max(training, describing, key=lambda e: e.peak_bytes)
+
+
+def step(
+    trained: torch.nn.Module,
+    batch: dict[str, torch.Tensor],
+    bytes_: LiveBytes,
+    compute: torch.dtype,
+    *,
+    offload: bool = False,
+    kept: list[torch.Tensor] | None = None,
+) -> None:
+    """Forward and backward of one batch under the counter, as the trainer does them; empties `batch`, and
+    `kept` where autocast lets go."""
+    saved = _offloaded(trained) if offload else contextlib.nullcontext()
+    with bytes_:
+        with saved, torch.autocast("cpu", compute, enabled=compute is not torch.float32):
+            out = trained(**batch, use_cache=False, fused_lm_head=True)
+            loss = -out.log_probs.sum()
+        if kept is not None:
+            kept.clear()
+        del out
+        batch.clear()  # so does the trainer
+        bytes_.part = "backward"
+        loss.backward()
+        bytes_.part = "other"
+
+
+def _describe(
+    model: SmolVLMForConditionalGeneration,
+    trained: torch.nn.Module,
+    config: TrainConfig,
+    load: Load,
+    bytes_: LiveBytes,
+    compute: torch.dtype,
+) -> None:
+    """A batch of held-out videos: all prompts at once, then keys and values of each new word."""
+    for p in trained.parameters():
+        p.grad = None
+    bytes_.start_again()
+    videos, tokens = config.eval.batch, load.tokens - load.answer_tokens
+    frames = _frames(model, videos * load.frames)
+    bytes_.own(frames, "inputs")
+    ids = torch.zeros(videos, tokens, dtype=torch.int64)
+    with torch.no_grad(), torch.autocast("cpu", compute, enabled=compute is not torch.float32):
+        with parts_at_work(model, bytes_), bytes_:
+            out = trained.eval()(input_ids=ids, frames=frames, use_cache=True, logits_to_keep=1)
+        mask = videos * tokens**2 if videos > 1 else 0  # of what pads shorter prompts
+        new = cache_bytes(model.config, videos * config.eval.max_new_tokens, compute)
+        bytes_.own(torch.empty(new + mask, dtype=torch.uint8), "keys, values of new words")
+    del out
+
+
+def cache_bytes(shape: SmolVLMConfig, tokens: int, compute: torch.dtype) -> int:
+    """Keys and values of so many tokens in every layer."""
+    text: Any = shape.text_config
+    head = text.hidden_size // text.num_attention_heads
+    return int(
+        2 * text.num_hidden_layers * text.num_key_value_heads * head * compute.itemsize * tokens
+    )
+
+
+def _frames(model: SmolVLMForConditionalGeneration, count: int) -> torch.Tensor:
+    vision: Any = model.config.vision_config
+    return torch.zeros(count, 3, vision.image_size, vision.image_size, dtype=torch.uint8)
+
+
+def _batch(
+    model: SmolVLMForConditionalGeneration,
+    load: Load,
+    compute: torch.dtype,
+    *,
+    connector_trains: bool,
+) -> dict[str, torch.Tensor]:
+    answers = math.ceil(load.samples * load.answer_tokens)
+    frames = math.ceil(load.samples * load.frames)
+    vision: Any = model.config.vision_config
+    text: Any = model.config.text_config
+    batch = {
+        "input_ids": torch.zeros(load.batch, load.row or load.tokens, dtype=torch.int64),
+        "answers": torch.zeros(answers, dtype=torch.int64),
+        "shift_labels": torch.zeros(1, answers, dtype=torch.int64),
+    }
+    if not load.cached:
+        batch["frames"] = _frames(model, frames)
+    elif connector_trains:
+        patches = (vision.image_size // vision.patch_size) ** 2
+        batch["features"] = torch.zeros(frames, patches, vision.hidden_size, dtype=compute)
+    else:
+        batch["features"] = torch.zeros(
+            frames, model.model.image_seq_len, text.hidden_size, dtype=compute
+        )
+    return batch
+
+
+def _count_optimizer(trained: torch.nn.Module, bytes_: LiveBytes, config: TrainConfig) -> None:
+    """Adam's two moments; gradients that earlier passes of the same step left; a hook for new ones."""
+    kept: list[torch.Tensor] = []
+    for p in trained.parameters():
+        if not p.requires_grad:
+            continue
+        small = config.optim.name == "adamw" or p.numel() < SMALL_STATE
+        if small:
+            size = 2 * 4 * p.numel()
+        elif config.optim.name == "adamw_8bit":
+            size = 2 * (p.numel() + 4 * (p.numel() // NESTED_BLOCK + 1))
+        else:
+            size = 0  # paged: it leaves the GPU when the step needs room
+        if size:
+            kept.append(torch.empty(size, dtype=torch.uint8))
+            bytes_.own(kept[-1], "optimizer")
+        if config.train.accumulate > 1:
+            p.grad = torch.zeros_like(p)
+            bytes_.own(p.grad, "gradients")
+        p.register_post_accumulate_grad_hook(lambda p: bytes_.own(p.grad, "gradients"))
+    trained._kept_states = kept  # type: ignore[assignment]  # they live as long as the model
+
+
+def _offloaded(trained: torch.nn.Module) -> contextlib.AbstractContextManager[Any]:
+    """What autograd keeps goes to the computer's memory and comes back when backward needs it."""
+    weights = {p.untyped_storage()._cdata for p in trained.parameters()}
+
+    def pack(tensor: torch.Tensor) -> Any:
+        if tensor.untyped_storage()._cdata in weights or tensor.numel() < 1024:
+            return tensor
+        return tensor.shape, tensor.stride(), tensor.dtype
+
+    def unpack(kept: Any) -> torch.Tensor:
+        if isinstance(kept, torch.Tensor):
+            return kept
+        return torch.empty_strided(kept[0], kept[1], dtype=kept[2])
+
+    return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
+
+
+def share_of_one(whole: Estimate) -> Estimate:
+    """A step's memory on one device; activations are its own, for it sees its own videos."""
+    how, devices = sharding(), int(os.environ.get("WORLD_SIZE", "1"))
+    if how is None and devices == 1:
+        return whole
+    if how is None:  # DDP sends gradients from buckets of its own
+        parts = {**whole.parts, "DDP buckets": whole.gradient_bytes}
+        return replace(whole, parts=parts, peak_bytes=sum(parts.values()))
+    shared = STATES if how == "ZeRO-2" else (*WEIGHTS, *STATES)
+    parts = {n: -(-size // devices) if n in shared else size for n, size in whole.parts.items()}
+    if how != "ZeRO-2":
+        parts["gathered weights"] = whole.gathered_bytes
+    return replace(whole, parts=parts, peak_bytes=sum(parts.values()))

@@ -1,0 +1,76 @@
+"""The model of a run with shapes but no numbers: what a plan counts."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import torch
+from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+
+from train.config import TrainConfig
+from train.memory.training_model import assemble, four_bits
+from train.model.load import weights_dtype
+
+BLOCK, NESTED_BLOCK = 64, 256
+"""4-bit weights share a scale in blocks of 64, and 256 of these scales share another."""
+
+
+def model_without_numbers(
+    shape: SmolVLMConfig, config: TrainConfig, compute: torch.dtype
+) -> tuple[SmolVLMForConditionalGeneration, torch.nn.Module]:
+    """The model as `load_model` and the trainer make it, on the `meta` device; the base and what trains."""
+    weights = weights_dtype(config.model, config.train.method, compute)
+    with torch.device("meta"):
+        # FlashAttention has no kernel without numbers; it keeps as little as sdpa does
+        kernel = "eager" if config.model.attention == "eager" else "sdpa"
+        model = SmolVLMForConditionalGeneration._from_config(
+            shape, dtype=weights, attn_implementation=kernel
+        )
+        if config.train.method == "qlora":
+            four_bits(model, Packed4Bit)
+        image_token = shape.image_token_id
+        # the stock check compares numbers, and there are none
+        model.model.get_placeholder_mask = lambda ids, **_: (ids == image_token).unsqueeze(-1)
+        trained = assemble(model, config, compute, rescale)
+    return model, trained
+
+
+def rescale(frames: torch.Tensor) -> torch.Tensor:
+    """As `train.batches.encode.normalise`, for a processor that is not there."""
+    return (frames.float() - 127.5) / 127.5
+
+
+def pretend(model: torch.nn.Module) -> None:
+    """Weights with a shape on the `meta` device → weights with a shape on a pretended CPU."""
+    for module in model.modules():
+        for name, p in list(module.named_parameters(recurse=False)):
+            data = torch.empty_strided(p.shape, p.stride(), dtype=p.dtype)
+            module.register_parameter(name, torch.nn.Parameter(data, requires_grad=p.requires_grad))
+        for name, b in list(module.named_buffers(recurse=False)):
+            kept = name not in module._non_persistent_buffers_set
+            module.register_buffer(name, torch.empty(b.shape, dtype=b.dtype), persistent=kept)
+
+
+class Packed4Bit(torch.nn.Linear):
+    """A 4-bit layer as far as memory goes: half a byte a weight, unpacked for each product."""
+
+    def __init__(self, layer: torch.nn.Linear):
+        super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")
+        count = layer.weight.numel()
+        size = count // 2 + count // BLOCK + 4 * (count // BLOCK // NESTED_BLOCK + 1)
+        self.weight = torch.nn.Parameter(torch.empty(size, dtype=torch.uint8), requires_grad=False)
+        self.dtype = layer.weight.dtype
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return _Unpacked.apply(x.to(self.dtype), self.out_features, self.in_features)
+
+
+class _Unpacked(torch.autograd.Function):
+    @staticmethod
+    def forward(ctx: Any, x: torch.Tensor, rows: int, columns: int) -> torch.Tensor:
+        ctx.shape = rows, columns
+        return x @ torch.empty(rows, columns, dtype=x.dtype).t()
+
+    @staticmethod
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+        return gradients[0] @ torch.empty(*ctx.shape, dtype=gradients[0].dtype), None, None

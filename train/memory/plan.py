@@ -1,0 +1,242 @@
+"""Will it fit, and how long will it take? Said before the first step."""
+
+from __future__ import annotations
+
+import contextlib
+import math
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, replace
+from typing import Any
+
+import psutil
+import torch
+from tqdm import tqdm
+from transformers import SmolVLMConfig
+
+from data.config import GIB, UserError
+from train.batches.dataset import Survey
+from train.config import ModelKeys, TrainConfig
+from train.early_checks import check_context
+from train.memory.estimate import Estimate, Load, estimate, share_of_one
+from train.memory.shapes import shape_of
+from train.model.load import Precision
+from train.model.sharding import sharding
+
+OVERHEAD_GIB = 0.7
+"""CUDA context, kernels' workspaces and what the allocator cannot use."""
+TEXT_TOKENS, TOKENS_BESIDE_A_FRAME = 60, 12
+"""Of a prompt without its frames, and of a frame's time and marks."""
+FRAME_COUNTS = (16, 32, 64)
+
+
+@dataclass(frozen=True)
+class Plan:
+    """What a run needs."""
+
+    shape: SmolVLMConfig
+    compute: torch.dtype
+    load: Load
+    estimate: Estimate
+
+    @property
+    def peak_gib(self) -> float:
+        return self.estimate.peak_bytes / GIB + OVERHEAD_GIB
+
+    @property
+    def parts(self) -> dict[str, float]:
+        """GiB at the peak, the largest first."""
+        parts = {name: size / GIB for name, size in self.estimate.parts.items()}
+        return dict(sorted({**parts, "overhead": OVERHEAD_GIB}.items(), key=lambda p: -p[1]))
+
+    def line(self) -> str:
+        largest = ", ".join(f"{name} {gib:.1f}" for name, gib in list(self.parts.items())[:4])
+        load = self.load
+        shared = f" on each of the devices, which share it by {how}" if (how := sharding()) else ""
+        return (
+            f"{self.peak_gib:.1f} GiB at most{' while describing' * self.estimate.describing}{shared} "
+            f"({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of {what_passes(load)}"
+        )
+
+
+def what_passes(load: Load) -> str:
+    """Through the model at once, in words."""
+    if load.row is not None:
+        return f"{load.row} tokens of packed videos with up to {load.frames} frames, {load.tokens} tokens each"
+    return f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
+
+
+def load_of(config: TrainConfig, shape: SmolVLMConfig, frames: int, answer_tokens: int) -> Load:
+    """The batch of a run whose videos have so many frames."""
+    each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
+    tokens = frames * each + TEXT_TOKENS + answer_tokens
+    if tokens > config.data.max_tokens:  # whole frames go
+        frames = max(1, (config.data.max_tokens - TEXT_TOKENS - answer_tokens) // each)
+        tokens = frames * each + TEXT_TOKENS + answer_tokens
+    return _load(config, frames, tokens, answer_tokens)
+
+
+def load_of_data(config: TrainConfig, survey: Survey) -> Load:
+    """The largest batch that a prepared dataset can give."""
+    tokens, frames, answers = max(survey.tokens), max(survey.frames), max(survey.answers)
+    if config.train.pack:  # a row of short videos may hold more of both than one of the longest
+        frames, answers = (
+            math.ceil(tokens * max(n / all_ for n, all_ in zip(counts, survey.tokens, strict=True)))
+            for counts in (survey.frames, survey.answers)
+        )
+    return _load(config, frames, tokens, answers)
+
+
+def _load(config: TrainConfig, frames: int, tokens: int, answer_tokens: int) -> Load:
+    row = max(config.train.pack_tokens, tokens) if config.train.pack else None
+    return Load(frames, tokens, answer_tokens, config.train.batch, row, config.data.features)
+
+
+def tokens_a_frame(shape: SmolVLMConfig) -> int:
+    vision: Any = shape.vision_config
+    return int((vision.image_size // vision.patch_size) ** 2 / shape.scale_factor**2)
+
+
+def plan(shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype) -> Plan:
+    """What a step holds on one device, those that share the model counted (`train.model.sharding`).
+
+    Raises:
+        UserError: more tokens are asked for than the model has positions.
+    """
+    positions: Any = shape.text_config
+    check_context(config.data, positions.max_position_embeddings)
+    return Plan(shape, compute, load, share_of_one(estimate(shape, config, load, compute)))
+
+
+def largest(
+    shape: SmolVLMConfig,
+    config: TrainConfig,
+    answer_tokens: int,
+    compute: torch.dtype,
+    gib: float,
+) -> dict[int, int]:
+    """Frames → the largest batch that fits into `gib`; 0 if not even one video does.
+
+    All that a batch adds to a step is linear in its size, so that two sizes tell the others; what
+    describing takes is not of that size.
+    """
+    alone = _with(config, "train", pack=False, batch=1)
+    steps_only = _with(alone, "eval", generate_every=None)
+    found: dict[int, int] = {}
+    for frames in tqdm(FRAME_COUNTS, desc="largest batches", unit="frame count", leave=False):
+        load = load_of(alone, shape, frames, answer_tokens)
+        if load.frames < frames:
+            break
+        two, three = (plan(shape, steps_only, replace(load, batch=b), compute) for b in (2, 3))
+        more = three.peak_gib - two.peak_gib
+        found[frames] = max(0, math.floor((gib - two.peak_gib) / more) + 2)
+        describes = config.eval.generate_every is not None
+        if describes and plan(shape, alone, load, compute).peak_gib > gib:
+            found[frames] = 0
+    return found
+
+
+def advice(
+    shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype, gib: float
+) -> list[str]:
+    """Changes with which the run would fit, each as `key=value (x GiB)`; the mildest first."""
+    changes: list[tuple[str, TrainConfig, Load]] = []
+    smaller = load
+    if not config.train.checkpointing:
+        changes.append(
+            ("train.checkpointing=true", _with(config, "train", checkpointing=True), load)
+        )
+    if config.eval.generate_every is not None and config.eval.batch > 1:
+        changes.append(("eval.batch=1", _with(config, "eval", batch=1), load))
+    if load.row is not None and load.samples > 1:
+        smaller = replace(load, row=load.tokens)
+        keys = f"train.pack_tokens={load.tokens}"
+        changes.append((keys, _with(config, "train", pack_tokens=load.tokens), smaller))
+    elif load.batch > 1:
+        more = config.train.accumulate * config.train.batch
+        smaller = replace(load, batch=1)
+        keys = f"train.batch=1 train.accumulate={more}"
+        changes.append((keys, _with(config, "train", batch=1, accumulate=more), smaller))
+    if config.train.method == "full" and config.optim.name != "paged_adamw_8bit":
+        paged = _with(config, "optim", name="paged_adamw_8bit")
+        changes.append(("optim.name=paged_adamw_8bit", paged, smaller))
+        half = _with(paged, "model", dtype="bf16")
+        if compute is torch.bfloat16:
+            changes.append(("optim.name=paged_adamw_8bit model.dtype=bf16", half, smaller))
+    if config.train.method != "qlora":
+        rates = {"lr_vision": None, "lr_connector": None}
+        for method in ("lora", "qlora"):
+            if method != config.train.method:
+                other = _with(_with(config, "train", method=method), "optim", **rates)
+                changes.append((f"train.method={method}", other, smaller))
+    if smaller.frames > 8:
+        each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
+        tokens = max(smaller.answer_tokens + each, smaller.tokens - (smaller.frames - 8) * each)
+        few = replace(smaller, frames=8, tokens=tokens, row=None)
+        packs = f" train.pack_tokens={tokens}" if load.row is not None else ""
+        changes.append((f"frames.max=8 (when preparing){packs}", config, few))
+    fitting = []
+    for keys, changed, with_load in changes:
+        peak = plan(shape, changed, with_load, compute).peak_gib
+        if peak <= gib:
+            fitting.append(f"{keys} ({peak:.1f} GiB)")
+    return fitting
+
+
+def check_fits(config: TrainConfig, model: ModelKeys, survey: Survey, precision: Precision) -> Plan:
+    """The plan of a run that is about to start, on this machine.
+
+    Raises:
+        UserError: it cannot fit into what is free; the line says what would.
+    """
+    shape = shape_of(model)
+    load = load_of_data(config, survey)
+    found = plan(shape, config, load, precision.compute)
+    free = free_gib(precision.device)
+    if found.peak_gib > free and not config.train.force:
+        raise UserError(
+            f"this run needs {found.line()}; {free:.1f} GiB are free here. "
+            f"{_remedy(advice(shape, config, load, precision.compute, free))} (train.force=true tries anyway)"
+        )
+    return found
+
+
+def free_gib(device: str) -> float:
+    """What this machine has left for a run."""
+    if device == "cuda":
+        return torch.cuda.mem_get_info()[0] / GIB
+    return float(psutil.virtual_memory().available) / GIB
+
+
+@contextlib.contextmanager
+def out_of_memory_explained(found: Plan | None, config: TrainConfig) -> Iterator[None]:
+    """Running out of memory ends with the plan beside what was measured, and with what to change.
+
+    Raises:
+        UserError: instead of torch's error.
+    """
+    try:
+        yield
+    except RuntimeError as error:
+        on_cpu = "can't allocate memory" in str(error)
+        if found is None or not (on_cpu or isinstance(error, torch.OutOfMemoryError)):
+            raise
+        measured = ""
+        if torch.cuda.is_available():
+            total = torch.cuda.get_device_properties(0).total_memory / GIB
+            most = torch.cuda.max_memory_allocated() / GIB
+            measured = f", measured {most:.1f} of this card's {total:.1f} GiB"
+        goal = OVERHEAD_GIB + 0.85 * (found.peak_gib - OVERHEAD_GIB)
+        would = advice(found.shape, config, found.load, found.compute, goal)
+        raise UserError(
+            f"out of memory: planned {found.line()}{measured}. {_remedy(would)}; then train.resume=true "
+            "continues from the last checkpoint"
+        ) from None
+
+
+def _remedy(would: Sequence[str]) -> str:
+    return f"It fits with {', or '.join(would)}" if would else "Take a smaller model or card"
+
+
+def _with(config: TrainConfig, section: str, **values: object) -> TrainConfig:
+    part = getattr(config, section).model_copy(update=values)
+    return config.model_copy(update={section: part})

@@ -1,0 +1,108 @@
+"""What `scripts/plan.py` prints: memory by part, whether it fits, what else would, and hours."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+from typing import Any
+
+import torch
+
+from data.prepared.shards import read_manifest
+from data.storage import is_url
+from train.memory.config import CARDS, PlanConfig, check_plan
+from train.memory.plan import advice, largest, load_of, plan, what_passes
+from train.memory.shapes import shape_of
+from train.run.files import say
+
+FRAMES = 32
+"""A video, where nothing is known of the data."""
+
+
+def show_plan(config: PlanConfig) -> dict[str, Any]:
+    """Print the plan; returns what `json=FILE` holds.
+
+    Raises:
+        UserError: the model's shapes are unknown, or the card cannot do what is asked.
+    """
+    card = CARDS[config.gpu]
+    asked = check_plan(config)
+    compute = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[asked]
+    shape = shape_of(config.model)
+    frames, videos, known = _data(config)
+    load = load_of(config, shape, frames, config.answer_tokens)
+    found = plan(shape, config, load, compute)
+    fits = found.peak_gib <= card.gib
+
+    method = config.train.method
+    say(f"{config.model.name}, {method}, {asked}, on a {card.name}, {known}")
+    if load.frames < frames:
+        say(
+            f"only {load.frames} of {frames} frames fit into data.max_tokens={config.data.max_tokens}"
+        )
+    for name, gib in found.parts.items():
+        say(f"  {name:<23}{gib:7.2f} GiB")
+    say(
+        f"  {'at most':<23}{found.peak_gib:7.2f} GiB of {card.gib:g}: {'fits' if fits else 'DOES NOT FIT'}"
+        f"{', while describing held-out videos' * found.estimate.describing}"
+    )
+    would: list[str] = []
+    if not fits:
+        would = advice(shape, config, load, compute, card.gib)
+        say("it would with " + ", or ".join(would) if would else "nothing known here makes it fit")
+    batches: dict[int, int] = {}
+    if config.search:
+        batches = largest(shape, config, config.answer_tokens, compute, card.gib)
+        shown = ", ".join(f"{k} frames: {b or 'none'}" for k, b in batches.items())
+        say(f"largest train.batch that fits, without padding: {shown}")
+
+    tflops = config.tflops or card.tflops
+    seconds = found.estimate.tflop / tflops / load.samples
+    say(
+        f"{found.estimate.tflop:.1f} TFLOP a pass of {what_passes(load)}; at {tflops:g} TFLOP/s "
+        f"({'as given' if config.tflops else 'assumed; give tflops=… for yours'}) {seconds:.1f} s a video, "
+        f"{seconds * 1000 / 3600:.1f} h for 1,000"
+    )
+    hours = None
+    if videos is not None:
+        passes = (
+            config.train.steps * config.train.accumulate * load.samples
+            if config.train.steps
+            else config.train.epochs * videos * (1 - config.data.eval_share)
+        )
+        hours = passes * seconds / 3600
+        say(f"{videos:,} rows prepared: {hours:.1f} h for this run, without evaluations")
+    figures = {
+        "peak_gib": round(found.peak_gib, 3),
+        "card_gib": card.gib,
+        "fits": fits,
+        "parts": {name: round(gib, 4) for name, gib in found.parts.items()},
+        "frames": load.frames,
+        "batch": load.batch,
+        "row": load.row,
+        "tokens": load.tokens,
+        "would_fit": would,
+        "largest_batch": {str(k): b for k, b in batches.items()},
+        "tflop": round(found.estimate.tflop, 3),
+        "tflops": tflops,
+        "seconds_a_video": round(seconds, 3),
+        "hours": None if hours is None else round(hours, 3),
+    }
+    if config.json_ is not None:
+        Path(config.json_).write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
+
+
+def _data(config: PlanConfig) -> tuple[int, int | None, str]:
+    """Frames a video, videos, and where that is known from."""
+    path = config.data.path
+    there = is_url(path) or Path(path).is_dir()
+    if config.frames.max is not None:
+        frames, known = config.frames.max, f"{config.frames.max} frames a video"
+    elif there:
+        frames = int(read_manifest(path)["policy"]["max"])
+        known = f"up to {frames} frames a video, as {path} was prepared"
+    else:
+        frames, known = FRAMES, f"{FRAMES} frames a video (assumed: {path} is not prepared yet)"
+    videos = int(read_manifest(path)["rows"]) if there else None
+    return frames, videos, known

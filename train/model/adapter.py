@@ -1,0 +1,86 @@
+"""An adapter onto its base, all of it or not at all."""
+
+from __future__ import annotations
+
+from collections.abc import Collection
+
+from peft import PeftModel, get_peft_model_state_dict
+from safetensors import safe_open
+from transformers import PreTrainedModel
+
+from data.config import UserError, first_line
+from train.run.files import FINGERPRINT
+from train.run.saved import SavedRun
+
+
+def with_adapter(base: PreTrainedModel, run: SavedRun) -> PeftModel:
+    """
+    Raises:
+        UserError: the adapter was made for another model, or only a part of it finds its place.
+    """
+    _check_base(run)
+    try:
+        model = PeftModel.from_pretrained(base, str(run.folder))
+    except (RuntimeError, ValueError) as error:
+        raise UserError(
+            f"adapter={run.folder}: does not fit model.name={run.base.name} ({first_line(error)})"
+        ) from None
+    with safe_open(run.folder / "adapter_model.safetensors", "pt") as weights:
+        there = set(weights.keys())
+    _check_keys(there, set(get_peft_model_state_dict(model)), run)
+    return model
+
+
+def _check_base(run: SavedRun) -> None:
+    """Where a fingerprint was kept it decides, later, by what the model says."""
+    told = run.trained_on
+    if told is None or told == run.base.name or run.force or (run.folder / FINGERPRINT).is_file():
+        return
+    raise UserError(
+        f"adapter={run.folder}: was trained on {told}, not on model.name={run.base.name}; force=true tries it all the same"
+    )
+
+
+def _check_keys(there: Collection[str], wanted: Collection[str], run: SavedRun) -> None:
+    """peft only warns of weights that have no place, and leaves places empty: the base would answer.
+
+    Raises:
+        UserError: with the renaming that would fit.
+    """
+    foreign, empty = sorted(set(there) - set(wanted)), sorted(set(wanted) - set(there))
+    if not foreign and not empty:
+        return
+    fits = renaming(foreign, empty)
+    remedy = (
+        f"renaming {fits[0]}… to {fits[1]}… in its keys would fit"
+        if fits is not None
+        else f"its keys are called as {(foreign or ['nothing'])[0]}, the model's as {(empty or ['nothing else'])[0]}"
+    )
+    raise UserError(
+        f"adapter={run.folder}: {len(there) - len(foreign)} of its {len(there)} weights have a place in "
+        f"model.name={run.base.name}, and {len(empty)} places stay empty; {remedy}"
+    )
+
+
+def renaming(foreign: list[str], empty: list[str]) -> tuple[str, str] | None:
+    """The beginning of all `foreign` keys and what it would have to be, so that each finds an `empty` place."""
+    if not foreign:
+        return None
+    first = foreign[0]
+    for place in sorted(empty, key=lambda key: -_shared_end(first, key)):
+        end = _shared_end(first, place)
+        old, new = first[: len(first) - end], place[: len(place) - end]
+        renamed = {new + key.removeprefix(old) for key in foreign if key.startswith(old)}
+        if len(renamed) == len(foreign) and renamed <= set(empty):
+            return old, new
+    return None
+
+
+def _shared_end(a: str, b: str) -> int:
+    """Length of what both end with, whole parts between dots only."""
+    count = 0
+    for x, y in zip(reversed(a.split(".")), reversed(b.split("."))):
+        if x != y:
+            break
+        count += len(x) + 1
+    return min(count, len(a), len(b))

@@ -1,0 +1,254 @@
+"""Processor and model: the right precision for the device, quantised or not, what trains."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import torch
+from bitsandbytes.nn import Linear4bit, Params4bit
+from peft import LoraConfig, PeftModel, get_peft_model
+from peft.tuners.lora import LoraLayer
+from safetensors import SafetensorError
+from transformers import (
+    AutoProcessor,
+    BitsAndBytesConfig,
+    SmolVLMForConditionalGeneration,
+    SmolVLMProcessor,
+)
+
+from data.config import UserError, first_line
+from train.config import LoraKeys, Method, ModelKeys, OptimKeys
+from train.model.library_checks import set_known
+from train.model.sharding import sharding, weights_shared
+
+NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
+"""Full names: transformers 5 anchors them at the start, and short ones would protect nothing."""
+_LLM = r"model\.text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
+_CONNECTOR = r"model\.connector\.modality_projection\.proj"
+_VISION = r"model\.vision_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
+LORA_TARGETS = {
+    "llm": _LLM,
+    "llm+connector": f"{_LLM}|{_CONNECTOR}",
+    "all": f"{_LLM}|{_CONNECTOR}|{_VISION}",
+}
+"""Whole names: bare suffixes such as `q_proj` would also hit the vision tower."""
+PARTS = {"vision": "model.vision_model.", "connector": "model.connector.", "llm": ""}
+
+
+DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
+"""By their names in keys."""
+
+
+@dataclass(frozen=True)
+class Precision:
+    """How numbers are held on this device."""
+
+    device: str
+    compute: torch.dtype
+    """Of activations and frozen weights."""
+
+    @property
+    def name(self) -> str:
+        """As `model.dtype` has it."""
+        return next(name for name, dtype in DTYPES.items() if dtype is self.compute)
+
+
+def device_name() -> str:
+    """Of this process's device."""
+    return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
+
+
+def pick_precision(dtype: str) -> Precision:
+    """bf16 where it is native, fp16 on older GPUs (a T4 only emulates bf16), fp32 on a CPU."""
+    device = "cuda" if torch.cuda.is_available() else "cpu"
+    if dtype == "auto" and device == "cpu":
+        return Precision(device, torch.float32)
+    native = device == "cpu" or torch.cuda.is_bf16_supported(including_emulation=False)
+    if dtype == "auto":
+        return Precision(device, torch.bfloat16 if native else torch.float16)
+    if dtype == "bf16" and not native:
+        raise UserError(
+            f"model.dtype=bf16: a {torch.cuda.get_device_name()} only emulates it, slowly; "
+            "leave model.dtype=auto (recipe=t4)"
+        )
+    if dtype == "fp16" and device == "cpu":
+        raise UserError("model.dtype=fp16: a CPU trains in fp32 or bf16; leave model.dtype=auto")
+    return Precision(device, DTYPES[dtype])
+
+
+def load_processor(keys: ModelKeys) -> SmolVLMProcessor:
+    try:
+        processor = AutoProcessor.from_pretrained(keys.name, revision=keys.revision)
+    except (OSError, ValueError) as error:
+        raise UserError(
+            f"model.name={keys.name}: no processor can be loaded: {first_line(error)}"
+        ) from None
+    if not isinstance(processor, SmolVLMProcessor):
+        raise UserError(
+            f"model.name={keys.name}: not a SmolVLM2 checkpoint ({type(processor).__name__})"
+        )
+    return processor
+
+
+def load_model(
+    keys: ModelKeys, method: Method, precision: Precision
+) -> SmolVLMForConditionalGeneration:
+    """The base model, all weights loaded from safetensors.
+
+    Raises:
+        UserError: it cannot be loaded, or not in 4 bits here.
+    """
+    quantisation = None
+    if method == "qlora":
+        if sharding() == "ZeRO-3":
+            raise UserError(
+                "train.method=qlora: DeepSpeed's ZeRO-3 cannot share out 4-bit weights; take "
+                "recipes/accelerate/ddp.yaml or fsdp2.yaml"
+            )
+        quantisation = BitsAndBytesConfig(
+            load_in_4bit=True,
+            bnb_4bit_quant_type="nf4",
+            bnb_4bit_use_double_quant=True,
+            bnb_4bit_compute_dtype=precision.compute,
+            # FSDP shares out floats only: the same bits, under a float's name
+            bnb_4bit_quant_storage=precision.compute if weights_shared() else torch.uint8,
+            llm_int8_skip_modules=NOT_QUANTISED,
+        )
+    try:
+        model = SmolVLMForConditionalGeneration.from_pretrained(
+            keys.name,
+            revision=keys.revision or "main",
+            dtype=weights_dtype(keys, method, precision.compute),
+            attn_implementation=keys.attention,
+            quantization_config=quantisation,
+            use_safetensors=True,
+            device_map={"": torch.cuda.current_device()}
+            if quantisation and precision.device == "cuda"
+            else None,
+        )
+    except ImportError as error:
+        raise UserError(
+            f"model.attention={keys.attention}: {first_line(error)}; use model.attention=sdpa"
+        ) from None
+    except (OSError, SafetensorError) as error:
+        raise UserError(
+            f"model.name={keys.name}: no weights can be loaded: {first_line(error)}"
+        ) from None
+    if method == "qlora" and precision.device == "cpu":
+        for module in model.modules():
+            if isinstance(module, Linear4bit):
+                # An evaluation would repack the weights for a fast kernel without a backward, and
+                # training would go on with it: wrong gradients, on CPUs with AVX512-BF16 only.
+                set_known(module, "support_avx512bf16_for_cpu", False, "bitsandbytes")
+    check_position_ids(model)
+    return model
+
+
+def weights_dtype(keys: ModelKeys, method: Method, compute: torch.dtype) -> torch.dtype:
+    """How weights are held that are not in 4 bits.
+
+    Full fine-tuning holds them in fp32 and computes in `compute` under autocast (bf16 weights lose
+    small updates), unless model.dtype asks for bf16 weights outright.
+    """
+    return torch.float32 if method == "full" and keys.dtype != "bf16" else compute
+
+
+def check_position_ids(model: SmolVLMForConditionalGeneration) -> None:
+    """Each vision patch must get its own position: some transformers versions shift them.
+
+    Raises:
+        UserError: with the version to install.
+    """
+    embeddings = model.model.vision_model.embeddings
+    side = embeddings.num_patches_per_side
+    weight = embeddings.patch_embedding.weight
+    seen: list[torch.Tensor] = []
+    hook = embeddings.position_embedding.register_forward_pre_hook(
+        lambda _, args: seen.append(args[0])
+    )
+    picture = torch.zeros(
+        1, 3, embeddings.image_size, embeddings.image_size, dtype=weight.dtype, device=weight.device
+    )
+    whole = torch.ones(1, side, side, dtype=torch.bool, device=weight.device)
+    try:
+        with torch.no_grad():
+            embeddings(picture, whole)
+    finally:
+        hook.remove()
+    if not torch.equal(seen[0].flatten().cpu(), torch.arange(side * side)):
+        import transformers
+
+        raise UserError(
+            f"transformers {transformers.__version__} gives vision patches wrong positions in "
+            f"{weight.dtype}; pip install 'transformers>=5.21.1'"
+        )
+
+
+def set_trainable(
+    model: SmolVLMForConditionalGeneration,
+    method: Method,
+    lora: LoraKeys,
+    optim: OptimKeys,
+    revision: str | None = None,
+) -> SmolVLMForConditionalGeneration | PeftModel:
+    """Freeze what does not train and attach the adapter, which remembers the base's `revision`."""
+    if method == "full":
+        model.model.vision_model.requires_grad_(bool(optim.lr_vision))
+        model.model.connector.requires_grad_(optim.lr_connector != 0)
+    else:
+        config = LoraConfig(
+            r=lora.r,
+            lora_alpha=lora.alpha,
+            lora_dropout=lora.dropout,
+            target_modules=LORA_TARGETS[lora.targets],
+            use_dora=lora.dora,
+            use_rslora=lora.rslora,
+            task_type="CAUSAL_LM",
+        )
+        model.requires_grad_(False)
+    return model if method == "full" else get_peft_model(model, config, revision=revision)
+
+
+def cast_by_autocast(model: torch.nn.Module) -> None:
+    """Under autocast an adapter computes in half precision anyway: let peft not make a 32-bit copy of
+    its input before, which costs more memory than the layer itself."""
+    for module in model.modules():
+        if isinstance(module, LoraLayer):
+            set_known(module, "cast_input_dtype_enabled", False, "peft")
+
+
+def trainable_by_part(model: torch.nn.Module) -> dict[str, int]:
+    """How many parameters train in the vision tower, the connector and the language model."""
+    counts = dict.fromkeys(PARTS, 0)
+    for name, parameter in model.named_parameters():
+        if parameter.requires_grad:
+            counts[part_of(name)] += parameter.numel()
+    return counts
+
+
+def part_of(name: str) -> str:
+    """Parameter name → vision, connector or llm."""
+    return next(part for part, prefix in PARTS.items() if prefix in name)
+
+
+def count_parameters(model: torch.nn.Module) -> int:
+    """All weights; a byte of 4-bit weights counts as the two numbers in it."""
+    total = 0
+    for parameter in model.parameters():
+        packed = isinstance(parameter, Params4bit) and parameter.bnb_quantized
+        total += parameter.numel() * (2 * parameter.itemsize if packed else 1)
+    return total
+
+
+def describe_trainable(model: torch.nn.Module) -> str:
+    """`31.7 M of 2.2 B parameters train (llm: 31.7 M, …)`"""
+    parts = trainable_by_part(model)
+    shown = ", ".join(f"{part}: {human(n)}" for part, n in parts.items() if n)
+    return f"{human(sum(parts.values()))} of {human(count_parameters(model))} parameters train ({shown})"
+
+
+def human(count: int) -> str:
+    for size, unit in ((1e9, "B"), (1e6, "M"), (1e3, "k")):
+        if count >= size:
+            return f"{count / size:.1f} {unit}"
+    return str(count)

@@ -1,0 +1,274 @@
+"""What a run leaves behind, and how it is found again."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from tempfile import TemporaryDirectory
+from typing import Any
+
+import torch
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from peft import PeftModel
+from pydantic import ValidationError
+from transformers import PreTrainedModel, SmolVLMForConditionalGeneration, SmolVLMProcessor
+
+from data.config import UserError, warn
+from data.locks import owner_of
+from data.selection.config import FrameKeys
+from data.selection.policies.registry import POLICY_VERSION
+from data.storage import write_atomically
+from train.config import DataKeys, ModelKeys, TrainConfig
+from train.run.files import POLICY_FILE, RECORD, STATE, json_text, read_json
+from train.run.folder import RunFolder, whole_checkpoints
+from train.run.from_hub import folder_of
+from train.run.portable import make_portable
+from train.run.state import read_state
+
+INSIDE = "base"
+"""Where the tiny model lies in the folder of its run."""
+
+
+@contextmanager
+def checkpoint_of(
+    base: ModelKeys, found: RunFolder, config: TrainConfig, processes: PartialState
+) -> Iterator[ModelKeys]:
+    """Where the base model can be loaded from. `model.name=tiny` is built beside the run folder, which
+    is not ours yet, and then read like any checkpoint folder."""
+    if base.name != "tiny":
+        yield base
+        return
+    there = found.path / INSIDE if found.path is not None else None
+    if config.train.resume and there is not None and there.is_dir():
+        yield base.model_copy(update={"name": str(there)})
+        return
+    with TemporaryDirectory() as scratch:
+        (place,) = broadcast_object_list([scratch])
+        if processes.is_main_process:
+            from train.model import tiny
+
+            tiny.build(Path(place), seed=config.train.seed)
+        processes.wait_for_everyone()
+        yield base.model_copy(update={"name": place})
+
+
+def settle(
+    checkpoint: ModelKeys,
+    model: SmolVLMForConditionalGeneration,
+    output: Path,
+    processes: PartialState,
+) -> None:
+    """The tiny model moves into its run's folder, where its adapter will look for it."""
+    inside = output / INSIDE
+    if processes.is_main_process and Path(checkpoint.name) != inside:
+        shutil.copytree(checkpoint.name, inside, dirs_exist_ok=True)
+    processes.wait_for_everyone()
+    model.name_or_path = str(inside)
+
+
+def write_policy(policy: dict[str, Any], data: DataKeys, output: Path) -> None:
+    """How the run sees videos, and what it is asked."""
+    shown = {
+        **policy,
+        "target": data.target,
+        "prompt": data.prompt,
+        "system": data.system,
+        "max_tokens": data.max_tokens,
+    }
+    write_atomically(output / POLICY_FILE, json_text(shown))
+
+
+def save_weights(
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    output: Path,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Adapter or model (safetensors) and processor.
+
+    `weights`: the model's, where it does not hold them itself (`train.loop.fit.whole_weights`).
+    """
+    model.save_pretrained(str(output), state_dict=weights)
+    processor.save_pretrained(output)
+    make_portable(output)
+
+
+def write_record(records: dict[str, Any], output: Path) -> None:
+    """The last file: with it a run has ended."""
+    write_atomically(output / RECORD, json_text(records))
+
+
+@dataclass(frozen=True)
+class SavedRun:
+    """A run folder as read back."""
+
+    folder: Path
+    base: ModelKeys
+    is_adapter: bool
+    frames: FrameKeys
+    data: DataKeys
+    """The target, instruction and system turn that the run learned."""
+    is_trained: bool = True
+    """False: a model as it is, which is only shown and asked what a run would be."""
+    longest_answer: int | None = None
+    """Tokens, of what it learned from; None where that is not known."""
+    trained_on: str | None = None
+    """The base of an adapter as it was recorded, whatever `base` is; None where that is not known."""
+    force: bool = False
+    """Take it as it is, also where it does not look like what was saved."""
+    own_words: Mapping[str, int] = field(default_factory=dict)
+    """How many of the samples that it learned from brought a prompt, system or context of their own."""
+
+
+def read_run(folder: str | Path, base: str | None = None, *, force: bool = False) -> SavedRun:
+    """Find base, policy and prompt of a run, in a folder or by its name on the Hub; `base` overrules
+    the run's own record; `force` lets the model differ from what was saved.
+
+    Raises:
+        UserError: no run there, or parts of it missing.
+    """
+    path = folder_of(str(folder))
+    _check_ended(path, str(folder))
+    is_adapter = (path / "adapter_config.json").is_file()
+    if not is_adapter and not (path / "config.json").is_file():
+        raise UserError(
+            f"adapter={folder}: holds neither an adapter nor a model; did the run finish?"
+        )
+    if is_adapter and not (path / "adapter_model.safetensors").is_file():
+        raise UserError(
+            f"adapter={folder}: no adapter_model.safetensors (pickled weights are not loaded)"
+        )
+    if base is not None and not is_adapter:
+        raise UserError(f"model.name={base}: {folder} is a whole model, it needs no base")
+    trained_on = None
+    if not is_adapter:
+        base = str(path)
+    else:
+        told = read_json(path / "adapter_config.json").get("base_model_name_or_path") or ""
+        trained_on = str(path / "base") if (path / "base" / "config.json").is_file() else told
+        base = trained_on if base is None else base
+        if not base:
+            raise UserError(
+                f"adapter={folder}: does not say what its base model is; give model.name"
+            )
+    frames, data = policy_of(path)
+    told_by_run = _record(path)
+    return SavedRun(
+        folder=path,
+        base=ModelKeys(name=base, revision=_revision(path, base)),
+        is_adapter=is_adapter,
+        frames=frames,
+        data=data,
+        trained_on=trained_on or None,
+        force=force,
+        longest_answer=told_by_run.get("longest_answer"),
+        own_words=(told_by_run.get("dataset") or {}).get("own_words") or {},
+    )
+
+
+def _check_ended(path: Path, shown: str) -> None:
+    """
+    Raises:
+        UserError: its training goes on, or was stopped.
+    """
+    if (path / RECORD).is_file() or not (path / STATE).is_file():
+        return
+    whole = whole_checkpoints(path)
+    instead = f"; adapter={whole[-1]} is its last checkpoint" if whole else ""
+    if (owner := owner_of(path)) is not None:
+        raise UserError(f"adapter={shown}: is still being trained ({owner}){instead}")
+    raise UserError(
+        f"adapter={shown}: its training was stopped; train.resume=true train.output={shown} ends it{instead}"
+    )
+
+
+def run_of(path: Path) -> Path:
+    """The run that a checkpoint belongs to; any other folder is one itself."""
+    inside = path.name.startswith("checkpoint-") and (path.parent / STATE).is_file()
+    return path.parent if inside else path
+
+
+def _record(path: Path) -> dict[str, Any]:
+    file = run_of(path) / RECORD
+    return read_json(file) if file.is_file() else {}
+
+
+def _revision(path: Path, base: str) -> str | None:
+    """Of the base model: the run's record, its state while it goes on, or what peft wrote down."""
+    run = run_of(path)
+    told = _record(path)
+    if told and base == told.get("base"):
+        return told.get("revision")
+    state = read_state(run)
+    if state is not None and base in (state.base, str(run / INSIDE)):
+        return state.revision
+    about = path / "adapter_config.json"
+    told = read_json(about) if about.is_file() else {}
+    return told.get("revision") if base == told.get("base_model_name_or_path") else None
+
+
+def base_of(run: SavedRun) -> SavedRun:
+    """The model that a run started from, seeing and asked what the run was.
+
+    Raises:
+        UserError: it is not recorded, or gone.
+    """
+    base = run.base
+    if not run.is_adapter:
+        told = _record(run.folder)
+        name = told.get("base")
+        if not isinstance(name, str):
+            raise UserError(f"base=true: {run.folder} does not say which model it was trained from")
+        if name == "base":  # the tiny model, built into the run
+            name = str(run.folder / "base")
+        base = ModelKeys(name=name, revision=told.get("revision"))
+    return SavedRun(Path(base.name), base, False, run.frames, run.data, is_trained=False)
+
+
+def untrained(model: ModelKeys, policy: dict[str, Any], talk: DataKeys) -> SavedRun:
+    """A checkpoint as it is, seeing what the frame policy of a prepared dataset chose."""
+    known = {name: value for name, value in policy.items() if name != "version"}
+    frames = FrameKeys.model_validate(known)
+    return SavedRun(Path(model.name), model, False, frames, talk, is_trained=False)
+
+
+def trained_on(run: SavedRun) -> dict[str, Any]:
+    """What is known of the dataset of a run, or of a checkpoint in one; nothing where there is no record."""
+    told = _record(run.folder).get("dataset")
+    if isinstance(told, dict):
+        return told
+    state = read_state(run_of(run.folder))
+    return {} if state is None else {"sha256": state.dataset_sha256}
+
+
+def policy_of(path: Path) -> tuple[FrameKeys, DataKeys]:
+    """How a run sees, and what it is asked.
+
+    Raises:
+        UserError: it cannot be read.
+    """
+    file = run_of(path) / POLICY_FILE
+    if not file.is_file():
+        assumed = FrameKeys()
+        warn(
+            f"note: {file} is missing, so how its frames were chosen is unknown; assuming "
+            f"frames.policy={assumed.policy} frames.max={assumed.max} and the timeline instruction"
+        )
+        return assumed, DataKeys()
+    stored = read_json(file)
+    version = stored.pop("version", None)
+    try:
+        talk = {key: stored.pop(key) for key in ("target", "prompt", "system", "max_tokens")}
+        frames, data = FrameKeys.model_validate(stored), DataKeys.model_validate(talk)
+    except (KeyError, ValidationError):
+        raise UserError(f"{file}: not a frame policy of this version") from None
+    if version != POLICY_VERSION:
+        warn(
+            f"note: {file}: version {version} of the frame policies, this is {POLICY_VERSION}: the same keys "
+            "may choose other frames than in training"
+        )
+    return frames, data
