@@ -14,7 +14,8 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import Field
 
-from data.config import ConfigT, Section, UserError, check_writable, load, usage
+from data.config import ConfigT, Section, check_writable, load, usage
+from data.errors import UserError
 
 Figures = dict[str, Any]
 FIRST_SPEAKS_S = 5.0

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Any
 
 import fsspec
 
-from data.config import UserError, first_line
+from data.errors import UserError, first_line
 
 if TYPE_CHECKING:
     from huggingface_hub import HfApi

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from filelock import FileLock, Timeout
 
-from data.config import UserError, warn
+from data.errors import UserError, warn
 
 LOCK = ".lock"
 OWNER = ".owner"

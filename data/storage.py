@@ -21,7 +21,7 @@ from uuid import uuid4
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from data.config import UserError, one_line
+from data.errors import UserError, one_line
 from data.locks import locked
 
 BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}

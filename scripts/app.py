@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.config import UserError
+from data.errors import UserError
 from train.inference.config import AppConfig
 
 

@@ -14,7 +14,8 @@ from typing import Annotated, Literal
 from pydantic import BeforeValidator, Field
 
 from data.command import BenchConfig, Figures, bench
-from data.config import UserError, by_commas
+from data.errors import UserError
+from data.config import by_commas
 from data.bench import labelled, selection_speed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"

@@ -7,7 +7,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` mus
 
 from data.command import command
 from data.config import check_writable
-from train.inference.config import DemoConfig
+from train.demo.config import DemoConfig
 
 
 def main(config: DemoConfig) -> None:

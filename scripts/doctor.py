@@ -11,8 +11,8 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.config import UserError
-from train.inference.config import DoctorConfig
+from data.errors import UserError
+from train.machine.config import DoctorConfig
 from train.machine.packages import Finding, packages
 
 

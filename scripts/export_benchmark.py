@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
 from data.command import command
-from train.inference.config import ExportConfig
+from train.evaluation.config import ExportConfig
 
 
 def main(config: ExportConfig) -> None:

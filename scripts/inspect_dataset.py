@@ -11,7 +11,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
 from data.config import check_writable
-from train.inference.config import InspectConfig
+from train.batches.config import InspectConfig
 
 
 def main(config: InspectConfig) -> None:

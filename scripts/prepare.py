@@ -12,7 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` mus
 
 from data.command import command
 from data.config import check_writable
-from data.selection.config import PrepareConfig
+from data.offline.config import PrepareConfig
 
 
 def main(config: PrepareConfig) -> None:

@@ -10,8 +10,8 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.config import UserError
-from train.inference.config import PushRunConfig
+from data.errors import UserError
+from train.hub.config import PushRunConfig
 
 
 def main(config: PushRunConfig) -> None:

@@ -28,8 +28,8 @@ def tiny_folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(scope="session")
 def processor(tiny_folder: Path):
-    from train.config import ModelKeys
     from train.model.load import load_processor
+    from train.sections import ModelKeys
 
     return load_processor(ModelKeys(name=str(tiny_folder)))
 
@@ -37,8 +37,10 @@ def processor(tiny_folder: Path):
 @pytest.fixture(scope="session")
 def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """24 micro-world videos, prepared with at most 6 frames."""
+    from data.offline.config import PrepareConfig
     from data.offline.prepare import prepare
-    from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+    from data.selection.config import FrameKeys
+    from data.sources.config import SourceKeys
 
     folder = tmp_path_factory.mktemp("world")
     prepare(

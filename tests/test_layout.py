@@ -74,21 +74,16 @@ def test_the_readmes_paths_exist():
 def test_the_readmes_commands_parse():
     """Every command of ours in the README is accepted by its own parser."""
     from data.config import load
+    from data.offline.config import PrepareConfig
     from data.prepared.push import PushConfig
     from data.preview.config import PreviewConfig
-    from data.selection.config import PrepareConfig
+    from train.batches.config import InspectConfig
     from train.config import TrainConfig
-    from train.evaluation.config import EvaluateConfig
-    from train.inference.config import (
-        AppConfig,
-        DemoConfig,
-        DescribeConfig,
-        DoctorConfig,
-        ExportConfig,
-        InspectConfig,
-        MergeConfig,
-        PushRunConfig,
-    )
+    from train.demo.config import DemoConfig
+    from train.evaluation.config import EvaluateConfig, ExportConfig
+    from train.hub.config import PushRunConfig
+    from train.inference.config import AppConfig, DescribeConfig, MergeConfig
+    from train.machine.config import DoctorConfig
     from train.memory.config import PlanConfig
 
     text = (ROOT / "README.md").read_text()

@@ -10,10 +10,12 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.config import UserError, this_python, warn
+from data.config import this_python
+from data.errors import UserError, warn
 from data.hub import COMMIT, hub_errors
 from data.storage import is_url
-from train.config import DataKeys, ModelKeys, TrainConfig
+from train.config import TrainConfig
+from train.sections import DataKeys, ModelKeys
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared

@@ -17,7 +17,7 @@ if not __package__:  # run as a script: `data` and `train` must be this clone's,
 from data.command import command
 from data.config import this_python
 from train.config import TrainConfig
-from train.run.files import say
+from train.console import say
 
 
 def main(config: TrainConfig) -> dict[str, Any]:
@@ -39,7 +39,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
     from data.hub import writable_repo
     from train.inference import fingerprint
     from train.model import forward
-    from train.run import saved
+    from train.model import tiny_base
     from train.early_checks import check_can, check_reachable, note_launch
     from train.batches.dataset import load_sets, with_features
     from train.batches.encode import normalise
@@ -57,7 +57,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
     from train.batches.samplers import orders_of
     from train.memory.plan import check_fits, out_of_memory_explained
     from train.loop.record import record
-    from train.run.saving import saving
+    from train.run.saving import save_weights, saving, write_policy, write_record
     from train.run.schedule import planned_steps
     from train.loop.trainer import make_trainer
 
@@ -74,7 +74,7 @@ def main(config: TrainConfig) -> dict[str, Any]:
         writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent
 
     # load
-    with saved.checkpoint_of(base, found, config, processes) as checkpoint:
+    with tiny_base.checkpoint_of(base, found, config, processes) as checkpoint:
         processor = load_processor(checkpoint)
         sets = load_sets(dataset, config.data, processor)
         planned = None
@@ -93,11 +93,11 @@ def main(config: TrainConfig) -> dict[str, Any]:
         # train: nothing can refuse any more, so the folder becomes ours
         with folder.claimed(found, config, processes) as output:
             if base.name == "tiny":
-                saved.settle(checkpoint, model, output, processes)
+                tiny_base.settle(checkpoint, model, output, processes)
             state = resume.state_of(config, start, dataset, order, base, device_name(), steps)
             if processes.is_main_process:
                 resume.begin(output, config, state, start, sets.split.held_ids)
-                saved.write_policy(dataset.manifest["policy"], config.data, output)
+                write_policy(dataset.manifest["policy"], config.data, output)
             use_cache = bool(model.config.use_cache)
             trained = set_trainable(
                 model, config.train.method, config.lora, config.optim, base.revision
@@ -126,12 +126,12 @@ def main(config: TrainConfig) -> dict[str, Any]:
             if trainer.is_world_process_zero():
                 records = record(config, dataset, state, sets, results)
                 with saving(output, "the result"):
-                    saved.save_weights(trained, processor, output, weights)
+                    save_weights(trained, processor, output, weights)
                     if weights is None:  # in pieces on several devices one cannot ask it alone
                         with trainer.accelerator.autocast():
                             mark = fingerprint.take(trained, processor, config.data)
                         fingerprint.write(mark, output)
-                    saved.write_record(records, output)
+                    write_record(records, output)
                 push.finish(output, config.hub)
             trainer.end()
     say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")

@@ -9,7 +9,7 @@ import numpy as np
 
 from data.bench.compare import ENTRIES, Score, by_group, compare, recall_of
 from data.bench.synthetic_videos import build
-from data.config import UserError
+from data.errors import UserError
 from data.selection import quality
 from data.selection.choose import look
 from data.selection.config import FrameKeys

@@ -16,13 +16,14 @@ from itertools import groupby
 from pathlib import Path
 from typing import Any
 
-from data.config import GIB, ROOT, UserError, one_line
+from data.config import GIB, ROOT
+from data.errors import UserError, one_line
 from data.media import Local, Media, Missing, Video
+from data.offline.config import PrepareConfig
 from data.offline.isolate import Done, Failure, fitting_workers, run_each
+from data.offline.row import Limits, prepare_row
 from data.offline.unpack import made_local
 from data.sample import Numbered, Outcome, Rejected, Sample
-from data.selection.choose import Limits, prepare_row
-from data.selection.config import PrepareConfig
 from data.storage import Folder, open_folder
 
 Timed = Callable[[str, float], None]

@@ -25,7 +25,8 @@ from typing import Generic, Literal, TypeVar
 
 import psutil
 
-from data.config import GIB, UserError, one_line
+from data.config import GIB
+from data.errors import UserError, one_line
 from data.offline.workers import Died, TimeUp, Workers
 
 Item = TypeVar("Item")

@@ -18,13 +18,14 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.config import UserError
+from data.errors import UserError
 from data.hub import COMMIT
+from data.offline.config import PrepareConfig
 from data.offline.engines import Timed, run_local, run_ray
 from data.prepared.card import CARD, card
 from data.sample import FromBefore, LeftOut, Numbered, Sample
 from data.selection.choose import policy_record
-from data.selection.config import FrameKeys, PrepareConfig
+from data.selection.config import FrameKeys
 from data.selection.measure.plan import check
 from data.sources import catalog
 from data.sources.config import SourceKeys

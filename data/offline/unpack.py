@@ -12,7 +12,8 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data.config import GIB, UserError, one_line
+from data.config import GIB
+from data.errors import UserError, one_line
 from data.media import HubFile, Local, Media, Missing, ParquetCell, Video, ZipMember
 
 DOWNLOADS = 8

@@ -24,7 +24,7 @@ from multiprocessing.process import BaseProcess
 from multiprocessing.reduction import ForkingPickler
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 
 STARTS = 10
 """Workers in a row that die before they begin anything: then something is wrong with all of them."""

@@ -14,7 +14,7 @@ from typing import Any
 
 from datasets import Dataset, load_dataset
 
-from data.config import UserError
+from data.errors import UserError
 from data.hub import opened, pinned, reading
 from data.prepared.shards import STORED, manifest_text, parse_manifest, shard_locations
 

@@ -11,7 +11,8 @@ from typing import Any
 from pydantic import Field
 from tqdm import tqdm
 
-from data.config import Section, UserError
+from data.config import Section
+from data.errors import UserError
 from data.hub import hub_errors, writable_repo
 from data.prepared.card import CARD, card
 from data.prepared.shards import read_manifest, shard_name

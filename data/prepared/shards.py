@@ -23,7 +23,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
-from data.config import UserError
+from data.errors import UserError
 from data.hub import pinned, reading
 from data.sample import FromBefore, Outcome, Rejected
 from data.storage import Folder, open_folder

@@ -12,11 +12,12 @@ import numpy as np
 from data.sample import Event, Sample, Selection
 from data.selection import quality
 from data.selection.choose import look, pictures
-from data.selection.config import FrameKeys, SourceKeys
+from data.selection.config import FrameKeys
 from data.selection.measure.shots import transitions
 from data.selection.measure.signals import Signals
 from data.selection.measure.transitions import Transition
 from data.sources import jsonl
+from data.sources.config import SourceKeys
 from data.video.info import VideoInfo
 
 PICTURE_PX = 180

@@ -16,7 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 from data.sample import LeftOut, Rejected, Sample
 from data.sources.about import About
 from data.sources.config import SourceKeys

@@ -7,7 +7,7 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 from data.sample import LeftOut, Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, microworld, videofeedback
 from data.sources.about import About

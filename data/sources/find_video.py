@@ -7,7 +7,7 @@ import zipfile
 from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
-from data.config import UserError
+from data.errors import UserError
 from data.media import Media, Video, ZipMember
 
 ENDINGS = frozenset(

@@ -16,7 +16,7 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 from data.media import Media, ParquetCell, Video
 from data.sample import LeftOut, Rejected, Sample, Turn
 from data.sources import finevideo_events as told

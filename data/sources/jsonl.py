@@ -26,7 +26,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 from data.media import FrameFiles, Media, Video
 from data.sample import Rejected, Sample
 from data.sources.about import About

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 
 _PIECE = 1 << 20
 

@@ -18,7 +18,7 @@ import numpy as np
 from PIL import Image, ImageDraw
 from tqdm import tqdm
 
-from data.config import UserError
+from data.errors import UserError
 from data.media import Video
 from data.sample import Event, Sample
 from data.sources.about import About

@@ -11,7 +11,7 @@ from typing import Any
 
 import fsspec
 
-from data.config import UserError, one_line
+from data.errors import UserError, one_line
 from data.hub import dataset_commit, dataset_files, opened, reading
 from data.sources.config import SourceKeys
 from data.storage import is_url, listing_hash, open_folder

@@ -10,7 +10,7 @@ from itertools import pairwise
 from pathlib import Path
 from typing import Any, TypeVar
 
-from data.config import UserError
+from data.errors import UserError
 from data.sample import Event, LeftOut, Repair
 
 Row = TypeVar("Row")

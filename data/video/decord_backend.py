@@ -12,7 +12,7 @@ from collections.abc import Sequence
 import numpy as np
 from PIL import Image
 
-from data.config import first_line
+from data.errors import first_line
 from data.video.info import BadVideo, Frame, VideoInfo, scaled_size, square_px
 
 CHUNK = 16  # frames decoded at a time: bounds memory whatever the length of the video

@@ -8,8 +8,9 @@ import sys
 import boto3
 import pytest
 
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.selection.config import FrameKeys, PrepareConfig
+from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from data.storage import open_folder
 from tests.buckets import bucket

@@ -1,8 +1,10 @@
 import pytest
 from pydantic import Field
 
-from data.config import Section, UserError, leaves, load, resolved, show, usage
-from data.selection.config import FrameKeys, PrepareConfig
+from data.config import Section, leaves, load, resolved, show, usage
+from data.errors import UserError
+from data.offline.config import PrepareConfig
+from data.selection.config import FrameKeys
 from tests.videos import ROOT, run_command
 from train.config import TrainConfig
 from train.inference.config import DescribeConfig

@@ -5,7 +5,7 @@ import json
 import numpy as np
 import pytest
 
-from data.config import UserError
+from data.errors import UserError
 from data.selection.choose import look
 from data.selection.config import METHODS, FrameKeys
 from data.selection.measure.encoders import load

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.config import UserError
+from data.errors import UserError
 from data.media import ParquetCell, Video
 from data.offline.prepare import sources_of
 from data.offline.unpack import Unpacker

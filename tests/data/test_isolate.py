@@ -10,7 +10,7 @@ from functools import partial
 import psutil
 import pytest
 
-from data.config import UserError
+from data.errors import UserError
 from data.offline.isolate import Failure, run_each
 from data.offline.workers import Workers
 

@@ -4,10 +4,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.config import UserError
+from data.errors import UserError
 from data.sample import Event, Rejected, Sample, Turn
-from data.selection.config import SourceKeys
 from data.sources import jsonl
+from data.sources.config import SourceKeys
 
 
 def read(path, *lines, limit=None):

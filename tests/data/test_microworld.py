@@ -3,8 +3,8 @@ from pathlib import Path
 
 import numpy as np
 
-from data.selection.config import SourceKeys
 from data.sources import microworld
+from data.sources.config import SourceKeys
 from data.video.probe import probe
 from tests.videos import pictures
 

@@ -10,10 +10,12 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import read_dataset
 from data.selection.choose import choose_frames, look, pictures
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from data.video.decode import fetch, read
 from data.video.hdr import WHITE, to_sdr
 from data.video.info import BadVideo

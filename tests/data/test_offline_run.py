@@ -11,12 +11,12 @@ import time
 import pytest
 from joblib import cpu_count
 
-from data.config import UserError
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.offline.isolate import fitting_workers, memory_bytes
 from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_dataset
 from data.prepared.shards import read_manifest
-from data.selection.config import PrepareConfig
 from data.sources.config import SourceKeys
 from data.storage import Folder, open_folder
 from tests.data.test_prepare import digest

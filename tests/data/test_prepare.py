@@ -13,7 +13,7 @@ import pyarrow.parquet as pq
 import pytest
 from datasets import Image, List
 
-from data.config import UserError
+from data.errors import UserError
 from data.prepared.dataset import read_dataset
 from data.prepared.shards import read_manifest
 from tests.videos import ROOT, every, number_of, run_command, write_audio, write_video

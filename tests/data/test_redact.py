@@ -7,12 +7,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.card import card
 from data.redact import redacted
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
 from data.sources import catalog
-from data.sources.config import OF
+from data.sources.config import OF, SourceKeys
 from tests.encoders import clip
 from tests.hub import Seen, environment, serve
 from tests.videos import every, run_command, write_video

@@ -12,14 +12,15 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.config import UserError
+from data.errors import UserError
 from data.media import FrameFiles, HubFile, Missing, Video, ZipMember
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.offline.unpack import Unpacker
 from data.prepared.dataset import read_dataset
 from data.sample import LeftOut, Rejected, Sample
 from data.selection.choose import choose_frames, look
-from data.selection.config import FrameKeys, PrepareConfig
+from data.selection.config import FrameKeys
 from data.sources import catalog, jsonl, videofeedback
 from data.sources.config import SourceKeys
 from data.video.info import BadVideo

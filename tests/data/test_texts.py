@@ -9,7 +9,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from data.config import UserError
+from data.errors import UserError
 from data.media import Video
 from data.sample import Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, videofeedback

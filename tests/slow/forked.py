@@ -14,9 +14,10 @@ import accelerate  # noqa: F401
 import torch
 
 import train.loop.fit  # noqa: F401
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.selection.config import PrepareConfig
 from train import sft
 from train.config import TrainConfig
 

@@ -12,8 +12,10 @@ from hypothesis.stateful import RuleBasedStateMachine, invariant, precondition, 
 from safetensors.torch import load_file
 
 from data.locks import locked
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from tests.runs import contents, rows, steps
 from tests.slow.commands import Commands
 from train.model import tiny

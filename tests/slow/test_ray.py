@@ -8,8 +8,8 @@ import time
 
 import pytest
 
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.selection.config import PrepareConfig
 from data.sources.config import SourceKeys
 from data.storage import open_folder
 from tests.buckets import bucket

@@ -23,7 +23,6 @@ def checkpoint(tmp_path_factory):
 def test_shapes_and_ids_are_those_published(checkpoint):
     import torch
 
-    from train.config import LoraKeys, ModelKeys, OptimKeys
     from train.model.load import (
         Precision,
         count_parameters,
@@ -32,6 +31,7 @@ def test_shapes_and_ids_are_those_published(checkpoint):
         set_trainable,
         trainable_by_part,
     )
+    from train.sections import LoraKeys, ModelKeys, OptimKeys
 
     keys = ModelKeys(name=str(checkpoint))
     loaded = load_processor(keys)

@@ -202,7 +202,7 @@ def test_describe_refusals(run, tmp_path):
 def test_adapters_with_parts_missing(run, tmp_path, capsys):
     import shutil
 
-    from data.config import UserError
+    from data.errors import UserError
     from train.run.saved import read_run
 
     folder = tmp_path / "a"
@@ -244,10 +244,10 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
     ],
 )
 def test_prepared_folders_that_are_not(tmp_path, content, words, monkeypatch):
-    from data.config import UserError
+    from data.errors import UserError
     from data.prepared.dataset import read_dataset
-    from train.config import DataKeys
     from train.early_checks import check_data
+    from train.sections import DataKeys
 
     if content is not None:
         (tmp_path / "manifest.json").write_text(content)

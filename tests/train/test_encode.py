@@ -9,7 +9,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
 
-from data.config import UserError
+from data.errors import UserError
 from train.batches.collate import collate
 from train.batches.encode import (
     INSTRUCTIONS,
@@ -21,8 +21,8 @@ from train.batches.encode import (
     instruction,
     normalise,
 )
-from train.config import DataKeys
 from train.loop.startup import show_example
+from train.sections import DataKeys
 
 
 def row(count=2, **changes):

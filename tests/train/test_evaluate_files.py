@@ -8,7 +8,8 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from data.sample import Event
 from tests.conftest import ROOT
 from tests.videos import run_command

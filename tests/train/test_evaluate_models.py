@@ -12,7 +12,8 @@ from pathlib import Path
 
 import pytest
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from data.prepared.dataset import read_dataset
 from data.selection.config import FrameKeys
 from tests.browser import Browser

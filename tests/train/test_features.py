@@ -6,7 +6,8 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from data.prepared.dataset import open_prepared
 from tests.runs import losses, train
 from train.batches.cache_features import cache_features

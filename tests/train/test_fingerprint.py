@@ -7,7 +7,8 @@ import pytest
 import torch
 from safetensors.torch import load_file, save_file
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from tests.runs import train
 from train.inference import fingerprint
 from train.inference.config import MergeConfig

@@ -7,20 +7,23 @@ import shutil
 import pytest
 from safetensors.torch import load_file, save_file
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_dataset
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from tests.runs import train
 from tests.videos import run_command
 from train.batches.encode import plain
-from train.config import DataKeys, ModelKeys
 from train.evaluation.answers import answers, given_to, weights_sha256
 from train.evaluation.config import GenerateKeys
 from train.inference.config import DescribeConfig, MergeConfig
 from train.inference.describe import ANSWER_TOKENS, answer_length, describe
 from train.inference.merge import merge
 from train.run.saved import read_run
+from train.sections import DataKeys, ModelKeys
 
 
 @pytest.fixture(scope="module")

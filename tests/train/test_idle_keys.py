@@ -4,9 +4,11 @@ from pathlib import Path
 
 import pytest
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.preview.config import PreviewConfig
-from data.selection.config import EVERY, OF_POLICY, FrameKeys, PrepareConfig
+from data.selection.config import EVERY, OF_POLICY, FrameKeys
 from data.sources.config import SourceKeys
 from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig

@@ -12,9 +12,9 @@ from tests.runs import losses, train
 from train.batches.collate import collate, collate_packed
 from train.batches.dataset import load_sets
 from train.batches.encode import normalise
-from train.config import DataKeys, LoraKeys, ModelKeys, OptimKeys
 from train.model import forward
 from train.model.load import Precision, load_model, set_trainable
+from train.sections import DataKeys, LoraKeys, ModelKeys, OptimKeys
 
 
 def same(a, b, rel=1e-4):

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from data.config import UserError
+from data.errors import UserError
 from data.sample import Event
 from tests.judge import judging
 from tests.videos import run_command

@@ -7,7 +7,8 @@ import sys
 import pytest
 import torch
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from tests.runs import train
 from tests.videos import run_command
 from train.hub.push import contents_of

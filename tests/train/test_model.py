@@ -5,9 +5,8 @@ import pytest
 import torch
 from peft import PeftModel
 
-from data.config import UserError
+from data.errors import UserError
 from train.batches.encode import normalise
-from train.config import LoraKeys, ModelKeys, OptimKeys
 from train.early_checks import check_reachable
 from train.model import forward
 from train.model.library_checks import check_overrides, set_known
@@ -21,6 +20,7 @@ from train.model.load import (
     set_trainable,
     trainable_by_part,
 )
+from train.sections import LoraKeys, ModelKeys, OptimKeys
 
 CPU = Precision("cpu", torch.float32)
 

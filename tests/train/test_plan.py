@@ -8,14 +8,15 @@ import psutil
 import pytest
 import torch
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from tests.runs import train
 from tests.videos import run_command
 from train.batches.dataset import Survey
 from train.batches.encode import Exchange, encode_text, frame_size_px
 from train.bench import gpu
 from train.bench.config import BenchGpuConfig
-from train.config import ModelKeys, TrainConfig
+from train.config import TrainConfig
 from train.inference.describe import answer
 from train.memory import plan as planning
 from train.memory.config import CARDS
@@ -25,6 +26,7 @@ from train.memory.plan import load_of, load_of_data, out_of_memory_explained, pl
 from train.memory.shapes import SHAPES, shape_of
 from train.memory.training_model import assemble
 from train.model.load import Precision, count_parameters, load_model
+from train.sections import ModelKeys
 
 BF16 = torch.bfloat16
 

@@ -19,12 +19,12 @@ from data.config import load
 from tests.runs import train
 from tests.videos import run_command
 from train.batches.encode import normalise
-from train.config import DataKeys
 from train.inference.config import MergeConfig
 from train.inference.describe import prompt_of
 from train.inference.merge import merge
 from train.inference.request import messages_of
 from train.run.portable import make_portable
+from train.sections import DataKeys
 
 
 @pytest.fixture(scope="module")

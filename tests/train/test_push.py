@@ -12,7 +12,7 @@ import yaml
 from packaging.requirements import Requirement
 from safetensors.torch import load_file
 
-from data.config import UserError
+from data.errors import UserError
 from data.hub import hub_errors
 from tests.hub import Seen, environment, serve
 from tests.runs import train

@@ -7,9 +7,12 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from tests.runs import contents, killed_after, losses, rows, steps, train
 from train.config import TrainConfig
 from train.hub.card import card

@@ -12,7 +12,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from data.locks import locked, owner_of
 from data.prepared.dataset import open_prepared
 from tests.runs import contents, keys, killed_after, rows, steps, train

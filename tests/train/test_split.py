@@ -9,15 +9,18 @@ from datasets import Dataset
 from hypothesis import assume, given
 from hypothesis import strategies as st
 
-from data.config import UserError
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_rows
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from tests.runs import train
 from tests.videos import every, run_command, write_video
-from train.batches.split import read_held_out, split, write_held_out
+from train.batches.split import split
 from train.evaluation.systems import kept_out
 from train.hub.card import card
+from train.run.held_out import read_held_out, write_held_out
 from train.run.saved import read_run
 
 VIDEOS, EACH = 8, 5

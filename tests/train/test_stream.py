@@ -16,8 +16,8 @@ from data.prepared.dataset import open_prepared
 from tests.videos import run_command
 from train.batches.dataset import load_sets
 from train.batches.stream import Blocks, Groups, Pictures, read_texts
-from train.config import DataKeys
 from train.loop.callbacks import RightEpoch
+from train.sections import DataKeys
 
 
 def order(groups, epoch=0, **keys):

@@ -12,7 +12,8 @@ from accelerate.commands.config.config_args import load_config_from_file
 from safetensors import safe_open
 from safetensors.torch import load_file, save_file
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from tests.runs import STEPS, losses, train
 from tests.videos import ROOT
 from train.config import TrainConfig
@@ -233,7 +234,7 @@ def test_loader_workers_need_no_fork(world, processor):
     import pickle
 
     from train.batches.dataset import Encoder
-    from train.config import DataKeys
+    from train.sections import DataKeys
 
     again = pickle.loads(pickle.dumps(Encoder(processor, DataKeys())))
     assert again.keys == DataKeys() and again.processor.image_token_id == processor.image_token_id

@@ -11,7 +11,8 @@ from contextlib import closing
 import pytest
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-from data.config import UserError, load
+from data.config import load
+from data.errors import UserError
 from tests.judge import judging
 from tests.videos import ROOT, run_command
 from train import sft

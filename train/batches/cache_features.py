@@ -14,7 +14,8 @@ from torch.utils.data import DataLoader, Dataset
 from tqdm import tqdm
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import GIB, UserError
+from data.config import GIB
+from data.errors import UserError
 from data.locks import locked
 from data.prepared.dataset import Prepared
 from data.storage import atomic
@@ -22,10 +23,10 @@ from train.batches.encode import decode_frames, frame_size_px, normalise
 from train.batches.features import cache_folder, part_name, stage_of
 from train.batches.stream import Groups, Pictures, read_texts
 from train.config import TrainConfig
+from train.console import say
 from train.early_checks import check_reachable
 from train.model import forward
 from train.model.load import Precision, load_model, load_processor, pick_precision
-from train.run.files import say
 
 
 class _Rows(Dataset[torch.Tensor]):

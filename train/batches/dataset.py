@@ -13,7 +13,7 @@ from datasets import Dataset
 from tqdm import tqdm
 from transformers import SmolVLMProcessor
 
-from data.config import UserError
+from data.errors import UserError
 from data.prepared.dataset import Prepared, open_prepared, read_rows
 from data.prepared.shards import GROUP_ROWS, OWN
 from data.prepared.summary import own_words
@@ -21,9 +21,9 @@ from train.batches.encode import TooLong, decode_frames, encode, frame_size_px, 
 from train.batches.features import Features
 from train.batches.split import Split, split
 from train.batches.stream import ROW, Pictures, read_texts, window, with_pictures
-from train.config import DataKeys, ModelKeys
 from train.early_checks import check_reachable
 from train.model.load import load_processor
+from train.sections import DataKeys, ModelKeys
 
 TEXT_COLUMNS = [
     "id",

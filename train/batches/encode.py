@@ -18,10 +18,10 @@ import torch
 from PIL import Image
 from transformers import SmolVLMProcessor, SmolVLMVideoProcessor
 
-from data.config import UserError
+from data.errors import UserError
 from data.sample import events_of
 from data.target import target
-from train.config import INSTRUCTIONS, DataKeys
+from train.sections import INSTRUCTIONS, DataKeys
 
 IGNORED = -100
 TICKS = 1000

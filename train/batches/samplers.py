@@ -12,7 +12,7 @@ from typing import Any
 from datasets import Dataset as Table
 from torch.utils.data import Dataset, Sampler
 
-from data.config import UserError
+from data.errors import UserError
 from train.batches.dataset import Sets
 from train.batches.stream import Blocks
 from train.config import TrainConfig

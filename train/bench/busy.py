@@ -15,7 +15,7 @@ from tempfile import TemporaryDirectory
 
 from data.config import ROOT
 from train.bench.config import BenchBusyConfig
-from train.run.files import say
+from train.console import say
 
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
 """As libgomp has it where nobody says otherwise."""

@@ -8,8 +8,8 @@ from pydantic import BeforeValidator, Field
 
 from data.command import BenchConfig
 from data.config import Names, by_commas
-from train.config import Method
 from train.memory.config import Gpu, Size
+from train.sections import Method
 
 
 class BenchPlanConfig(BenchConfig):

@@ -16,11 +16,13 @@ from bitsandbytes.nn import Linear4bit, Params4bit
 from tqdm import tqdm
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLMVideoProcessor
 
-from data.config import GIB, UserError, first_line, load
+from data.config import GIB, load
+from data.errors import UserError, first_line
 from train.batches.encode import rescale
 from train.bench.config import BenchGpuConfig
 from train.bench.real_steps import batch_of
-from train.config import Method, ModelKeys, TrainConfig
+from train.config import TrainConfig
+from train.console import say
 from train.loop.arguments import parameter_groups
 from train.memory.config import MODELS, Size
 from train.memory.estimate import Load
@@ -28,7 +30,7 @@ from train.memory.plan import Plan, load_of, plan
 from train.memory.shapes import shape_of
 from train.memory.training_model import assemble, four_bits
 from train.model.load import weights_dtype
-from train.run.files import say
+from train.sections import Method, ModelKeys
 
 STEPS = 2
 """Timed, after one to warm up."""

@@ -12,18 +12,21 @@ from torch.utils.data import DataLoader
 from tqdm import tqdm
 
 from data.config import load
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from train.batches.collate import collate
 from train.batches.dataset import load_sets
 from train.bench import random_checkpoint
 from train.bench.config import BenchLoaderConfig
-from train.config import DataKeys, ModelKeys, TrainConfig
+from train.config import TrainConfig
+from train.console import say
 from train.memory.config import CARDS, MODELS
 from train.memory.plan import load_of_data, plan
 from train.memory.shapes import shape_of
-from train.run.files import say
+from train.sections import DataKeys, ModelKeys
 
 HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 

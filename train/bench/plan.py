@@ -12,13 +12,13 @@ from tqdm import tqdm
 from train.bench import random_checkpoint
 from train.bench.config import BenchPlanConfig
 from train.bench.real_steps import Ready, batch_of, ready
-from train.config import Method
+from train.console import say
 from train.memory.config import MODELS
 from train.memory.estimate import estimate, step
 from train.memory.live_bytes import LiveBytes, count_weights, parts_at_work
 from train.memory.plan import load_of
 from train.model.load import Precision
-from train.run.files import say
+from train.sections import Method
 
 MIB = 2**20
 

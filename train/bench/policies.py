@@ -18,15 +18,18 @@ from tqdm import tqdm
 from transformers import SmolVLMForConditionalGeneration
 
 from data.config import load
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import read_dataset
 from data.sample import events_of
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from data.target import timeline
 from train import sft
 from train.batches.split import split
 from train.bench.config import PoliciesConfig
-from train.config import ModelKeys, TrainConfig
+from train.config import TrainConfig
+from train.console import say
 from train.demo.prewarm import prewarm
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys
@@ -35,8 +38,8 @@ from train.evaluation.records import Told, told, truth_of
 from train.evaluation.scoring import score
 from train.model import tiny
 from train.model.load import load_processor
-from train.run.files import say
 from train.run.saved import read_run
+from train.sections import ModelKeys
 
 MEASURES = ("scene_f1", "soda_c", "f1_one_to_one_tiou>=0.5")
 CAPTIONS = {"scene_f1": "scene F1", "soda_c": "SODA c", "f1_one_to_one_tiou>=0.5": "tIoU F1"}

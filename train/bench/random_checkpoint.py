@@ -20,9 +20,9 @@ from transformers import (
     SmolVLMVideoProcessor,
 )
 
-from train.config import ModelKeys
 from train.memory.plan import tokens_a_frame
 from train.memory.shapes import shape_of
+from train.sections import ModelKeys
 
 BASE_TOKENS = 49152
 

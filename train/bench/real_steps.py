@@ -18,13 +18,14 @@ from transformers import (
 from data.config import load
 from train.batches.collate import collate
 from train.batches.encode import normalise, rescale
-from train.config import Method, ModelKeys, TrainConfig
+from train.config import TrainConfig
 from train.memory.estimate import Load
 from train.memory.plan import tokens_a_frame
 from train.memory.shapes import shape_of
 from train.memory.training_model import assemble
 from train.model import forward
 from train.model.load import Precision, load_model, set_trainable
+from train.sections import Method, ModelKeys
 
 RANK = 8
 

@@ -33,7 +33,8 @@ from train.batches.split import Split
 from train.bench import random_checkpoint
 from train.bench.config import BenchStepConfig
 from train.bench.real_steps import RANK, gradient_error
-from train.config import ModelKeys, TrainConfig
+from train.config import TrainConfig
+from train.console import say
 from train.loop.trainer import make_trainer
 from train.memory.config import MODELS
 from train.memory.live_bytes import LiveBytes, count_weights
@@ -46,8 +47,8 @@ from train.model.load import (
     pick_precision,
     set_trainable,
 )
-from train.run.files import say
 from train.run.state import ordering
+from train.sections import ModelKeys
 
 SECONDS_A_FRAME = 2.0
 

@@ -9,25 +9,28 @@ from typing import Any
 
 from transformers import SmolVLMForConditionalGeneration
 
-from data.config import UserError, load, this_python
+from data.config import load, this_python
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import read_dataset
 from data.prepared.summary import report
-from data.selection.config import FrameKeys, PrepareConfig, SourceKeys
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from data.storage import write_atomically
 from data.target import timeline
 from train import sft
 from train.config import TrainConfig
+from train.console import say
+from train.demo.config import DemoConfig
 from train.demo.prewarm import prewarm
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
 from train.evaluation.records import told
 from train.evaluation.results import Evaluation
 from train.evaluation.scoring import score
-from train.inference.config import DemoConfig
 from train.model import tiny
 from train.model.load import load_processor
-from train.run.files import say
 from train.run.folder import set_aside
 
 ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"

@@ -17,13 +17,13 @@ from peft import PeftModel
 from tqdm import tqdm
 from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.config import UserError
+from data.errors import UserError
 from data.storage import write_atomically
 from train.batches.encode import TooLong
-from train.config import DataKeys
 from train.evaluation.config import GenerateKeys
 from train.inference.describe import answer, load_run, prompt_of
 from train.run.saved import SavedRun
+from train.sections import DataKeys
 
 ASKED = ("target", "prompt", "system", "max_tokens")
 """Keys of a run that decide what its model is asked."""

@@ -1,19 +1,17 @@
-"""The keys of scripts/evaluate.py."""
+"""The keys of scripts/evaluate.py and export_benchmark.py."""
 
 from __future__ import annotations
 
 from itertools import product
-from typing import Annotated, Any, Literal, Self
+from typing import Any, Literal, Self
 
 from pydantic import Field, model_validator
 
 from data.config import Names, Section
 from data.selection.config import EVERY, OF_POLICY, FrameKeys
+from train.inference.config import Force
 from train.metrics.config import JudgeKeys, TextScore
-
-Force = Annotated[
-    bool, Field(description="use a model that does not say what it said when it was saved")
-]
+from train.sections import DataKeys
 
 
 class EvaluationData(Section):
@@ -167,3 +165,17 @@ class EvaluateConfig(Section):
     def frame_sets(self) -> tuple[FrameKeys, ...]:
         """What was asked of the frames, one entry a variant; a key that is not set is the run's."""
         return self.every or (self.frames,)
+
+
+class ExportConfig(Section):
+    """Keys of scripts/export_benchmark.py."""
+
+    data: DataKeys = DataKeys()
+    name: str = Field(description="the benchmark's name, also of its files")
+    out: str = Field(description="folder that VLMEvalKit reads (its LMUData)")
+    model: str | None = Field(
+        default=None, description="folder of a merged model, for its configuration"
+    )
+    limit: int | None = Field(
+        default=None, ge=1, description="at most so many of the held-out videos"
+    )

@@ -8,9 +8,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError, warn
+from data.errors import UserError, warn
 from data.prepared.dataset import open_prepared, read_dataset, read_rows
 from data.storage import open_folder
+from train.console import say
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import (
     Problems,
@@ -28,7 +29,6 @@ from train.evaluation.report import table
 from train.evaluation.report.page import write_report
 from train.evaluation.results import Evaluation, System, Taken
 from train.evaluation.scoring import score
-from train.run.files import say
 
 SCORES = "scores.json"
 

@@ -16,9 +16,8 @@ from PIL import Image
 from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
-from data.config import UserError, first_line, warn
+from data.errors import UserError, first_line, warn
 from data.target import timeline
-from train.config import DataKeys, EvalKeys
 from train.evaluation.judging import judged
 from train.evaluation.records import Told, Truth, told, truth_of
 from train.evaluation.report.contact_sheet import sheet
@@ -27,6 +26,7 @@ from train.inference.describe import answer, prompt_of
 from train.metrics.shown import SHOWN
 from train.run.files import SAMPLES
 from train.run.trackers import Tracker
+from train.sections import DataKeys, EvalKeys
 
 LOGGED = {one.name: one.log for one in SHOWN if one.log}
 """Measures → names in the logs, behind `eval_`."""

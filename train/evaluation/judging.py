@@ -15,13 +15,13 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.config import UserError, one_line
+from data.errors import UserError, one_line
+from train.console import say
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Told, Truth
 from train.metrics.config import JudgeKeys
 from train.metrics.judge import PROMPTS, Case, judge, questions, readable
 from train.metrics.shown import better
-from train.run.files import say
 
 CHARACTERS_A_TOKEN = 4
 ANSWER_TOKENS = 40

@@ -15,7 +15,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 from data.sample import Event, Stated, events_of
 from data.sources import activitynet
 from data.sources.parse import Span, mended, objects, plain, prose, time_s

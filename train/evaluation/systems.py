@@ -11,19 +11,22 @@ from typing import Any
 
 from datasets import Dataset
 
-from data.config import UserError, resolved
+from data.config import resolved
+from data.errors import UserError
+from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare, sources_of
 from data.prepared.dataset import Prepared, open_prepared, read_rows
 from data.selection.choose import policy_record
-from data.selection.config import FrameKeys, PrepareConfig
+from data.selection.config import FrameKeys
 from data.sources.catalog import same_rows
-from train.batches.split import read_held_out, split
-from train.config import DataKeys, ModelKeys
+from train.batches.split import split
+from train.console import say
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import file_name
 from train.inference.describe import frames_for
-from train.run.files import say
+from train.run.held_out import read_held_out
 from train.run.saved import SavedRun, base_of, read_run, run_of, trained_on, untrained
+from train.sections import DataKeys, ModelKeys
 
 
 @dataclass(frozen=True)

@@ -17,16 +17,16 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.config import UserError
+from data.errors import UserError
 from data.prepared.dataset import read_dataset
 from data.sample import events_of
 from data.storage import write_atomically
 from data.target import clock, target
 from train.batches.encode import first_prompt
 from train.batches.split import split
-from train.config import DataKeys
+from train.evaluation.config import ExportConfig
 from train.evaluation.records import truth_of, write_references
-from train.inference.config import ExportConfig
+from train.sections import DataKeys
 
 
 def export(config: ExportConfig) -> dict[str, Any]:

@@ -13,10 +13,10 @@ from data.pages.render import render
 from data.prepared.summary import own_words
 from data.redact import redacted
 from data.sources.catalog import about
-from train.config import INSTRUCTIONS
 from train.hub.scores import Scores
 from train.metrics.shown import CAPTIONS
 from train.run.files import METRICS, POLICY_FILE, RECORD, read_json
+from train.sections import INSTRUCTIONS
 
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"

@@ -12,15 +12,17 @@ from typing import TYPE_CHECKING
 import yaml
 from tqdm import tqdm
 
-from data.config import UserError, this_python, warn
+from data.config import this_python
+from data.errors import UserError, warn
 from data.hub import hub_errors, writable_repo
 from data.locks import owner_of
 from data.redact import redacted
+from train.console import say
 from train.evaluation.report.curves import loss_figure
 from train.hub.card import card
-from train.hub.config import HubKeys
 from train.hub.scores import read_scores
-from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, read_json, say
+from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, read_json
+from train.sections import HubKeys
 
 if TYPE_CHECKING:
     from huggingface_hub import CommitOperationAdd

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
-from data.config import UserError
+from data.errors import UserError
 from train.run.files import POLICY_FILE, read_json
 
 

@@ -1,16 +1,17 @@
-"""The keys of the commands around a training run."""
+"""The keys of scripts/describe.py, merge.py and app.py."""
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import Annotated, Literal
 
 from pydantic import Field
 
 from data.config import Section
 from data.selection.config import FrameKeys
-from train.config import DataKeys
-from train.evaluation.config import Force
-from train.hub.config import HubKeys
+
+Force = Annotated[
+    bool, Field(description="use a model that does not say what it said when it was saved")
+]
 
 
 class OtherBase(Section):
@@ -55,47 +56,6 @@ class DescribeConfig(Section):
     )
 
 
-class CountKeys(Section):
-    """Whose tokens are counted."""
-
-    name: str | None = Field(
-        default=None, description="count tokens as this checkpoint does (null: words only)"
-    )
-
-
-class InspectConfig(Section):
-    """Keys of scripts/inspect_dataset.py."""
-
-    data: DataKeys = DataKeys()
-    model: CountKeys = CountKeys()
-    rows: int = Field(default=3, ge=0, le=100, description="first rows to show")
-    page: str | None = Field(default=None, description="also write an HTML page here")
-
-
-class DemoConfig(Section):
-    """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
-
-    videos: int = Field(default=4000, ge=40, description="micro-world videos")
-    frames: int = Field(default=6, ge=2, le=32, description="frames a video")
-    policy: str = Field(default="scene", description="frame policy, as frames.policy")
-    steps: int = Field(default=1300, ge=1, description="training steps")
-    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
-    seed: int = Field(default=0, ge=0, description="seed of videos, weights and data order")
-    prepared: str = Field(default="prepared", description="folder for videos and prepared data")
-    out: str = Field(default="runs/demo", description="run folder")
-    json_: str | None = Field(default=None, alias="json", description="write the scores here")
-
-
-class PushRunConfig(Section):
-    """Keys of scripts/push.py."""
-
-    run: str = Field(description="run folder of train/sft.py, or folder of scripts/merge.py")
-    hub: HubKeys = HubKeys()
-    evaluation: str | None = Field(
-        default=None, description="folder of scripts/evaluate.py with scores of this run"
-    )
-
-
 class MergeConfig(Section):
     """Keys of scripts/merge.py."""
 
@@ -106,12 +66,6 @@ class MergeConfig(Section):
     dtype: Literal["bf16", "fp16", "fp32"] = Field(
         default="bf16", description="precision of the saved weights; merging itself is in fp32"
     )
-
-
-class DoctorConfig(Section):
-    """Keys of scripts/doctor.py."""
-
-    recipes: bool = Field(default=True, description="plan each recipe for this GPU: a minute")
 
 
 class AppConfig(Section):
@@ -133,17 +87,3 @@ class AppConfig(Section):
     )
     timeout_s: float = Field(default=120, gt=0, description="for the frames, and for each answer")
     memory_gib: float = Field(default=4, ge=1, description="that decoding a file may take")
-
-
-class ExportConfig(Section):
-    """Keys of scripts/export_benchmark.py."""
-
-    data: DataKeys = DataKeys()
-    name: str = Field(description="the benchmark's name, also of its files")
-    out: str = Field(description="folder that VLMEvalKit reads (its LMUData)")
-    model: str | None = Field(
-        default=None, description="folder of a merged model, for its configuration"
-    )
-    limit: int | None = Field(
-        default=None, ge=1, description="at most so many of the held-out videos"
-    )

@@ -12,7 +12,8 @@ from peft import PeftModel
 from pydantic import ValidationError
 from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.config import UserError, resolved, warn
+from data.config import resolved
+from data.errors import UserError, warn
 from data.prepared.summary import own_words
 from data.selection.choose import Chosen, choose_frames, policy_record
 from data.selection.config import EVERY, FrameKeys
@@ -27,7 +28,6 @@ from train.batches.encode import (
     frame_size_px,
     normalise,
 )
-from train.config import DataKeys, ModelKeys
 from train.early_checks import check_reachable
 from train.inference import fingerprint
 from train.inference.config import DescribeConfig
@@ -35,6 +35,7 @@ from train.model import forward
 from train.model.adapter import with_adapter
 from train.model.load import load_model, load_processor, pick_precision
 from train.run.saved import SavedRun
+from train.sections import DataKeys, ModelKeys
 
 FRAMES_AT_ONCE = 16
 """Through the vision tower: only memory."""

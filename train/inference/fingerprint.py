@@ -18,13 +18,13 @@ import torch
 from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.config import UserError
+from data.errors import UserError
 from data.storage import write_atomically
 from train.batches.encode import Exchange, encode_text, frame_size_px, instruction, normalise
-from train.config import DataKeys
 from train.model import forward
 from train.run.files import FINGERPRINT, json_text, read_json
 from train.run.saved import SavedRun, policy_of
+from train.sections import DataKeys
 
 WORDS, LIKELY = 8, 5
 LIMIT = 0.4

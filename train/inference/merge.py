@@ -15,16 +15,19 @@ import torch
 from PIL import Image
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import UserError, this_python
+from data.config import this_python
+from data.errors import UserError
 from data.storage import write_atomically
 from train.batches.encode import frame_size_px, normalise
+from train.console import say
 from train.inference import fingerprint
 from train.inference.config import MergeConfig
 from train.inference.describe import processor_of, prompt_of
 from train.model.adapter import with_adapter
 from train.model.load import DTYPES, Precision, load_model
-from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, json_text, read_json, say
-from train.run.saved import SavedRun, read_run, save_weights
+from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, json_text, read_json
+from train.run.saved import SavedRun, read_run
+from train.run.saving import save_weights
 
 FRAMES = 4
 """Of the sample on which merged and unmerged are compared."""

@@ -20,10 +20,10 @@ from transformers.models.smolvlm.processing_smolvlm import (
 
 from data.pages.render import data_url
 from train.batches.encode import TICKS, Exchange, first_prompt, fit_frames, plain
-from train.config import DataKeys
 from train.inference.config import DescribeConfig
 from train.inference.describe import answer_length, frames_for, frames_of, processor_of, row_of
 from train.run.saved import SavedRun
+from train.sections import DataKeys
 
 
 def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:

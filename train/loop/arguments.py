@@ -9,9 +9,10 @@ from typing import Any
 import torch
 from trl import SFTConfig
 
-from train.config import OptimKeys, TrainConfig
+from train.config import TrainConfig
 from train.model.load import Precision, part_of
 from train.run.schedule import SCHEDULES, total_steps
+from train.sections import OptimKeys
 
 OPTIMIZERS = {
     "adamw": "adamw_torch_fused",

@@ -11,14 +11,14 @@ from typing import Any
 from datasets import Dataset
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
-from data.config import UserError, first_line, warn
+from data.errors import UserError, first_line, warn
 from data.storage import write_atomically
 from train.batches.samplers import Order
 from train.evaluation.report.run_page import PAGE, write_page
-from train.hub.config import HubKeys
 from train.hub.push import push_checkpoint
 from train.run.files import METRICS, SAMPLES, json_text, read_rows
 from train.run.folder import remove_oldest, step_of, whole_checkpoints
+from train.sections import HubKeys
 
 
 class MetricsFile(TrainerCallback):

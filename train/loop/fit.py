@@ -6,9 +6,9 @@ from pathlib import Path
 
 import torch
 
+from train.console import say
 from train.loop.callbacks import best_of
 from train.loop.trainer import VideoTrainer
-from train.run.files import say
 from train.run.folder import step_of
 
 

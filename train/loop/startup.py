@@ -13,11 +13,11 @@ from transformers import SmolVLMProcessor
 from train.batches.dataset import Sets
 from train.batches.samplers import Grouped, Packs, padding_share
 from train.config import TrainConfig
+from train.console import say
 from train.evaluation.in_training import Watch
 from train.loop.trainer import VideoTrainer
 from train.memory.estimate import cache_bytes
 from train.model.load import Precision, describe_trainable
-from train.run.files import say
 from train.run.schedule import steps_per_epoch
 
 

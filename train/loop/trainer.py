@@ -15,7 +15,7 @@ from torch.utils.data import DataLoader
 from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
 from trl import SFTTrainer
 
-from data.config import UserError
+from data.errors import UserError
 from train.batches.collate import collate, collate_bins
 from train.batches.dataset import Sets
 from train.batches.samplers import Order, Orders, Packs, Several

@@ -14,7 +14,8 @@ import psutil
 import torch
 from joblib import cpu_count
 
-from data.config import GIB, UserError, first_line, load
+from data.config import GIB, load
+from data.errors import UserError, first_line
 from data.video.codec_check import decodable
 from train.config import TrainConfig
 from train.machine.packages import Finding

@@ -7,7 +7,8 @@ from typing import Literal
 
 from pydantic import Field
 
-from data.config import Section, UserError
+from data.config import Section
+from data.errors import UserError
 from train.config import TrainConfig
 from train.early_checks import check_reachable
 

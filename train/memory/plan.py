@@ -13,14 +13,16 @@ import torch
 from tqdm import tqdm
 from transformers import SmolVLMConfig
 
-from data.config import GIB, UserError
+from data.config import GIB
+from data.errors import UserError
 from train.batches.dataset import Survey
-from train.config import ModelKeys, TrainConfig
+from train.config import TrainConfig
 from train.early_checks import check_context
 from train.memory.estimate import Estimate, Load, estimate, share_of_one
 from train.memory.shapes import shape_of
 from train.model.load import Precision
 from train.model.sharding import sharding
+from train.sections import ModelKeys
 
 OVERHEAD_GIB = 0.7
 """CUDA context, kernels' workspaces and what the allocator cannot use."""

@@ -10,10 +10,10 @@ import torch
 
 from data.prepared.shards import read_manifest
 from data.storage import is_url
+from train.console import say
 from train.memory.config import CARDS, PlanConfig, check_plan
 from train.memory.plan import advice, largest, load_of, plan, what_passes
 from train.memory.shapes import shape_of
-from train.run.files import say
 
 FRAMES = 32
 """A video, where nothing is known of the data."""

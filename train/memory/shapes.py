@@ -12,9 +12,9 @@ from typing import Any
 
 from transformers import SmolVLMConfig
 
-from train.config import ModelKeys
 from train.early_checks import check_reachable, fetch_config
 from train.memory.config import MODELS
+from train.sections import ModelKeys
 
 _SMALL_VISION = {
     "hidden_size": 768,

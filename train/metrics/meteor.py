@@ -12,7 +12,7 @@ from pathlib import Path
 
 import numpy as np
 
-from data.config import UserError
+from data.errors import UserError
 from train.metrics.tokens import words
 
 

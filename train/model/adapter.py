@@ -8,7 +8,7 @@ from peft import PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
-from data.config import UserError, first_line
+from data.errors import UserError, first_line
 from train.run.files import FINGERPRINT
 from train.run.saved import SavedRun
 

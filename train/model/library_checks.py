@@ -10,7 +10,7 @@ import inspect
 from importlib.metadata import version
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 
 TRAINER = {
     "_clip_grad_norm": ("model",),

@@ -16,10 +16,10 @@ from transformers import (
     SmolVLMProcessor,
 )
 
-from data.config import UserError, first_line
-from train.config import LoraKeys, Method, ModelKeys, OptimKeys
+from data.errors import UserError, first_line
 from train.model.library_checks import set_known
 from train.model.sharding import sharding, weights_shared
+from train.sections import LoraKeys, Method, ModelKeys, OptimKeys
 
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
 """Full names: transformers 5 anchors them at the start, and short ones would protect nothing."""

@@ -1,14 +1,13 @@
-"""What a run says: to people, and to the files of its folder. Imports nothing heavy."""
+"""The files of a run folder: their names, how they are read and written. Imports nothing heavy."""
 
 from __future__ import annotations
 
 import json
 import math
-import os
 from pathlib import Path
 from typing import Any
 
-from data.config import UserError
+from data.errors import UserError
 
 METRICS = "metrics.jsonl"
 """Every logged row."""
@@ -24,6 +23,9 @@ RECORD = "run.json"
 """Versions, dataset, results; written last."""
 STATE = "run_state.json"
 """What the order of samples follows from, and the parts of a run that was resumed; written first."""
+
+BASE = "base"
+"""Where the tiny model lies in the folder of its run."""
 
 
 def read_json(file: Path) -> dict[str, Any]:
@@ -60,9 +62,3 @@ def read_rows(file: Path) -> list[dict[str, Any]]:
         return []
     whole = file.read_text(encoding="utf-8").split("\n")[:-1]
     return [json.loads(line) for line in whole]
-
-
-def say(text: str) -> None:
-    """One line for people, from the first process only."""
-    if os.environ.get("RANK", "0") == "0":
-        print(text, flush=True)

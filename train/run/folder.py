@@ -17,10 +17,11 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.config import UserError
+from data.errors import UserError
 from data.locks import OWNER, locked, owner_of
 from train.config import TrainConfig
-from train.run.files import RECORD, STATE, say
+from train.console import say
+from train.run.files import RECORD, STATE
 
 if TYPE_CHECKING:
     from accelerate import PartialState

@@ -11,12 +11,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from data.config import UserError, resolved, this_python
+from data.config import resolved, this_python
+from data.errors import UserError
 from data.storage import write_atomically
-from train.batches.split import read_held_out, write_held_out
-from train.config import ModelKeys, TrainConfig
-from train.run.files import METRICS, RECORD, SAMPLES, read_json, say
+from train.config import TrainConfig
+from train.console import say
+from train.run.files import METRICS, RECORD, SAMPLES, read_json
 from train.run.folder import CONFIG, RunFolder, remove_half_written, step_of
+from train.run.held_out import read_held_out, write_held_out
 from train.run.state import (
     Ordering,
     Part,
@@ -27,6 +29,7 @@ from train.run.state import (
     versions,
     write_state,
 )
+from train.sections import ModelKeys
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared

@@ -1,105 +1,23 @@
-"""What a run leaves behind, and how it is found again."""
+"""A run folder read back: base model, frame policy, prompt."""
 
 from __future__ import annotations
 
-import shutil
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
-import torch
-from accelerate import PartialState
-from accelerate.utils import broadcast_object_list
-from peft import PeftModel
 from pydantic import ValidationError
-from transformers import PreTrainedModel, SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import UserError, warn
+from data.errors import UserError, warn
 from data.locks import owner_of
 from data.selection.config import FrameKeys
 from data.selection.policies.registry import POLICY_VERSION
-from data.storage import write_atomically
-from train.config import DataKeys, ModelKeys, TrainConfig
-from train.run.files import POLICY_FILE, RECORD, STATE, json_text, read_json
-from train.run.folder import RunFolder, whole_checkpoints
+from train.run.files import BASE, POLICY_FILE, RECORD, STATE, read_json
+from train.run.folder import whole_checkpoints
 from train.run.from_hub import folder_of
-from train.run.portable import make_portable
 from train.run.state import read_state
-
-INSIDE = "base"
-"""Where the tiny model lies in the folder of its run."""
-
-
-@contextmanager
-def checkpoint_of(
-    base: ModelKeys, found: RunFolder, config: TrainConfig, processes: PartialState
-) -> Iterator[ModelKeys]:
-    """Where the base model can be loaded from. `model.name=tiny` is built beside the run folder, which
-    is not ours yet, and then read like any checkpoint folder."""
-    if base.name != "tiny":
-        yield base
-        return
-    there = found.path / INSIDE if found.path is not None else None
-    if config.train.resume and there is not None and there.is_dir():
-        yield base.model_copy(update={"name": str(there)})
-        return
-    with TemporaryDirectory() as scratch:
-        (place,) = broadcast_object_list([scratch])
-        if processes.is_main_process:
-            from train.model import tiny
-
-            tiny.build(Path(place), seed=config.train.seed)
-        processes.wait_for_everyone()
-        yield base.model_copy(update={"name": place})
-
-
-def settle(
-    checkpoint: ModelKeys,
-    model: SmolVLMForConditionalGeneration,
-    output: Path,
-    processes: PartialState,
-) -> None:
-    """The tiny model moves into its run's folder, where its adapter will look for it."""
-    inside = output / INSIDE
-    if processes.is_main_process and Path(checkpoint.name) != inside:
-        shutil.copytree(checkpoint.name, inside, dirs_exist_ok=True)
-    processes.wait_for_everyone()
-    model.name_or_path = str(inside)
-
-
-def write_policy(policy: dict[str, Any], data: DataKeys, output: Path) -> None:
-    """How the run sees videos, and what it is asked."""
-    shown = {
-        **policy,
-        "target": data.target,
-        "prompt": data.prompt,
-        "system": data.system,
-        "max_tokens": data.max_tokens,
-    }
-    write_atomically(output / POLICY_FILE, json_text(shown))
-
-
-def save_weights(
-    model: PreTrainedModel | PeftModel,
-    processor: SmolVLMProcessor,
-    output: Path,
-    weights: dict[str, torch.Tensor] | None = None,
-) -> None:
-    """Adapter or model (safetensors) and processor.
-
-    `weights`: the model's, where it does not hold them itself (`train.loop.fit.whole_weights`).
-    """
-    model.save_pretrained(str(output), state_dict=weights)
-    processor.save_pretrained(output)
-    make_portable(output)
-
-
-def write_record(records: dict[str, Any], output: Path) -> None:
-    """The last file: with it a run has ended."""
-    write_atomically(output / RECORD, json_text(records))
+from train.sections import DataKeys, ModelKeys
 
 
 @dataclass(frozen=True)
@@ -149,7 +67,7 @@ def read_run(folder: str | Path, base: str | None = None, *, force: bool = False
         base = str(path)
     else:
         told = read_json(path / "adapter_config.json").get("base_model_name_or_path") or ""
-        trained_on = str(path / "base") if (path / "base" / "config.json").is_file() else told
+        trained_on = str(path / "base") if (path / BASE / "config.json").is_file() else told
         base = trained_on if base is None else base
         if not base:
             raise UserError(
@@ -204,7 +122,7 @@ def _revision(path: Path, base: str) -> str | None:
     if told and base == told.get("base"):
         return told.get("revision")
     state = read_state(run)
-    if state is not None and base in (state.base, str(run / INSIDE)):
+    if state is not None and base in (state.base, str(run / BASE)):
         return state.revision
     about = path / "adapter_config.json"
     told = read_json(about) if about.is_file() else {}
@@ -223,8 +141,8 @@ def base_of(run: SavedRun) -> SavedRun:
         name = told.get("base")
         if not isinstance(name, str):
             raise UserError(f"base=true: {run.folder} does not say which model it was trained from")
-        if name == "base":  # the tiny model, built into the run
-            name = str(run.folder / "base")
+        if name == BASE:  # the tiny model, built into the run
+            name = str(run.folder / BASE)
         base = ModelKeys(name=name, revision=told.get("revision"))
     return SavedRun(Path(base.name), base, False, run.frames, run.data, is_trained=False)
 

@@ -1,4 +1,5 @@
-"""Writing weights: what a full disk or a missing right makes of it is one line, with what is safe."""
+"""Writing what a run leaves behind: policy, weights, record. A full disk or a missing right is one line,
+with what is safe."""
 
 from __future__ import annotations
 
@@ -8,11 +9,19 @@ import shutil
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from typing import Any
 
+import torch
+from peft import PeftModel
 from safetensors import SafetensorError
+from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.config import UserError, first_line
+from data.errors import UserError, first_line
+from data.storage import write_atomically
+from train.run.files import POLICY_FILE, RECORD, json_text
 from train.run.folder import whole_checkpoints
+from train.run.portable import make_portable
+from train.sections import DataKeys
 
 OF_THE_MACHINE = (
     errno.ENOSPC,
@@ -53,3 +62,35 @@ def saving(output: Path, what: str) -> Iterator[None]:
             f"{output}: {what} could not be written ({first_line(error)}); {safe}; mend that (df -h {output}), "
             f"then the same command with train.resume=true train.output={output} goes on"
         ) from None
+
+
+def write_policy(policy: dict[str, Any], data: DataKeys, output: Path) -> None:
+    """How the run sees videos, and what it is asked."""
+    shown = {
+        **policy,
+        "target": data.target,
+        "prompt": data.prompt,
+        "system": data.system,
+        "max_tokens": data.max_tokens,
+    }
+    write_atomically(output / POLICY_FILE, json_text(shown))
+
+
+def save_weights(
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    output: Path,
+    weights: dict[str, torch.Tensor] | None = None,
+) -> None:
+    """Adapter or model (safetensors) and processor.
+
+    `weights`: the model's, where it does not hold them itself (`train.loop.fit.whole_weights`).
+    """
+    model.save_pretrained(str(output), state_dict=weights)
+    processor.save_pretrained(output)
+    make_portable(output)
+
+
+def write_record(records: dict[str, Any], output: Path) -> None:
+    """The last file: with it a run has ended."""
+    write_atomically(output / RECORD, json_text(records))

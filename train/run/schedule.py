@@ -7,10 +7,11 @@ import math
 import torch
 from transformers import get_scheduler
 
-from data.config import UserError
-from train.config import OptimKeys, TrainConfig
-from train.run.files import say
+from data.errors import UserError
+from train.config import TrainConfig
+from train.console import say
 from train.run.resume import Start
+from train.sections import OptimKeys
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 

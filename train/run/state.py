@@ -13,7 +13,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from data.config import UserError
+from data.errors import UserError
 from data.storage import write_atomically
 from train.config import TrainConfig
 from train.run.files import STATE, json_text, read_json

@@ -11,9 +11,10 @@ from typing import Any
 from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
-from data.config import UserError, first_line, warn
-from train.config import LogKeys
-from train.run.files import METRICS, read_rows, say
+from data.errors import UserError, first_line, warn
+from train.console import say
+from train.run.files import METRICS, read_rows
+from train.sections import LogKeys
 
 
 def check_tracker(keys: LogKeys) -> None:

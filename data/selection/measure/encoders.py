@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from transformers import AutoConfig, AutoImageProcessor, AutoModel, AutoTokenizer
 
-from data.config import UserError, first_line
+from data.errors import UserError, first_line
 
 CONTRASTIVE = ("clip", "siglip", "siglip2", "metaclip_2")
 CLASS_TOKEN = ("dinov2", "dinov2_with_registers", "dinov3_vit", "vit")

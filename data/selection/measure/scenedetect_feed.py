@@ -21,7 +21,7 @@ from scenedetect import (
 from scenedetect.common import Timecode
 from scenedetect.detector import SceneDetector
 
-from data.config import UserError, one_line
+from data.errors import UserError, one_line
 from data.selection.config import FrameKeys
 
 TICK = Fraction(1, 1_000_000)

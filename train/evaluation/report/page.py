@@ -15,7 +15,7 @@ from typing import Any
 from datasets.exceptions import DatasetsError
 from markupsafe import Markup
 
-from data.config import UserError, warn
+from data.errors import UserError, warn
 from data.pages.render import data_url, render
 from data.prepared.dataset import read_dataset
 from data.sample import Stated

@@ -7,7 +7,7 @@ from typing import get_args
 
 import gradio as gr
 
-from data.config import UserError
+from data.errors import UserError
 from data.selection.config import FrameKeys
 from train.inference.app.session import Models, show
 from train.inference.config import AppConfig

@@ -14,9 +14,10 @@ import gradio as gr
 from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.config import UserError
+from data.errors import UserError
+from data.offline.row import choose_apart
 from data.pages.render import data_url, render
-from data.selection.choose import Chosen, choose_apart
+from data.selection.choose import Chosen
 from data.selection.config import FrameKeys
 from data.target import clock, parse_timeline
 from data.video.info import BadVideo

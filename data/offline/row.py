@@ -1,0 +1,115 @@
+"""One sample → one row of the prepared dataset, or the reason why not. Runs in the workers."""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import Counter
+from dataclasses import asdict, dataclass
+from functools import partial
+from typing import Any
+
+from data.media import Local, Video, content_id
+from data.offline.isolate import Failure, digest_of, run_each
+from data.redact import redacted
+from data.sample import Numbered, Outcome, Rejected, Repair, Sample
+from data.selection.choose import Chosen, choose_frames, policy_record
+from data.selection.config import FrameKeys
+from data.video.info import BadVideo
+
+INSTANT_S = 0.05
+
+
+@dataclass(frozen=True)
+class Limits:
+    """What a video must be to be used."""
+
+    min_decoded: float
+    min_s: float
+
+
+def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: int) -> Outcome:
+    """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker. The row
+    also says, in `seconds`, how long choosing took; that is not stored, for no two runs agree on it."""
+    started = time.monotonic()
+    item = numbered.item
+    if not isinstance(item, Sample):
+        return item
+    media = item.video
+    assert isinstance(media, Local)
+    try:
+        where = media.path if isinstance(media, Video) else media
+        chosen = choose_frames(where, keys, limits.min_decoded, threads=threads)
+        if chosen.duration_s < limits.min_s:
+            raise BadVideo("too short", f"{media.name}: {chosen.duration_s:.3f} s")
+    except BadVideo as error:
+        detail = error.detail
+        if isinstance(media, Video) and media.shown:  # not the name of a copy that is gone by then
+            detail = detail.replace(media.path, media.shown)
+        return Rejected(item.id, media.name, error.reason, detail, digest_of(error))
+    row = _row(item, chosen, keys, item.video_id or content_id(media))
+    if not row["events"] and not item.description:
+        detail = f"every event starts after the video's end ({chosen.duration_s:.3f} s)"
+        return Rejected(item.id, media.name, "no target left", detail)
+    return {**row, "seconds": time.monotonic() - started}
+
+
+def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[str, Any]:
+    """See `data.prepared.shards.FEATURES`."""
+    end_s = chosen.duration_s
+    # what is said of the last instant is about the last frame; labels and frames round it apart
+    events = [asdict(e) for e in item.events if e.start_s <= end_s + INSTANT_S]
+    # up to a second is how durations are rounded in labels, no mistake of theirs
+    cut = sum(event["end_s"] > end_s + 1 for event in events)
+    for event in events:
+        event["start_s"] = min(event["start_s"], end_s)
+        event["end_s"] = min(event["end_s"], end_s)
+    repairs = Counter({r.what: r.count for r in (*item.repairs, *chosen.mended)})
+    # one that the source cut already, at a duration that was too long, is one repair all the same
+    repairs["cut at the video's end"] = max(cut, repairs["cut at the video's end"])
+    repairs["starts after the video's end"] += len(item.events) - len(events)
+    return {
+        "id": item.id,
+        "source": item.source,
+        "video_id": video_id,
+        "frames": [{"bytes": jpeg, "path": None} for jpeg in chosen.jpegs],
+        "times_s": list(chosen.times_s),
+        "duration_s": chosen.duration_s,
+        "events": events,
+        "description": item.description,
+        "prompt": item.prompt,
+        "system": item.system,
+        "context": item.context,
+        "turns": [asdict(t) for t in item.turns],
+        "reasons": list(chosen.reasons),
+        "ranks": list(chosen.ranks),
+        "decoded_share": chosen.decoded_share,
+        "unseen_s": chosen.unseen_s,
+        "credit": item.credit,
+        "metadata": item.metadata,
+        "repairs": [asdict(Repair(what, n)) for what, n in sorted(repairs.items()) if n],
+        "policy": json.dumps(redacted(policy_record(keys)), sort_keys=True),
+    }
+
+
+def choose_apart(path: str, keys: FrameKeys, *, timeout_s: float, memory_gib: float) -> Chosen:
+    """`choose_frames` in a process of its own, for a file that nobody knows.
+
+    Raises:
+        BadVideo: with the quarantine reason; whatever the file does to that process is one.
+    """
+    (done,) = run_each(
+        partial(_choose_or_say, keys), [path], workers=1, timeout_s=timeout_s, memory_gib=memory_gib
+    )
+    if isinstance(done.outcome, Failure):
+        raise BadVideo(done.outcome.reason, done.outcome.detail)
+    if isinstance(done.outcome, BadVideo):
+        raise done.outcome
+    return done.outcome
+
+
+def _choose_or_say(keys: FrameKeys, path: str) -> Chosen | BadVideo:
+    try:
+        return choose_frames(path, keys)
+    except BadVideo as error:
+        return error

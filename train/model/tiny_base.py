@@ -1,0 +1,55 @@
+"""Where the base model of a run is loaded from; `model.name=tiny` is built on the way."""
+
+from __future__ import annotations
+
+import shutil
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from accelerate import PartialState
+from accelerate.utils import broadcast_object_list
+from transformers import SmolVLMForConditionalGeneration
+
+from train.config import TrainConfig
+from train.run.files import BASE
+from train.run.folder import RunFolder
+from train.sections import ModelKeys
+
+
+@contextmanager
+def checkpoint_of(
+    base: ModelKeys, found: RunFolder, config: TrainConfig, processes: PartialState
+) -> Iterator[ModelKeys]:
+    """Where the base model can be loaded from. `model.name=tiny` is built beside the run folder, which
+    is not ours yet, and then read like any checkpoint folder."""
+    if base.name != "tiny":
+        yield base
+        return
+    there = found.path / BASE if found.path is not None else None
+    if config.train.resume and there is not None and there.is_dir():
+        yield base.model_copy(update={"name": str(there)})
+        return
+    with TemporaryDirectory() as scratch:
+        (place,) = broadcast_object_list([scratch])
+        if processes.is_main_process:
+            from train.model import tiny
+
+            tiny.build(Path(place), seed=config.train.seed)
+        processes.wait_for_everyone()
+        yield base.model_copy(update={"name": place})
+
+
+def settle(
+    checkpoint: ModelKeys,
+    model: SmolVLMForConditionalGeneration,
+    output: Path,
+    processes: PartialState,
+) -> None:
+    """The tiny model moves into its run's folder, where its adapter will look for it."""
+    inside = output / BASE
+    if processes.is_main_process and Path(checkpoint.name) != inside:
+        shutil.copytree(checkpoint.name, inside, dirs_exist_ok=True)
+    processes.wait_for_everyone()
+    model.name_or_path = str(inside)
