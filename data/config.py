@@ -8,13 +8,13 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
 from typing import Annotated, Any, TypeVar
 
 import yaml
-from pydantic import BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
 from pydantic.fields import FieldInfo
 
 from data.errors import UserError, one_line
@@ -150,6 +150,18 @@ def by_commas(value: Any) -> Any:
 
 Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
 """The type of such a key, of texts."""
+
+
+def one_of(what: str, known: Collection[str]) -> AfterValidator:
+    """The type of a key that takes one of `known`, for texts that are listed elsewhere."""
+
+    def check(value: str) -> str:
+        if value not in known:
+            near = _nearest(value, list(known))
+            raise ValueError(f"{value!r} is no {what}{near}; known: {', '.join(known)}")
+        return value
+
+    return AfterValidator(check)
 
 
 def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING
 from data.config import this_python
 from data.errors import UserError, warn
 from data.hub import COMMIT, hub_errors
+from data.sources.known_sources import FINEVIDEO
 from data.storage import is_url
 from train.config import TrainConfig
 from train.sections import DataKeys, ModelKeys
@@ -28,7 +29,6 @@ MICROWORLD = (
 
 SUBSET = "finevideo-500"
 """What the recipes train on unless told otherwise: recipes/finevideo-500.yaml prepares it."""
-FINEVIDEO = "https://huggingface.co/datasets/HuggingFaceFV/finevideo"
 
 
 def check_data(keys: DataKeys) -> Prepared:
@@ -40,7 +40,7 @@ def check_data(keys: DataKeys) -> Prepared:
     if not is_url(keys.path) and not Path(keys.path).exists():
         if Path(keys.path).name == SUBSET:
             make = (
-                f"Make it: accept the terms at {FINEVIDEO}, log in with `hf auth login`, then "
+                f"Make it: accept the terms at https://huggingface.co/datasets/{FINEVIDEO}, log in with `hf auth login`, then "
                 f"{this_python()} scripts/prepare.py recipe={SUBSET}  "
                 "(500 videos; downloads about 9 GB, keeps about 1.5 GB). Your own videos instead: "
                 f"{this_python()} scripts/prepare.py source=jsonl source.path=YOUR.jsonl "

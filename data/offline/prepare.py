@@ -26,9 +26,10 @@ from data.prepared.card import CARD, card
 from data.sample import FromBefore, LeftOut, Numbered, Sample
 from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
-from data.selection.measure.plan import check
+from data.selection.policies.dispatch import check
 from data.sources import catalog
 from data.sources.config import SourceKeys
+from data.sources.known_sources import SOURCES
 from data.storage import Folder, listing_hash, open_folder
 
 MANIFEST = "manifest.json"
@@ -192,7 +193,7 @@ def _completed(config: PrepareConfig, there: Manifest) -> PrepareConfig:
         return config
     if "sources" not in there:
         raise UserError(
-            f"source: missing; write source=… ({', '.join(catalog.SOURCES)}); "
+            f"source: missing; write source=… ({', '.join(SOURCES)}); "
             f"out={config.out} holds no run to continue"
         )
     fixed = sorted(config.model_fields_set & {"frames", "min_decoded", "min_s", "shard_rows"})

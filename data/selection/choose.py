@@ -17,11 +17,11 @@ from data.config import resolved
 from data.media import FrameFiles
 from data.sample import Repair, Selection
 from data.selection.config import FrameKeys
-from data.selection.measure.plan import looks_for
+from data.selection.known_policies import POLICIES, POLICY_VERSION
 from data.selection.measure.refine import refined
 from data.selection.measure.signals import Signals, measure
+from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order
-from data.selection.policies.registry import POLICY_VERSION, select
 from data.video import image_frames
 from data.video.decode import fetch, read
 from data.video.info import BadVideo, Kept, Skip, VideoInfo
@@ -78,15 +78,16 @@ def look(
     if isinstance(path, FrameFiles):
         return _look_at_given(path, keys, min_decoded)
     info = probe(path)
-    looks = looks_for(keys, info, keep=keep and keys.decoder == "pyav")
-    skip = "nonkey" if keys.policy == "keyframes" else SKIP[keys.speed]
+    plan = plan_for(keys, info, keep=keep and keys.decoder == "pyav")
+    only_key = POLICIES[keys.policy].candidates == "key frames"
+    skip = "nonkey" if only_key else SKIP[keys.speed]
     if info.by_order:  # what is left out would move all that follows
         skip = "none"
     frames = read(info, threads=threads, skip=skip, vectors=keys.method == "vectors")
-    signals = measure(info, frames, looks, skip=skip)
+    signals = measure(info, frames, plan, skip=skip)
     _require(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
-    selection, kept = select(signals, keys), looks.candidates.kept
-    if keys.speed == "keyframes" and keys.policy != "keyframes" and info.seekable:
+    selection, kept = select(signals, keys), plan.candidates.kept
+    if keys.speed == "keyframes" and not only_key and info.seekable:
         selection, kept = refined(info, selection, short_px=keys.px, threads=threads)
     if keys.decoder != "pyav":  # the choice is the same; the pictures are to be that decoder's
         kept = {}
@@ -105,8 +106,8 @@ def _require(signals: Signals, min_decoded: float, name: str, what: str) -> None
 def _look_at_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> Looked:
     """Pictures that somebody chose already are all kept where they fit the budget."""
     info = image_frames.probe(frames)
-    looks = looks_for(keys, info, keep=False)
-    signals = measure(info, image_frames.read(frames, info), looks, skip="none")
+    plan = plan_for(keys, info, keep=False)
+    signals = measure(info, image_frames.read(frames, info), plan, skip="none")
     _require(signals, min_decoded, frames.name, "frame files")
     fits = len(signals.times_s) <= keys.max
     selection = (

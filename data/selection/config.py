@@ -2,69 +2,20 @@
 
 from __future__ import annotations
 
-from typing import Literal, Self
+from typing import Annotated, Literal, Self
 
 from pydantic import Field, model_validator
 
-from data.config import Section
-
-METHODS = {
-    "correlation": ("zscore", "frobenius"),
-    "embedding": ("farthest", "neighbour", "facility", "maxvol", "longvu", "retake"),
-    "motion": ("ssim", "flow", "vectors"),
-    "query": ("aks", "bolt"),
-}
-"""Policies that are a family; the first is the default."""
-UNLIMITED = ("farthest", "facility", "maxvol", "retake")
-"""Methods of policy=embedding without a threshold."""
-THRESHOLDS = {
-    "l1": (0.0, 255.0),
-    "l2": (0.0, 255.0),
-    "correlation": (0.0, 1.0),
-    "embedding": (-1.0, 1.0),
-}
-"""Ranges of `frames.threshold` where it is ours; that of `shots` is its detector's own."""
-
-
-EVERY = {"policy", "max", "px", "speed", "decoder"}
-OF_POLICY: dict[str, set[str]] = {
-    "scene": {"min_shot_s", "max_gap_s"},
-    "uniform": set(),
-    "fps": {"fps"},
-    "smolvlm": {"fps"},
-    "l1": {"rate", "threshold", "size"},
-    "l2": {"rate", "threshold", "size"},
-    "correlation": {"rate", "threshold", "size", "method", "max_shift", "circular"},
-    "shots": {"detector", "detector_options", "threshold", "min_shot_s", "pick"},
-    "embedding": {"rate", "method", "threshold", "encoder"},
-    "motion": {"rate", "size", "method"},
-    "keyframes": set(),
-    "topn": set(),
-    "kts": {"rate"},
-    "query": {"rate", "method", "encoder", "query"},
-}
-"""Which keys mean something to which policy, beside those that mean something to every one."""
+from data.config import Section, one_of
+from data.selection.known_policies import POLICIES, SHARED
 
 
 class FrameKeys(Section):
     """How frames are chosen and stored: the frame policy."""
 
-    policy: Literal[
-        "scene",
-        "uniform",
-        "fps",
-        "smolvlm",
-        "l1",
-        "l2",
-        "correlation",
-        "shots",
-        "embedding",
-        "motion",
-        "keyframes",
-        "topn",
-        "kts",
-        "query",
-    ] = Field(default="scene", description="how frames are chosen")
+    policy: Annotated[str, one_of("policy", POLICIES)] = Field(
+        default="scene", description=f"how frames are chosen: {', '.join(POLICIES)}"
+    )
     max: int = Field(default=32, ge=1, le=1024, description="at most this many frames a video")
     px: int = Field(
         default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
@@ -83,7 +34,7 @@ class FrameKeys(Section):
     method: str | None = Field(
         default=None,
         description="policy=correlation|embedding|motion|query: "
-        + "; ".join("|".join(names) for names in METHODS.values()),
+        + "; ".join("|".join(p.methods) for p in POLICIES.values() if p.methods),
     )
     threshold: float | None = Field(
         default=None, description="policy=shots|l1|l2|correlation|embedding (null: its default)"
@@ -128,22 +79,22 @@ class FrameKeys(Section):
 
     @model_validator(mode="after")
     def _fits_together(self) -> Self:
-        policy, methods = self.policy, METHODS.get(self.policy, ())
+        policy, known_of = self.policy, POLICIES[self.policy]
+        methods, (low, high) = known_of.methods, known_of.threshold
         if self.method is not None and self.method not in methods:
             known = f"knows {', '.join(methods)}" if methods else "has no methods, leave it out"
             raise ValueError(f"method={self.method}: policy={policy} {known}")
-        low, high = THRESHOLDS.get(policy, (0.0, float("inf")))
         if self.threshold is not None and not low <= self.threshold <= high:
             raise ValueError(
                 f"threshold={self.threshold:g}: policy={policy} takes {low:g} "
                 + (f"to {high:g}" if high < float("inf") else "or more")
             )
-        if policy in ("embedding", "query") and not self.encoder:
+        if known_of.measures == "features" and not self.encoder:
             raise ValueError(
                 f"policy={policy} needs frames.encoder=…, an image encoder on the Hub or in a "
                 "folder, as google/siglip2-base-patch16-224"
             )
-        if policy == "query" and not (self.query or "").strip():
+        if "query" in known_of.keys and not (self.query or "").strip():
             raise ValueError("policy=query needs frames.query=…, the text to look for")
         if self.speed != "exact" and self.method == "vectors":
             raise ValueError("method=vectors needs every frame; use speed=exact")
@@ -151,16 +102,15 @@ class FrameKeys(Section):
 
     def unused(self) -> dict[str, str]:
         """Keys that are set and that the policy takes no notice of, each with the line that says so."""
-        found = {}
-        for key in sorted(self.changed().keys() - EVERY - OF_POLICY[self.policy]):
-            owners = ", ".join(name for name, keys in OF_POLICY.items() if key in keys)
+        found, own = {}, POLICIES[self.policy]
+        for key in sorted(self.changed().keys() - SHARED - own.keys):
+            owners = ", ".join(name for name, policy in POLICIES.items() if key in policy.keys)
             found[key] = f"frames.{key}: no key of policy={self.policy}, but of {owners}"
-        if self.policy == "keyframes" and self.speed != "exact":
-            found["speed"] = "frames.speed: policy=keyframes decodes I-frames only anyway"
-        if self.threshold is not None and self.method in UNLIMITED:
-            found["threshold"] = (
-                f"frames.threshold: method={self.method} has none; neighbour and longvu have"
-            )
+        if own.candidates == "key frames" and self.speed != "exact":
+            found["speed"] = f"frames.speed: policy={self.policy} decodes I-frames only anyway"
+        if self.threshold is not None and self.method in own.without_threshold:
+            have = " and ".join(m for m in own.methods if m not in own.without_threshold)
+            found["threshold"] = f"frames.threshold: method={self.method} has none; {have} have"
         return found
 
     def idle(self) -> list[str]:

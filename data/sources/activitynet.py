@@ -18,13 +18,11 @@ from typing import Any
 
 from data.errors import UserError
 from data.sample import LeftOut, Rejected, Sample
-from data.sources.about import About
 from data.sources.config import SourceKeys
 from data.sources.find_video import VideoFiles, video_files
 from data.sources.parse import Span, at_most, mended, objects, plain, time_s, wanted_ids
 from data.sources.sentences import ended
 
-ABOUT = About(credit="ActivityNet Captions or a file in its form; ask its makers")
 SUBSETS = {"training": "train", "validation": "validation", "testing": "test"}
 
 

@@ -5,37 +5,26 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 from dataclasses import replace
+from importlib import import_module
 from typing import Any
 
 from data.errors import UserError
 from data.sample import LeftOut, Rejected, Sample
-from data.sources import activitynet, finevideo, jsonl, microworld, videofeedback
-from data.sources.about import About
 from data.sources.config import SourceKeys
+from data.sources.known_sources import SOURCES, Source
 from data.sources.parse import objects, wanted_ids
 from data.storage import listing_hash
 
-SOURCES: dict[str, Any] = {
-    "finevideo": finevideo,
-    "videofeedback": videofeedback,
-    "activitynet": activitynet,
-    "jsonl": jsonl,
-    "microworld": microworld,
-}
-"""Each module has `read(keys)` → samples; `count(keys)` → how many, or None; `version(keys)` → a text
-that names the state of what is read, or None where the keys say it all; and `ABOUT`, what is known of it."""
 Found = Sample | Rejected | LeftOut
 
 
 def _module(keys: SourceKeys) -> Any:
-    assert keys.name is not None
-    return SOURCES[keys.name]
+    return import_module(f"data.sources.{keys.name}")
 
 
-def about(name: str) -> About:
+def about(name: str) -> Source:
     """What is known of a source; little, where a dataset was prepared from one that is not here."""
-    module = SOURCES.get(name)
-    return About() if module is None else module.ABOUT
+    return SOURCES.get(name, Source())
 
 
 DERIVED = ("version", "ids_sha256", "texts")
@@ -51,7 +40,7 @@ def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
     records = []
     for keys in sources:
         record = {**keys.record(), "version": _module(keys).version(keys)}
-        if (texts := _module(keys).ABOUT.texts) > 1:
+        if (texts := about(str(keys.name)).texts) > 1:
             record["texts"] = texts
         if keys.ids is not None:  # they may come from a file, which may change
             record["ids_sha256"] = listing_hash(list(wanted_ids(keys.ids) or ()))

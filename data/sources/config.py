@@ -6,40 +6,18 @@ from typing import Annotated, Any, Literal, Self
 
 from pydantic import Field, model_validator
 
-from data.config import Names, Section, resolved
+from data.config import Names, Section, one_of, resolved
+from data.sources.known_sources import SHARED, SOURCES
 
 Share = Annotated[float, Field(ge=0, le=1)]
-Source = Literal["finevideo", "videofeedback", "activitynet", "jsonl", "microworld"]
-SHARED = {"name", "path", "limit", "shuffle_seed", "weight"}
-OF: dict[str, set[str]] = {
-    "finevideo": {
-        "revision",
-        "split",
-        "shares",
-        "ids",
-        "category",
-        "parent_category",
-        "min_duration_s",
-        "max_duration_s",
-        "language",
-        "min_av_correlation",
-        "level",
-        "speech",
-        "speech_context",
-        "qa",
-    },
-    "videofeedback": {"revision", "subset", "split", "videos", "ids", "min_alignment", "rating"},
-    "activitynet": {"split", "videos", "ids"},
-    "jsonl": {"videos"},
-    "microworld": {"seed"},
-}
-"""Which keys mean something to which source, beside the shared ones."""
 
 
 class SourceKeys(Section):
     """Where samples come from. `source=jsonl` is short for `source.name=jsonl`."""
 
-    name: Source | None = Field(default=None, description="which source reads the rows")
+    name: Annotated[str, one_of("source", SOURCES)] | None = Field(
+        default=None, description=f"which source reads the rows: {', '.join(SOURCES)}"
+    )
     path: str | None = Field(
         default=None,
         description="its file, folder or URL; finevideo, videofeedback: null is the Hub; "
@@ -111,15 +89,15 @@ class SourceKeys(Section):
     def _belong_to_the_source(self) -> Self:
         if self.name is None:
             if self.model_fields_set:
-                raise ValueError(f"missing; write source=… ({', '.join(OF)})")
+                raise ValueError(f"missing; write source=… ({', '.join(SOURCES)})")
             return self
-        foreign = self.model_fields_set - SHARED - OF[self.name]
+        foreign = self.model_fields_set - SHARED - SOURCES[self.name].keys
         if foreign:
-            owners = [name for name, keys in OF.items() if foreign & keys]
+            owners = [name for name, source in SOURCES.items() if foreign & source.keys]
             raise ValueError(
                 f"{', '.join(sorted(foreign))}: no key of source={self.name}, but of {', '.join(owners)}"
             )
-        if self.name in ("jsonl", "activitynet") and self.path is None:
+        if SOURCES[self.name].needs_path and self.path is None:
             raise ValueError(f"source={self.name} needs source.path=FILE")
         if abs(sum(self.shares) - 1) > 1e-6:
             raise ValueError(f"shares={list(self.shares)}: must add up to 1")
@@ -148,5 +126,7 @@ class SourceKeys(Section):
         """What decides which rows come and what they say, as kept in a manifest."""
         assert self.name is not None
         values = resolved(self)
-        wanted = (SHARED | OF[self.name]) - {"revision"}  # the version says which it came to
+        wanted = (SHARED | SOURCES[self.name].keys) - {
+            "revision"
+        }  # the version says which it came to
         return {k: v for k, v in values.items() if k in wanted and v is not None}

@@ -20,8 +20,8 @@ from data.errors import UserError
 from data.media import Media, ParquetCell, Video
 from data.sample import LeftOut, Rejected, Sample, Turn
 from data.sources import finevideo_events as told
-from data.sources.about import About
 from data.sources.config import SourceKeys
+from data.sources.known_sources import FINEVIDEO
 from data.sources.parquet import (
     hub_repo,
     is_local_file,
@@ -33,18 +33,8 @@ from data.sources.parquet import (
 from data.sources.parse import at_most, number, objects, plain, wanted_ids
 from data.storage import listing_hash
 
-REPO = "HuggingFaceFV/finevideo"
 PATTERN = "data/train-*.parquet"
 LICENCE = "CC BY"
-ABOUT = About(
-    repo=REPO,
-    licence="cc-by-4.0",
-    credit=f"{LICENCE}, with FineVideo's terms of use; each video's author is in the prepared rows",
-    note=f"Videos of FineVideo are {LICENCE} and come with its terms of use "
-    f"(https://huggingface.co/datasets/{REPO}): whoever shares them must include those terms and "
-    "follow its removals.",
-    texts=2,
-)
 SPLITS = ("train", "validation", "test")
 Row = tuple[str, Any, Media]
 """Where it stands, its `json`, its video."""
@@ -75,7 +65,7 @@ def count(keys: SourceKeys) -> int | None:
     dump = _dump(keys)
     if dump is not None:
         return len(dump)
-    urls = tables(keys, REPO, PATTERN)
+    urls = tables(keys, FINEVIDEO, PATTERN)
     return num_rows(urls) if all(map(is_local_file, urls)) else None
 
 
@@ -84,12 +74,12 @@ def version(keys: SourceKeys) -> str:
     dump = _dump(keys)
     if dump is not None:
         return listing_hash([(p.name, p.stat().st_size) for p in dump])
-    return tables_version(keys, REPO, PATTERN)
+    return tables_version(keys, FINEVIDEO, PATTERN)
 
 
 def _dump(keys: SourceKeys) -> list[Path] | None:
     """The metadata files of the card's layout, by number; None where it is not that layout."""
-    if hub_repo(keys, REPO) is not None or keys.path is None:
+    if hub_repo(keys, FINEVIDEO) is not None or keys.path is None:
         return None
     folder = Path(keys.path) / "metadata"
     if not folder.is_dir():
@@ -117,7 +107,7 @@ def _rows(keys: SourceKeys) -> Iterator[Row]:
                 row = f"not JSON: {error}"
             yield file.name, row, Video(str(file.parents[1] / "videos" / f"{file.stem}.mp4"))
         return
-    for url in tables(keys, REPO, PATTERN):
+    for url in tables(keys, FINEVIDEO, PATTERN):
         for i, row in table_rows(url, ["json"], later=["mp4"]):
             yield f"{url.rsplit('/', 1)[-1]}#{i}", row["json"], ParquetCell(url, i, "mp4")
 

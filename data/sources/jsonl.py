@@ -29,15 +29,12 @@ from typing import Any
 from data.errors import UserError
 from data.media import FrameFiles, Media, Video
 from data.sample import Rejected, Sample
-from data.sources.about import About
 from data.sources.chat import exchanges_of
 from data.sources.config import SourceKeys
 from data.sources.dialects import BadRow, own_rows
 from data.sources.find_video import ENDINGS, VideoFiles, stem, video_files
 from data.sources.lines import json_lines, num_lines
 from data.sources.parse import Span, at_most, mended, plain, prose, time_s, without_surrogates
-
-ABOUT = About(credit="the maker's own; ask them")
 
 
 @dataclass

@@ -21,10 +21,8 @@ from tqdm import tqdm
 from data.errors import UserError
 from data.media import Video
 from data.sample import Event, Sample
-from data.sources.about import About
 from data.sources.config import SourceKeys
 
-ABOUT = About(licence="apache-2.0", credit="synthetic, rendered by scenescribe; Apache-2.0")
 SIZE_PX = 96
 FPS = 10
 COLOURS = {

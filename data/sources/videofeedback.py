@@ -15,21 +15,14 @@ from typing import Any
 
 from data.media import HubFile, Media
 from data.sample import LeftOut, Reason, Rejected, Repair, Sample, Turn
-from data.sources.about import About
 from data.sources.config import SourceKeys
 from data.sources.find_video import VideoFiles, video_files
+from data.sources.known_sources import VIDEOFEEDBACK
 from data.sources.parquet import is_local_file, num_rows, table_rows, tables, tables_version
 from data.sources.parse import at_most, number, plain, wanted_ids
 from data.sources.sentences import capital
 
-REPO = "TIGER-Lab/VideoFeedback"
 LICENCE = "Apache-2.0"
-ABOUT = About(
-    repo=REPO,
-    licence="apache-2.0",
-    credit=LICENCE,
-    note=f"VideoFeedback is {LICENCE} (https://huggingface.co/datasets/{REPO}).",
-)
 SCORES = (
     "visual quality",
     "temporal consistency",
@@ -69,7 +62,7 @@ def _rows(keys: SourceKeys) -> Iterator[tuple[str, dict[str, Any]]]:
         needed.append("video link")
     rows = (
         (f"{url.rsplit('/', 1)[-1]}#{i}", row)
-        for url in tables(keys, REPO, _pattern(keys))
+        for url in tables(keys, VIDEOFEEDBACK, _pattern(keys))
         for i, row in table_rows(url, needed, optional=[*optional, "video link"])
     )
     if keys.shuffle_seed is not None:  # no video is in the rows: all of them are a few megabytes
@@ -83,13 +76,13 @@ def count(keys: SourceKeys) -> int | None:
     """How many rows `read` will give, where that is known without reading them."""
     if keys.limit is not None or keys.ids is not None or keys.min_alignment is not None:
         return keys.limit
-    urls = tables(keys, REPO, _pattern(keys))
+    urls = tables(keys, VIDEOFEEDBACK, _pattern(keys))
     return num_rows(urls) if all(map(is_local_file, urls)) else None
 
 
 def version(keys: SourceKeys) -> str:
     """Names the state of the dataset."""
-    return tables_version(keys, REPO, _pattern(keys))
+    return tables_version(keys, VIDEOFEEDBACK, _pattern(keys))
 
 
 def sample_of(
@@ -133,7 +126,7 @@ def sample_of(
         video=video,
         description=capital(caption),
         turns=turns,
-        credit=f"{name} of {REPO}, {LICENCE}",
+        credit=f"{name} of {VIDEOFEEDBACK}, {LICENCE}",
         metadata=json.dumps({"video_id": name, "subset": keys.subset, "licence": LICENCE, **rated}),
         repairs=repairs,
     )

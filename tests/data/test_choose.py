@@ -9,8 +9,8 @@ from PIL import Image
 from data.selection import choose
 from data.selection.choose import choose_frames, look, pictures
 from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES
 from data.selection.measure.candidates import Candidates
-from data.selection.policies.registry import POLICIES
 from data.video.decode import read
 from data.video.info import BadVideo
 from data.video.probe import probe

@@ -7,9 +7,10 @@ import pytest
 
 from data.errors import UserError
 from data.selection.choose import look
-from data.selection.config import METHODS, FrameKeys
+from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES
 from data.selection.measure.encoders import load
-from data.selection.measure.plan import check
+from data.selection.policies.dispatch import check
 from data.selection.policies.embedding import (
     aks,
     bolt,
@@ -87,10 +88,10 @@ def test_real_encoders_see_pictures(folders, kind):
     assert not np.allclose(vectors[0], vectors[3], atol=1e-3)
 
 
-@pytest.mark.parametrize("method", [*METHODS["embedding"], *METHODS["query"]])
+@pytest.mark.parametrize("method", [*POLICIES["embedding"].methods, *POLICIES["query"].methods])
 def test_methods_on_a_video(folders, tmp_path, method):
     video = write_video(tmp_path / "a.mp4", every(0.1, 60))
-    policy = "query" if method in METHODS["query"] else "embedding"
+    policy = "query" if method in POLICIES["query"].methods else "embedding"
     keys = FrameKeys(policy=policy, method=method, encoder=str(folders["clip"]), query="a dog", max=5)  # fmt: skip
     first, again = (look(str(video), keys).selection for _ in range(2))
     assert 1 <= len(first.times_s) <= 5 and first == again

@@ -18,6 +18,7 @@ from data.sample import LeftOut, Rejected, Sample
 from data.sources import finevideo
 from data.sources.catalog import describe_sources, same_rows
 from data.sources.config import SourceKeys
+from data.sources.known_sources import SOURCES
 from data.sources.parse import Span, clock_s, mended
 from tests import finevideo as made
 from tests.conftest import ROOT
@@ -308,7 +309,7 @@ def test_texts_of_before_are_not_finished_with_those_of_now(rows, tmp_path):
     """A run that was begun when the notes became other sentences is another run."""
     made.write_dump(tmp_path / "d", rows[:2], [b"x"] * 2)
     (record,) = describe_sources([SourceKeys(name="finevideo", path=str(tmp_path / "d"))])
-    assert record["texts"] == finevideo.ABOUT.texts == 2
+    assert record["texts"] == SOURCES["finevideo"].texts == 2
     (again,) = sources_of({"sources": [record]})
     assert again.name == "finevideo" and same_rows([record], [{**record, "texts": 1}])
     assert not same_rows([record], [{**record, "limit": 3}]) and not same_rows("nonsense", [record])

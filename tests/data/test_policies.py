@@ -8,13 +8,16 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.sample import Selection
-from data.selection.config import METHODS, FrameKeys
-from data.selection.policies.registry import POLICIES, select
+from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES
+from data.selection.policies.dispatch import select
 from tests.signals import signals_of
 from tests.videos import every
 
 EVERY_WAY = [
-    (policy, method) for policy in sorted(POLICIES) for method in METHODS.get(policy, (None,))
+    (policy, method)
+    for policy in sorted(POLICIES)
+    for method in POLICIES[policy].methods or (None,)
 ]
 
 

@@ -11,7 +11,7 @@ from data.bench import synthetic_clips
 from data.selection.choose import look
 from data.selection.config import FrameKeys
 from data.selection.measure.candidates import Candidates
-from data.selection.measure.plan import Looks
+from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import detector_for
 from data.selection.measure.shots import find_changes, shots_from_cuts, transitions
 from data.selection.measure.signals import measure
@@ -111,7 +111,9 @@ def test_shots_tile_the_video():
 def cuts_by(path, **options):
     keys = FrameKeys(policy="shots", **options)
     info = probe(str(path))
-    return measure(info, read(info), Looks(Candidates("all"), detector=detector_for(keys))).cuts_s
+    return measure(
+        info, read(info), MeasurementPlan(Candidates("all"), detector=detector_for(keys))
+    ).cuts_s
 
 
 @pytest.mark.parametrize("detector", ["adaptive", "content", "hash", "histogram"])

@@ -3,6 +3,7 @@
 import json
 import zipfile
 from collections import Counter
+from importlib import import_module
 from pathlib import Path
 
 import pyarrow as pa
@@ -48,7 +49,7 @@ def write_feedback(folder, rows, subset="annotated", split="train", order=None):
 
 
 def read(source, **keys):
-    return list(catalog.SOURCES[source].read(SourceKeys(name=source, **keys)))
+    return list(import_module(f"data.sources.{source}").read(SourceKeys(name=source, **keys)))
 
 
 def test_videofeedback_by_column_name(tmp_path):

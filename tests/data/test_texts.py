@@ -379,7 +379,7 @@ def test_rows_of_one_video_without_ids_are_several_samples(tmp_path):
 
 def test_no_tokenizer_is_loaded_to_refuse_a_key():
     """Sentences are cut by a library that only FineVideo's texts need."""
-    code = "import data.keys, data.config, sys; sys.exit('sentencex' in sys.modules)"
+    code = "import data.offline.config, data.config, sys; sys.exit('sentencex' in sys.modules)"
     assert subprocess.run([sys.executable, "-c", code]).returncode == 0
 
 

@@ -8,7 +8,8 @@ from data.config import load
 from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.preview.config import PreviewConfig
-from data.selection.config import EVERY, OF_POLICY, FrameKeys
+from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES, SHARED
 from data.sources.config import SourceKeys
 from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig
@@ -28,10 +29,8 @@ def refused(model, keys, words):
 
 
 def test_every_key_of_frames_belongs_to_a_policy():
-    known = EVERY | {key for keys in OF_POLICY.values() for key in keys}
-    assert known == set(FrameKeys.model_fields) and set(OF_POLICY) == set(
-        FrameKeys.model_fields["policy"].annotation.__args__
-    )
+    known = SHARED.union(*(policy.keys for policy in POLICIES.values()))
+    assert known == set(FrameKeys.model_fields)
 
 
 @pytest.mark.parametrize(

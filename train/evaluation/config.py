@@ -8,7 +8,8 @@ from typing import Any, Literal, Self
 from pydantic import Field, model_validator
 
 from data.config import Names, Section
-from data.selection.config import EVERY, OF_POLICY, FrameKeys
+from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES, SHARED
 from train.inference.config import Force
 from train.metrics.config import JudgeKeys, TextScore
 from train.sections import DataKeys
@@ -100,7 +101,8 @@ class EvaluateConfig(Section):
         combined = [
             {**frames, **dict(zip(lists, parts, strict=True))} for parts in product(*lists.values())
         ]
-        used = [EVERY | OF_POLICY.get(str(one.get("policy")), set()) for one in combined]
+        known = [POLICIES.get(str(one.get("policy"))) for one in combined]
+        used = [SHARED | (policy.keys if policy else set()) for policy in known]
         for one, own in zip(combined, used, strict=True):
             if "policy" in lists:  # what is of another of them
                 for key in one.keys() - own:

@@ -12,6 +12,7 @@ from huggingface_hub import EvalResult, ModelCardData
 from data.pages.render import render
 from data.prepared.summary import own_words
 from data.redact import redacted
+from data.selection.known_policies import POLICIES
 from data.sources.catalog import about
 from train.hub.scores import Scores
 from train.metrics.shown import CAPTIONS
@@ -25,13 +26,6 @@ TRANSFORMERS = "transformers>=5.21.1,<6"
 """What the card's code asks for: earlier ones see otherwise, or count a video's frames as videos."""
 LEARNS = ("data", "train", "optim")
 """Sections whose keys a card tells of."""
-POLICIES = {
-    "scene": "chosen by scene: shots are found by their cuts, dissolves and fades, the budget is spread over them, and each frame is a clear one away from transitions",
-    "uniform": "evenly spaced",
-    "fps": "at a steady rate",
-    "smolvlm": "as transformers' SmolVLM video processor samples them",
-    "shots": "one a shot, as PySceneDetect finds them",
-}
 
 
 def card(run: Path, repo: str, scores: Scores | None = None) -> str:
@@ -84,7 +78,7 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         base=linked,
         revision=record["revision"],
         trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
-        sees=f"at most {policy['max']} frames a video, {POLICIES.get(policy['policy'], policy['policy'])} (`{policy['policy']}`, version {policy['version']})",
+        sees=f"at most {policy['max']} frames a video, {_words(policy['policy'])} (`{policy['policy']}`, version {policy['version']})",
         prompt=_cell(prompt),
         system=_cell(system),
         answers_with="one line an event, `[MM:SS - MM:SS] what happens`"
@@ -109,6 +103,12 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         scored_on=f"{scores.on}, SODA's text score {scores.text_score}." if scores else "",
         loss=loss,
     )
+
+
+def _words(policy: str) -> str:
+    """How a policy chooses; its name, where it is one of another version."""
+    known = POLICIES.get(policy)
+    return (known.words if known else "") or policy
 
 
 def _made(method: str, *, adapter: bool) -> str:

@@ -16,7 +16,8 @@ from data.config import resolved
 from data.errors import UserError, warn
 from data.prepared.summary import own_words
 from data.selection.choose import Chosen, choose_frames, policy_record
-from data.selection.config import EVERY, FrameKeys
+from data.selection.config import FrameKeys
+from data.selection.known_policies import SHARED
 from data.target import parse_timeline
 from data.video.info import BadVideo
 from train.batches.collate import collate
@@ -54,7 +55,7 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
         return run.frames
     kept = resolved(run.frames)
     if "policy" in changed:
-        kept = {key: kept[key] for key in EVERY}
+        kept = {key: kept[key] for key in SHARED}
     try:
         frames = FrameKeys.model_validate({**kept, **asked})
     except ValidationError as error:

@@ -12,7 +12,7 @@ from pydantic import ValidationError
 from data.errors import UserError, warn
 from data.locks import owner_of
 from data.selection.config import FrameKeys
-from data.selection.policies.registry import POLICY_VERSION
+from data.selection.known_policies import POLICY_VERSION
 from train.run.files import BASE, POLICY_FILE, RECORD, STATE, read_json
 from train.run.folder import whole_checkpoints
 from train.run.from_hub import folder_of

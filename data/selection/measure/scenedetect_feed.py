@@ -46,14 +46,12 @@ DETECTORS: dict[str, tuple[type[SceneDetector], str, dict[str, Any]]] = {
 """Class, the name of its threshold, preset parameters."""
 
 
-def detector_for(keys: FrameKeys) -> SceneDetector | None:
-    """The detector that policy `shots` needs fed during the decode, or None for other policies.
+def detector_for(keys: FrameKeys) -> SceneDetector:
+    """The detector that `keys` name, with its options.
 
     Raises:
         UserError: a parameter that the detector does not have or does not take.
     """
-    if keys.policy != "shots":
-        return None
     kind, threshold_name, preset = DETECTORS[keys.detector]
     options: dict[str, Any] = {"min_scene_len": keys.min_shot_s, **preset}
     if keys.threshold is not None:

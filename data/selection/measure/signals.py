@@ -13,7 +13,7 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
-from data.selection.measure.plan import Looks
+from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import CutFinder
 from data.video.info import BadVideo, Decoded, Skip, VideoInfo
 from data.video.pyav_backend import SAME_S
@@ -70,7 +70,7 @@ class Signals:
 
 
 def measure(
-    info: VideoInfo, frames: Iterable[Decoded], looks: Looks, *, skip: Skip = "none"
+    info: VideoInfo, frames: Iterable[Decoded], plan: MeasurementPlan, *, skip: Skip = "none"
 ) -> Signals:
     """Look at every frame once. `skip`: what the decoder was told to leave out.
 
@@ -82,8 +82,8 @@ def measure(
     times_s = np.zeros(room)
     small = np.zeros((room, 3, *SMALL), np.uint8)
     finder = (
-        CutFinder(looks.detector, len(info.times_s) / max(info.shown_s, 1e-3))
-        if looks.detector is not None
+        CutFinder(plan.detector, len(info.times_s) / max(info.shown_s, 1e-3))
+        if plan.detector is not None
         else None
     )
     thumbs: list[np.ndarray] = []
@@ -93,12 +93,12 @@ def measure(
     def look_closer(settled: tuple[int, Decoded] | None) -> None:
         if settled is None:
             return
-        if looks.thumb_px is not None:
-            thumbs.append(_thumb(settled[1].planes()[0], looks.thumb_px))
-        if looks.encode is not None:
-            pictures.append(settled[1].rgb(looks.picture_px))
+        if plan.thumb_px is not None:
+            thumbs.append(_thumb(settled[1].planes()[0], plan.thumb_px))
+        if plan.encode is not None:
+            pictures.append(settled[1].rgb(plan.picture_px))
             if len(pictures) == ENCODE_BATCH:
-                features.append(looks.encode(pictures))
+                features.append(plan.encode(pictures))
                 pictures.clear()
 
     before: tuple[np.ndarray, np.ndarray, np.ndarray] | None = None
@@ -134,8 +134,8 @@ def measure(
         recent = change if fresh else 0.7 * recent + 0.3 * change
         contrast = float(spread[0, 0])
         clear = sharpness / ((contrast * FULL) ** 2 + LIT**2) if contrast > 4 else 0.0
-        look_closer(looks.candidates.see(n, frame, clear, fresh))
-        if looks.vectors:
+        look_closer(plan.candidates.see(n, frame, clear, fresh))
+        if plan.vectors:
             length = frame.motion()
             row[4], row[5] = length or 0.0, length is not None
         if finder is not None:
@@ -143,15 +143,15 @@ def measure(
         n += 1
     if not n:
         raise BadVideo("no frames", f"{info.path}: no frame can be decoded")
-    if looks.vectors and not table[:n, 5].any():
+    if plan.vectors and not table[:n, 5].any():
         raise BadVideo(
             "unreadable",
             f"{info.path}: {info.codec} gives no motion vectors; "
             "frames.method=vectors needs H.264 or MPEG-4, use method=ssim or flow",
         )
-    look_closer(looks.candidates.close())
-    if looks.encode is not None and pictures:
-        features.append(looks.encode(pictures))
+    look_closer(plan.candidates.close())
+    if plan.encode is not None and pictures:
+        features.append(plan.encode(pictures))
     encoded = np.concatenate(features) if features else None
     times_s = times_s[:n]
     key_s = np.asarray([t for t in info.key_times_s if t >= info.times_s[0] - SAME_S])
@@ -169,11 +169,11 @@ def measure(
         shown_s=max(info.shown_s, float(times_s[-1])),
         decoded_share=_decoded_share(info, times_s, key_s, skip),
         sparse=skip == "nonkey",
-        candidates=looks.candidates.indices,
+        candidates=plan.candidates.indices,
         thumbs=np.stack(thumbs) if thumbs else None,
         features=encoded,
-        relevance=encoded @ looks.text if encoded is not None and looks.text is not None else None,
-        motion=table[:n, 4] if looks.vectors else None,
+        relevance=encoded @ plan.text if encoded is not None and plan.text is not None else None,
+        motion=table[:n, 4] if plan.vectors else None,
         cuts_s=tuple(finder.cuts_s()) if finder is not None else (),
     )
 

@@ -6,15 +6,12 @@ import numpy as np
 
 from data.selection.config import FrameKeys
 
-CLOCK_POLICIES = ("uniform", "fps", "smolvlm")
-
-
 LONG_S, LONG_STEPS = 2.0, 8
 """Between two frames; and as many of the usual steps: longer is a time in which nothing was recorded."""
 
 
 def by_clock(times_s: np.ndarray, duration_s: float, keys: FrameKeys) -> np.ndarray:
-    """Frame times (N,) → the increasing indices that a policy of `CLOCK_POLICIES` takes."""
+    """Frame times (N,) → the increasing indices that a policy whose candidates are known by the clock takes."""
     if keys.policy == "smolvlm":
         return _smolvlm(len(times_s), duration_s, keys)
     count = max(1, round(duration_s * keys.fps))

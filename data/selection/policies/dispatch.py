@@ -1,0 +1,96 @@
+"""The policy that the keys name: what it needs measured, and its choice."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from importlib import import_module
+
+from data.sample import Selection
+from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES
+from data.selection.measure.candidates import LIMIT_BYTES, Candidates
+from data.selection.measure.plan import MeasurementPlan
+from data.selection.measure.scenedetect_feed import detector_for
+from data.selection.measure.signals import Signals
+from data.selection.policies.clock import by_clock, played_s
+from data.video.info import VideoInfo, scaled_size
+
+MOST_CANDIDATES = 4096  # where their pictures are compared
+THUMB_BYTES = 96 * 2**20  # that these pictures may take
+WINDOWS = 6  # per frame of the budget: how finely `scene` can place one
+LEAST_WINDOW_S = 0.2
+
+
+def select(signals: Signals, keys: FrameKeys) -> Selection:
+    """The frames that the policy chooses, at most `keys.max`."""
+    return choice_of(keys.policy)(signals, keys)
+
+
+def choice_of(policy: str) -> Callable[[Signals, FrameKeys], Selection]:
+    """A policy's function. Only the policy that is asked for is imported."""
+    module, function = POLICIES[policy].choose.split(":")
+    choose: Callable[[Signals, FrameKeys], Selection] = getattr(
+        import_module(f"data.selection.policies.{module}"), function
+    )
+    return choose
+
+
+def check(keys: FrameKeys) -> None:
+    """Refuse, before any video, what would fail on every one of them.
+
+    Raises:
+        UserError: an encoder that cannot be loaded, a detector's parameter that it does not have.
+    """
+    measures = POLICIES[keys.policy].measures
+    if measures == "cuts":
+        detector_for(keys)
+    if measures == "features":
+        from data.selection.measure import encoders
+
+        encoders.load(str(keys.encoder))
+        if keys.query is not None:
+            encoders.query_vector(str(keys.encoder), keys.query)
+
+
+def plan_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> MeasurementPlan:
+    """What the policy needs measured on this video.
+
+    Args:
+        keep: also keep pictures of the candidates, at their final size.
+
+    Raises:
+        UserError: the encoder cannot be loaded.
+    """
+    policy, length_s = POLICIES[keys.policy], float(played_s(info.times_s)[-1])
+    keep_px = keys.px if keep else 0
+    width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
+    room = max(1, LIMIT_BYTES // (width * height * 3 // 2))  # pictures, or a little less
+    if policy.candidates == "clearest":
+        windows = min(WINDOWS * keys.max, room // 2)  # shots open windows of their own
+        window_s = max(LEAST_WINDOW_S, length_s / max(windows, 2 * keys.max))
+        if len(info.times_s) <= min(2 * keys.max, room // 2):  # so few that each may be wanted
+            window_s = 0.0
+        return MeasurementPlan(Candidates("clearest", window_s=window_s, keep_px=keep_px))
+    if policy.candidates == "clock":  # right if every frame decodes; else the missing are fetched
+        known_s = info.times_s[by_clock(info.times_s, info.shown_s, keys)]
+        return MeasurementPlan(Candidates("known", known_s=known_s, keep_px=keep_px))
+    vectors = keys.method == "vectors"  # of consecutive frames only, so none may be left out
+    if policy.candidates != "ticks" or vectors:
+        num_frames = len(info.key_times_s if policy.candidates == "key frames" else info.times_s)
+        return MeasurementPlan(
+            Candidates("all", keep_px=keep_px if num_frames <= room else 0),
+            detector=detector_for(keys) if policy.measures == "cuts" else None,
+            vectors=vectors,
+        )
+    most = min(MOST_CANDIDATES, THUMB_BYTES // keys.size**2)
+    step_s = max(1 / keys.rate, length_s / most)
+    ticks = Candidates("ticks", window_s=step_s, keep_px=keep_px)
+    if policy.measures == "features":
+        from data.selection.measure import encoders  # torch and transformers: only where asked for
+
+        encoder = encoders.load(str(keys.encoder))
+        text = None
+        if keys.query is not None:
+            text = encoders.query_vector(str(keys.encoder), keys.query)
+        return MeasurementPlan(ticks, encode=encoder.images, picture_px=encoder.short_px, text=text)
+    return MeasurementPlan(ticks, thumb_px=keys.size if policy.measures == "thumbs" else None)
