@@ -1,17 +1,24 @@
 """The example policy in CONTRIBUTING is a policy."""
 
 import re
+import sys
 import tomllib
+from types import ModuleType
 
+import pytest
 from packaging.requirements import Requirement
 from packaging.utils import canonicalize_name
 
+from data.config import load
+from data.offline.config import PrepareConfig
+from data.selection.choose import choose_frames
 from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES, Policy
 from tests.signals import signals_of
-from tests.videos import ROOT, every
+from tests.videos import ROOT, every, write_video
 
 
-def test_the_example_policy_works():
+def test_the_example_policy_works(tmp_path, monkeypatch):
     text = (ROOT / "CONTRIBUTING.md").read_text()
     (code,) = re.findall(r"```python\n(.*?)```", text, re.S)
     assert len(code.splitlines()) < 40
@@ -21,6 +28,18 @@ def test_the_example_policy_works():
     assert scope["ends"](signals, FrameKeys(max=8)).times_s == (0.0, 4.9)
     assert len(scope["ends"](signals, FrameKeys(max=1)).times_s) == 1
     assert len(scope["ends"](signals_of([0.0], black=True), FrameKeys()).times_s) == 1
+    # its file and its entry are all that it takes to be chosen by name
+    ((name, entry),) = re.findall(r'^    "(\w+)": (Policy\(.*\)),$', text, re.M)
+    module = ModuleType("data.selection.policies.ends")
+    module.ends = scope["ends"]
+    monkeypatch.setitem(sys.modules, module.__name__, module)
+    monkeypatch.setitem(POLICIES, name, eval(entry, {"Policy": Policy}))
+    write_video(tmp_path / "v.mp4", times_s=every(0.1, 50))
+    chosen = choose_frames(
+        str(tmp_path / "v.mp4"),
+        load(PrepareConfig, ["source=microworld", "out=o", f"frames.policy={name}"]).frames,
+    )
+    assert chosen.times_s == pytest.approx((0.0, 4.9)) and set(chosen.reasons) == {"an end"}
 
 
 def test_what_was_tested_is_within_the_bounds():

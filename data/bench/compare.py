@@ -15,42 +15,39 @@ from data.bench.synthetic_videos import BuiltVideo
 from data.selection import quality
 from data.selection.choose import look
 from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES
 from data.selection.measure.shots import transitions
 
-ENTRIES: dict[str, dict[str, object]] = {
-    "scene": {},
-    "scene (fast)": {"speed": "fast"},
-    "scene (keyframes)": {"speed": "keyframes"},
-    "uniform": {"policy": "uniform"},
-    "fps": {"policy": "fps"},
-    "smolvlm": {"policy": "smolvlm"},
-    "l1": {"policy": "l1"},
-    "l2": {"policy": "l2"},
-    "correlation": {"policy": "correlation"},
-    "correlation (frobenius)": {"policy": "correlation", "method": "frobenius"},
-    "shots (adaptive)": {"policy": "shots"},
-    "shots (adaptive, first)": {"policy": "shots", "pick": "first"},
-    "shots (content)": {"policy": "shots", "detector": "content"},
-    "shots (hash)": {"policy": "shots", "detector": "hash"},
-    "shots (histogram)": {"policy": "shots", "detector": "histogram"},
-    "shots (histogram-coarse, first)": {
-        "policy": "shots",
-        "detector": "histogram-coarse",
-        "pick": "first",
+VARIANTS: dict[str, dict[str, dict[str, object]]] = {
+    "scene": {
+        "scene": {},
+        "scene (fast)": {"speed": "fast"},
+        "scene (keyframes)": {"speed": "keyframes"},
     },
-    "shots (histogram-fine, first)": {
-        "policy": "shots",
-        "detector": "histogram-fine",
-        "pick": "first",
+    "correlation": {"correlation": {}, "correlation (frobenius)": {"method": "frobenius"}},
+    "shots": {
+        "shots (adaptive)": {},
+        "shots (adaptive, first)": {"pick": "first"},
+        "shots (content)": {"detector": "content"},
+        "shots (hash)": {"detector": "hash"},
+        "shots (histogram)": {"detector": "histogram"},
+        "shots (histogram-coarse, first)": {"detector": "histogram-coarse", "pick": "first"},
+        "shots (histogram-fine, first)": {"detector": "histogram-fine", "pick": "first"},
     },
-    "motion (ssim)": {"policy": "motion"},
-    "motion (flow)": {"policy": "motion", "method": "flow"},
-    "motion (vectors)": {"policy": "motion", "method": "vectors"},
-    "keyframes": {"policy": "keyframes"},
-    "topn": {"policy": "topn"},
-    "kts": {"policy": "kts"},
+    "motion": {
+        "motion (ssim)": {},
+        "motion (flow)": {"method": "flow"},
+        "motion (vectors)": {"method": "vectors"},
+    },
 }
-"""Name in the table → keys. Those that need a learned encoder are not among them."""
+"""Policy → name in the table → keys, where a policy is compared in more than one way."""
+ENTRIES: dict[str, dict[str, object]] = {
+    name: {"policy": policy, **keys}
+    for policy, known in POLICIES.items()
+    if known.measures != "features"  # these need a learned encoder
+    for name, keys in VARIANTS.get(policy, {policy: {}}).items()
+}
+"""Name in the table → keys: every policy."""
 
 
 @dataclass(frozen=True)

@@ -92,14 +92,20 @@ def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[s
     }
 
 
-def choose_apart(path: str, keys: FrameKeys, *, timeout_s: float, memory_gib: float) -> Chosen:
+def choose_apart(
+    path: str, keys: FrameKeys, min_decoded: float, *, timeout_s: float, memory_gib: float
+) -> Chosen:
     """`choose_frames` in a process of its own, for a file that nobody knows.
 
     Raises:
         BadVideo: with the quarantine reason; whatever the file does to that process is one.
     """
     (done,) = run_each(
-        partial(_choose_or_say, keys), [path], workers=1, timeout_s=timeout_s, memory_gib=memory_gib
+        partial(_choose_or_say, keys, min_decoded),
+        [path],
+        workers=1,
+        timeout_s=timeout_s,
+        memory_gib=memory_gib,
     )
     if isinstance(done.outcome, Failure):
         raise BadVideo(done.outcome.reason, done.outcome.detail)
@@ -108,8 +114,8 @@ def choose_apart(path: str, keys: FrameKeys, *, timeout_s: float, memory_gib: fl
     return done.outcome
 
 
-def _choose_or_say(keys: FrameKeys, path: str) -> Chosen | BadVideo:
+def _choose_or_say(keys: FrameKeys, min_decoded: float, path: str) -> Chosen | BadVideo:
     try:
-        return choose_frames(path, keys)
+        return choose_frames(path, keys, min_decoded)
     except BadVideo as error:
         return error

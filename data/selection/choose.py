@@ -28,6 +28,8 @@ from data.video.info import BadVideo, Kept, Skip, VideoInfo
 from data.video.probe import probe
 
 JPEG_QUALITY = 92
+MIN_DECODED = 0.9
+"""Share of a file's frames; one of which less can be decoded is bad."""
 
 
 @dataclass(frozen=True)
@@ -65,7 +67,7 @@ class Looked:
 def look(
     path: str | FrameFiles,
     keys: FrameKeys,
-    min_decoded: float = 0.9,
+    min_decoded: float = MIN_DECODED,
     *,
     threads: int = 0,
     keep: bool = True,
@@ -130,7 +132,7 @@ def pictures(looked: Looked, keys: FrameKeys, *, threads: int = 0) -> list[np.nd
 
 
 def choose_frames(
-    path: str | FrameFiles, keys: FrameKeys, min_decoded: float = 0.9, *, threads: int = 0
+    path: str | FrameFiles, keys: FrameKeys, min_decoded: float = MIN_DECODED, *, threads: int = 0
 ) -> Chosen:
     """Measure a video in one decode, select, and give the selected frames as JPEG.
 

@@ -165,7 +165,9 @@ def test_a_prompt_that_is_too_long_costs_that_video(world, run, tmp_path):
     crowded = tmp_path / "run"
     shutil.copytree(run, crowded)
     policy = json.loads((crowded / "frame_policy.json").read_text())
-    (crowded / "frame_policy.json").write_text(json.dumps({**policy, "max_tokens": 64}))
+    (crowded / "frame_policy.json").write_text(
+        json.dumps({**policy, "ask": {**policy["ask"], "max_tokens": 64}})
+    )
     done = evaluate(keys(world, crowded, tmp_path / "o", "data.limit=3", "report=false"))
     assert done.scored[0].flags == (("empty",),) * 3 and done.scored[0]["soda_c"].value == 0
 

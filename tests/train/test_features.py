@@ -104,7 +104,8 @@ def test_what_makes_no_sense(copied, tiny_folder):
         (["lora.targets=all"], "lora.targets=all"),
     ):
         with pytest.raises(UserError, match=message):
-            stage_of(keys(copied, tiny_folder, *more))
+            config = keys(copied, tiny_folder, *more)
+            stage_of(config.train.method, config.lora, config.optim)
     with pytest.raises(UserError, match="built for each run"):
         cached(keys(copied, "tiny"))
     with pytest.raises(UserError, match=r"data\.stream"):

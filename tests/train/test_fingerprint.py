@@ -87,7 +87,9 @@ def test_a_merged_model_is_asked_too(trained, tmp_path):
 def test_prompts_that_are_made_otherwise(trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     policy = json.loads((run / "frame_policy.json").read_text())
-    (run / "frame_policy.json").write_text(json.dumps({**policy, "system": "Be brief."}))
+    (run / "frame_policy.json").write_text(
+        json.dumps({**policy, "ask": {**policy["ask"], "system": "Be brief."}})
+    )
     with pytest.raises(UserError, match="its prompts are made otherwise here"):
         load_run(read_run(run))
     (run / "fingerprint.json").write_text('{"answer": [1]}')

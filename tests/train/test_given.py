@@ -184,7 +184,9 @@ def test_a_cut_answer_and_unseen_frames_are_told(run, video, tmp_path):
     few = tmp_path / "few"
     shutil.copytree(run, few)
     policy = json.loads((few / "frame_policy.json").read_text())
-    (few / "frame_policy.json").write_text(json.dumps({**policy, "max_tokens": 72}))
+    (few / "frame_policy.json").write_text(
+        json.dumps({**policy, "ask": {**policy["ask"], "max_tokens": 72}})
+    )
     done = run_command("scripts/describe.py", video, f"adapter={few}", "max_new_tokens=4", "format=json")  # fmt: skip
     told = json.loads(done.stdout)
     assert told["cut"] and told["frames_left_out"] > 0 and len(told["times_s"]) >= 1

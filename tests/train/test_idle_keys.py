@@ -16,7 +16,9 @@ from train.evaluation.config import EvaluateConfig
 from train.inference.config import DescribeConfig
 from train.inference.describe import frames_for
 from train.memory.config import PlanConfig
+from train.run.policy import RunPolicy
 from train.run.saved import SavedRun
+from train.sections import DataKeys
 
 PREPARE = ["source=jsonl", "source.path=a.jsonl", "out=o"]
 SCORED = ["predictions=p.json", "references=r.json", "out=o"]
@@ -129,7 +131,8 @@ def test_of_several_policies_each_takes_what_is_its_own():
 
 def test_keys_for_a_run_are_weighed_by_its_own_policy():
     run = SavedRun.__new__(SavedRun)
-    object.__setattr__(run, "frames", FrameKeys(policy="fps", fps=2, max=8))
+    policy = RunPolicy(FrameKeys(policy="fps", fps=2, max=8), DataKeys())
+    object.__setattr__(run, "policy", policy)
     object.__setattr__(run, "trained", None)
     given = load(DescribeConfig, ["adapter=r", "frames.rate=2"]).frames
     with pytest.raises(UserError, match=r"frames\.rate: no key of policy=fps"):

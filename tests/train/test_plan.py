@@ -127,7 +127,7 @@ def test_a_packed_run_is_planned_for_full_rows():
     config = load(TrainConfig, ["model.name=tiny", "train.pack=true", "train.pack_tokens=1000"])
     tokens, frames, answers = (600, 300, 280), (8, 4, 4), (40, 40, 10)
     survey = Survey((0, 1, 2), tokens, frames, answers, (), 0, 0, 0, 0, {})
-    given = load_of_data(config, survey)
+    given = load_of_data(config.train, config.data, survey)
     # a second video of 600 tokens does not fit, but shorter ones fill the row, and say more in all
     assert (given.row, given.frames, given.answer_tokens) == (1000, 9, 80)
     one = estimate(shape_of(config.model), config, replace(given, row=None), torch.float32)
@@ -147,7 +147,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(monkeypatch):
     monkeypatch.setattr(planning, "FRAME_COUNTS", (16,))
 
     def peak(config, batch):
-        return plan(shape, config, replace(load_of(config, shape, 16, 300), batch=batch), torch.float32).peak_gib  # fmt: skip
+        return plan(shape, config, replace(load_of(config.train, config.data, shape, 16, 300), batch=batch), torch.float32).peak_gib  # fmt: skip
 
     three, four = peak(config, 3), peak(config, 4)
     room = (three + 3 * four) / 4

@@ -106,7 +106,9 @@ def test_a_base_in_a_folder_is_not_taken_for_one_on_the_hub(trained, tmp_path, c
     adapter = json.loads((run / "adapter_config.json").read_text())
     (run / "adapter_config.json").write_text(json.dumps({**adapter, "base_model_name_or_path": "runs/stage1"}))  # fmt: skip
     policy = json.loads((run / "frame_policy.json").read_text())
-    (run / "frame_policy.json").write_text(json.dumps({**policy, "encoder": "/home/acme/siglip"}))
+    (run / "frame_policy.json").write_text(
+        json.dumps({**policy, "frames": {**policy["frames"], "encoder": "/home/acme/siglip"}})
+    )
     contents = contents_of(run, "you/clips")
     assert "scripts/merge.py makes one whole model" in capsys.readouterr().err
     text = {name: c.decode() for name, c in contents.items() if isinstance(c, bytes) and name != "curves.png"}  # fmt: skip

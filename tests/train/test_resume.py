@@ -159,7 +159,7 @@ def test_the_order_is_that_of_the_beginning(quiet, stopped, world):
 
     order = check_same(config, start, check_data(config.data))
     assert order == read_state(quiet).order and order.kind == "grouped" and order.batch == 2
-    assert ordering(config, devices()) != order
+    assert ordering(config.train, config.data, devices()) != order
 
 
 def test_what_was_seen_is_not_seen_otherwise(world, stopped, tiny_folder):

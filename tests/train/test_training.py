@@ -34,7 +34,8 @@ def test_a_run_leaves_what_is_needed_to_use_it(plain):
     assert {"adapter_model.safetensors", "adapter_config.json", "frame_policy.json", "config.yaml", "run.json",
             "metrics.jsonl", "processor_config.json", "tokenizer.json", "base"} <= names  # fmt: skip
     policy = json.loads((plain / "frame_policy.json").read_text())
-    assert policy["policy"] == "scene" and policy["max"] == 6 and policy["target"] == "timeline"
+    assert policy["frames"]["policy"] == "scene" and policy["frames"]["max"] == 6
+    assert policy["ask"]["target"] == "timeline" and policy["min_decoded"] == 0.9
     record = json.loads((plain / "run.json").read_text())
     assert record["versions"]["transformers"] and len(record["dataset"]["manifest_sha256"]) == 64
     assert record["results"]["eval_loss_after"] < record["results"]["eval_loss_before"]

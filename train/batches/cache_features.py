@@ -20,7 +20,7 @@ from data.locks import locked
 from data.prepared.dataset import Prepared
 from data.storage import atomic
 from train.batches.encode import decode_frames, frame_size_px, normalise
-from train.batches.features import cache_folder, part_name, stage_of
+from train.batches.features import Stage, cache_folder, part_name, stage_of
 from train.batches.stream import Groups, Pictures, read_texts
 from train.config import TrainConfig
 from train.console import say
@@ -48,7 +48,7 @@ def cache_features(config: TrainConfig, dataset: Prepared) -> Path:
     Raises:
         UserError: the tower trains, the model cannot be loaded, or the disk is too small.
     """
-    stage_of(config)
+    stage = stage_of(config.train.method, config.lora, config.optim)
     precision = pick_precision(config.model.dtype)
     name = config.model
     if name.name == "tiny":
@@ -60,24 +60,36 @@ def cache_features(config: TrainConfig, dataset: Prepared) -> Path:
     texts, groups = read_texts(dataset, ["times_s"])
     model = load_model(name, "lora", precision).to(torch.device(precision.device)).eval()  # type: ignore[arg-type]
     model.requires_grad_(False)
-    folder = cache_folder(config, dataset, model, processor, precision.compute)
+    folder = cache_folder(stage, dataset, model, processor, precision.compute)
     with locked(folder, f"data.path={dataset.path}: its features"):
-        _write(config, model, processor, texts, groups, folder, precision)
+        _write(
+            stage,
+            model,
+            processor,
+            texts,
+            groups,
+            folder,
+            precision,
+            workers=config.data.workers,
+            frames_at_once=config.train.frames_at_once,
+        )
     say(f"features in {folder}; train with data.features=true")
     return folder
 
 
 def _write(
-    config: TrainConfig,
+    stage: Stage,
     model: SmolVLMForConditionalGeneration,
     processor: SmolVLMProcessor,
     texts: Table,
     groups: Groups,
     folder: Path,
     precision: Precision,
+    *,
+    workers: int,
+    frames_at_once: int,
 ) -> None:
     """What is not there yet, a row group at a time."""
-    stage = stage_of(config)
     counts = [len(times) for times in texts["times_s"]]
     ends = [*groups.starts[1:], len(counts)]
     spans = dict(enumerate(zip(groups.starts, ends, strict=True)))
@@ -89,7 +101,7 @@ def _write(
     loader = DataLoader(
         _Rows(groups, rows, frame_size_px(processor)),
         batch_size=None,
-        num_workers=config.data.workers,
+        num_workers=workers,
     )
     scale = partial(normalise, processor=processor)
     mixed = precision.compute is not torch.float32
@@ -103,7 +115,7 @@ def _write(
             made: dict[str, torch.Tensor] = {}
             for row in range(start, end):
                 frames = next(arriving).to(precision.device)
-                seen = forward.see(model, scale, frames, config.train.frames_at_once)
+                seen = forward.see(model, scale, frames, frames_at_once)
                 if stage == "connector":
                     seen = model.model.connector(seen)
                 made[str(row)] = seen.to(precision.compute).cpu().contiguous()

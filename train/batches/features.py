@@ -25,31 +25,31 @@ from data.errors import UserError
 from data.prepared.dataset import Prepared
 from data.storage import is_url
 from train.batches.encode import frame_size_px
-from train.config import TrainConfig
+from train.sections import LoraKeys, Method, OptimKeys
 
 Stage = Literal["tower", "connector"]
 FOLDER = "features"
 
 
-def stage_of(config: TrainConfig) -> Stage:
+def stage_of(method: Method, lora: LoraKeys, optim: OptimKeys) -> Stage:
     """The last frozen part: its output is what can be kept.
 
     Raises:
         UserError: the tower itself trains.
     """
-    if config.train.method == "full":
-        tower, connector = bool(config.optim.lr_vision), config.optim.lr_connector != 0
+    if method == "full":
+        tower, connector = bool(optim.lr_vision), optim.lr_connector != 0
     else:
-        tower = config.lora.targets == "all"
-        connector = config.lora.targets != "llm"
+        tower = lora.targets == "all"
+        connector = lora.targets != "llm"
     if tower:
-        key = "optim.lr_vision" if config.train.method == "full" else "lora.targets=all"
+        key = "optim.lr_vision" if method == "full" else "lora.targets=all"
         raise UserError(f"{key}: the vision tower trains, so its features change with every step")
     return "tower" if connector else "connector"
 
 
 def cache_folder(
-    config: TrainConfig,
+    stage: Stage,
     dataset: Prepared,
     model: SmolVLMForConditionalGeneration,
     processor: SmolVLMProcessor,
@@ -60,14 +60,14 @@ def cache_folder(
     Reads the dataset's files once for their hash (about a second a gigabyte).
 
     Raises:
-        UserError: the dataset is not in a folder here, or the tower trains.
+        UserError: the dataset is not in a folder here.
     """
     path = dataset.path
     if is_url(path):
         raise UserError(
             f"data.path={path}: features are kept beside the dataset; copy it here first"
         )
-    stage, video = stage_of(config), processor.video_processor
+    video = processor.video_processor
     digest = hashlib.blake2b(digest_size=8)
     how = [frame_size_px(processor), video.rescale_factor, video.image_mean, video.image_std]
     digest.update(json.dumps([stage, str(compute), *how]).encode())
@@ -114,7 +114,7 @@ class Features:
 
 
 def open_features(
-    config: TrainConfig,
+    stage: Stage,
     dataset: Prepared,
     model: SmolVLMForConditionalGeneration,
     processor: SmolVLMProcessor,
@@ -126,7 +126,7 @@ def open_features(
     Raises:
         UserError: there is none, or it is not finished; the line says how to make it.
     """
-    folder = cache_folder(config, dataset, model, processor, compute)
+    folder = cache_folder(stage, dataset, model, processor, compute)
     make = f"{this_python()} scripts/cache_features.py with the keys of this run makes it"
     if not folder.is_dir():
         others = len(list(folder.parent.glob("*-*"))) if folder.parent.is_dir() else 0

@@ -15,9 +15,9 @@ from torch.utils.data import Dataset, Sampler
 from data.errors import UserError
 from train.batches.dataset import Sets
 from train.batches.stream import Blocks
-from train.config import TrainConfig
 from train.run.schedule import steps_per_epoch
 from train.run.state import Ordering, devices
+from train.sections import DataKeys, TrainKeys
 
 LIKE_TOKENS = 32
 """Lengths are rounded up to it before packing, so that an epoch can shuffle samples of like length."""
@@ -147,12 +147,12 @@ class Orders:
     steps_per_epoch: int
 
 
-def orders_of(config: TrainConfig, sets: Sets, ordering: Ordering) -> Orders:
+def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) -> Orders:
     """
     Raises:
         UserError: a sample is longer than a pack.
     """
-    train, lengths = config.train, sets.survey.tokens
+    lengths = sets.survey.tokens
     order: Order | None = None
     held: Packs | None = None
     if ordering.kind == "packed":
@@ -171,10 +171,10 @@ def orders_of(config: TrainConfig, sets: Sets, ordering: Ordering) -> Orders:
             sets.groups,
             batch=ordering.batch,
             lanes=ordering.lanes,
-            buffer_rows=config.data.buffer,
+            buffer_rows=data.buffer,
             seed=train.seed,
         )
     elif ordering.kind == "grouped":
         order = Grouped(lengths, step=ordering.step, seed=train.seed)
-    per_epoch = steps_per_epoch(config, len(order or sets.train), devices())
+    per_epoch = steps_per_epoch(train, len(order or sets.train), devices())
     return Orders(order, held, per_epoch)

@@ -176,7 +176,7 @@ def settings_of(case: Case) -> tuple[TrainConfig, SmolVLMConfig, Load]:
         argv += ["model.dtype=bf16", "optim.name=paged_adamw_8bit"] if case.size == "2.2B" else []
     config = load(TrainConfig, argv)
     shape = shape_of(ModelKeys(name=MODELS[case.size]))
-    return config, shape, load_of(config, shape, case.frames, 300)
+    return config, shape, load_of(config.train, config.data, shape, case.frames, 300)
 
 
 def steps(

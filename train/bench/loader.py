@@ -41,7 +41,12 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
         sets = load_sets(open_prepared(path), DataKeys(path=path, eval_share=0), processor)
         settings = load(TrainConfig, [f"model.name={name}", "train.method=qlora", "lora.dropout=0"])
         card = CARDS[config.gpu]
-        planned = plan(shape, settings, load_of_data(settings, sets.survey), HALF[card.compute])
+        planned = plan(
+            shape,
+            settings,
+            load_of_data(settings.train, settings.data, sets.survey),
+            HALF[card.compute],
+        )
         demand = card.tflops / planned.estimate.tflop
         frames = sum(sets.survey.frames) / len(sets.survey.frames)
         figures = {"frames": frames, "demand_videos_per_s": demand}

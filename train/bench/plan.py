@@ -51,7 +51,7 @@ def both(name: str, folder: Path, method: Method, frames: int) -> tuple[int, int
     """Bytes at the peak of one step: planned, and counted while a real one runs."""
     precision = Precision("cpu", torch.float32)
     real = ready(name, folder, method, precision)
-    load = load_of(real.config, real.shape, frames, 100)
+    load = load_of(real.config.train, real.config.data, real.shape, frames, 100)
     counted = count(real, batch_of(real.shape, load))
     config, shape = real.config, real.shape
     del real

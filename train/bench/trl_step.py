@@ -35,6 +35,7 @@ from train.bench.config import BenchStepConfig
 from train.bench.real_steps import RANK, gradient_error
 from train.config import TrainConfig
 from train.console import say
+from train.loop.loading import Loaded
 from train.loop.trainer import make_trainer
 from train.memory.config import MODELS
 from train.memory.live_bytes import LiveBytes, count_weights
@@ -284,10 +285,11 @@ def _ours(
     survey = Survey(count, lengths, count, count, (), 0, 0, 0, 0, {})
     table = Dataset.from_dict({"i": list(count)}).with_transform(given)
     sets = Sets(table, None, survey, Split(count, (), (), 0))
-    orders = orders_of(settings, sets, ordering(settings, 1))
-    trainer = make_trainer(
-        settings, trained, processor, sets, orders, precision, out, from_step=0, use_cache=False
+    orders = orders_of(
+        settings.train, settings.data, sets, ordering(settings.train, settings.data, 1)
     )
+    loaded = Loaded(base, processor, sets, orders, steps=1 + config.steps, plan=None)
+    trainer = make_trainer(settings, trained, loaded, precision, out, from_step=0)
     # the samples of a step are those given, in that order, whatever their lengths
     if pack:
         trainer.order = Packs([LIKE_TOKENS] * len(rows), LIKE_TOKENS * len(samples), shuffle=False)

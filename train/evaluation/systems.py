@@ -25,6 +25,7 @@ from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import file_name
 from train.inference.describe import frames_for
 from train.run.held_out import read_held_out
+from train.run.policy import policy_of_dataset
 from train.run.saved import SavedRun, base_of, read_run, run_of, trained_on, untrained
 from train.sections import DataKeys, ModelKeys
 
@@ -54,10 +55,13 @@ def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Plann
     talk = DataKeys(target=config.data.target or "timeline")
     for name in config.model.name:
         model = ModelKeys(name=name, dtype=config.model.dtype)
-        named.append((Path(name).name, untrained(model, manifest["policy"], talk)))
+        named.append((Path(name).name, untrained(model, policy_of_dataset(manifest, talk))))
     if config.data.target is not None:
         asked = {"target": config.data.target, "prompt": None}
-        named = [(n, replace(r, data=r.data.model_copy(update=asked))) for n, r in named]
+        named = [
+            (n, replace(r, policy=replace(r.policy, ask=r.data.model_copy(update=asked))))
+            for n, r in named
+        ]
     planned = []
     for name, run in named:
         shown = dict.fromkeys(frames_for(run, k).model_dump_json() for k in config.frame_sets)

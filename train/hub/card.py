@@ -16,7 +16,8 @@ from data.selection.known_policies import POLICIES
 from data.sources.catalog import about
 from train.hub.scores import Scores
 from train.metrics.shown import CAPTIONS
-from train.run.files import METRICS, POLICY_FILE, RECORD, read_json
+from train.run.files import METRICS, RECORD, read_json
+from train.run.policy import read_policy
 from train.sections import INSTRUCTIONS
 
 HERE = Path(__file__).parent
@@ -34,20 +35,21 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
     Raises:
         UserError: parts of the run are missing.
     """
-    record, policy = read_json(run / RECORD), read_json(run / POLICY_FILE)
+    record, policy = read_json(run / RECORD), read_policy(run)
+    frames, ask = policy.frames, policy.ask
     local = bool(record.get("base_is_folder"))
     record = redacted(record, record["base"] if local else None)
     config = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     adapter = (run / "adapter_config.json").is_file()
     names = sorted({source["name"] for source in record["dataset"]["sources"]})
     base, inside = record["base"], record["base"] == "base"
-    prompt = policy["prompt"] or INSTRUCTIONS[policy["target"]]
+    prompt = ask.prompt or INSTRUCTIONS[ask.target]
     prompt = prompt if isinstance(prompt, str) else prompt[0]
-    system = policy["system"] or ""
+    system = ask.system or ""
     snippet = render(
         HERE / "snippet.md",
         adapter=adapter,
-        frames=policy["max"],
+        frames=frames.max,
         repo=repo,
         transformers=TRANSFORMERS,
         prompt=json.dumps(prompt, ensure_ascii=False),
@@ -72,17 +74,17 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         opening=f"{made} of {linked} that describes videos "
         + (
             "densely: what happens, scene by scene, with times."
-            if policy["target"] == "timeline"
+            if ask.target == "timeline"
             else "in prose."
         ),
         base=linked,
         revision=record["revision"],
         trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
-        sees=f"at most {policy['max']} frames a video, {_words(policy['policy'])} (`{policy['policy']}`, version {policy['version']})",
+        sees=f"at most {frames.max} frames a video, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})",
         prompt=_cell(prompt),
         system=_cell(system),
         answers_with="one line an event, `[MM:SS - MM:SS] what happens`"
-        if policy["target"] == "timeline"
+        if ask.target == "timeline"
         else "a paragraph",
         repo=repo,
         adapter=adapter,
@@ -103,12 +105,6 @@ def card(run: Path, repo: str, scores: Scores | None = None) -> str:
         scored_on=f"{scores.on}, SODA's text score {scores.text_score}." if scores else "",
         loss=loss,
     )
-
-
-def _words(policy: str) -> str:
-    """How a policy chooses; its name, where it is one of another version."""
-    known = POLICIES.get(policy)
-    return (known.words if known else "") or policy
 
 
 def _made(method: str, *, adapter: bool) -> str:

@@ -22,6 +22,7 @@ from train.evaluation.report.curves import loss_figure
 from train.hub.card import card
 from train.hub.scores import read_scores
 from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, read_json
+from train.run.policy import read_policy
 from train.sections import HubKeys
 
 if TYPE_CHECKING:
@@ -121,7 +122,7 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
             f"note: the base model of {run} is the folder {folder}: who has it not can use the adapter only with "
             "model.name=…; scripts/merge.py makes one whole model of both"
         )
-    encoder = read_json(run / POLICY_FILE).get("encoder")
+    encoder = read_policy(run).frames.encoder
     if encoder is not None and Path(encoder).exists():
         warn(
             f"note: frames of {run} are chosen with the encoder in the folder {encoder}: who describes with it "

@@ -5,8 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 from pathlib import Path, PurePath
 
+from data.config import resolved
 from data.errors import UserError
-from train.run.files import POLICY_FILE, read_json
+from train.run.files import read_json
+from train.run.policy import read_policy
 
 
 @dataclass(frozen=True)
@@ -26,12 +28,12 @@ def read_scores(folder: Path, run: Path) -> Scores:
     Raises:
         UserError: no evaluation there, or not of this run.
     """
-    told, policy = read_json(folder / "scores.json"), read_json(run / POLICY_FILE)
+    told, frames = read_json(folder / "scores.json"), resolved(read_policy(run).frames)
     systems = told.get("systems", {})
     for one in systems.values():
         about = one.get("about", {})
         model, seen, data = (about.get(key) for key in ("model", "frames", "data"))
-        same = all(policy[key] == value for key, value in (seen or {}).items() if key in policy)
+        same = all(frames[key] == value for key, value in (seen or {}).items() if key in frames)
         if model is not None and Path(model).resolve() == run.resolve() and same:
             held_out = "" if about.get("part") == "all" else "held-out "
             name = PurePath(str(data or "its dataset")).name

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 from data.config import resolved
 from data.errors import UserError, warn
 from data.prepared.summary import own_words
-from data.selection.choose import Chosen, choose_frames, policy_record
+from data.selection.choose import MIN_DECODED, Chosen, choose_frames, policy_record
 from data.selection.config import FrameKeys
 from data.selection.known_policies import SHARED
 from data.target import parse_timeline
@@ -115,7 +115,9 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
             f"note: {run.folder} learned from samples that were asked in their own words, too "
             f"({own_words(run.own_words)}); here it is asked the run's own prompt (prompt=… asks another)"
         )
-    chosen = [(path, frames_of(path, frames)) for path in config.videos]  # before the model loads
+    chosen = [
+        (path, frames_of(path, frames, run.policy.min_decoded)) for path in config.videos
+    ]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
     length = config.max_new_tokens or answer_length(run)
     for path, kept in chosen:
@@ -151,14 +153,14 @@ def answer_length(run: SavedRun) -> int:
     return max(ANSWER_TOKENS, run.longest_answer or 0)
 
 
-def frames_of(path: str, keys: FrameKeys) -> Chosen:
+def frames_of(path: str, keys: FrameKeys, min_decoded: float = MIN_DECODED) -> Chosen:
     """Frames of a new video.
 
     Raises:
         UserError: the video cannot be used.
     """
     try:
-        return choose_frames(path, keys)
+        return choose_frames(path, keys, min_decoded)
     except BadVideo as error:
         raise UserError(f"{error.detail} ({error.reason})") from None
 

@@ -90,7 +90,7 @@ def check(run: SavedRun, model: PreTrainedModel | PeftModel, processor: SmolVLMP
     kept = read(folder)
     if kept is None or run.force:
         return
-    _, data = policy_of(folder)  # what it learned, whatever it is to be asked now
+    data = policy_of(folder).ask  # what it learned, whatever it is to be asked now
     if _sha256(_prompt(processor, data)) != kept.prompt_sha256:
         raise UserError(
             f"adapter={folder}: its prompts are made otherwise here (transformers {version('transformers')}, saved with "

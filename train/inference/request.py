@@ -33,7 +33,7 @@ def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
         UserError: a video or the processor cannot be used.
     """
     frames = frames_for(run, config.frames)
-    chosen = [(path, frames_of(path, frames)) for path in config.videos]
+    chosen = [(path, frames_of(path, frames, run.policy.min_decoded)) for path in config.videos]
     processor = processor_of(run)
     for path, kept in chosen:
         row = row_of(path, kept, config.prompt or "", config.context)

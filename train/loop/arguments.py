@@ -69,7 +69,7 @@ def arguments(
     os.environ["ACCELERATE_MIXED_PRECISION"] = (
         mixed  # ours, not that of the user's accelerate config
     )
-    steps = total_steps(config, per_epoch)
+    steps = total_steps(config.train, per_epoch)
     every = min(config.eval_every or per_epoch, steps)
     save_every = train.save_every or min(500, max(10, steps // 10))
     best = config.eval.best

@@ -10,32 +10,39 @@ from typing import Any
 import torch
 from transformers import SmolVLMProcessor
 
-from train.batches.dataset import Sets
 from train.batches.samplers import Grouped, Packs, padding_share
 from train.config import TrainConfig
 from train.console import say
 from train.evaluation.in_training import Watch
+from train.loop.loading import Loaded
 from train.loop.trainer import VideoTrainer
 from train.memory.estimate import cache_bytes
 from train.model.load import Precision, describe_trainable
 from train.run.schedule import steps_per_epoch
+from train.sections import EvalKeys, TrainKeys
 
 
-def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision: Precision) -> None:
+def introduce(
+    config: TrainConfig, trainer: VideoTrainer, loaded: Loaded, precision: Precision
+) -> None:
     """What will happen, before step 1: one example with its mask, lengths, what trains, the batch."""
-    processor = trainer.processing_class
-    assert isinstance(processor, SmolVLMProcessor) and trainer.model is not None
+    sets = loaded.sets
+    assert trainer.model is not None
     first = sets.train[0]
-    say(show_example(first["input_ids"], first["labels"], processor))
+    say(show_example(first["input_ids"], first["labels"], loaded.processor))
     for line in sets.survey.lines(config.data):
         say(line)
     held = 0 if sets.evaluation is None else len(sets.evaluation)
     several = len(sets.split.held) != sets.split.videos
     say(f"{held} samples held out{f', all of {sets.split.videos} videos' if several else ''}")
     if trainer.watch is not None:
-        say(_describing(config, trainer.watch, trainer.model, precision, max(sets.survey.tokens)))
+        say(
+            _describing(
+                config.eval, trainer.watch, trainer.model, precision, max(sets.survey.tokens)
+            )
+        )
     say(describe_trainable(trainer.model))
-    say(_together(config, trainer, sets.survey.tokens))
+    say(_together(config.train, trainer, sets.survey.tokens))
     devices, batch, accumulate = (
         trainer.accelerator.num_processes,
         config.train.batch,
@@ -44,15 +51,16 @@ def introduce(config: TrainConfig, trainer: VideoTrainer, sets: Sets, precision:
     say(
         f"batch {batch} × accumulate {accumulate} × {devices} device{'s' * (devices > 1)} = "
         f"{batch * accumulate * devices} {'rows' if config.train.pack else 'videos'}/step, "
-        f"{steps_per_epoch(config, len(trainer.order or sets.train), devices)} steps/epoch, "
+        f"{steps_per_epoch(config.train, len(trainer.order or sets.train), devices)} steps/epoch, "
         f"{trainer.args.max_steps} steps; {precision.compute} on {precision.device}"
     )
+    if loaded.plan is not None:
+        say(f"plan: {loaded.plan.line()}")
 
 
 def _describing(
-    config: TrainConfig, watch: Watch, model: torch.nn.Module, precision: Precision, longest: int
+    keys: EvalKeys, watch: Watch, model: torch.nn.Module, precision: Precision, longest: int
 ) -> str:
-    keys = config.eval
     shape: Any = model.config
     held = cache_bytes(shape, (longest + keys.max_new_tokens) * keys.batch, precision.compute)
     return (
@@ -61,12 +69,12 @@ def _describing(
     )
 
 
-def _together(config: TrainConfig, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
+def _together(train: TrainKeys, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
     """How much of what is computed is padding."""
-    order, size = trainer.order, config.train.batch
+    order, size = trainer.order, train.batch
     if isinstance(order, Packs):
         return (
-            f"packed: {len(lengths)} samples in {len(order)} rows of up to {config.train.pack_tokens} "
+            f"packed: {len(lengths)} samples in {len(order)} rows of up to {train.pack_tokens} "
             f"tokens, {order.fill:.1%} full, no padding"
         )
     if not isinstance(order, Grouped):

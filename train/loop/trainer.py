@@ -12,13 +12,12 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
+from transformers import PreTrainedModel, TrainerCallback
 from trl import SFTTrainer
 
 from data.errors import UserError
 from train.batches.collate import collate, collate_bins
-from train.batches.dataset import Sets
-from train.batches.samplers import Order, Orders, Packs, Several
+from train.batches.samplers import Order, Packs, Several
 from train.config import TrainConfig
 from train.evaluation.in_training import Watch
 from train.loop.arguments import arguments, parameter_groups
@@ -32,6 +31,7 @@ from train.loop.callbacks import (
     RunPage,
     TowerAway,
 )
+from train.loop.loading import Loaded
 from train.loop.throughput import Meter, learning_rates
 from train.model.library_checks import TRAINER, check_overrides
 from train.model.load import Precision, cast_by_autocast
@@ -205,22 +205,17 @@ check_overrides(SFTTrainer, TRAINER, "trl")
 def make_trainer(
     config: TrainConfig,
     model: PreTrainedModel | PeftModel,
-    processor: SmolVLMProcessor,
-    sets: Sets,
-    orders: Orders,
+    loaded: Loaded,
     precision: Precision,
     output: Path,
-    *,
     from_step: int,
-    use_cache: bool,
 ) -> VideoTrainer:
     """The trainer of a run; the model's forward is ours already (`train.model.forward.install`).
 
     Args:
         from_step: of the checkpoint that is gone on from; 0 for a new run.
-        use_cache: as the base model's configuration has it.
     """
-    order, eval_order = orders.train, orders.evaluation
+    sets, orders, processor = loaded.sets, loaded.orders, loaded.processor
     args = arguments(
         config,
         precision,
@@ -228,7 +223,7 @@ def make_trainer(
         per_epoch=orders.steps_per_epoch,
         held_out=sets.evaluation is not None,
         from_step=from_step,
-        use_cache=use_cache,
+        use_cache=bool(model.config.use_cache),
     )
     trainer = VideoTrainer(
         model=model,
@@ -241,9 +236,9 @@ def make_trainer(
         processing_class=processor,
         callbacks=[],
     )
-    trainer.order, trainer.eval_order = order, eval_order
+    trainer.order, trainer.eval_order = orders.train, orders.evaluation
     trainer.nothing_left = from_step > 0 and from_step >= args.max_steps
-    trackers = _add_callbacks(trainer, config, sets, order, output, from_step)
+    trackers = _add_callbacks(trainer, config, sets.held, output, from_step)
     if sets.held is not None and config.eval.generate_every is not None:
         trainer.watch = Watch(sets.held, processor, config.eval, config.data, output, trackers)
     if config.train.method == "qlora":
@@ -263,8 +258,7 @@ def make_trainer(
 def _add_callbacks(
     trainer: VideoTrainer,
     config: TrainConfig,
-    sets: Sets,
-    order: Order | None,
+    held: Dataset | None,
     output: Path,
     from_step: int,
 ) -> tuple[Tracker, ...]:
@@ -277,9 +271,9 @@ def _add_callbacks(
     if best is not None:
         greater = bool(trainer.args.greater_is_better)
         added.append(BestCheckpoint(output, best, greater=greater))
-    added += [OldestGo(output, config.train.keep), RunPage(output, sets.held)]
-    if order is not None:
-        added.append(RightEpoch(order))
+    added += [OldestGo(output, config.train.keep), RunPage(output, held)]
+    if trainer.order is not None:
+        added.append(RightEpoch(trainer.order))
     if config.leaves_tower_out(trainer.accelerator.num_processes):
         added.append(TowerAway())
     if config.hub.checkpoints:

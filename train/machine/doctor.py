@@ -183,7 +183,9 @@ def fitting() -> Iterator[Finding]:
             yield Finding("note", f"recipe={name}", str(error))
             continue
         shape = shape_of(config.model)
-        needs = plan(shape, config, load_of(config, shape, FRAMES, ANSWER_TOKENS), compute).peak_gib
+        needs = plan(
+            shape, config, load_of(config.train, config.data, shape, FRAMES, ANSWER_TOKENS), compute
+        ).peak_gib
         verdict: Literal["ok", "note"] = "ok" if needs <= free else "note"
         yield Finding(
             verdict,

@@ -23,6 +23,7 @@ from train.memory.meta_model import NESTED_BLOCK, model_without_numbers, pretend
 from train.memory.repeated_layers import pretend_between
 from train.model.sharding import gathered_bytes, sharding
 from train.run.state import devices
+from train.sections import OptimKeys
 
 STATES = ("gradients", "optimizer")
 WEIGHTS = ("weights", "adapter")
@@ -84,7 +85,7 @@ def estimate(
         count_weights(
             trained, bytes_, without_tower=load.cached and config.leaves_tower_out(devices())
         )
-        _count_optimizer(trained, bytes_, config)
+        _count_optimizer(trained, bytes_, config.optim, config.train.accumulate)
         connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
         alike(model.model.vision_model.encoder.layers, bytes_)
         batch = _batch(model, load, compute, connector_trains=connector_trains)
@@ -213,23 +214,25 @@ def _batch(
     return batch
 
 
-def _count_optimizer(trained: torch.nn.Module, bytes_: LiveBytes, config: TrainConfig) -> None:
+def _count_optimizer(
+    trained: torch.nn.Module, bytes_: LiveBytes, optim: OptimKeys, accumulate: int
+) -> None:
     """Adam's two moments; gradients that earlier passes of the same step left; a hook for new ones."""
     kept: list[torch.Tensor] = []
     for p in trained.parameters():
         if not p.requires_grad:
             continue
-        small = config.optim.name == "adamw" or p.numel() < SMALL_STATE
+        small = optim.name == "adamw" or p.numel() < SMALL_STATE
         if small:
             size = 2 * 4 * p.numel()
-        elif config.optim.name == "adamw_8bit":
+        elif optim.name == "adamw_8bit":
             size = 2 * (p.numel() + 4 * (p.numel() // NESTED_BLOCK + 1))
         else:
             size = 0  # paged: it leaves the GPU when the step needs room
         if size:
             kept.append(torch.empty(size, dtype=torch.uint8))
             bytes_.own(kept[-1], "optimizer")
-        if config.train.accumulate > 1:
+        if accumulate > 1:
             p.grad = torch.zeros_like(p)
             bytes_.own(p.grad, "gradients")
         p.register_post_accumulate_grad_hook(lambda p: bytes_.own(p.grad, "gradients"))

@@ -22,7 +22,7 @@ from train.memory.estimate import Estimate, Load, estimate, share_of_one
 from train.memory.shapes import shape_of
 from train.model.load import Precision
 from train.model.sharding import sharding
-from train.sections import ModelKeys
+from train.sections import DataKeys, ModelKeys, TrainKeys
 
 OVERHEAD_GIB = 0.7
 """CUDA context, kernels' workspaces and what the allocator cannot use."""
@@ -67,30 +67,32 @@ def what_passes(load: Load) -> str:
     return f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
 
 
-def load_of(config: TrainConfig, shape: SmolVLMConfig, frames: int, answer_tokens: int) -> Load:
+def load_of(
+    train: TrainKeys, data: DataKeys, shape: SmolVLMConfig, frames: int, answer_tokens: int
+) -> Load:
     """The batch of a run whose videos have so many frames."""
     each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
     tokens = frames * each + TEXT_TOKENS + answer_tokens
-    if tokens > config.data.max_tokens:  # whole frames go
-        frames = max(1, (config.data.max_tokens - TEXT_TOKENS - answer_tokens) // each)
+    if tokens > data.max_tokens:  # whole frames go
+        frames = max(1, (data.max_tokens - TEXT_TOKENS - answer_tokens) // each)
         tokens = frames * each + TEXT_TOKENS + answer_tokens
-    return _load(config, frames, tokens, answer_tokens)
+    return _load(train, data, frames, tokens, answer_tokens)
 
 
-def load_of_data(config: TrainConfig, survey: Survey) -> Load:
+def load_of_data(train: TrainKeys, data: DataKeys, survey: Survey) -> Load:
     """The largest batch that a prepared dataset can give."""
     tokens, frames, answers = max(survey.tokens), max(survey.frames), max(survey.answers)
-    if config.train.pack:  # a row of short videos may hold more of both than one of the longest
+    if train.pack:  # a row of short videos may hold more of both than one of the longest
         frames, answers = (
             math.ceil(tokens * max(n / all_ for n, all_ in zip(counts, survey.tokens, strict=True)))
             for counts in (survey.frames, survey.answers)
         )
-    return _load(config, frames, tokens, answers)
+    return _load(train, data, frames, tokens, answers)
 
 
-def _load(config: TrainConfig, frames: int, tokens: int, answer_tokens: int) -> Load:
-    row = max(config.train.pack_tokens, tokens) if config.train.pack else None
-    return Load(frames, tokens, answer_tokens, config.train.batch, row, config.data.features)
+def _load(train: TrainKeys, data: DataKeys, frames: int, tokens: int, answer_tokens: int) -> Load:
+    row = max(train.pack_tokens, tokens) if train.pack else None
+    return Load(frames, tokens, answer_tokens, train.batch, row, data.features)
 
 
 def tokens_a_frame(shape: SmolVLMConfig) -> int:
@@ -125,7 +127,7 @@ def largest(
     steps_only = _with(alone, "eval", generate_every=None)
     found: dict[int, int] = {}
     for frames in tqdm(FRAME_COUNTS, desc="largest batches", unit="frame count", leave=False):
-        load = load_of(alone, shape, frames, answer_tokens)
+        load = load_of(alone.train, alone.data, shape, frames, answer_tokens)
         if load.frames < frames:
             break
         two, three = (plan(shape, steps_only, replace(load, batch=b), compute) for b in (2, 3))
@@ -191,7 +193,7 @@ def check_fits(config: TrainConfig, model: ModelKeys, survey: Survey, precision:
         UserError: it cannot fit into what is free; the line says what would.
     """
     shape = shape_of(model)
-    load = load_of_data(config, survey)
+    load = load_of_data(config.train, config.data, survey)
     found = plan(shape, config, load, precision.compute)
     free = free_gib(precision.device)
     if found.peak_gib > free and not config.train.force:

@@ -30,7 +30,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
     compute = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[asked]
     shape = shape_of(config.model)
     frames, videos, known = _data(config)
-    load = load_of(config, shape, frames, config.answer_tokens)
+    load = load_of(config.train, config.data, shape, frames, config.answer_tokens)
     found = plan(shape, config, load, compute)
     fits = found.peak_gib <= card.gib
 

@@ -12,15 +12,14 @@ from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
 from transformers import SmolVLMForConditionalGeneration
 
-from train.config import TrainConfig
 from train.run.files import BASE
 from train.run.folder import RunFolder
-from train.sections import ModelKeys
+from train.sections import ModelKeys, TrainKeys
 
 
 @contextmanager
 def checkpoint_of(
-    base: ModelKeys, found: RunFolder, config: TrainConfig, processes: PartialState
+    base: ModelKeys, found: RunFolder, keys: TrainKeys, processes: PartialState
 ) -> Iterator[ModelKeys]:
     """Where the base model can be loaded from. `model.name=tiny` is built beside the run folder, which
     is not ours yet, and then read like any checkpoint folder."""
@@ -28,7 +27,7 @@ def checkpoint_of(
         yield base
         return
     there = found.path / BASE if found.path is not None else None
-    if config.train.resume and there is not None and there.is_dir():
+    if keys.resume and there is not None and there.is_dir():
         yield base.model_copy(update={"name": str(there)})
         return
     with TemporaryDirectory() as scratch:
@@ -36,7 +35,7 @@ def checkpoint_of(
         if processes.is_main_process:
             from train.model import tiny
 
-            tiny.build(Path(place), seed=config.train.seed)
+            tiny.build(Path(place), seed=keys.seed)
         processes.wait_for_everyone()
         yield base.model_copy(update={"name": place})
 

@@ -19,9 +19,9 @@ from typing import TYPE_CHECKING
 
 from data.errors import UserError
 from data.locks import OWNER, locked, owner_of
-from train.config import TrainConfig
 from train.console import say
 from train.run.files import RECORD, STATE
+from train.sections import TrainKeys
 
 if TYPE_CHECKING:
     from accelerate import PartialState
@@ -48,13 +48,12 @@ class RunFolder:
         return step_of(self.checkpoints[-1]) if self.checkpoints else 0
 
 
-def look(config: TrainConfig) -> RunFolder:
+def look(keys: TrainKeys, model: str) -> RunFolder:
     """What a run would find in its folder.
 
     Raises:
         UserError: another run is writing there, nothing to resume, or a stopped run that should be.
     """
-    keys = config.train
     if keys.output is None:
         if keys.resume:
             raise UserError("train.resume=true: which run? set train.output to the run's folder")
@@ -78,10 +77,10 @@ def look(config: TrainConfig) -> RunFolder:
             f"train.output={output}: a stopped run with {found.checkpoints[-1].name}; continue it with "
             "train.resume=true, or choose another folder"
         )
-    inside = Path(config.model.name).resolve().is_relative_to(output.resolve())
+    inside = Path(model).resolve().is_relative_to(output.resolve())
     if found.finished and not keys.resume and inside:
         raise UserError(
-            f"train.output={output}: model.name={config.model.name} lies in it; choose another folder"
+            f"train.output={output}: model.name={model} lies in it; choose another folder"
         )
     return found
 
@@ -96,7 +95,7 @@ def _found(output: Path) -> RunFolder:
 
 
 @contextmanager
-def claimed(found: RunFolder, config: TrainConfig, processes: PartialState) -> Iterator[Path]:
+def claimed(found: RunFolder, keys: TrainKeys, processes: PartialState) -> Iterator[Path]:
     """The folder is this run's until it ends; a finished run that was there is moved aside.
 
     Raises:
@@ -109,18 +108,18 @@ def claimed(found: RunFolder, config: TrainConfig, processes: PartialState) -> I
         output = found.path
         if processes.is_main_process:
             try:
-                output = _taken(found, config, stack)
+                output = _taken(found, keys, stack)
             except OSError as error:
-                where = config.train.output or "runs"
+                where = keys.output or "runs"
                 raise UserError(
                     f"train.output={where}: cannot be written ({error.strerror})"
                 ) from None
         yield Path(broadcast_object_list([str(output)])[0])  # one clock names it for all processes
 
 
-def _taken(found: RunFolder, config: TrainConfig, stack: ExitStack) -> Path:
+def _taken(found: RunFolder, keys: TrainKeys, stack: ExitStack) -> Path:
     if found.path is None:
-        output = _new_folder(Path("runs"), config.train.method)
+        output = _new_folder(Path("runs"), keys.method)
         stack.enter_context(locked(output, f"train.output={output}"))
         return output
     output = found.path

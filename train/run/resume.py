@@ -177,7 +177,7 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
         UserError: other weights, other data or another number of videos a step.
     """
     if start.checkpoint is None:
-        return ordering(config, devices())
+        return ordering(config.train, config.data, devices())
     assert start.folder is not None
     before, now = keys_of(start.folder, start.before.parts if start.before else ()), plain(config)
     told = {
@@ -190,7 +190,7 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
             f"train.resume=true: {', '.join(misfits)}; give the keys of {start.folder / CONFIG}"
         )
     wrong = [line for key, line in told.items() if key in SEES_OTHERWISE]
-    order = ordering(config, devices())
+    order = ordering(config.train, config.data, devices())
     if start.before is not None:
         wrong += _otherwise(config, start.before, order, dataset)
         order = order if wrong else start.before.order

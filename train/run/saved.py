@@ -7,8 +7,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
 from data.errors import UserError, warn
 from data.locks import owner_of
 from data.selection.config import FrameKeys
@@ -16,6 +14,7 @@ from data.selection.known_policies import POLICY_VERSION
 from train.run.files import BASE, POLICY_FILE, RECORD, STATE, read_json
 from train.run.folder import whole_checkpoints
 from train.run.from_hub import folder_of
+from train.run.policy import RunPolicy, read_policy
 from train.run.state import read_state
 from train.sections import DataKeys, ModelKeys
 
@@ -27,9 +26,8 @@ class SavedRun:
     folder: Path
     base: ModelKeys
     is_adapter: bool
-    frames: FrameKeys
-    data: DataKeys
-    """The target, instruction and system turn that the run learned."""
+    policy: RunPolicy
+    """How it sees videos and what it is asked."""
     is_trained: bool = True
     """False: a model as it is, which is only shown and asked what a run would be."""
     longest_answer: int | None = None
@@ -40,6 +38,15 @@ class SavedRun:
     """Take it as it is, also where it does not look like what was saved."""
     own_words: Mapping[str, int] = field(default_factory=dict)
     """How many of the samples that it learned from brought a prompt, system or context of their own."""
+
+    @property
+    def frames(self) -> FrameKeys:
+        return self.policy.frames
+
+    @property
+    def data(self) -> DataKeys:
+        """The target, instruction and system turn that the run learned."""
+        return self.policy.ask
 
 
 def read_run(folder: str | Path, base: str | None = None, *, force: bool = False) -> SavedRun:
@@ -73,14 +80,13 @@ def read_run(folder: str | Path, base: str | None = None, *, force: bool = False
             raise UserError(
                 f"adapter={folder}: does not say what its base model is; give model.name"
             )
-    frames, data = policy_of(path)
+    policy = policy_of(path)
     told_by_run = _record(path)
     return SavedRun(
         folder=path,
         base=ModelKeys(name=base, revision=_revision(path, base)),
         is_adapter=is_adapter,
-        frames=frames,
-        data=data,
+        policy=policy,
         trained_on=trained_on or None,
         force=force,
         longest_answer=told_by_run.get("longest_answer"),
@@ -144,14 +150,12 @@ def base_of(run: SavedRun) -> SavedRun:
         if name == BASE:  # the tiny model, built into the run
             name = str(run.folder / BASE)
         base = ModelKeys(name=name, revision=told.get("revision"))
-    return SavedRun(Path(base.name), base, False, run.frames, run.data, is_trained=False)
+    return SavedRun(Path(base.name), base, False, run.policy, is_trained=False)
 
 
-def untrained(model: ModelKeys, policy: dict[str, Any], talk: DataKeys) -> SavedRun:
-    """A checkpoint as it is, seeing what the frame policy of a prepared dataset chose."""
-    known = {name: value for name, value in policy.items() if name != "version"}
-    frames = FrameKeys.model_validate(known)
-    return SavedRun(Path(model.name), model, False, frames, talk, is_trained=False)
+def untrained(model: ModelKeys, policy: RunPolicy) -> SavedRun:
+    """A checkpoint as it is, seeing what a prepared dataset's frame policy chooses."""
+    return SavedRun(Path(model.name), model, False, policy, is_trained=False)
 
 
 def trained_on(run: SavedRun) -> dict[str, Any]:
@@ -163,30 +167,24 @@ def trained_on(run: SavedRun) -> dict[str, Any]:
     return {} if state is None else {"sha256": state.dataset_sha256}
 
 
-def policy_of(path: Path) -> tuple[FrameKeys, DataKeys]:
-    """How a run sees, and what it is asked.
+def policy_of(path: Path) -> RunPolicy:
+    """How a run sees and what it is asked; says so where that is unknown, or may have changed.
 
     Raises:
         UserError: it cannot be read.
     """
-    file = run_of(path) / POLICY_FILE
-    if not file.is_file():
-        assumed = FrameKeys()
+    run = run_of(path)
+    if not (run / POLICY_FILE).is_file():
+        assumed = RunPolicy(FrameKeys(), DataKeys())
         warn(
-            f"note: {file} is missing, so how its frames were chosen is unknown; assuming "
-            f"frames.policy={assumed.policy} frames.max={assumed.max} and the timeline instruction"
+            f"note: {run / POLICY_FILE} is missing, so how its frames were chosen is unknown; assuming "
+            f"frames.policy={assumed.frames.policy} frames.max={assumed.frames.max} and the timeline instruction"
         )
-        return assumed, DataKeys()
-    stored = read_json(file)
-    version = stored.pop("version", None)
-    try:
-        talk = {key: stored.pop(key) for key in ("target", "prompt", "system", "max_tokens")}
-        frames, data = FrameKeys.model_validate(stored), DataKeys.model_validate(talk)
-    except (KeyError, ValidationError):
-        raise UserError(f"{file}: not a frame policy of this version") from None
-    if version != POLICY_VERSION:
+        return assumed
+    policy = read_policy(run)
+    if policy.version != POLICY_VERSION:
         warn(
-            f"note: {file}: version {version} of the frame policies, this is {POLICY_VERSION}: the same keys "
-            "may choose other frames than in training"
+            f"note: {run / POLICY_FILE}: version {policy.version} of the frame policies, this is {POLICY_VERSION}: "
+            "the same keys may choose other frames than in training"
         )
-    return frames, data
+    return policy

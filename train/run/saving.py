@@ -18,10 +18,9 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.errors import UserError, first_line
 from data.storage import write_atomically
-from train.run.files import POLICY_FILE, RECORD, json_text
+from train.run.files import RECORD, json_text
 from train.run.folder import whole_checkpoints
 from train.run.portable import make_portable
-from train.sections import DataKeys
 
 OF_THE_MACHINE = (
     errno.ENOSPC,
@@ -62,18 +61,6 @@ def saving(output: Path, what: str) -> Iterator[None]:
             f"{output}: {what} could not be written ({first_line(error)}); {safe}; mend that (df -h {output}), "
             f"then the same command with train.resume=true train.output={output} goes on"
         ) from None
-
-
-def write_policy(policy: dict[str, Any], data: DataKeys, output: Path) -> None:
-    """How the run sees videos, and what it is asked."""
-    shown = {
-        **policy,
-        "target": data.target,
-        "prompt": data.prompt,
-        "system": data.system,
-        "max_tokens": data.max_tokens,
-    }
-    write_atomically(output / POLICY_FILE, json_text(shown))
 
 
 def save_weights(

@@ -8,23 +8,22 @@ import torch
 from transformers import get_scheduler
 
 from data.errors import UserError
-from train.config import TrainConfig
 from train.console import say
 from train.run.resume import Start
-from train.sections import OptimKeys
+from train.sections import OptimKeys, TrainKeys
 
 SCHEDULES = {"cosine": "cosine", "linear": "linear", "constant": "constant_with_warmup"}
 
 
-def steps_per_epoch(config: TrainConfig, num_items: int, num_devices: int) -> int:
+def steps_per_epoch(train: TrainKeys, num_items: int, num_devices: int) -> int:
     """Optimizer steps in one pass over the data: `num_items` samples, or packs of them."""
-    batches = math.ceil(num_items / num_devices / config.train.batch)
-    return max(1, math.ceil(batches / config.train.accumulate))
+    batches = math.ceil(num_items / num_devices / train.batch)
+    return max(1, math.ceil(batches / train.accumulate))
 
 
-def total_steps(config: TrainConfig, per_epoch: int) -> int:
+def total_steps(train: TrainKeys, per_epoch: int) -> int:
     """Optimizer steps of the whole run."""
-    return config.train.steps or math.ceil(config.train.epochs * per_epoch)
+    return train.steps or math.ceil(train.epochs * per_epoch)
 
 
 def rate_at(optim: OptimKeys, step: int, steps: int) -> float:
@@ -39,14 +38,14 @@ def rate_at(optim: OptimKeys, step: int, steps: int) -> float:
     return float(optim.lr * scheduler.lr_lambdas[0](step))
 
 
-def planned_steps(config: TrainConfig, per_epoch: int, start: Start) -> int:
+def planned_steps(train: TrainKeys, optim: OptimKeys, per_epoch: int, start: Start) -> int:
     """Optimizer steps of the whole run; where a resumed one is to be longer or shorter than it was
     planned, says what that does to the learning rate.
 
     Raises:
         UserError: it is past that step already.
     """
-    steps = total_steps(config, per_epoch)
+    steps = total_steps(train, per_epoch)
     from_step, before = start.step, start.before
     if from_step > steps:
         raise UserError(
@@ -55,9 +54,9 @@ def planned_steps(config: TrainConfig, per_epoch: int, start: Start) -> int:
         )
     if before is not None and before.steps != steps:
         # the rate of the next step is in the optimizer's state already
-        was, now = (rate_at(config.optim, from_step + 1, n) for n in (before.steps, steps))
+        was, now = (rate_at(optim, from_step + 1, n) for n in (before.steps, steps))
         say(
-            f"note: {steps} steps where it began with {before.steps}: {config.optim.schedule} over the whole of them, so "
+            f"note: {steps} steps where it began with {before.steps}: {optim.schedule} over the whole of them, so "
             f"step {from_step + 2} has learning rate {now:.2e} in place of {was:.2e}"
         )
     return steps

@@ -15,8 +15,8 @@ from typing import Any, Literal
 
 from data.errors import UserError
 from data.storage import write_atomically
-from train.config import TrainConfig
 from train.run.files import STATE, json_text, read_json
+from train.sections import DataKeys, TrainKeys
 
 PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes", "accelerate", "datasets")
 Kind = Literal["plain", "grouped", "packed", "streamed"]
@@ -35,16 +35,15 @@ class Ordering:
     """Loader processes on all devices."""
 
 
-def ordering(config: TrainConfig, devices: int) -> Ordering:
+def ordering(train: TrainKeys, data: DataKeys, devices: int) -> Ordering:
     """Of a new run."""
-    train = config.train
     if train.pack:
         kind: Kind = "packed"
-    elif config.data.stream:
+    elif data.stream:
         kind = "streamed"
     else:
         kind = "grouped" if train.batch > 1 else "plain"
-    lanes = devices * max(1, config.data.workers)
+    lanes = devices * max(1, data.workers)
     return Ordering(kind, train.batch * train.accumulate * devices, train.batch, lanes)
 
 

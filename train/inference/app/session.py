@@ -86,7 +86,11 @@ def show(
             asked = FrameKeys.model_validate({"policy": policy, "max": budget})
             frames = frames_for(models.run, asked)
         chosen = choose_apart(
-            path, frames, timeout_s=config.timeout_s, memory_gib=config.memory_gib
+            path,
+            frames,
+            models.run.policy.min_decoded,
+            timeout_s=config.timeout_s,
+            memory_gib=config.memory_gib,
         )
         prompt = prompt_of(row_of(path, chosen), models.processor, models.run.data)
     except BadVideo as error:

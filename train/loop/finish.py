@@ -1,4 +1,4 @@
-"""What it takes to know, later, what made a run."""
+"""What a trained run leaves: weights, fingerprint, record; then it is pushed."""
 
 from __future__ import annotations
 
@@ -7,11 +7,50 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+from peft import PeftModel
+from transformers import PreTrainedModel
+
 from data.config import ROOT
 from data.prepared.dataset import Prepared
 from train.batches.dataset import Sets
 from train.config import TrainConfig
+from train.hub import push
+from train.inference import fingerprint
+from train.loop.fit import whole_weights
+from train.loop.loading import Loaded
+from train.loop.trainer import VideoTrainer
+from train.run.saving import save_weights, saving, write_record
 from train.run.state import RunState
+
+
+def finish(
+    trainer: VideoTrainer,
+    model: PreTrainedModel | PeftModel,
+    loaded: Loaded,
+    config: TrainConfig,
+    dataset: Prepared,
+    state: RunState,
+    results: dict[str, float],
+    output: Path,
+) -> None:
+    """Save the run and push it where that was asked for. All processes call it: shared weights are put
+    together by all.
+
+    Raises:
+        UserError: it cannot be written; the line says what is safe.
+    """
+    weights, processor = whole_weights(trainer), loaded.processor
+    if trainer.is_world_process_zero():
+        records = record(config, dataset, state, loaded.sets, results)
+        with saving(output, "the result"):
+            save_weights(model, processor, output, weights)
+            if weights is None:  # in pieces on several devices one cannot ask it alone
+                with trainer.accelerator.autocast():
+                    mark = fingerprint.take(model, processor, config.data)
+                fingerprint.write(mark, output)
+            write_record(records, output)
+        push.finish(output, config.hub)
+    trainer.end()
 
 
 def record(

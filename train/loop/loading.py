@@ -1,0 +1,118 @@
+"""From checked keys to a model and samples that are ready to train."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import timedelta
+from functools import partial
+
+from accelerate import PartialState
+from peft import PeftModel
+from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor, set_seed
+
+from data.hub import writable_repo
+from data.prepared.dataset import Prepared
+from train.batches.dataset import Sets, load_sets, with_features
+from train.batches.encode import normalise
+from train.batches.features import open_features, stage_of
+from train.batches.samplers import Orders, orders_of
+from train.config import TrainConfig
+from train.early_checks import check_can, check_reachable, note_launch
+from train.memory.plan import Plan, check_fits
+from train.model import forward
+from train.model.load import Precision, load_model, load_processor, pick_precision, set_trainable
+from train.run import resume
+from train.run.resume import Start
+from train.run.schedule import planned_steps
+from train.run.state import Ordering
+from train.sections import ModelKeys
+
+WAIT = timedelta(hours=2)
+"""The other processes wait while the first describes held-out videos or pushes a checkpoint."""
+
+
+@dataclass(frozen=True)
+class Machine:
+    """Where a run computes, and from which base model."""
+
+    precision: Precision
+    processes: PartialState
+    base: ModelKeys
+    """With the commit that a checkpoint on the Hub stands for."""
+
+
+def check_machine(config: TrainConfig, start: Start) -> Machine:
+    """
+    Raises:
+        UserError: a key needs another machine, the checkpoint cannot be had, or the Hub's repository
+            cannot be written to.
+    """
+    precision = pick_precision(config.model.dtype)
+    on_gpu = precision.device == "cuda"
+    check_can(config, on_gpu=on_gpu)
+    note_launch(precision.name, on_gpu=on_gpu)
+    base = config.model
+    if base.name != "tiny":
+        base = resume.base_of(check_reachable(base, force=config.train.force), start)
+    processes = PartialState(cpu=not on_gpu, timeout=WAIT)
+    if config.hub.target and processes.is_main_process:
+        writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent
+    return Machine(precision, processes, base)
+
+
+@dataclass(frozen=True)
+class Loaded:
+    """What a run trains, and on what."""
+
+    model: SmolVLMForConditionalGeneration
+    processor: SmolVLMProcessor
+    sets: Sets
+    orders: Orders
+    steps: int
+    """Optimizer steps of the whole run."""
+    plan: Plan | None
+    """Of its memory; None for the tiny model."""
+
+
+def load(
+    config: TrainConfig,
+    checkpoint: ModelKeys,
+    dataset: Prepared,
+    machine: Machine,
+    start: Start,
+    order: Ordering,
+) -> Loaded:
+    """
+    Args:
+        checkpoint: where the base model is read from.
+
+    Raises:
+        UserError: nothing usable in the dataset, no such checkpoint, or it does not fit this machine.
+    """
+    precision = machine.precision
+    processor = load_processor(checkpoint)
+    sets = load_sets(dataset, config.data, processor)
+    plan = None
+    if machine.base.name != "tiny":
+        plan = check_fits(config, checkpoint, sets.survey, precision)
+    orders = orders_of(config.train, config.data, sets, order)
+    steps = planned_steps(config.train, config.optim, orders.steps_per_epoch, start)
+    set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
+    model = load_model(checkpoint, config.train.method, precision)
+    if config.data.features:
+        stage = stage_of(config.train.method, config.lora, config.optim)
+        stored = open_features(stage, dataset, model, processor, precision.compute, sets.starts)
+        sets = with_features(sets, stored, processor, config.data)
+    return Loaded(model, processor, sets, orders, steps, plan)
+
+
+def make_trainable(
+    loaded: Loaded, config: TrainConfig, revision: str | None
+) -> SmolVLMForConditionalGeneration | PeftModel:
+    """Freeze what does not train, attach the adapter (which remembers the base's `revision`), and give
+    the model the forward pass that takes frames."""
+    model, processor = loaded.model, loaded.processor
+    trained = set_trainable(model, config.train.method, config.lora, config.optim, revision)
+    scale = partial(normalise, processor=processor)
+    forward.install(model, scale, frames_at_once=config.train.frames_at_once)
+    return trained

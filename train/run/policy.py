@@ -1,0 +1,71 @@
+"""`frame_policy.json`: how a run sees videos, and what it is asked.
+
+{"version": 3, "frames": {"policy": "scene", …}, "min_decoded": 0.9, "ask": {"target": "timeline", …}}
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from data.config import resolved
+from data.errors import UserError
+from data.selection.choose import MIN_DECODED
+from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICY_VERSION
+from data.storage import write_atomically
+from train.run.files import POLICY_FILE, json_text, read_json
+from train.sections import DataKeys
+
+ASK = ("target", "prompt", "system", "max_tokens")
+"""Keys of `data` that say what is asked, and how long it may be."""
+
+
+@dataclass(frozen=True)
+class RunPolicy:
+    """How frames are chosen, and what is asked about them."""
+
+    frames: FrameKeys
+    ask: DataKeys
+    min_decoded: float = MIN_DECODED
+    """A file of which less can be decoded is bad."""
+    version: int | None = POLICY_VERSION
+    """Of the frame policies; with another one the same keys may choose other frames."""
+
+
+def policy_of_dataset(manifest: dict[str, Any], ask: DataKeys) -> RunPolicy:
+    """What a run that learns from a prepared dataset sees and is asked."""
+    keys = {key: value for key, value in manifest["policy"].items() if key != "version"}
+    version = manifest["policy"].get("version")
+    return RunPolicy(FrameKeys.model_validate(keys), ask, manifest["min_decoded"], version)
+
+
+def write_policy(policy: RunPolicy, output: Path) -> None:
+    stored = {
+        "version": policy.version,
+        "frames": resolved(policy.frames),
+        "min_decoded": policy.min_decoded,
+        "ask": {key: getattr(policy.ask, key) for key in ASK},
+    }
+    write_atomically(output / POLICY_FILE, json_text(stored))
+
+
+def read_policy(run: Path) -> RunPolicy:
+    """
+    Raises:
+        UserError: it is not there, or not one.
+    """
+    file = run / POLICY_FILE
+    stored = read_json(file)
+    version, min_decoded = stored.pop("version", None), stored.pop("min_decoded", MIN_DECODED)
+    try:
+        if "ask" not in stored:  # until 2026-11 all keys stood side by side
+            ask = {key: stored.pop(key) for key in ASK}
+            stored = {"frames": stored, "ask": ask}
+        frames = FrameKeys.model_validate(stored["frames"])
+        return RunPolicy(frames, DataKeys.model_validate(stored["ask"]), min_decoded, version)
+    except (KeyError, ValidationError):
+        raise UserError(f"{file}: not a frame policy of this version") from None
