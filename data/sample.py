@@ -107,28 +107,28 @@ class Rejected:
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
+class FilteredOut:
     """A row that the source's filters do not want: counted, not set aside."""
 
     why: str
 
 
 @dataclass(frozen=True, slots=True)
-class FromBefore:
+class AlreadyWritten:
     """A row that an earlier run wrote and that stays as it is."""
 
     id: str
 
 
 @dataclass(frozen=True, slots=True)
-class Numbered:
+class ShardItem:
     """A source row and the shard it belongs to."""
 
     shard: int
-    item: Sample | Rejected | FromBefore
+    item: Sample | Rejected | AlreadyWritten
 
 
-Outcome = dict[str, Any] | Rejected | FromBefore
+Outcome = dict[str, Any] | Rejected | AlreadyWritten
 """What becomes of a source row: a row of the prepared dataset (`data.prepared.shards.FEATURES`), or not."""
 
 

@@ -21,7 +21,7 @@ def main(config: PreviewConfig) -> None:
     from tqdm import tqdm
 
     from data.preview import draw
-    from data.preview.collect import gather, labelled
+    from data.preview.collect import collect, labelled
     from data.storage import write_atomically
     from data.video.info import BadVideo
 
@@ -39,7 +39,7 @@ def main(config: PreviewConfig) -> None:
         taken.add(name)
         path = out / f"{name}.{config.format}"
         try:
-            preview = gather(video, config.every, samples.get(Path(video).resolve()))
+            preview = collect(video, config.every, samples.get(Path(video).resolve()))
         except BadVideo as error:
             bad.append(f"{error.reason}: {error.detail}")
             continue

@@ -17,10 +17,10 @@ from train.hub.config import PushRunConfig
 def main(config: PushRunConfig) -> None:
     if config.hub.repo is None:
         raise UserError("hub.repo: where to? hub.repo=you/name")
-    from train.hub.push import push
+    from train.hub.push import push_run
 
     evaluation = Path(config.evaluation) if config.evaluation else None
-    page = push(Path(config.run), config.hub, evaluation)
+    page = push_run(Path(config.run), config.hub, evaluation)
     print(f"{page}; use it: scripts/describe.py VIDEO adapter={config.hub.repo}")
 
 

@@ -13,9 +13,9 @@ from data.prepared.push import PushConfig
 
 
 def main(config: PushConfig) -> None:
-    from data.prepared.push import push
+    from data.prepared.push import push_dataset
 
-    page = push(config)
+    page = push_dataset(config)
     print(f"{page}; train on it: data.path=hf://datasets/{config.hub.repo} data.stream=true")
 
 

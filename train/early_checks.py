@@ -138,7 +138,7 @@ def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
     Raises:
         UserError: a key needs a GPU, all weights on each, or a package that is not there.
     """
-    from train.model.sharding import sharding, weights_shared
+    from train.model.sharding import sharding, weights_are_sharded
     from train.run.trackers import check_tracker
 
     check_tracker(config.log)
@@ -146,7 +146,7 @@ def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
     if not on_gpu and (train.offload or optim.name != "adamw"):
         key = "train.offload=true" if train.offload else f"optim.name={optim.name}"
         raise UserError(f"{key}: needs a CUDA device, and there is none here; leave it out")
-    if watch.generate_every is not None and weights_shared():
+    if watch.generate_every is not None and weights_are_sharded():
         raise UserError(
             f"eval.generate_every={watch.generate_every}: describing needs all weights on each device, "
             f"and {sharding()} shares them out; leave it out, and score the run with scripts/evaluate.py"

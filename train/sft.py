@@ -22,10 +22,10 @@ from train.run import folder, resume
 def main(config: TrainConfig) -> dict[str, float]:
     """Prepared dataset + checkpoint → run folder with adapter (or model), policy and records."""
     # check: refuse before anything is written
-    found = folder.look(config.train, config.model.name)
+    found = folder.inspect_run_folder(config.train, config.model.name)
     if config.train.resume and found.finished:
-        return resume.finished(found, config)
-    config, start = resume.start_of(config, found)
+        return resume.finished_results(found, config)
+    config, start = resume.restore_keys(config, found)
     dataset = check_data(config.data)
     order = resume.check_same(config, start, dataset)
 
@@ -33,7 +33,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     from train.loop.finish import finish
     from train.loop.fit import fit
     from train.loop.loading import check_machine, load, make_trainable
-    from train.loop.startup import introduce
+    from train.loop.startup import print_startup_summary
     from train.loop.trainer import make_trainer
     from train.memory.plan import out_of_memory_explained
     from train.model import tiny_base
@@ -41,23 +41,23 @@ def main(config: TrainConfig) -> dict[str, float]:
     from train.run.policy import policy_of_dataset, write_policy
 
     machine = check_machine(config, start)
-    with tiny_base.checkpoint_of(machine.base, found, config.train, machine.processes) as base:
+    with tiny_base.base_checkpoint(machine.base, found, config.train, machine.processes) as base:
         # load
         loaded = load(config, base, dataset, machine, start, order)
 
         # train: nothing can refuse any more, so the folder becomes ours
         with folder.claimed(found, config.train, machine.processes) as output:
             if machine.base.name == "tiny":
-                tiny_base.settle(base, loaded.model, output, machine.processes)
+                tiny_base.move_into_run(base, loaded.model, output, machine.processes)
             state = resume.state_of(
                 config, start, dataset, order, machine.base, device_name(), loaded.steps
             )
             if machine.processes.is_main_process:
-                resume.begin(output, config, state, start, loaded.sets.split.held_ids)
+                resume.write_start(output, config, state, start, loaded.sets.split.held_ids)
                 write_policy(policy_of_dataset(dataset.manifest, config.data), output)
             model = make_trainable(loaded, config, machine.base.revision)
             trainer = make_trainer(config, model, loaded, machine.precision, output, start.step)
-            introduce(config, trainer, loaded, machine.precision)
+            print_startup_summary(config, trainer, loaded, machine.precision)
             with out_of_memory_explained(loaded.plan, config):
                 results = fit(trainer, resume=start.checkpoint)
 

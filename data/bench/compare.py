@@ -13,7 +13,7 @@ import numpy as np
 
 from data.bench.synthetic_videos import BuiltVideo
 from data.selection import quality
-from data.selection.choose import look
+from data.selection.choose import analyse
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.measure.shots import transitions
@@ -70,7 +70,7 @@ class Score:
 
 
 @dataclass(frozen=True)
-class Found:
+class ShotMatches:
     """The shots of one video against its labels."""
 
     video: str
@@ -86,7 +86,7 @@ def compare(
     entries: dict[str, dict[str, object]] = ENTRIES,
     *,
     workers: int = 2,
-) -> tuple[list[Score], list[Found]]:
+) -> tuple[list[Score], list[ShotMatches]]:
     """Every entry on every video with every budget, as a user would get it."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         work = partial(_compare_one, budgets=budgets, entries=entries)
@@ -96,11 +96,11 @@ def compare(
 
 def _compare_one(
     video: BuiltVideo, budgets: Sequence[int], entries: dict[str, dict[str, object]]
-) -> tuple[list[Score], Found]:
-    whole = look(video.path, FrameKeys(), threads=1, keep=False).signals
+) -> tuple[list[Score], ShotMatches]:
+    whole = analyse(video.path, FrameKeys(), threads=1, keep=False).signals
     step_s = float(np.median(np.diff(whole.times_s)))
     predicted = transitions(whole, FrameKeys().min_shot_s)
-    found = Found(
+    found = ShotMatches(
         video.id,
         video.group,
         num_shots=len(video.transitions) + 1,
@@ -112,7 +112,7 @@ def _compare_one(
     for name, options in entries.items():
         for budget in budgets:
             keys = FrameKeys.model_validate({**options, "max": budget})
-            chosen = look(video.path, keys, threads=1, keep=False).selection.times_s
+            chosen = analyse(video.path, keys, threads=1, keep=False).selection.times_s
             frames = [int(np.abs(whole.times_s - t).argmin()) for t in chosen]
             mean_distance, max_distance = quality.nearest_distance(features, frames)
             scores.append(

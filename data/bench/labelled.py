@@ -11,7 +11,7 @@ from data.bench.compare import ENTRIES, Score, by_group, compare, recall_of
 from data.bench.synthetic_videos import build
 from data.errors import UserError
 from data.selection import quality
-from data.selection.choose import look
+from data.selection.choose import analyse
 from data.selection.config import FrameKeys
 from data.selection.measure.shots import transitions
 from data.selection.measure.transitions import Transition
@@ -78,7 +78,7 @@ def measure_clips(folder: Path) -> dict[str, float]:
     lost: dict[str, list[str]] = {"exact": [], "fast": [], "keyframes": []}
     for row in rows:
         path = str(folder / row["video"])
-        signals = look(path, FrameKeys(), keep=False).signals
+        signals = analyse(path, FrameKeys(), keep=False).signals
         step_s = float(np.median(np.diff(signals.times_s)))
         inside = [(a - step_s, b + step_s) for a, b in row["gradual_s"]]
         found = transitions(signals, FrameKeys().min_shot_s)
@@ -97,7 +97,7 @@ def measure_clips(folder: Path) -> dict[str, float]:
         events = [(a, b) for a, b, _ in row["events"] if b - a >= 1]
         for speed, budget in (("exact", 8), ("fast", 16), ("keyframes", 16)):
             keys = FrameKeys.model_validate({"max": budget, "speed": speed})
-            chosen = look(path, keys, keep=False).selection.times_s
+            chosen = analyse(path, keys, keep=False).selection.times_s
             lost[speed] += [
                 f"{row['id']} {a:g}–{b:g} s"
                 for a, b in events

@@ -70,7 +70,7 @@ def film(folder: Path, name: str, seconds: int = SECONDS) -> Path:
     return path
 
 
-def repeated(folder: Path, times: int) -> Path:
+def repeated_file(folder: Path, times: int) -> Path:
     """The 360p film over and over, its packets copied: hours of video in a second."""
     source = film(folder, "360p")
     path = folder / f"film-360p-x{times}.mkv"
@@ -236,7 +236,7 @@ def _throughput(path: str) -> dict[str, float]:
 def measure_memory(folder: Path) -> dict[str, float]:
     """Peak memory of one process on a 3-hour and on a 2-minute video."""
     figures = {}
-    for name, path in (("2min", film(folder, "360p")), ("3h", repeated(folder, 90))):
+    for name, path in (("2min", film(folder, "360p")), ("3h", repeated_file(folder, 90))):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
             figures[f"peak_mib_{name}"] = pool.apply(_peak_mib, (str(path),))
         print(f"peak_mib_{name:28} {figures[f'peak_mib_{name}']:.0f}", flush=True)

@@ -22,8 +22,8 @@ from data.media import Local, Media, Missing, Video
 from data.offline.config import PrepareConfig
 from data.offline.isolate import Done, Failure, fitting_workers, run_each
 from data.offline.row import Limits, prepare_row
-from data.offline.unpack import made_local
-from data.sample import Numbered, Outcome, Rejected, Sample
+from data.offline.unpack import fetch_ahead
+from data.sample import Outcome, Rejected, Sample, ShardItem
 from data.storage import Folder, open_folder
 
 Timed = Callable[[str, float], None]
@@ -31,7 +31,7 @@ Timed = Callable[[str, float], None]
 
 def run_local(
     out: Folder,
-    rows: Iterator[Numbered],
+    rows: Iterator[ShardItem],
     config: PrepareConfig,
     settled: Callable[[int], None],
     timed: Timed | None = None,
@@ -55,13 +55,13 @@ def run_local(
     with tempfile.TemporaryDirectory(dir=out.scratch(), prefix="videos-") as spool:
         outcomes = run_each(
             work,
-            made_local(rows, _media, _with_local, Path(spool)),
+            fetch_ahead(rows, _media, _with_local, Path(spool)),
             workers=config.workers or fitting_workers(config.memory_gib),
             timeout_s=config.timeout_s,
             memory_gib=config.memory_gib,
         )
 
-        def of_shard(finished: Iterator[Done[Numbered, Outcome]]) -> Iterator[Outcome]:
+        def of_shard(finished: Iterator[Done[ShardItem, Outcome]]) -> Iterator[Outcome]:
             for done in finished:
                 outcome = _outcome(done, Path(spool))
                 if isinstance(outcome, Rejected) and config.on_bad == "stop":
@@ -81,11 +81,11 @@ def run_local(
             outcomes.close()  # type: ignore[attr-defined] # a generator: stops its workers
 
 
-def _media(row: Numbered) -> Media | None:
+def _media(row: ShardItem) -> Media | None:
     return row.item.video if isinstance(row.item, Sample) else None
 
 
-def _with_local(row: Numbered, local: Local | Missing) -> Numbered:
+def _with_local(row: ShardItem, local: Local | Missing) -> ShardItem:
     assert isinstance(row.item, Sample)
     if isinstance(local, Missing):
         lost = Rejected(row.item.id, row.item.video.name, local.reason, str(local))
@@ -93,7 +93,7 @@ def _with_local(row: Numbered, local: Local | Missing) -> Numbered:
     return replace(row, item=replace(row.item, video=local))
 
 
-def _outcome(done: Done[Numbered, Outcome], spool: Path) -> Outcome:
+def _outcome(done: Done[ShardItem, Outcome], spool: Path) -> Outcome:
     """What a row came to; its copy of the video, if it had one, goes."""
     item, outcome = done.item.item, done.outcome
     copy = item.video if isinstance(item, Sample) and isinstance(item.video, Video) else None
@@ -110,7 +110,7 @@ def _outcome(done: Done[Numbered, Outcome], spool: Path) -> Outcome:
 
 def run_ray(
     out: Folder,
-    rows: Iterator[Numbered],
+    rows: Iterator[ShardItem],
     config: PrepareConfig,
     settled: Callable[[int], None],
 ) -> None:
@@ -145,7 +145,7 @@ def run_ray(
         ray.shutdown()
 
 
-def _ray_task(url: str, rows: list[Numbered], config: PrepareConfig, folder: str) -> int:
+def _ray_task(url: str, rows: list[ShardItem], config: PrepareConfig, folder: str) -> int:
     if Path(folder).is_dir():  # relative paths mean what they mean where the run was started
         os.chdir(folder)
     run_local(open_folder(url), iter(rows), config, lambda count: None)

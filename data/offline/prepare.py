@@ -22,11 +22,11 @@ from data.errors import UserError
 from data.hub import COMMIT
 from data.offline.config import PrepareConfig
 from data.offline.engines import Timed, run_local, run_ray
-from data.prepared.card import CARD, card
-from data.sample import FromBefore, LeftOut, Numbered, Sample
+from data.prepared.card import CARD, dataset_card
+from data.sample import AlreadyWritten, FilteredOut, Sample, ShardItem
 from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
-from data.selection.policies.dispatch import check
+from data.selection.policies.dispatch import check_policy
 from data.sources import catalog
 from data.sources.config import SourceKeys
 from data.sources.known_sources import SOURCES
@@ -54,7 +54,7 @@ def prepare(
     out = open_folder(config.out)
     there = _manifest_there(out)
     config = _completed(config, there)
-    check(config.frames)
+    check_policy(config.frames)
     sources = _pinned(config.sources or (config.source,), {} if config.overwrite else there)
     identity = _identity(config, sources)  # refuses a source that is not there
     if only is not None:
@@ -65,7 +65,7 @@ def prepare(
         # killed while it tidied up, or of an earlier version
         if out.has_scratch() or not out.has(CARD):
             with out.locked():
-                out.write(CARD, card(there))
+                out.write(CARD, dataset_card(there))
                 out.clear_scratch()
         return _summary(there, started, before=there["source_rows"])
     expected = catalog.count(sources)  # refuses an empty one, before out is ours
@@ -75,7 +75,7 @@ def prepare(
     with out.locked():
         finished = _claim(out, _manifest_there(out), identity, config.overwrite)
         out.clear_scratch()
-        plan = Plan(out, config.shard_rows, finished, retry, only)
+        plan = ShardPlan(out, config.shard_rows, finished, retry, only)
         run = run_ray if config.engine == "ray" else partial(run_local, timed=timed)
         with tqdm(desc="prepare", unit="video", total=expected, smoothing=0.05) as bar:
             plan.bar = bar
@@ -91,7 +91,7 @@ def prepare(
                 name: version(name) for name in ("av", "decord2", "scenedetect-headless", "pillow")
             },
         }
-        out.write(CARD, card(manifest))
+        out.write(CARD, dataset_card(manifest))
         out.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
         out.clear_scratch()
     return _summary(manifest, started, before=plan.done_before)
@@ -103,7 +103,7 @@ def _summary(manifest: Manifest, started: float, before: int) -> dict[str, Any]:
 
 
 @dataclass
-class Plan:
+class ShardPlan:
     """Which rows of the source are still to be done, and in which shard they belong."""
 
     out: Folder
@@ -118,16 +118,16 @@ class Plan:
     done_before: int = 0
     left_out: Counter[str] = field(default_factory=Counter)
 
-    def todo(self, rows: Iterator[catalog.Found]) -> Iterator[Numbered]:
+    def todo(self, rows: Iterator[catalog.SourceRow]) -> Iterator[ShardItem]:
         """In source order. Of a shard that is done again, good rows are taken over."""
         shard, kept = -1, set[str]()
         for row in rows:
             if self.only is not None:
                 if self.total == len(self.only):
                     return
-                if not isinstance(row, LeftOut) and row.id not in self.only:
-                    row = LeftOut("not asked for")
-            if isinstance(row, LeftOut):
+                if not isinstance(row, FilteredOut) and row.id not in self.only:
+                    row = FilteredOut("not asked for")
+            if isinstance(row, FilteredOut):
                 self.left_out[row.why] += 1
                 continue
             if self.total // self.shard_rows != shard:
@@ -140,9 +140,9 @@ class Plan:
                 self.bar.update()
             elif isinstance(row, Sample) and row.id in kept:
                 self.done_before += 1
-                yield Numbered(shard, FromBefore(row.id))
+                yield ShardItem(shard, AlreadyWritten(row.id))
             else:
-                yield Numbered(shard, row)
+                yield ShardItem(shard, row)
 
     def settled(self, count: int) -> None:
         """So many rows more are done."""

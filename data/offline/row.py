@@ -12,8 +12,8 @@ from typing import Any
 from data.media import Local, Video, content_id
 from data.offline.isolate import Failure, digest_of, run_each
 from data.redact import redacted
-from data.sample import Numbered, Outcome, Rejected, Repair, Sample
-from data.selection.choose import Chosen, choose_frames, policy_record
+from data.sample import Outcome, Rejected, Repair, Sample, ShardItem
+from data.selection.choose import ChosenFrames, choose_frames, policy_record
 from data.selection.config import FrameKeys
 from data.video.info import BadVideo
 
@@ -28,7 +28,7 @@ class Limits:
     min_s: float
 
 
-def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: int) -> Outcome:
+def prepare_row(numbered: ShardItem, keys: FrameKeys, limits: Limits, threads: int) -> Outcome:
     """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker. The row
     also says, in `seconds`, how long choosing took; that is not stored, for no two runs agree on it."""
     started = time.monotonic()
@@ -54,7 +54,7 @@ def prepare_row(numbered: Numbered, keys: FrameKeys, limits: Limits, threads: in
     return {**row, "seconds": time.monotonic() - started}
 
 
-def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[str, Any]:
+def _row(item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str) -> dict[str, Any]:
     """See `data.prepared.shards.FEATURES`."""
     end_s = chosen.duration_s
     # what is said of the last instant is about the last frame; labels and frames round it apart
@@ -64,7 +64,7 @@ def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[s
     for event in events:
         event["start_s"] = min(event["start_s"], end_s)
         event["end_s"] = min(event["end_s"], end_s)
-    repairs = Counter({r.what: r.count for r in (*item.repairs, *chosen.mended)})
+    repairs = Counter({r.what: r.count for r in (*item.repairs, *chosen.repairs)})
     # one that the source cut already, at a duration that was too long, is one repair all the same
     repairs["cut at the video's end"] = max(cut, repairs["cut at the video's end"])
     repairs["starts after the video's end"] += len(item.events) - len(events)
@@ -92,9 +92,9 @@ def _row(item: Sample, chosen: Chosen, keys: FrameKeys, video_id: str) -> dict[s
     }
 
 
-def choose_apart(
+def choose_in_subprocess(
     path: str, keys: FrameKeys, min_decoded: float, *, timeout_s: float, memory_gib: float
-) -> Chosen:
+) -> ChosenFrames:
     """`choose_frames` in a process of its own, for a file that nobody knows.
 
     Raises:
@@ -114,7 +114,7 @@ def choose_apart(
     return done.outcome
 
 
-def _choose_or_say(keys: FrameKeys, min_decoded: float, path: str) -> Chosen | BadVideo:
+def _choose_or_say(keys: FrameKeys, min_decoded: float, path: str) -> ChosenFrames | BadVideo:
     try:
         return choose_frames(path, keys, min_decoded)
     except BadVideo as error:

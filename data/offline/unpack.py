@@ -46,7 +46,7 @@ class Unpacker:
         self._cells: _Cells | None = None
         self._zip: tuple[str, zipfile.ZipFile] | None = None
 
-    def local(self, media: Media) -> Local:
+    def to_local_file(self, media: Media) -> Local:
         """
         Raises:
             Missing: it is not where the adapter said.
@@ -152,7 +152,7 @@ def _downloaded(media: HubFile) -> Video:
     return Video(path, shown=media.name)
 
 
-def made_local(
+def fetch_ahead(
     items: Iterable[Item],
     media_of: Callable[[Item], Media | None],
     with_local: Callable[[Item, Local | Missing], Item],
@@ -183,7 +183,7 @@ def made_local(
                 local = threads.submit(_downloaded, media)
             else:
                 try:
-                    local = None if media is None else unpacker.local(media)
+                    local = None if media is None else unpacker.to_local_file(media)
                 except Missing as missing:
                     local = missing
             waiting.append((item, local))

@@ -13,7 +13,7 @@ CARD = "README.md"
 SIZES = ("n<1K", "1K<n<10K", "10K<n<100K", "100K<n<1M", "1M<n<10M")
 
 
-def card(manifest: dict[str, Any], repo: str | None = None) -> str:
+def dataset_card(manifest: dict[str, Any], repo: str | None = None) -> str:
     """Markdown with the metadata that `datasets.load_dataset` and the Hub read: without it, a reader
     would take the manifest for the only row.
 

@@ -46,7 +46,7 @@ class Histogram:
 
 
 @dataclass(frozen=True)
-class Shown:
+class ShownRow:
     """One row as it is looked at."""
 
     id: str
@@ -64,7 +64,7 @@ class Overview:
     path: str
     manifest: dict[str, Any]
     histograms: tuple[Histogram, ...]
-    first: tuple[Shown, ...]
+    first: tuple[ShownRow, ...]
     lost: tuple[dict[str, str], ...]
 
 
@@ -93,7 +93,7 @@ def overview(
     durations: list[float] = []
     frames: list[int] = []
     words: list[int] = []
-    first: list[Shown] = []
+    first: list[ShownRow] = []
     for url in dataset.shards:
         file = pq.ParquetFile(opened(url), pre_buffer=False)
         for batch in file.iter_batches(batch_size=256, columns=COLUMNS, use_threads=False):
@@ -117,11 +117,11 @@ def overview(
     )
 
 
-def _shown(row: dict[str, Any], style: Style) -> Shown:
+def _shown(row: dict[str, Any], style: Style) -> ShownRow:
     answer, _ = target(events_of(row), row["description"], style)
     jpegs = [frame["bytes"] for frame in row["frames"]]
     cards = tuple(zip(jpegs, row["times_s"], row["reasons"], strict=True))
-    return Shown(row["id"], row["duration_s"], answer, row["credit"], cards)
+    return ShownRow(row["id"], row["duration_s"], answer, row["credit"], cards)
 
 
 def _lost(path: str) -> Iterator[dict[str, str]]:

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data.config import Section
 from data.errors import UserError
 from data.hub import hub_errors, writable_repo
-from data.prepared.card import CARD, card
+from data.prepared.card import CARD, dataset_card
 from data.prepared.shards import read_manifest, shard_name
 from data.prepared.summary import counted
 from data.redact import redacted
@@ -23,7 +23,7 @@ from data.storage import is_url
 AT_ONCE = 8
 
 
-class HubKeys(Section):
+class DatasetHubKeys(Section):
     """Where it goes."""
 
     repo: str = Field(description="owner/name of the dataset on the Hub")
@@ -40,10 +40,10 @@ class PushConfig(Section):
     """Keys of scripts/push_dataset.py."""
 
     data: PreparedKeys
-    hub: HubKeys
+    hub: DatasetHubKeys
 
 
-def push(config: PushConfig) -> str:
+def push_dataset(config: PushConfig) -> str:
     """Upload what is not there yet and return the page's address. Stopped, it goes on where it was.
 
     Raises:
@@ -72,7 +72,7 @@ def push(config: PushConfig) -> str:
                 bar.update(len(some))
         stale = sorted(set(there) - {f"data/{n}" for n in names})
         last = {
-            CARD: card(manifest, repo),
+            CARD: dataset_card(manifest, repo),
             "manifest.json": json.dumps(redacted(manifest), indent=1) + "\n",
         }
         api.create_commit(  # one for all: a reader finds the old dataset or the new one

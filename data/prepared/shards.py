@@ -25,7 +25,7 @@ from datasets import Features, Image, List, Value
 
 from data.errors import UserError
 from data.hub import pinned, reading
-from data.sample import FromBefore, Outcome, Rejected
+from data.sample import AlreadyWritten, Outcome, Rejected
 from data.storage import Folder, open_folder
 
 FORMAT_VERSION = 4
@@ -104,9 +104,9 @@ def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
         raise
 
 
-def _taken(before: Iterator[Row], outcome: Row | FromBefore) -> Row:
+def _taken(before: Iterator[Row], outcome: Row | AlreadyWritten) -> Row:
     """The row itself, or the next of those written before, which come in the same order."""
-    if not isinstance(outcome, FromBefore):
+    if not isinstance(outcome, AlreadyWritten):
         return outcome
     row = next(before)
     assert row["id"] == outcome.id, (row["id"], outcome.id)

@@ -11,7 +11,7 @@ import numpy as np
 
 from data.sample import Event, Sample, Selection
 from data.selection import quality
-from data.selection.choose import look, pictures
+from data.selection.choose import analyse, chosen_pictures
 from data.selection.config import FrameKeys
 from data.selection.measure.shots import transitions
 from data.selection.measure.signals import Signals
@@ -24,7 +24,7 @@ PICTURE_PX = 180
 
 
 @dataclass(frozen=True)
-class Chosen:
+class PolicyChoice:
     """One policy's frames with their figures."""
 
     name: str
@@ -42,16 +42,16 @@ class Preview:
     transitions: tuple[Transition, ...]
     events: tuple[Event, ...]
     description: str
-    chosen: tuple[Chosen, ...]
+    chosen: tuple[PolicyChoice, ...]
 
 
-def gather(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> Preview:
+def collect(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> Preview:
     """Look at one video as every policy does.
 
     Raises:
         BadVideo: it cannot be used.
     """
-    whole = look(path, FrameKeys(max=policies[0].max), keep=False)
+    whole = analyse(path, FrameKeys(max=policies[0].max), keep=False)
     found = transitions(whole.signals, policies[0].min_shot_s)
     events = sample.events if sample is not None else ()
     spans = [(e.start_s, e.end_s) for e in events]
@@ -60,9 +60,9 @@ def gather(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> P
     for given in policies:
         keys = given.model_copy(update={"px": min(given.px, PICTURE_PX)})
         started = time.perf_counter()
-        looked = look(path, keys)
+        analysis = analyse(path, keys)
         seconds = time.perf_counter() - started
-        times_s = looked.selection.times_s
+        times_s = analysis.selection.times_s
         frames = [int(np.abs(whole.signals.times_s - t).argmin()) for t in times_s]
         mean_distance, _ = quality.nearest_distance(features, frames)
         figures = {
@@ -74,8 +74,8 @@ def gather(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> P
         }
         if spans:
             figures["events shown"] = quality.events_hit(times_s, spans) / len(spans)
-        shown = tuple(pictures(looked, keys))
-        chosen.append(Chosen(given.policy, looked.selection, shown, figures))
+        shown = tuple(chosen_pictures(analysis, keys))
+        chosen.append(PolicyChoice(given.policy, analysis.selection, shown, figures))
     return Preview(
         info=whole.info,
         signals=whole.signals,

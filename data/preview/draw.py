@@ -13,7 +13,7 @@ from matplotlib.figure import Figure
 from PIL import Image
 
 from data.pages.render import HERE, data_url, render
-from data.preview.collect import Chosen, Preview
+from data.preview.collect import PolicyChoice, Preview
 from data.storage import atomic
 
 COLOURS = ("#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d", "#7c3aed")
@@ -49,7 +49,7 @@ def html(preview: Preview, title: str) -> str:
             )
             for e in preview.events
         ],
-        clock=clock,
+        clock=time_label,
     )
 
 
@@ -76,30 +76,30 @@ def png(preview: Preview, title: str, path: Path) -> None:
                 for spine in cell.spines.values():
                     spine.set_color(COLOURS[k % len(COLOURS)])
                 head = f"{chosen.name}  " if i == 0 else ""
-                label = f"{head}{clock(chosen.selection.times_s[i])}"
+                label = f"{head}{time_label(chosen.selection.times_s[i])}"
                 cell.set_title(label, loc="left", fontsize=7, pad=2)
             at += count
         with atomic(path) as unfinished:
             figure.savefig(unfinished, format="png", dpi=110)
 
 
-def clock(time_s: float) -> str:
+def time_label(time_s: float) -> str:
     """1:02.5"""
     tenths = round(time_s * 10)
     return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
 
-def _figure(chosen: Chosen, name: str) -> str:
+def _figure(chosen: PolicyChoice, name: str) -> str:
     return CAPTIONS[name][1].format(chosen.figures[name]) if name in chosen.figures else ""
 
 
-def _cards(chosen: Chosen) -> list[tuple[str, str, str]]:
+def _cards(chosen: PolicyChoice) -> list[tuple[str, str, str]]:
     cards = []
     rows = zip(chosen.pictures, chosen.selection.times_s, chosen.selection.reasons, strict=True)
     for picture, time_s, reason in rows:
         buffer = io.BytesIO()
         Image.fromarray(picture).save(buffer, "JPEG", quality=85)
-        cards.append((data_url(buffer.getvalue()), clock(time_s), reason))
+        cards.append((data_url(buffer.getvalue()), time_label(time_s), reason))
     return cards
 
 

@@ -18,13 +18,13 @@ from data.media import FrameFiles
 from data.sample import Repair, Selection
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES, POLICY_VERSION
-from data.selection.measure.refine import refined
-from data.selection.measure.signals import Signals, measure
+from data.selection.measure.refine import refine_key_frames
+from data.selection.measure.signals import Signals, measure_signals
 from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order
 from data.video import image_frames
 from data.video.decode import fetch, read
-from data.video.info import BadVideo, Kept, Skip, VideoInfo
+from data.video.info import BadVideo, Skip, StoredPicture, VideoInfo
 from data.video.probe import probe
 
 JPEG_QUALITY = 92
@@ -33,7 +33,7 @@ MIN_DECODED = 0.9
 
 
 @dataclass(frozen=True)
-class Chosen:
+class ChosenFrames:
     """The frames of one video as a policy chose them, encoded for storing."""
 
     jpegs: tuple[bytes, ...]
@@ -44,7 +44,7 @@ class Chosen:
     decoded_share: float
     unseen_s: float
     """The longest time between two frames that were decoded: how far off a boundary can be."""
-    mended: tuple[Repair, ...] = ()
+    repairs: tuple[Repair, ...] = ()
     """What was put right in the file's times and pictures."""
 
 
@@ -52,33 +52,33 @@ SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey
 
 
 @dataclass(frozen=True)
-class Looked:
+class Analysis:
     """What one pass over a video found, before any picture is encoded."""
 
     info: VideoInfo
     signals: Signals
     selection: Selection
-    kept: dict[float, Kept]
+    kept: dict[float, StoredPicture]
     """Pictures by time; a chosen one that is not here must be fetched."""
     given: FrameFiles | None = None
     """Where the frames were pictures already."""
 
 
-def look(
+def analyse(
     path: str | FrameFiles,
     keys: FrameKeys,
     min_decoded: float = MIN_DECODED,
     *,
     threads: int = 0,
     keep: bool = True,
-) -> Looked:
+) -> Analysis:
     """One decode pass and the policy's choice. `keep=False`: no pictures are kept.
 
     Raises:
         BadVideo: with the quarantine reason.
     """
     if isinstance(path, FrameFiles):
-        return _look_at_given(path, keys, min_decoded)
+        return _analyse_given(path, keys, min_decoded)
     info = probe(path)
     plan = plan_for(keys, info, keep=keep and keys.decoder == "pyav")
     only_key = POLICIES[keys.policy].candidates == "key frames"
@@ -86,14 +86,14 @@ def look(
     if info.by_order:  # what is left out would move all that follows
         skip = "none"
     frames = read(info, threads=threads, skip=skip, vectors=keys.method == "vectors")
-    signals = measure(info, frames, plan, skip=skip)
+    signals = measure_signals(info, frames, plan, skip=skip)
     _require(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
     selection, kept = select(signals, keys), plan.candidates.kept
     if keys.speed == "keyframes" and not only_key and info.seekable:
-        selection, kept = refined(info, selection, short_px=keys.px, threads=threads)
+        selection, kept = refine_key_frames(info, selection, short_px=keys.px, threads=threads)
     if keys.decoder != "pyav":  # the choice is the same; the pictures are to be that decoder's
         kept = {}
-    return Looked(info, signals, selection, kept)
+    return Analysis(info, signals, selection, kept)
 
 
 def _require(signals: Signals, min_decoded: float, name: str, what: str) -> None:
@@ -105,35 +105,37 @@ def _require(signals: Signals, min_decoded: float, name: str, what: str) -> None
         )
 
 
-def _look_at_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> Looked:
+def _analyse_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> Analysis:
     """Pictures that somebody chose already are all kept where they fit the budget."""
     info = image_frames.probe(frames)
     plan = plan_for(keys, info, keep=False)
-    signals = measure(info, image_frames.read(frames, info), plan, skip="none")
+    signals = measure_signals(info, image_frames.read(frames, info), plan, skip="none")
     _require(signals, min_decoded, frames.name, "frame files")
     fits = len(signals.times_s) <= keys.max
     selection = (
         in_order(signals, range(len(signals.times_s)), "given") if fits else select(signals, keys)
     )
-    return Looked(info, signals, selection, {}, given=frames)
+    return Analysis(info, signals, selection, {}, given=frames)
 
 
-def pictures(looked: Looked, keys: FrameKeys, *, threads: int = 0) -> list[np.ndarray]:
+def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> list[np.ndarray]:
     """The chosen frames, (H, W, 3) uint8 each: kept from the pass, else fetched."""
-    times_s, kept = looked.selection.times_s, looked.kept
-    if looked.given is not None:
-        return image_frames.fetch(looked.given, times_s, keys.px)
+    times_s, kept = analysis.selection.times_s, analysis.kept
+    if analysis.given is not None:
+        return image_frames.fetch(analysis.given, times_s, keys.px)
     missing = [t for t in times_s if t not in kept]
     fetched = {}
     if missing:
-        found = fetch(looked.info, missing, short_px=keys.px, decoder=keys.decoder, threads=threads)
+        found = fetch(
+            analysis.info, missing, short_px=keys.px, decoder=keys.decoder, threads=threads
+        )
         fetched = {time_s: frame.rgb for time_s, frame in zip(missing, found, strict=True)}
     return [kept[t].rgb() if t in kept else fetched[t] for t in times_s]
 
 
 def choose_frames(
     path: str | FrameFiles, keys: FrameKeys, min_decoded: float = MIN_DECODED, *, threads: int = 0
-) -> Chosen:
+) -> ChosenFrames:
     """Measure a video in one decode, select, and give the selected frames as JPEG.
 
     The same function serves the offline run and the description of a new video, so that both see
@@ -142,17 +144,17 @@ def choose_frames(
     Raises:
         BadVideo: with the quarantine reason.
     """
-    looked = look(path, keys, min_decoded, threads=threads)
-    selection = looked.selection
-    return Chosen(
-        jpegs=tuple(_jpeg(picture) for picture in pictures(looked, keys, threads=threads)),
+    analysis = analyse(path, keys, min_decoded, threads=threads)
+    selection = analysis.selection
+    return ChosenFrames(
+        jpegs=tuple(_jpeg(picture) for picture in chosen_pictures(analysis, keys, threads=threads)),
         times_s=selection.times_s,
         reasons=selection.reasons,
         ranks=selection.ranks,
         duration_s=selection.duration_s,
-        decoded_share=looked.signals.decoded_share,
-        unseen_s=float(np.diff(looked.signals.times_s).max(initial=0.0)),
-        mended=looked.info.mended,
+        decoded_share=analysis.signals.decoded_share,
+        unseen_s=float(np.diff(analysis.signals.times_s).max(initial=0.0)),
+        repairs=analysis.info.repairs,
     )
 
 

@@ -17,16 +17,24 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.sample import LeftOut, Rejected, Sample
+from data.sample import FilteredOut, Rejected, Sample
 from data.sources.config import SourceKeys
 from data.sources.find_video import VideoFiles, video_files
-from data.sources.parse import Span, at_most, mended, objects, plain, time_s, wanted_ids
+from data.sources.parse import (
+    Span,
+    as_dicts,
+    at_most,
+    clean_events,
+    single_line,
+    time_s,
+    wanted_ids,
+)
 from data.sources.sentences import ended
 
 SUBSETS = {"training": "train", "validation": "validation", "testing": "test"}
 
 
-def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
+def read(keys: SourceKeys) -> Iterator[Sample | Rejected | FilteredOut]:
     """Videos in file order."""
     path, rows = _load(keys)
     ids = wanted_ids(keys.ids)
@@ -76,20 +84,20 @@ def sample_of(
     keys: SourceKeys,
     videos: VideoFiles,
     ids: frozenset[str] | None = None,
-) -> Sample | Rejected | LeftOut:
+) -> Sample | Rejected | FilteredOut:
     """One entry → a sample. Never raises, whatever the entry holds."""
-    name = plain(name)
+    name = single_line(name)
     if ids is not None and name not in ids:
-        return LeftOut("not in source.ids")
+        return FilteredOut("not in source.ids")
     if not isinstance(row, dict):
         return Rejected(name, name, "bad row", f"{name}: an object was expected")
-    subset = SUBSETS.get(plain(row.get("subset")))
+    subset = SUBSETS.get(single_line(row.get("subset")))
     if keys.split != "all" and subset != keys.split:
-        return LeftOut("in another split")
+        return FilteredOut("in another split")
     video = videos.find(name, ("", "v_")) or videos.find(name.removeprefix("v_"))
     if video is None:
         return Rejected(name, name, "missing file", f"{name}: not below {videos.place}")
-    events, repairs = mended(spans(row), time_s(row.get("duration")))
+    events, repairs = clean_events(spans(row), time_s(row.get("duration")))
     if not events:
         return Rejected(name, video.name, "no target left", f"{name}: no sentence with a time")
     description = " ".join(ended(e.text) for e in events)
@@ -106,14 +114,14 @@ def sample_of(
 
 def spans(row: dict[str, Any]) -> Iterator[Span]:
     """The events of an entry as they stand there, right or wrong."""
-    for annotation in objects(row.get("annotations")):
-        yield Span(*pair(annotation.get("segment")), plain(annotation.get("sentence")))
+    for annotation in as_dicts(row.get("annotations")):
+        yield Span(*pair(annotation.get("segment")), single_line(annotation.get("sentence")))
     times, sentences = row.get("timestamps"), row.get("sentences")
     if isinstance(times, list) and isinstance(sentences, list):
         for i in range(max(len(times), len(sentences))):
             yield Span(
                 *pair(times[i] if i < len(times) else None),
-                plain(sentences[i] if i < len(sentences) else None),
+                single_line(sentences[i] if i < len(sentences) else None),
             )
 
 

@@ -9,13 +9,13 @@ from importlib import import_module
 from typing import Any
 
 from data.errors import UserError
-from data.sample import LeftOut, Rejected, Sample
+from data.sample import FilteredOut, Rejected, Sample
 from data.sources.config import SourceKeys
 from data.sources.known_sources import SOURCES, Source
-from data.sources.parse import objects, wanted_ids
+from data.sources.parse import as_dicts, wanted_ids
 from data.storage import listing_hash
 
-Found = Sample | Rejected | LeftOut
+SourceRow = Sample | Rejected | FilteredOut
 
 
 def _module(keys: SourceKeys) -> Any:
@@ -51,7 +51,7 @@ def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
 def same_rows(told: Any, sources: Sequence[dict[str, Any]]) -> bool:
     """Whether a record of sources (a stranger's, perhaps) names the rows of `sources`, whatever became
     of their texts."""
-    records = objects(told)
+    records = as_dicts(told)
     return bool(records) and [{**r, "texts": 0} for r in records] == [
         {**r, "texts": 0} for r in sources
     ]
@@ -74,7 +74,7 @@ def count(sources: Sequence[SourceKeys]) -> int | None:
     return sum(counts)
 
 
-def read(sources: Sequence[SourceKeys]) -> Iterator[Found]:
+def read(sources: Sequence[SourceKeys]) -> Iterator[SourceRow]:
     """Rows of all sources, each id once. Ids of a mixture carry their source's name in front."""
     rows = (
         _module(sources[0]).read(sources[0])
@@ -84,7 +84,9 @@ def read(sources: Sequence[SourceKeys]) -> Iterator[Found]:
     return without_repeats(rows)
 
 
-def mixed(streams: Sequence[Iterator[Found]], sources: Sequence[SourceKeys]) -> Iterator[Found]:
+def mixed(
+    streams: Sequence[Iterator[SourceRow]], sources: Sequence[SourceKeys]
+) -> Iterator[SourceRow]:
     """Interleave by weight: at any point each source has given its share of the rows.
 
     With weights the mixture ends when a source runs out, for its share could no longer be kept;
@@ -103,17 +105,17 @@ def mixed(streams: Sequence[Iterator[Found]], sources: Sequence[SourceKeys]) -> 
             open_ones.discard(turn)
             continue
         yield row
-        given[turn] += not isinstance(row, LeftOut)
+        given[turn] += not isinstance(row, FilteredOut)
 
 
-def _labelled(keys: SourceKeys, index: int, sources: Sequence[SourceKeys]) -> Iterator[Found]:
+def _labelled(keys: SourceKeys, index: int, sources: Sequence[SourceKeys]) -> Iterator[SourceRow]:
     alike = sum(other.name == keys.name for other in sources) > 1
     label = f"{keys.name}-{index}" if alike else keys.name
     for row in _module(keys).read(keys):
-        yield row if isinstance(row, LeftOut) else replace(row, id=f"{label}/{row.id}")
+        yield row if isinstance(row, FilteredOut) else replace(row, id=f"{label}/{row.id}")
 
 
-def without_repeats(rows: Iterator[Found]) -> Iterator[Found]:
+def without_repeats(rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
     """The second row of one id is set aside."""
     seen: set[str] = set()
     for row in rows:
@@ -121,6 +123,6 @@ def without_repeats(rows: Iterator[Found]) -> Iterator[Found]:
             detail = "give each row an id of its own"
             yield Rejected(row.id, row.video.name, "same id twice", detail)
             continue
-        if not isinstance(row, LeftOut):
+        if not isinstance(row, FilteredOut):
             seen.add(row.id)
         yield row

@@ -18,7 +18,7 @@ from typing import Any
 
 from data.errors import UserError
 from data.media import Media, ParquetCell, Video
-from data.sample import LeftOut, Rejected, Sample, Turn
+from data.sample import FilteredOut, Rejected, Sample, Turn
 from data.sources import finevideo_events as told
 from data.sources.config import SourceKeys
 from data.sources.known_sources import FINEVIDEO
@@ -30,7 +30,7 @@ from data.sources.parquet import (
     tables,
     tables_version,
 )
-from data.sources.parse import at_most, number, objects, plain, wanted_ids
+from data.sources.parse import as_dicts, at_most, number, single_line, wanted_ids
 from data.storage import listing_hash
 
 PATTERN = "data/train-*.parquet"
@@ -40,7 +40,7 @@ Row = tuple[str, Any, Media]
 """Where it stands, its `json`, its video."""
 
 
-def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
+def read(keys: SourceKeys) -> Iterator[Sample | Rejected | FilteredOut]:
     """Rows in the dataset's order: samples, and what the filters or the row itself forbid."""
     ids = wanted_ids(keys.ids)
     rows = (sample_of(row, keys, video, where, ids) for where, row, video in _rows(keys))
@@ -118,30 +118,30 @@ def sample_of(
     video: Media,
     where: str,
     ids: frozenset[str] | None = None,
-) -> Sample | Rejected | LeftOut:
+) -> Sample | Rejected | FilteredOut:
     """One row → a sample. Never raises, whatever the row holds."""
     problem = ""
     if isinstance(row, str | bytes):  # some copies hold the struct as text
         try:
             row = json.loads(row)
         except (ValueError, RecursionError):
-            problem = plain(row)[:200] if isinstance(row, str) else "not JSON"
+            problem = single_line(row)[:200] if isinstance(row, str) else "not JSON"
     if not isinstance(row, dict):
         detail = problem or f"json must be a struct, got {type(row).__name__}"
         return Rejected(where, video.name, "bad row", f"{where}: {detail}")
     name = video_id(row) or where
     why = unwanted(row, name, keys, ids)
     if why is not None:
-        return LeftOut(why)
+        return FilteredOut(why)
     content = row.get("content_metadata")
     content = content if isinstance(content, dict) else {}
-    scenes, speech = objects(content.get("scenes")), keys.speech == "keep"
+    scenes, speech = as_dicts(content.get("scenes")), keys.speech == "keep"
     seconds = number(row.get("duration_seconds"))
     # whole seconds, rounded somehow; the decoded length decides later
     duration_s = seconds + 1 if seconds is not None and seconds > 0 else None
     build = told.scene_events if keys.level == "scene" else told.activity_events
     events, repairs = build(scenes, duration_s, speech=speech)
-    description = told.paragraph(plain(content.get("description")), scenes, speech=speech)
+    description = told.paragraph(single_line(content.get("description")), scenes, speech=speech)
     if not events and not description:
         return Rejected(name, video.name, "no target left", f"{where}: no scene and no description")
     return Sample(
@@ -164,7 +164,7 @@ def sample_of(
 def video_id(row: dict[str, Any]) -> str:
     """There is no id column: the name of the original file, without its ending."""
     for key in ("original_video_filename", "original_json_filename"):
-        name = plain(row.get(key)).rsplit("/", 1)[-1]
+        name = single_line(row.get(key)).rsplit("/", 1)[-1]
         if name.rsplit(".", 1)[0]:
             return name.rsplit(".", 1)[0][:200]
     return ""
@@ -182,7 +182,7 @@ def unwanted(
         (keys.category, "content_fine_category"),
         (keys.parent_category, "content_parent_category"),
     ):
-        if wanted is not None and plain(row.get(field)) not in wanted:
+        if wanted is not None and single_line(row.get(field)) not in wanted:
             return "of another category"
     seconds = number(row.get("duration_seconds"))
     if keys.min_duration_s is not None and (seconds is None or seconds < keys.min_duration_s):
@@ -191,7 +191,7 @@ def unwanted(
         return "too long"
     if keys.min_av_correlation is not None:
         content = row.get("content_metadata")
-        scenes = objects(content.get("scenes")) if isinstance(content, dict) else []
+        scenes = as_dicts(content.get("scenes")) if isinstance(content, dict) else []
         values = [number(scene.get("audioVisualCorrelation")) for scene in scenes]
         known = [v for v in values if v is not None]
         if not known or sum(known) / len(known) < keys.min_av_correlation:
@@ -223,7 +223,7 @@ def _detector() -> Any:
 
 def language_of(row: dict[str, Any]) -> str:
     """ISO 639-1 code of the speech, `none` where there is none: no column says it."""
-    text = plain(row.get("text_to_speech"))[:2000]
+    text = single_line(row.get("text_to_speech"))[:2000]
     if len(re.sub(r"\[.*?\]|\W", "", text)) < 20:
         return "none"
     found = _detector().detect_language_of(text)
@@ -231,14 +231,14 @@ def language_of(row: dict[str, Any]) -> str:
 
 
 def _questions(content: dict[str, Any]) -> Iterator[Turn]:
-    for item in objects(content.get("qAndA")):
-        question, answer = plain(item.get("question")), plain(item.get("answer"))
+    for item in as_dicts(content.get("qAndA")):
+        question, answer = single_line(item.get("question")), single_line(item.get("answer"))
         if question and answer:
             yield Turn(question, answer)
 
 
 def _credit(row: dict[str, Any], name: str) -> str:
-    title, channel = plain(row.get("youtube_title")), plain(row.get("youtube_channel"))
+    title, channel = single_line(row.get("youtube_title")), single_line(row.get("youtube_channel"))
     link = f"https://www.youtube.com/watch?v={name}" if re.fullmatch(r"[\w-]{11}", name) else name
     return f"“{title or 'untitled'}” by {channel or 'unknown'}, {link}, {LICENCE}"
 
@@ -246,9 +246,9 @@ def _credit(row: dict[str, Any], name: str) -> str:
 def _metadata(row: dict[str, Any], name: str) -> dict[str, Any]:
     return {
         "video_id": name,
-        "title": plain(row.get("youtube_title")),
-        "channel": plain(row.get("youtube_channel")),
+        "title": single_line(row.get("youtube_title")),
+        "channel": single_line(row.get("youtube_channel")),
         "licence": LICENCE,
-        "category": plain(row.get("content_fine_category")),
-        "parent_category": plain(row.get("content_parent_category")),
+        "category": single_line(row.get("content_fine_category")),
+        "parent_category": single_line(row.get("content_parent_category")),
     }

@@ -14,7 +14,7 @@ from typing import Any
 import regex
 
 from data.sample import Event, Repair
-from data.sources.parse import Span, clock_s, mended, objects, plain
+from data.sources.parse import Span, as_dicts, clean_events, clock_s, single_line
 from data.sources.sentences import (
     balanced,
     ended,
@@ -78,7 +78,7 @@ def times_of(item: dict[str, Any]) -> tuple[float | None, float | None]:
 
 def title_of(scene: dict[str, Any], *, speech: bool) -> str:
     """A scene's title, if it tells more than the scene's place (`Scene 1`, `Introduction`)."""
-    title = _NUMBERED.sub("", plain(scene.get("title"))).strip()
+    title = _NUMBERED.sub("", single_line(scene.get("title"))).strip()
     if _ONLY_PLACE.fullmatch(title):
         return ""
     return " ".join(seen([title], Counter(), speech=speech))
@@ -102,9 +102,9 @@ def seen(texts: list[str], left: Left, *, speech: bool) -> list[str]:
 
 def scene_notes(scene: dict[str, Any], left: Left, *, speech: bool) -> list[str]:
     """What happens in a scene: its activities by time, else its narrative."""
-    activities = sorted(objects(scene.get("activities")), key=lambda a: times_of(a)[0] or 0.0)
-    for items in (activities, objects(scene.get("narrativeProgression"))):
-        texts = [plain(item.get("description")) for item in items]
+    activities = sorted(as_dicts(scene.get("activities")), key=lambda a: times_of(a)[0] or 0.0)
+    for items in (activities, as_dicts(scene.get("narrativeProgression"))):
+        texts = [single_line(item.get("description")) for item in items]
         if notes := seen(texts, left, speech=speech):
             return notes
     return []
@@ -134,12 +134,12 @@ def activity_events(
     spans = []
     for scene in scenes:
         title = title_of(scene, speech=speech)
-        for activity in objects(scene.get("activities")):
-            notes = seen([plain(activity.get("description"))], left, speech=speech)
+        for activity in as_dicts(scene.get("activities")):
+            notes = seen([single_line(activity.get("description"))], left, speech=speech)
             text = " ".join(new_sentences(notes, []))
             if text and len(words_of(text)) < LEAST_WORDS:
                 text = " ".join(new_sentences([title, text], []))
-            if text or not said(plain(activity.get("description"))):
+            if text or not said(single_line(activity.get("description"))):
                 spans.append(Span(*times_of(activity), text))
     return _events(spans, duration_s, left)
 
@@ -149,7 +149,7 @@ def _events(
 ) -> tuple[tuple[Event, ...], tuple[Repair, ...]]:
     long_enough = [s for s in spans if not s.text or len(words_of(s.text)) >= LEAST_WORDS]
     left["too few words"] += len(spans) - len(long_enough)
-    events, repairs = mended(long_enough, duration_s)
+    events, repairs = clean_events(long_enough, duration_s)
     return events, (*repairs, *(Repair(what, n) for what, n in sorted(left.items()) if n))
 
 
@@ -171,7 +171,7 @@ def paragraph(description: str, scenes: list[dict[str, Any]], *, speech: bool) -
 def props_of(scene: dict[str, Any], told: str) -> str:
     """`Seen: NASA logo, Queen Elizabeth.` What was told already is left out; nothing is empty."""
     known = telling(told)
-    props = [plain(p.get("name")).rstrip(" .,;:") for p in objects(scene.get("props"))]
+    props = [single_line(p.get("name")).rstrip(" .,;:") for p in as_dicts(scene.get("props"))]
     unseen = [
         p
         for p in dict.fromkeys(props)
@@ -183,7 +183,7 @@ def props_of(scene: dict[str, Any], told: str) -> str:
 def mood_of(scene: dict[str, Any]) -> str:
     """`Mood: Excited.`: the words before the reasons, where they are few; a neutral one is none."""
     value = scene.get("mood")
-    mood = plain(value.get("description")) if isinstance(value, dict) else plain(value)
+    mood = single_line(value.get("description")) if isinstance(value, dict) else single_line(value)
     for separator in (r"[.;:()\[\]–—]| - |\bas\b|\bwith\b|\bbecause\b", r","):
         mood = regex.split(separator, mood)[0].strip(" ,!-\"'“”")
         few = 0 < len(words_of(mood)) <= MOOD_WORDS
@@ -196,9 +196,9 @@ def mood_of(scene: dict[str, Any]) -> str:
 def speech_lines(segments: Any) -> str:
     """Time-coded speech, a line each; what is only a sound in brackets goes."""
     lines = []
-    for segment in objects(segments):
+    for segment in as_dicts(segments):
         start_s, end_s = clock_s(segment.get("start")), clock_s(segment.get("end"))
-        text = plain(segment.get("text"))
+        text = single_line(segment.get("text"))
         if start_s is None or end_s is None or not regex.sub(r"[\[(].*?[\])]|\W", "", text):
             continue
         lines.append(f"[{clock(int(start_s))} - {clock(int(end_s))}] {text}")

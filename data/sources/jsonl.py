@@ -34,7 +34,15 @@ from data.sources.config import SourceKeys
 from data.sources.dialects import BadRow, own_rows
 from data.sources.find_video import ENDINGS, VideoFiles, stem, video_files
 from data.sources.lines import json_lines, num_lines
-from data.sources.parse import Span, at_most, mended, plain, prose, time_s, without_surrogates
+from data.sources.parse import (
+    Span,
+    at_most,
+    clean_events,
+    prose,
+    single_line,
+    time_s,
+    without_surrogates,
+)
 
 
 @dataclass
@@ -54,7 +62,7 @@ class _Place:
         return self.files.find(stem(video)) or Video(str(path))
 
 
-class _Names:
+class _Ids:
     """Ids of rows that bring none."""
 
     def __init__(self) -> None:
@@ -77,7 +85,7 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read comes as `Rejected`, never as an exception."""
     path = _file(keys)
     place = _Place(Path(keys.videos or path.parent), keys.videos is not None)
-    names = _Names()
+    names = _Ids()
     samples = (
         found
         for number, row in _rows(path, keys.shuffle_seed)
@@ -86,7 +94,7 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     yield from at_most(samples, keys.limit)
 
 
-def _of_row(row: Any, where: str, place: _Place, names: _Names) -> Iterator[Sample | Rejected]:
+def _of_row(row: Any, where: str, place: _Place, names: _Ids) -> Iterator[Sample | Rejected]:
     try:
         if isinstance(row, BadRow):
             raise row
@@ -163,13 +171,13 @@ def _rows(path: Path, shuffle_seed: int | None) -> Iterator[tuple[int, Any]]:
         yield number, BadRow(f"not JSON: {found}") if bad else found
 
 
-def _sample(row: dict[str, Any], place: _Place, names: _Names) -> Sample:
+def _sample(row: dict[str, Any], place: _Place, names: _Ids) -> Sample:
     exchanges, system, chat_video = exchanges_of(row)
     video, named_after = _media(row, chat_video, place)
     prompt, description = _text(row, "prompt"), _text(row, "description")
     if exchanges:
         prompt, description = prompt or exchanges[0].prompt, description or exchanges[0].answer
-    events, repairs = mended(_spans(row.get("events")), _duration(row))
+    events, repairs = clean_events(_spans(row.get("events")), _duration(row))
     if not events and not description:
         why = ", ".join(f"{r.count} × {r.what}" for r in repairs)
         why = (
@@ -280,4 +288,4 @@ def _spans(value: Any) -> Iterator[Span]:
             raise BadRow(f"events[{i}] must be [start_s, end_s, text], got {item!r}")
         if any(isinstance(t, bool | list | dict) for t in item[:2]):
             raise BadRow(f"events[{i}]: times are seconds or MM:SS, got {item[:2]!r}")
-        yield Span(time_s(item[0]), time_s(item[1]), plain(item[2]))
+        yield Span(time_s(item[0]), time_s(item[1]), single_line(item[2]))

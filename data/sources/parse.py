@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Any, TypeVar
 
 from data.errors import UserError
-from data.sample import Event, LeftOut, Repair
+from data.sample import Event, FilteredOut, Repair
 
 Row = TypeVar("Row")
 _CLOCK = re.compile(r"(?:(?:(\d{1,3}):)?(\d{1,4}):)?(\d{1,6}(?:[.,]\d*)?)")
@@ -31,12 +31,12 @@ def prose(text: str) -> str:
     return _CONTROLS.sub(" ", without_surrogates(text).replace("\r\n", "\n")).strip()
 
 
-def plain(value: Any) -> str:
+def single_line(value: Any) -> str:
     """`prose` on one line; anything but text is none."""
     return " ".join(prose(value).split()) if isinstance(value, str) else ""
 
 
-def objects(value: Any) -> list[dict[str, Any]]:
+def as_dicts(value: Any) -> list[dict[str, Any]]:
     """The objects of a list; an object by itself is a list of one."""
     if isinstance(value, dict):
         return [value]
@@ -82,7 +82,7 @@ class Span:
     text: str
 
 
-def mended(
+def clean_events(
     spans: Iterable[Span], duration_s: float | None
 ) -> tuple[tuple[Event, ...], tuple[Repair, ...]]:
     """Events sorted, inside the video, longer than nothing, each told once; and what that took.
@@ -131,7 +131,7 @@ def at_most(rows: Iterable[Row], limit: int | None) -> Iterator[Row]:
     taken = 0
     for row in rows:
         yield row
-        taken += not isinstance(row, LeftOut)
+        taken += not isinstance(row, FilteredOut)
         if taken == limit:
             return
 

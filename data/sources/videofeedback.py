@@ -14,12 +14,12 @@ from collections.abc import Iterator
 from typing import Any
 
 from data.media import HubFile, Media
-from data.sample import LeftOut, Reason, Rejected, Repair, Sample, Turn
+from data.sample import FilteredOut, Reason, Rejected, Repair, Sample, Turn
 from data.sources.config import SourceKeys
 from data.sources.find_video import VideoFiles, video_files
 from data.sources.known_sources import VIDEOFEEDBACK
 from data.sources.parquet import is_local_file, num_rows, table_rows, tables, tables_version
-from data.sources.parse import at_most, number, plain, wanted_ids
+from data.sources.parse import at_most, number, single_line, wanted_ids
 from data.sources.sentences import capital
 
 LICENCE = "Apache-2.0"
@@ -47,7 +47,7 @@ def _pattern(keys: SourceKeys) -> str:
     return f"{keys.subset}/{part}-*.parquet"
 
 
-def read(keys: SourceKeys) -> Iterator[Sample | Rejected | LeftOut]:
+def read(keys: SourceKeys) -> Iterator[Sample | Rejected | FilteredOut]:
     """Rows in file order."""
     ids = wanted_ids(keys.ids)
     videos = None if keys.videos is None else video_files(keys.videos)
@@ -91,22 +91,22 @@ def sample_of(
     where: str,
     videos: VideoFiles | None,
     ids: frozenset[str] | None = None,
-) -> Sample | Rejected | LeftOut:
+) -> Sample | Rejected | FilteredOut:
     """One row → a sample. Never raises, whatever the row holds."""
-    name, caption = plain(row.get("id")), plain(row.get("text prompt"))
+    name, caption = single_line(row.get("id")), single_line(row.get("text prompt"))
     if ids is not None and name not in ids:
-        return LeftOut("not in source.ids")
+        return FilteredOut("not in source.ids")
     scores = {s: number(row.get(s)) for s in SCORES}
     alignment = scores["text-to-video alignment"]
     if keys.min_alignment is not None and (alignment is None or alignment < keys.min_alignment):
-        return LeftOut("caption does not match")
+        return FilteredOut("caption does not match")
     if not _ID.fullmatch(name):
         return Rejected(where, name[:200], "bad row", f"{where}: id {name[:80]!r} is no id")
     if not caption:
         return Rejected(name, name, "no target left", f"{where}: 'text prompt' is empty")
     video = _video(row, name, videos)
     if video is None:
-        link = plain(row.get("video link"))[:200]
+        link = single_line(row.get("video link"))[:200]
         detail = (
             f"not in {videos.place}" if videos else f"'video link' is no file of the Hub: {link}"
         )
@@ -135,5 +135,5 @@ def sample_of(
 def _video(row: dict[str, Any], name: str, videos: VideoFiles | None) -> Media | None:
     if videos is not None:
         return videos.find(name)
-    found = _LINK.fullmatch(plain(row.get("video link")))
+    found = _LINK.fullmatch(single_line(row.get("video link")))
     return HubFile(VIDEOS, found[1]) if found else None

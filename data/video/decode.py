@@ -11,7 +11,7 @@ from collections.abc import Iterator, Sequence
 import numpy as np
 
 from data.video import pyav_backend
-from data.video.info import BadVideo, Decoded, Decoder, Frame, Skip, VideoInfo
+from data.video.info import BadVideo, DecodedFrame, Decoder, Frame, Skip, VideoInfo
 
 
 def read(
@@ -20,7 +20,7 @@ def read(
     threads: int = 0,
     skip: Skip = "none",
     vectors: bool = False,
-) -> Iterator[Decoded]:
+) -> Iterator[DecodedFrame]:
     """Every frame in presentation order, in one sequential decode.
 
     Damaged packets are passed over, as the ffmpeg program does; compare what came with
@@ -35,7 +35,7 @@ def read(
 
 def read_spans(
     info: VideoInfo, starts_s: Sequence[float], length_s: float, *, threads: int = 0
-) -> Iterator[list[Decoded]]:
+) -> Iterator[list[DecodedFrame]]:
     """For each key frame time (increasing): the frames until `length_s` later or the next start,
     by one seek each. A start that cannot be reached gives an empty list."""
     return pyav_backend.read_spans(info, starts_s, length_s, threads)

@@ -66,7 +66,7 @@ class VideoInfo:
     """Its light is on one of `data.video.hdr.CURVES`."""
     restarts: int = 0
     """How often the clock started again, in recordings that were joined."""
-    mended: tuple[Repair, ...] = ()
+    repairs: tuple[Repair, ...] = ()
     """What was put right in the file's times and pictures."""
 
     @property
@@ -87,7 +87,7 @@ class Frame:
         return f"Frame(time_s={self.time_s:.3f}, rgb={self.rgb.shape})"
 
 
-class Kept(Protocol):
+class StoredPicture(Protocol):
     """A picture at its final size in as little memory as its decoder needs."""
 
     num_bytes: int
@@ -96,7 +96,7 @@ class Kept(Protocol):
         """(H, W, 3) uint8, upright."""
 
 
-class Decoded(Protocol):
+class DecodedFrame(Protocol):
     """A frame as the decoder gave it; valid as long as it is held."""
 
     time_s: float
@@ -104,7 +104,7 @@ class Decoded(Protocol):
     def planes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         """Luma (H, W) and two chroma planes (h, w), uint8, limited range, as coded: not turned."""
 
-    def keep(self, short_px: int) -> Kept:
+    def keep(self, short_px: int) -> StoredPicture:
         """Scaled by area averaging to a short side of at most `short_px`."""
 
     def rgb(self, short_px: int) -> np.ndarray:

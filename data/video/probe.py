@@ -90,7 +90,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     if rotation % 180:
         width, height = height, width
     lacking = sum(at_s is None for at_s in packets.shown)
-    mended = (
+    repairs = (
         Repair("clock that started again", packets.restarts),
         Repair("frame without a time", 0 if lacking == len(packets.shown) else lacking),
         Repair(f"{CURVES.get(curve, '')} pictures shown as SDR", int(curve in CURVES)),
@@ -111,7 +111,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
         by_order=by_order,
         hdr=curve in CURVES,
         restarts=packets.restarts,
-        mended=tuple(repair for repair in mended if repair.count),
+        repairs=tuple(repair for repair in repairs if repair.count),
     )
 
 

@@ -16,7 +16,7 @@ from av.video.reformatter import VideoReformatter
 from data.video.hdr import CURVES, to_sdr
 from data.video.info import (
     BadVideo,
-    Decoded,
+    DecodedFrame,
     Frame,
     Skip,
     VideoInfo,
@@ -131,7 +131,7 @@ def _time_s(frame: av.VideoFrame, start_s: float) -> float | None:
 
 
 class PyavFrame:
-    """See `data.video.info.Decoded`."""
+    """See `data.video.info.DecodedFrame`."""
 
     def __init__(self, frame: av.VideoFrame, time_s: float, info: VideoInfo, scalers: Scalers):
         self.time_s = time_s
@@ -149,18 +149,18 @@ class PyavFrame:
         )
         return y, u, v
 
-    def keep(self, short_px: int) -> PyavKept:
+    def keep(self, short_px: int) -> PyavPicture:
         frame, size = self._frame, self._size(short_px)
         if frame.color_trc in CURVES:  # its range is wanted to the end
             frame = self._scalers.keep.reformat(
                 frame, *size, format="yuv444p10le", interpolation="AREA"
             )
-            return PyavKept(frame, self._info.rotation_deg, self._scalers)
+            return PyavPicture(frame, self._info.rotation_deg, self._scalers)
         if size != (frame.width, frame.height) or frame.format.name not in PLANAR:
             # half-size chroma is how video is stored; a small picture would lose colour by it
             pixels = "yuv420p" if min(size) >= 2 * CHROMA_PX else "yuv444p"
             frame = self._scalers.keep.reformat(frame, *size, format=pixels, interpolation="AREA")
-        return PyavKept(frame, self._info.rotation_deg, self._scalers)
+        return PyavPicture(frame, self._info.rotation_deg, self._scalers)
 
     def rgb(self, short_px: int) -> np.ndarray:
         width, height = self._size(short_px)
@@ -186,8 +186,8 @@ class PyavFrame:
         return scaled_size(width, self._frame.height, short_px=short_px)
 
 
-class PyavKept:
-    """See `data.video.info.Kept`: turned and coloured when it is asked for."""
+class PyavPicture:
+    """See `data.video.info.StoredPicture`: turned and coloured when it is asked for."""
 
     def __init__(self, frame: av.VideoFrame, rotation_deg: int, scalers: Scalers):
         self.num_bytes = sum(plane.buffer_size for plane in frame.planes)
@@ -224,7 +224,7 @@ def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[P
 
 def read_spans(
     info: VideoInfo, starts_s: Sequence[float], length_s: float, threads: int
-) -> Iterator[list[Decoded]]:
+) -> Iterator[list[DecodedFrame]]:
     """See `data.video.info.read_spans`."""
     scalers = Scalers()
     with _opened(info, threads) as (container, stream):
@@ -232,7 +232,7 @@ def read_spans(
         for i, start_s in enumerate(starts_s):
             stop_s = min([start_s + length_s, *starts_s[i + 1 : i + 2]])
             container.seek(_ticks(stream, start_s + origin_s), stream=stream)
-            span: list[Decoded] = []
+            span: list[DecodedFrame] = []
             for time_s, frame in _frames(container, stream, info):
                 if time_s < start_s - SAME_S:
                     continue

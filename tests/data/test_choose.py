@@ -7,7 +7,7 @@ import pytest
 from PIL import Image
 
 from data.selection import choose
-from data.selection.choose import choose_frames, look, pictures
+from data.selection.choose import analyse, choose_frames, chosen_pictures
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.measure.candidates import Candidates
@@ -67,14 +67,14 @@ def test_decoders_choose_the_same_on_real_clips(real_clips):
 
 def test_what_memory_does_not_hold_is_fetched(video, monkeypatch):
     keys = FrameKeys(max=12)
-    whole = look(video, keys)
+    whole = analyse(video, keys)
     limited = Candidates("clearest", window_s=0.3, keep_px=keys.px, limit_bytes=200_000)
     for i, frame in enumerate(read(whole.info)):
-        limited.see(i, frame, 1.0, fresh=False)
+        limited.update(i, frame, 1.0, fresh=False)
     assert 0 < sum(k.num_bytes for k in limited.kept.values()) <= 200_000
     assert len(limited.kept) < len(limited.indices)
-    poor = choose.Looked(whole.info, whole.signals, whole.selection, kept={})
-    for a, b in zip(pictures(whole, keys), pictures(poor, keys), strict=True):
+    poor = choose.Analysis(whole.info, whole.signals, whole.selection, kept={})
+    for a, b in zip(chosen_pictures(whole, keys), chosen_pictures(poor, keys), strict=True):
         assert np.array_equal(a, b)
 
 
@@ -82,7 +82,7 @@ def test_candidates_are_the_clearest_of_their_windows(video):
     candidates = Candidates("clearest", window_s=1.0)
     settled = []
     for i, frame in enumerate(read(probe(video))):
-        settled.append(candidates.see(i, frame, clearness=float(i % 7), fresh=i == 35))
+        settled.append(candidates.update(i, frame, clearness=float(i % 7), fresh=i == 35))
     settled.append(candidates.close())
     assert [s[0] for s in settled if s] == candidates.indices.tolist()
     assert candidates.indices.tolist()[:5] == [
@@ -95,7 +95,7 @@ def test_candidates_are_the_clearest_of_their_windows(video):
 
 
 def test_keyframes_speed_decodes_key_frames_only(video):
-    looked = look(video, FrameKeys(speed="keyframes", max=64))
+    looked = analyse(video, FrameKeys(speed="keyframes", max=64))
     assert looked.signals.sparse and looked.signals.key.all()
     keys_s = looked.info.key_times_s
     assert len(looked.signals.times_s) == len(keys_s)
@@ -104,7 +104,7 @@ def test_keyframes_speed_decodes_key_frames_only(video):
 
 
 def test_fast_leaves_frames_out_and_finds_the_file_whole(video):
-    looked = look(video, FrameKeys(speed="fast", max=8))
+    looked = analyse(video, FrameKeys(speed="fast", max=8))
     assert len(looked.signals.times_s) < 120 and looked.signals.decoded_share == 1.0
 
 
@@ -114,21 +114,21 @@ def test_damage_is_seen_at_every_speed(tmp_path, speed):
     path = write_video(tmp_path / "cut.mp4", every(0.1, 100), container_options=options)
     path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(BadVideo) as caught:
-        look(str(path), FrameKeys(speed=speed))
+        analyse(str(path), FrameKeys(speed=speed))
     assert caught.value.reason == "truncated"
 
 
 @pytest.mark.parametrize("speed", ["exact", "fast", "keyframes"])
 def test_an_edit_list_is_no_damage(tmp_path, speed):
     path = write_video(tmp_path / "edited.mp4", every(0.1, 60), start_s=-2.0)
-    looked = look(str(path), FrameKeys(speed=speed, max=4))
+    looked = analyse(str(path), FrameKeys(speed=speed, max=4))
     assert looked.signals.decoded_share == 1.0 and looked.selection.times_s[0] >= 0
 
 
 def test_motion_vectors_are_refused_where_there_are_none(tmp_path):
     path = write_video(tmp_path / "a.webm", every(0.1, 20), codec="libvpx-vp9")
     with pytest.raises(BadVideo, match="no motion vectors"):
-        look(str(path), FrameKeys(policy="motion", method="vectors"))
+        analyse(str(path), FrameKeys(policy="motion", method="vectors"))
 
 
 @pytest.mark.parametrize("policy", PLAIN)
@@ -161,6 +161,6 @@ def test_bad_files_travel_between_processes(tmp_path):
     import pickle
 
     with pytest.raises(BadVideo) as caught:
-        look(str(write_audio(tmp_path / "sound.mp4")), FrameKeys())
+        analyse(str(write_audio(tmp_path / "sound.mp4")), FrameKeys())
     again = pickle.loads(pickle.dumps(caught.value))
     assert again.reason == "no video stream" and str(again) == str(caught.value)

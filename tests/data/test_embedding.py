@@ -6,11 +6,11 @@ import numpy as np
 import pytest
 
 from data.errors import UserError
-from data.selection.choose import look
+from data.selection.choose import analyse
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.measure.encoders import load
-from data.selection.policies.dispatch import check
+from data.selection.policies.dispatch import check_policy
 from data.selection.policies.embedding import (
     aks,
     bolt,
@@ -93,7 +93,7 @@ def test_methods_on_a_video(folders, tmp_path, method):
     video = write_video(tmp_path / "a.mp4", every(0.1, 60))
     policy = "query" if method in POLICIES["query"].methods else "embedding"
     keys = FrameKeys(policy=policy, method=method, encoder=str(folders["clip"]), query="a dog", max=5)  # fmt: skip
-    first, again = (look(str(video), keys).selection for _ in range(2))
+    first, again = (analyse(str(video), keys).selection for _ in range(2))
     assert 1 <= len(first.times_s) <= 5 and first == again
 
 
@@ -123,4 +123,4 @@ def test_what_would_fail_on_every_video_is_refused_before(folders, options, mess
     if keys.encoder in folders:
         keys = keys.model_copy(update={"encoder": str(folders[keys.encoder])})
     with pytest.raises(UserError, match=message):
-        check(keys)
+        check_policy(keys)

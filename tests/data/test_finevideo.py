@@ -14,12 +14,12 @@ from data.errors import UserError
 from data.media import ParquetCell, Video
 from data.offline.prepare import sources_of
 from data.offline.unpack import Unpacker
-from data.sample import LeftOut, Rejected, Sample
+from data.sample import FilteredOut, Rejected, Sample
 from data.sources import finevideo
 from data.sources.catalog import describe_sources, same_rows
 from data.sources.config import SourceKeys
 from data.sources.known_sources import SOURCES
-from data.sources.parse import Span, clock_s, mended
+from data.sources.parse import Span, clean_events, clock_s
 from tests import finevideo as made
 from tests.conftest import ROOT
 
@@ -111,7 +111,7 @@ def test_clocks(value, seconds):
     st.none() | st.floats(0.1, 100),
 )
 def test_mended_events_are_sorted_inside_and_long(spans, duration_s):
-    events, repairs = mended([Span(*s) for s in spans], duration_s)
+    events, repairs = clean_events([Span(*s) for s in spans], duration_s)
     starts = [(e.start_s, e.end_s) for e in events]
     assert starts == sorted(starts)
     assert all(e.start_s < e.end_s <= (duration_s or 121) for e in events)
@@ -173,7 +173,7 @@ def nonsense(data):
         name="finevideo", level=level, qa=True, speech_context=True, min_av_correlation=0.1
     )
     found = finevideo.sample_of(row, keys, Video("v.mp4"), "here")
-    assert isinstance(found, Sample | Rejected | LeftOut)
+    assert isinstance(found, Sample | Rejected | FilteredOut)
     if isinstance(found, Sample):
         starts = [e.start_s for e in found.events]
         assert starts == sorted(starts) and (found.events or found.description)
@@ -204,7 +204,7 @@ def test_parquet_and_the_cards_dump_tell_the_same(rows, tmp_path):
     unpacker = Unpacker(tmp_path)
     for i in (0, 7, 8, 19, 20, 29, 3):  # forward, across groups and files, and back
         assert isinstance(one[i].video, ParquetCell)
-        assert Path(unpacker.local(one[i].video).path).read_bytes() == videos[i]
+        assert Path(unpacker.to_local_file(one[i].video).path).read_bytes() == videos[i]
         assert Path(other[i].video.path).read_bytes() == videos[i]
     assert finevideo.count(SourceKeys(name="finevideo", path=str(tmp_path / "p"))) == 30
     assert len(read(tmp_path / "p", limit=4)) == 4
@@ -224,9 +224,9 @@ def test_videos_as_datasets_stores_them_and_json_as_text(rows, tmp_path):
     samples = read(tmp_path)
     assert [s.id for s in samples] == ["yt000000000", "yt000000001"]
     unpacker = Unpacker(tmp_path)
-    assert Path(unpacker.local(samples[0].video).path).read_bytes() == b"one"
+    assert Path(unpacker.to_local_file(samples[0].video).path).read_bytes() == b"one"
     with pytest.raises(Exception, match="no bytes"):
-        unpacker.local(samples[1].video)
+        unpacker.to_local_file(samples[1].video)
 
 
 def test_a_renamed_column_is_one_line(rows, tmp_path):
@@ -249,7 +249,7 @@ def kept(rows, tmp_path, **keys):
     if not file.exists():
         made.write_parquet(file, rows, [b"x"] * len(rows))
     found = read(tmp_path, **keys)
-    left = Counter(f.why for f in found if isinstance(f, LeftOut))
+    left = Counter(f.why for f in found if isinstance(f, FilteredOut))
     return [f for f in found if isinstance(f, Sample)], left
 
 

@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import read_dataset
-from data.selection.choose import choose_frames, look, pictures
+from data.selection.choose import analyse, choose_frames, chosen_pictures
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from data.video.decode import fetch, read
@@ -29,7 +29,10 @@ def decoded(path):
 
 
 def chosen(path, **keys):
-    return [number_of(p) for p in pictures(look(str(path), FrameKeys(**keys)), FrameKeys(**keys))]
+    return [
+        number_of(p)
+        for p in chosen_pictures(analyse(str(path), FrameKeys(**keys)), FrameKeys(**keys))
+    ]
 
 
 # --- the clock ---------------------------------------------------------------------------------
@@ -56,7 +59,7 @@ def test_recordings_joined_end_to_end_are_one(tmp_path, speed):
     assert info.duration_s == pytest.approx(4.8, abs=0.05)
     kept = choose_frames(str(path), FrameKeys(policy="uniform", max=12, px=96, speed=speed))
     assert kept.decoded_share == 1 and max(kept.times_s) > 3.5
-    assert [r.what for r in kept.mended] == ["clock that started again"]
+    assert [r.what for r in kept.repairs] == ["clock that started again"]
     some = [t for t, _ in seen][::17]
     fetched = fetch(info, some, short_px=HEIGHT)
     assert [number_of(f.rgb) for f in fetched] == [n for _, n in seen][::17]
@@ -164,7 +167,9 @@ def test_pixels_that_are_not_square(tmp_path, turn):
         out.mux(stream.encode())
     info = probe(str(path))
     assert (info.width_px, info.height_px) == (213, 96)
-    (picture,) = pictures(look(str(path), FrameKeys(policy="uniform", max=1)), FrameKeys(max=1))
+    (picture,) = chosen_pictures(
+        analyse(str(path), FrameKeys(policy="uniform", max=1)), FrameKeys(max=1)
+    )
     assert picture.shape == (96, 213, 3)
     (smaller,) = fetch(info, [0.3], short_px=48)
     assert smaller.rgb.shape == (48, 106, 3) and number_of(smaller.rgb) == 3
@@ -195,9 +200,9 @@ def hdr(path, curve, code):
 def test_hdr_is_shown_as_an_ordinary_screen_would(tmp_path, curve, code, name):
     """White (100 cd/m² in PQ, the reference white of HLG) is white, and a word of it is in the row."""
     kept = choose_frames(str(hdr(tmp_path / "hdr.mp4", curve, code)), FrameKeys(policy="uniform", max=1))  # fmt: skip
-    assert [r.what for r in kept.mended] == [f"HDR ({name}) pictures shown as SDR"]
+    assert [r.what for r in kept.repairs] == [f"HDR ({name}) pictures shown as SDR"]
     keys = FrameKeys(policy="uniform", max=1)
-    (picture,) = pictures(look(str(tmp_path / "hdr.mp4"), keys), keys)
+    (picture,) = chosen_pictures(analyse(str(tmp_path / "hdr.mp4"), keys), keys)
     assert picture[120, 160].min() > 240 and picture[10, 10].max() < 10
     with pytest.raises(BadVideo, match=r"HDR.*use frames\.decoder=pyav"):
         fetch(probe(str(tmp_path / "hdr.mp4")), [0.0], short_px=96, decoder="decord")
@@ -278,5 +283,5 @@ def test_archives_that_are_none(tmp_path, monkeypatch):
         ("gone", "a.mp4", "missing file"), ("v", "a.mp4", "missing file"),
     ):  # fmt: skip
         with pytest.raises(Missing) as lost:
-            Unpacker(tmp_path).local(ZipMember(str(tmp_path / f"{archive}.zip"), member))
+            Unpacker(tmp_path).to_local_file(ZipMember(str(tmp_path / f"{archive}.zip"), member))
         assert lost.value.reason == reason, (archive, member)

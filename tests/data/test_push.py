@@ -6,7 +6,7 @@ import shutil
 import pytest
 import yaml
 
-from data.prepared.card import card
+from data.prepared.card import dataset_card
 from data.prepared.dataset import read_dataset
 from data.prepared.shards import read_manifest
 from tests.hub import COMMIT, Seen, environment, serve
@@ -103,10 +103,10 @@ def test_what_the_hub_or_the_user_forgot_is_one_line(hub, world, tmp_path):
 
 def test_the_card_is_what_the_hub_reads(world):
     manifest = read_manifest(world)
-    text = card({**manifest, "by_source": {"finevideo": 24}, "rows": 5000}, "you/clips")
+    text = dataset_card({**manifest, "by_source": {"finevideo": 24}, "rows": 5000}, "you/clips")
     head = yaml.safe_load(text.split("---")[1])
     assert head["license"] == "cc-by-4.0" and head["size_categories"] == ["1K<n<10K"]
     assert head["configs"][0]["data_files"][0]["path"] == "data/shard-*.parquet"
     assert "must include those terms" in text and "| finevideo | 24 |" in text
-    mixed = card({**manifest, "by_source": {"finevideo": 1, "jsonl": 2}}, "you/clips")
+    mixed = dataset_card({**manifest, "by_source": {"finevideo": 1, "jsonl": 2}}, "you/clips")
     assert "license: other" in mixed

@@ -7,11 +7,11 @@ from hypothesis import strategies as st
 
 from data.bench.synthetic_videos import _build_one
 from data.selection import quality
-from data.selection.choose import look
+from data.selection.choose import analyse
 from data.selection.config import FrameKeys
 from data.selection.measure.flashes import flashes
 from data.selection.measure.shots import find_cuts, transitions
-from data.selection.policies.scene import Span, Step, _part, _placed
+from data.selection.policies.scene import Step, Stretch, _part, _placed
 from tests.signals import signals_of
 from tests.videos import every
 
@@ -25,7 +25,7 @@ def built(tmp_path_factory):
 
 
 def signals(video):
-    return look(video.path, FrameKeys(), keep=False, threads=1).signals
+    return analyse(video.path, FrameKeys(), keep=False, threads=1).signals
 
 
 @pytest.mark.parametrize("group", KINDS)
@@ -48,7 +48,7 @@ def test_flashes_of_a_crowd_are_never_chosen(built, budget):
     lit = seen.luma > 1.35 * around + 8
     assert lit.sum() >= 5
     for keys in (FrameKeys(max=budget), FrameKeys(policy="shots", pick="sharpest", max=budget), FrameKeys(policy="topn", max=budget)):  # fmt: skip
-        times_s = look(video.path, keys, keep=False, threads=1).selection.times_s
+        times_s = analyse(video.path, keys, keep=False, threads=1).selection.times_s
         chosen = [int(np.abs(seen.times_s - t).argmin()) for t in times_s]
         assert not lit[chosen].any(), keys.policy
 
@@ -59,7 +59,9 @@ def test_fades_of_film_are_whole_and_nothing_dim_is_chosen(built):
     seen = signals(video)
     assert quality.match_gradual(transitions(seen, 0.2), video.transitions).missed == 0
     for budget in (8, 32):
-        times_s = look(video.path, FrameKeys(max=budget), keep=False, threads=1).selection.times_s
+        times_s = analyse(
+            video.path, FrameKeys(max=budget), keep=False, threads=1
+        ).selection.times_s
         assert quality.share_in_transitions(times_s, video.transitions) == 0
 
 
@@ -92,7 +94,7 @@ def test_frames_do_not_crowd_where_a_cut_is_nearly_one():
     made = signals_of(every(0.1, 200))
     made.clearness[:] = 1
     hazard = 0.05 * made.times_s
-    span = Span(np.arange(0, 200, 2), 0, 199, 12, (Step(100, 0.69),))
+    span = Stretch(np.arange(0, 200, 2), 0, 199, 12, (Step(100, 0.69),))
     chosen = made.times_s[_placed(made, hazard, span)]
     assert len(chosen) == 12 and ((chosen > 8.5) & (chosen < 11.5)).sum() <= 3
     assert np.diff(chosen).max() < 3

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.prepared.card import card
+from data.prepared.card import dataset_card
 from data.redact import redacted
 from data.selection.config import FrameKeys
 from data.sources import catalog
@@ -120,5 +120,5 @@ def test_every_source_says_what_is_known_of_it(world):
     for name in SOURCES:
         assert catalog.about(name).credit
     manifest = json.loads((world / "manifest.json").read_text())
-    told = card({**manifest, "by_source": {"mydataset": 24}}, "you/clips")
+    told = dataset_card({**manifest, "by_source": {"mydataset": 24}}, "you/clips")
     assert "license: other" in told and "| mydataset | 24 |" in told

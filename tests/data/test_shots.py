@@ -8,13 +8,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.bench import synthetic_clips
-from data.selection.choose import look
+from data.selection.choose import analyse
 from data.selection.config import FrameKeys
 from data.selection.measure.candidates import Candidates
 from data.selection.measure.plan import MeasurementPlan
-from data.selection.measure.scenedetect_feed import detector_for
+from data.selection.measure.scenedetect_feed import build_detector
 from data.selection.measure.shots import find_changes, shots_from_cuts, transitions
-from data.selection.measure.signals import measure
+from data.selection.measure.signals import measure_signals
 from data.video.decode import read
 from data.video.h264 import write_h264
 from data.video.probe import probe
@@ -32,7 +32,7 @@ def shots_of(tmp_path, pictures, times_s=None):
     path = tmp_path / "built.mp4"
     times_s = np.arange(len(pictures)) / 25 if times_s is None else times_s
     write_h264(path, pictures, rate=25, times_s=times_s)
-    return transitions(look(str(path), FrameKeys(), keep=False).signals, 0.3)
+    return transitions(analyse(str(path), FrameKeys(), keep=False).signals, 0.3)
 
 
 def mixed(a, b, share):
@@ -111,8 +111,8 @@ def test_shots_tile_the_video():
 def cuts_by(path, **options):
     keys = FrameKeys(policy="shots", **options)
     info = probe(str(path))
-    return measure(
-        info, read(info), MeasurementPlan(Candidates("all"), detector=detector_for(keys))
+    return measure_signals(
+        info, read(info), MeasurementPlan(Candidates("all"), detector=build_detector(keys))
     ).cuts_s
 
 
@@ -146,7 +146,7 @@ def test_real_hard_cuts(real_clips):
     rows = map(json.loads, (real_clips / "clips.jsonl").read_text().splitlines())
     for row in rows:
         if row["cuts_s"]:
-            signals = look(str(real_clips / row["video"]), FrameKeys(), keep=False).signals
+            signals = analyse(str(real_clips / row["video"]), FrameKeys(), keep=False).signals
             step_s = float(np.median(np.diff(signals.times_s)))
             found = [t.end_s for t in transitions(signals, 0.3) if t.hard]
             for cut in row["cuts_s"]:

@@ -19,8 +19,8 @@ from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.offline.unpack import Unpacker
 from data.prepared.dataset import read_dataset
-from data.sample import LeftOut, Rejected, Sample
-from data.selection.choose import choose_frames, look
+from data.sample import FilteredOut, Rejected, Sample
+from data.selection.choose import analyse, choose_frames
 from data.selection.config import FrameKeys
 from data.sources import catalog, jsonl, videofeedback
 from data.sources.config import SourceKeys
@@ -67,7 +67,7 @@ def test_videofeedback_by_column_name(tmp_path):
     good = read(
         "videofeedback", path=str(tmp_path), subset="annotated", min_alignment=3, rating=True
     )
-    assert Counter(type(s) for s in good)[LeftOut] == 4 - sample_file.is_file()
+    assert Counter(type(s) for s in good)[FilteredOut] == 4 - sample_file.is_file()
     rated = next(s for s in good if isinstance(s, Sample) and s.id == "p000002")
     assert rated.turns[0].answer.splitlines()[3] == "text-to-video alignment: 3"
     with pytest.raises(UserError, match="holds no real/"):
@@ -94,7 +94,7 @@ def test_videofeedback_from_a_folder_and_the_zip(tmp_path):
     for videos in ("v", "v.zip"):
         found = read("videofeedback", path=str(tmp_path), videos=str(tmp_path / videos))
         unpacked = Unpacker(tmp_path)
-        local = [unpacked.local(s.video) for s in found[:2]]
+        local = [unpacked.to_local_file(s.video) for s in found[:2]]
         assert [Path(v.path).read_bytes() for v in local] == [b"video 0", b"video 1"]
         assert isinstance(found[2], Rejected) and found[2].reason == "missing file"
     assert isinstance(found[0].video, ZipMember)
@@ -153,7 +153,7 @@ def test_activitynet_and_youcook2(tmp_path):
     assert repairs == {"cut at the video's end": 1, "no length": 1, "out of order": 1}
     assert (two.reason, bad.reason, empty.reason) == ("missing file", "bad row", "no target left")
     (abc, other) = read("activitynet", path=str(tmp_path / "yc2.json"), split="train", **keys)
-    assert abc.events[0].text == "cut the onion" and isinstance(other, LeftOut)
+    assert abc.events[0].text == "cut the onion" and isinstance(other, FilteredOut)
     for name, text, words in (
         ("list.json", "[]", "an object of videos"),
         ("no.json", "{", "not JSON"),
@@ -269,8 +269,8 @@ def test_a_damaged_zip_member_costs_that_video(tmp_path):
     (tmp_path / "v.zip").write_bytes(bytes(content))
     unpacker = Unpacker(tmp_path)
     with pytest.raises(Missing):
-        unpacker.local(ZipMember(str(tmp_path / "v.zip"), "a.mp4"))
-    found = unpacker.local(ZipMember(str(tmp_path / "v.zip"), "b.mp4"))
+        unpacker.to_local_file(ZipMember(str(tmp_path / "v.zip"), "a.mp4"))
+    found = unpacker.to_local_file(ZipMember(str(tmp_path / "v.zip"), "b.mp4"))
     assert Path(found.path).read_bytes() == b"good"
 
 
@@ -295,10 +295,10 @@ def test_frame_files_keep_their_times(tmp_path):
     for policy in ("scene", "uniform", "l1"):
         chosen = choose_frames(many, FrameKeys(policy=policy, max=8, px=48))
         assert len(chosen.times_s) <= 8 and set(chosen.times_s) <= set(many.times_s)
-    looked = look(few, FrameKeys(max=8))
-    from data.selection.choose import pictures
+    looked = analyse(few, FrameKeys(max=8))
+    from data.selection.choose import chosen_pictures
 
-    assert [number_of(p) for p in pictures(looked, FrameKeys(max=8))] == list(range(6))
+    assert [number_of(p) for p in chosen_pictures(looked, FrameKeys(max=8))] == list(range(6))
 
 
 def test_frame_files_that_are_not_there(tmp_path):

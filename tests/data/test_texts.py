@@ -15,7 +15,7 @@ from data.sample import Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, videofeedback
 from data.sources.config import SourceKeys
 from data.sources.finevideo_events import mood_of, props_of, seen, title_of
-from data.sources.parse import clock_s, plain, time_s
+from data.sources.parse import clock_s, single_line, time_s
 from data.sources.sentences import balanced, capital, ended, sentences
 from data.sources.speech import without_speech
 from tests.finevideo_notes import rows
@@ -232,7 +232,7 @@ def test_sentences_are_cut_where_they_end():
 @given(st.text(max_size=80))
 @example('".')
 def test_sentences_lose_nothing_but_marks(text):
-    text = plain(text)
+    text = single_line(text)
     joined = re.sub(r"[\W_\d]+", "", " ".join(sentences(text)))
     assert joined == re.sub(r"[\W_\d]+", "", text)
     for one in sentences(text):
@@ -262,7 +262,7 @@ JOINED = ["می‌دود", "ශ්‍රී", "a family 👨‍👩‍👧", "so
     st.sampled_from(["\x00", "\x07", "\x1b", "\x9f", "\r\n"]),
 )
 def test_joiners_are_letters_and_controls_are_not(words, control):
-    assert plain(control.join(words)) == " ".join(words)
+    assert single_line(control.join(words)) == " ".join(words)
 
 
 def test_joiners_come_through_every_source(tmp_path):

@@ -54,7 +54,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     from data.sample import events_of
     from data.target import parse_timeline
     from train.batches.split import split
-    from train.inference.describe import answer, load_run, prompt_of
+    from train.inference.describe import answer, generation_prompt, load_run
     from train.metrics.scenes import scene_f1
     from train.run.saved import read_run
 
@@ -63,7 +63,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     model, processor = load_run(run)
     every = read_dataset(folder / "prepared/microworld-demo")
     rows = list(every.select(split(every, 0.05, 200).held[:48]))
-    prompts = [prompt_of(row, processor, run.data) for row in rows]
+    prompts = [generation_prompt(row, processor, run.data) for row in rows]
     for prompt, other in zip(prompts, prompts[1:] + prompts[:1]):
         prompt["swapped"] = other["frames"]
     for prompt in prompts:

@@ -19,7 +19,7 @@ from data.sources.config import SourceKeys
 from tests.runs import contents, rows, steps
 from tests.slow.commands import Commands
 from train.model import tiny
-from train.run.folder import whole_checkpoints
+from train.run.folder import complete_checkpoints
 
 pytestmark = pytest.mark.slow
 STEPS = 4
@@ -73,7 +73,7 @@ def machine(place, server):
 
         @rule(kill=KILLS)
         def start(self, kill):
-            was, there = self.is_finished, whole_checkpoints(self.run)
+            was, there = self.is_finished, complete_checkpoints(self.run)
             asides = len(list(place.glob("runs/x-before-*")))
             told = self.sft(kill)
             if there and not was:
@@ -86,7 +86,7 @@ def machine(place, server):
         @rule(kill=KILLS)
         def resume(self, kill):
             was, begun, before = self.is_finished, (self.run / "run_state.json").exists(), contents(self.run)  # fmt: skip
-            there = [int(p.name[11:]) for p in whole_checkpoints(self.run)]
+            there = [int(p.name[11:]) for p in complete_checkpoints(self.run)]
             told = self.sft(kill, "train.resume=true")
             if was:
                 assert told["code"] == 0 and contents(self.run) == before
@@ -101,7 +101,7 @@ def machine(place, server):
                 assert told.get("killed") if kill is not None else told["code"] == 0
                 self.of = self.of if there else self.data
 
-        @precondition(lambda self: whole_checkpoints(self.run) and not self.is_finished)
+        @precondition(lambda self: complete_checkpoints(self.run) and not self.is_finished)
         @rule()
         def other_keys(self):
             before = contents(self.run)
@@ -129,7 +129,7 @@ def machine(place, server):
             if (self.run / "metrics.jsonl").exists():
                 seen = list(rows(self.run))
                 assert seen == list(range(1, len(seen) + 1))
-                whole = [int(p.name[11:]) for p in whole_checkpoints(self.run)]
+                whole = [int(p.name[11:]) for p in complete_checkpoints(self.run)]
                 assert not whole or len(seen) >= whole[-1]
                 assert len(whole) <= 2
 

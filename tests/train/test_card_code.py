@@ -8,8 +8,8 @@ from data.selection.config import FrameKeys
 from tests.runs import train
 from tests.videos import write_video
 from train.batches.encode import normalise
-from train.hub.card import card
-from train.inference.describe import frames_of, processor_of, prompt_of, row_of
+from train.hub.card import model_card
+from train.inference.describe import as_row, choose_or_refuse, generation_prompt, processor_of
 from train.run.saved import read_run
 
 METHODS = {
@@ -46,7 +46,7 @@ def run(request, world, tmp_path_factory):
 
 
 def code_of(run, video):
-    code = card(run, str(run)).split("```python\n")[1].split("```")[0]
+    code = model_card(run, str(run)).split("```python\n")[1].split("```")[0]
     code = re.sub(r"snapshot_download\(.*?\) \+", f"{str(run)!r} +", code)  # it is here already
     return code.replace("holiday.mp4", str(video)).replace("max_new_tokens=512", "max_new_tokens=2")
 
@@ -58,8 +58,8 @@ def test_its_ids_are_ours(run, clips):
     for name, video in clips.items():
         theirs: dict = {}
         exec(code_of(run, video), theirs)
-        kept = frames_of(str(video), keys)
-        ours = prompt_of(row_of(str(video), kept), processor, saved.data)
+        kept = choose_or_refuse(str(video), keys)
+        ours = generation_prompt(as_row(str(video), kept), processor, saved.data)
         assert theirs["inputs"]["input_ids"][0].tolist() == ours["input_ids"], name
         pixels = theirs["inputs"]["pixel_values"][0].float()
         assert float((pixels - normalise(ours["frames"], processor)).abs().mean()) < 0.05, name

@@ -59,29 +59,29 @@ def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
     from data.prepared.dataset import read_dataset
     from data.selection.config import FrameKeys
-    from train.inference.describe import frames_of, prompt_of, row_of
+    from train.inference.describe import as_row, choose_or_refuse, generation_prompt
     from train.model.load import load_processor
     from train.run.saved import read_run
 
     saved = read_run(run)
     processor = load_processor(saved.base)
     row = read_dataset(world)[0]
-    chosen = frames_of(str(world.parent / "videos" / f"{row['id']}.mp4"), saved.frames)
+    chosen = choose_or_refuse(str(world.parent / "videos" / f"{row['id']}.mp4"), saved.frames)
     assert saved.frames == FrameKeys(max=6, px=96)
     assert list(chosen.jpegs) == [f["bytes"] for f in row["frames"]]
-    new = prompt_of({**row_of("v", chosen), "id": row["id"]}, processor, saved.data)
-    stored = prompt_of(row, processor, saved.data)
+    new = generation_prompt({**as_row("v", chosen), "id": row["id"]}, processor, saved.data)
+    stored = generation_prompt(row, processor, saved.data)
     assert new["input_ids"] == stored["input_ids"] and new["frames"].equal(stored["frames"])
 
 
 def test_batched_generation_is_single_generation(run, world):
     from data.prepared.dataset import read_dataset
-    from train.inference.describe import answer, load_run, prompt_of
+    from train.inference.describe import answer, generation_prompt, load_run
     from train.run.saved import read_run
 
     saved = read_run(run)
     model, processor = load_run(saved)
-    prompts = [prompt_of(read_dataset(world)[i], processor, saved.data) for i in range(4)]
+    prompts = [generation_prompt(read_dataset(world)[i], processor, saved.data) for i in range(4)]
     prompts[1]["frames"] = prompts[1]["frames"].flip(0)
     one = [answer(model, processor, [p], max_new_tokens=16)[0].text for p in prompts]
     together = answer(model, processor, prompts, max_new_tokens=16)

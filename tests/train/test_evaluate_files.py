@@ -16,7 +16,13 @@ from tests.videos import run_command
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
 from train.evaluation.intervals import Measure, bootstrap, interval, mean, ratio
-from train.evaluation.records import Problems, Told, Truth, read_predictions, told
+from train.evaluation.records import (
+    Prediction,
+    Problems,
+    Reference,
+    parse_prediction,
+    read_predictions,
+)
 from train.evaluation.scoring import score
 
 ORACLE = ROOT.parent / "shared" / "oracle"
@@ -210,7 +216,7 @@ def test_no_file_of_predictions_crashes(tmp_path_factory, content, rows):
             found = read_predictions(str(file), ["v1"], Problems())
         except UserError:
             continue
-        truths = {"v1": Truth((Event(0, 2, "a"),), 2.0)}
+        truths = {"v1": Reference((Event(0, 2, "a"),), 2.0)}
         assert not math.isnan(score(truths, found)["soda_c"].value)
 
 
@@ -284,8 +290,11 @@ def test_a_ratio_is_that_of_the_sums(rows):
 def test_scores_do_not_depend_on_how_many_processes_score(monkeypatch):
     from train.evaluation import scoring
 
-    truths = {f"v{i}": Truth((Event(0, 5, f"a dog number {i} runs"),), 9.0) for i in range(30)}
-    answers = {f"v{i}": told(f"[00:00 - 00:0{i % 8 + 1}] a dog number {i} runs") for i in range(28)}
+    truths = {f"v{i}": Reference((Event(0, 5, f"a dog number {i} runs"),), 9.0) for i in range(30)}
+    answers = {
+        f"v{i}": parse_prediction(f"[00:00 - 00:0{i % 8 + 1}] a dog number {i} runs")
+        for i in range(28)
+    }
     one = score(truths, answers)
     monkeypatch.setattr(scoring, "MANY", 10)
     several = score(truths, answers)
@@ -296,8 +305,8 @@ def test_scores_do_not_depend_on_how_many_processes_score(monkeypatch):
 
 
 def test_a_paragraph_is_scored_as_one_text():
-    truths = {"v": Truth((Event(0, 1, "x"),), 5.0, "A dog runs over the grass.")}
-    scored = score(truths, {"v": Told("A dog runs over the grass.")}, timed=False)
+    truths = {"v": Reference((Event(0, 1, "x"),), 5.0, "A dog runs over the grass.")}
+    scored = score(truths, {"v": Prediction("A dog runs over the grass.")}, timed=False)
     assert scored["rouge_l"].value == pytest.approx(1) and scored["meteor_lite"].value == 1
     assert not any(m.name.startswith("soda") for m in scored.measures)
 

@@ -41,7 +41,7 @@ def test_it_says_what_it_said(trained):
     """In fp32 as trained, in bf16 and merged alike."""
     run = read_run(trained)
     model, processor = load_run(run)
-    kept = fingerprint.read(trained)
+    kept = fingerprint.read_fingerprint(trained)
     assert kept is not None and fingerprint.distance(kept, model, processor, run.data) < 1e-3
     assert max(map(max, kept.probabilities)) > 0.5  # sure enough to tell
     model.to(torch.bfloat16)

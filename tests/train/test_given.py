@@ -16,7 +16,7 @@ from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from tests.runs import train
 from tests.videos import run_command
-from train.batches.encode import plain
+from train.batches.encode import without_marks
 from train.evaluation.answers import answers, given_to, weights_sha256
 from train.evaluation.config import GenerateKeys
 from train.inference.config import DescribeConfig, MergeConfig
@@ -212,5 +212,5 @@ def test_a_word_added_to_the_vocabulary_stays_a_word(tiny_folder, tmp_path):
 
     processor = load_processor(ModelKeys(name=str(tiny_folder)))
     processor.tokenizer.add_tokens(["yellow", "[SCENE]", "<loc001>"])
-    told = plain("A yellow [SCENE] at <loc001> <image> <<image>>.", processor)
+    told = without_marks("A yellow [SCENE] at <loc001> <image> <<image>>.", processor)
     assert told == "A yellow [SCENE] at <loc001> image image."

@@ -11,7 +11,7 @@ from data.config import load
 from data.errors import UserError
 from tests.runs import train
 from tests.videos import run_command
-from train.hub.push import contents_of
+from train.hub.push import files_to_push
 from train.inference.config import MergeConfig
 from train.inference.merge import merge
 
@@ -43,7 +43,7 @@ def test_merged_is_unmerged(trained, tmp_path, capsys):
     assert "differ by" in capsys.readouterr().out
     record = json.loads((tmp_path / "m/run.json").read_text())
     assert record["merged"] and not (tmp_path / "m/adapter_config.json").exists()
-    assert "fine-tuning, merged, of" in contents_of(tmp_path / "m", "you/m")["README.md"].decode()
+    assert "fine-tuning, merged, of" in files_to_push(tmp_path / "m", "you/m")["README.md"].decode()
 
 
 @pytest.mark.slow

@@ -20,7 +20,7 @@ from train.metrics.grounding import (
     boundary_error_s,
     covered,
     f1,
-    found,
+    matched,
     tiou,
     tiou_f1,
     tious,
@@ -79,9 +79,9 @@ def test_tiou_by_hand():
 
 def test_the_two_conventions_differ_at_the_threshold_itself():
     overlaps = tious([Event(0, 10, "a"), Event(20, 30, "b")], [Event(0, 5, "a")])
-    assert found(overlaps, 0.5, strict=True) == (0, 0)
-    assert found(overlaps, 0.5, strict=False) == (0.5, 1)
-    assert found(tious([Event(0, 1, "a")], []), 0.5) == (0, 0)
+    assert matched(overlaps, 0.5, strict=True) == (0, 0)
+    assert matched(overlaps, 0.5, strict=False) == (0.5, 1)
+    assert matched(tious([Event(0, 1, "a")], []), 0.5) == (0, 0)
     assert f1(0.5, 1) == 2 / 3 and f1(0, 0) == 0
 
 
@@ -98,7 +98,7 @@ def test_boundaries_times_and_coverage_by_hand():
 def test_localisation_matches_the_reference_program(oracle):
     expected, videos = oracle
     both = np.mean(
-        [[found(tious(t, s), k) for k in THRESHOLDS] for s, t in videos.values()], axis=0
+        [[matched(tious(t, s), k) for k in THRESHOLDS] for s, t in videos.values()], axis=0
     )
     assert both[:, 0] == pytest.approx(expected["densevid_eval"]["Recall"], abs=1e-6)
     assert both[:, 1] == pytest.approx(expected["densevid_eval"]["Precision"], abs=1e-6)

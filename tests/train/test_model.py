@@ -113,7 +113,9 @@ def test_a_frozen_tower_is_outside_autograd(tiny_folder, processor):
         model = load(tiny_folder, method, optim=optim).train()
         model.enable_input_require_grads()  # as gradient checkpointing does
         base = model.get_base_model() if method == "lora" else model
-        seen = forward.see(base, partial(normalise, processor=processor), frames, frames_at_once=2)
+        seen = forward.encode_frames(
+            base, partial(normalise, processor=processor), frames, frames_at_once=2
+        )
         assert seen.requires_grad == trains and base.model.vision_model.training == trains
         stock = base.model.get_image_features(normalise(frames, processor)[None])
         assert torch.allclose(seen, stock.last_hidden_state, atol=1e-5)

@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from train.batches.samplers import Grouped, Packs, pack, padding_share
+from train.batches.samplers import LengthGroupedSampler, PackSampler, pack, padding_share
 
 lengths = st.lists(st.integers(1, 500), min_size=1, max_size=80)
 
@@ -23,7 +23,7 @@ def test_packs_hold_everything_once_and_are_never_too_full(sizes, capacity):
 @settings(deadline=None)
 @given(lengths, st.integers(500, 900), st.integers(0, 3))
 def test_epochs_of_packs(sizes, capacity, epoch):
-    packs = Packs(sizes, capacity, seed=1)
+    packs = PackSampler(sizes, capacity, seed=1)
     packs.set_epoch(epoch)
     seen = list(packs)
     assert seen == list(packs) and len(seen) == len(packs)  # again the same, and as long as said
@@ -34,7 +34,7 @@ def test_epochs_of_packs(sizes, capacity, epoch):
 
 def test_an_epoch_shuffles_who_shares_a_pack():
     draw = random.Random(0)
-    packs = Packs([draw.randrange(100, 3000) for _ in range(400)], 8192)
+    packs = PackSampler([draw.randrange(100, 3000) for _ in range(400)], 8192)
     epochs = []
     for epoch in range(2):
         packs.set_epoch(epoch)
@@ -49,7 +49,7 @@ def test_a_sample_longer_than_a_pack():
 
 @given(lengths, st.integers(1, 7), st.integers(0, 2))
 def test_grouped_steps_hold_everything_once(sizes, step, epoch):
-    order = Grouped(sizes, step=step, seed=0)
+    order = LengthGroupedSampler(sizes, step=step, seed=0)
     order.set_epoch(epoch)
     seen = list(order)
     assert sorted(seen) == list(range(len(sizes))) and len(order) == len(sizes)
@@ -67,5 +67,5 @@ def test_padding_of_8_to_64_frames():
 
     shuffled = list(range(4000))
     draw.shuffle(shuffled)
-    assert share(shuffled) > 0.25 and share(Grouped(sizes, step=4, seed=0)) < 0.02
-    assert Packs(sizes, 8192).fill > 0.97
+    assert share(shuffled) > 0.25 and share(LengthGroupedSampler(sizes, step=4, seed=0)) < 0.02
+    assert PackSampler(sizes, 8192).fill > 0.97

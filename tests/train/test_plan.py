@@ -20,11 +20,11 @@ from train.config import TrainConfig
 from train.inference.describe import answer
 from train.memory import plan as planning
 from train.memory.config import CARDS
-from train.memory.estimate import Load, estimate
+from train.memory.estimate import BatchShape, estimate
 from train.memory.live_bytes import LiveBytes, count_weights
-from train.memory.plan import load_of, load_of_data, out_of_memory_explained, plan
+from train.memory.plan import batch_shape, batch_shape_of_data, out_of_memory_explained, plan
 from train.memory.shapes import SHAPES, shape_of
-from train.memory.training_model import assemble
+from train.memory.training_model import prepare_for_training
 from train.model.load import Precision, count_parameters, load_model
 from train.sections import ModelKeys
 
@@ -35,7 +35,7 @@ def estimated(*argv, frames=4, batch=1, compute=torch.float32, **more):
     once = [] if any("accumulate" in a for a in argv) else ["train.accumulate=1"]
     config = load(TrainConfig, ["model.name=tiny", *once, *argv])
     tokens = frames * 16 + 100
-    return estimate(shape_of(config.model), config, Load(frames, tokens, 40, batch, **more), compute)  # fmt: skip
+    return estimate(shape_of(config.model), config, BatchShape(frames, tokens, 40, batch, **more), compute)  # fmt: skip
 
 
 def test_published_shapes_have_the_published_parameter_counts():
@@ -61,7 +61,7 @@ def test_the_tower_is_counted_where_the_trainer_keeps_it(monkeypatch):
 
 def estimate_of_little(*argv):
     config = load(TrainConfig, ["model.name=tiny", "train.accumulate=1", "train.method=lora", "lora.r=1", *argv])  # fmt: skip
-    return estimate(shape_of(config.model), config, Load(1, 8, 2, cached=True), torch.float32)
+    return estimate(shape_of(config.model), config, BatchShape(1, 8, 2, cached=True), torch.float32)
 
 
 @pytest.mark.slow
@@ -75,7 +75,7 @@ def estimate_of_little(*argv):
 def test_layers_that_only_count_take_what_layers_take(argv, monkeypatch):
     """To the byte and to the operation."""
     config = load(TrainConfig, [*argv, "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct"])
-    load_ = Load(20, 1600, 200, 2)
+    load_ = BatchShape(20, 1600, 200, 2)
     quick = estimate(shape_of(config.model), config, load_, BF16)
     monkeypatch.setattr("train.memory.estimate.pretend_between", lambda layers, bytes_: [])
     monkeypatch.setattr("train.memory.estimate.alike", lambda layers, bytes_: None)
@@ -106,35 +106,39 @@ def test_describing_while_training_is_counted_too(tiny_folder, processor):
     config = load(TrainConfig, ["model.name=tiny", "train.method=lora", "train.accumulate=1", "eval.generate_every=5",
                                 "eval.batch=4", "eval.max_new_tokens=40"])  # fmt: skip
     base = load_model(ModelKeys(name=str(tiny_folder)), "lora", Precision("cpu", torch.float32))
-    trained = assemble(base, config, torch.float32, None).eval()
+    trained = prepare_for_training(base, config, torch.float32, None).eval()
     ids, labels = encode_text([Exchange("Say.", None)], [2.0 * i for i in range(24)], 48.0, processor)  # fmt: skip
     frames = torch.zeros(24, 3, *[frame_size_px(processor)] * 2, dtype=torch.uint8)
     prompt = {"id": "a", "input_ids": ids, "labels": labels, "frames": frames}
     counted = LiveBytes()
     count_weights(trained, counted)
     states = torch.empty(sum(8 * p.numel() for p in trained.parameters() if p.requires_grad), dtype=torch.uint8)  # fmt: skip
-    counted.own(states, "optimizer")
+    counted.track(states, "optimizer")
     with counted:
         said = answer(trained, processor, [prompt] * 4, max_new_tokens=40)
     assert all(one.cut for one in said)  # all 40 words, as the plan has it
-    planned = estimate(base.config, config, Load(24, len(ids) + 10, 10), torch.float32)
+    planned = estimate(base.config, config, BatchShape(24, len(ids) + 10, 10), torch.float32)
     assert planned.describing and planned.peak_bytes == pytest.approx(counted.peak, rel=0.1)
     one = config.model_copy(update={"eval": config.eval.model_copy(update={"batch": 1})})
-    assert not estimate(base.config, one, Load(24, len(ids) + 10, 10), torch.float32).describing
+    assert not estimate(
+        base.config, one, BatchShape(24, len(ids) + 10, 10), torch.float32
+    ).describing
 
 
 def test_a_packed_run_is_planned_for_full_rows():
     config = load(TrainConfig, ["model.name=tiny", "train.pack=true", "train.pack_tokens=1000"])
     tokens, frames, answers = (600, 300, 280), (8, 4, 4), (40, 40, 10)
     survey = Survey((0, 1, 2), tokens, frames, answers, (), 0, 0, 0, 0, {})
-    given = load_of_data(config.train, config.data, survey)
+    given = batch_shape_of_data(config.train, config.data, survey)
     # a second video of 600 tokens does not fit, but shorter ones fill the row, and say more in all
-    assert (given.row, given.frames, given.answer_tokens) == (1000, 9, 80)
-    one = estimate(shape_of(config.model), config, replace(given, row=None), torch.float32)
+    assert (given.packed_tokens, given.frames, given.answer_tokens) == (1000, 9, 80)
+    one = estimate(
+        shape_of(config.model), config, replace(given, packed_tokens=None), torch.float32
+    )
     row = estimate(shape_of(config.model), config, given, torch.float32)
     assert row.peak_bytes - row.parts["attention mask"] > 1.3 * one.peak_bytes
     said = "1000 tokens of packed videos with up to 9 frames, 600 tokens each"
-    assert planning.what_passes(given) == said
+    assert planning.describe_batch(given) == said
 
 
 @pytest.mark.slow
@@ -147,7 +151,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(monkeypatch):
     monkeypatch.setattr(planning, "FRAME_COUNTS", (16,))
 
     def peak(config, batch):
-        return plan(shape, config, replace(load_of(config.train, config.data, shape, 16, 300), batch=batch), torch.float32).peak_gib  # fmt: skip
+        return plan(shape, config, replace(batch_shape(config.train, config.data, shape, 16, 300), batch=batch), torch.float32).peak_gib  # fmt: skip
 
     three, four = peak(config, 3), peak(config, 4)
     room = (three + 3 * four) / 4
@@ -173,7 +177,7 @@ def test_the_largest_batch_fits_and_a_larger_one_does_not(monkeypatch):
 )
 def test_devices_that_share_a_model_hold_a_part_each(environment, shared, monkeypatch):
     config = load(TrainConfig, ["model.name=tiny", "train.method=full", "train.accumulate=2"])
-    shape, given = shape_of(config.model), Load(6, 300, 40)
+    shape, given = shape_of(config.model), BatchShape(6, 300, 40)
     alone = plan(shape, config, given, torch.float32)
     for name, value in {**environment, "WORLD_SIZE": "4"}.items():
         monkeypatch.setenv(name, value)
@@ -191,7 +195,7 @@ def test_devices_that_share_a_model_hold_a_part_each(environment, shared, monkey
 def test_more_tokens_than_the_model_has_positions_for():
     config = load(TrainConfig, ["model.name=tiny", "data.max_tokens=16384"])
     with pytest.raises(UserError, match=r"context ends at 8192; set data.max_tokens=8192"):
-        plan(shape_of(config.model), config, Load(6, 300, 40), torch.float32)
+        plan(shape_of(config.model), config, BatchShape(6, 300, 40), torch.float32)
 
 
 def test_states_of_8_bits():
@@ -251,7 +255,7 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would(world, tiny_folder, tm
 def test_out_of_memory_says_what_was_planned_and_what_to_change(monkeypatch):
     config = load(TrainConfig, ["model.name=tiny", "train.method=qlora", "train.batch=8"])
     shape = shape_of(config.model)
-    found = plan(shape, config, Load(6, 300, 40, 8), torch.float32)
+    found = plan(shape, config, BatchShape(6, 300, 40, 8), torch.float32)
     said = r"out of memory: planned .* GiB.*It fits with .*train\.resume=true"
     with pytest.raises(UserError, match=said), out_of_memory_explained(found, config):
         raise torch.OutOfMemoryError("CUDA out of memory")

@@ -20,7 +20,7 @@ from tests.runs import train
 from tests.videos import run_command
 from train.batches.encode import normalise
 from train.inference.config import MergeConfig
-from train.inference.describe import prompt_of
+from train.inference.describe import generation_prompt
 from train.inference.merge import merge
 from train.inference.request import messages_of
 from train.run.portable import make_portable
@@ -71,7 +71,7 @@ def as_images(messages, processor):
 def test_images_are_seen_as_the_frames_of_the_training(folders, kind):
     processor = AutoProcessor.from_pretrained(folders[kind])
     model = AutoModelForImageTextToText.from_pretrained(folders[kind], dtype=torch.float32).eval()
-    prompt = prompt_of(row(), processor, DataKeys())
+    prompt = generation_prompt(row(), processor, DataKeys())
     images = as_images(messages_of(row(), processor, DataKeys()), processor)
     assert images["input_ids"][0].tolist() == prompt["input_ids"]
     ours = normalise(prompt["frames"], processor)[None]
@@ -115,7 +115,7 @@ def test_a_request_is_the_prompt_of_the_training(processor, times, more, prompt,
     made = row(times, times[-1] + more, prompt=f"{prompt}<image>?", system=system)
     saved = saved_processor(processor)
     images = as_images(messages_of(made, saved, DataKeys()), saved)
-    ours = prompt_of(made, processor, DataKeys())["input_ids"]
+    ours = generation_prompt(made, processor, DataKeys())["input_ids"]
     assert images["input_ids"][0].tolist() == ours
 
 
@@ -132,7 +132,7 @@ def test_frames_that_do_not_fit_are_left_out_of_a_request(processor):
     keys = DataKeys(max_tokens=200)
     parts = messages_of(many, processor, keys)[0]["content"]
     shown = [p for p in parts if p["type"] == "image_url"]
-    kept = prompt_of(many, processor, keys)["times_s"]
+    kept = generation_prompt(many, processor, keys)["times_s"]
     assert 1 <= len(shown) == len(kept) < 20
 
 

@@ -17,8 +17,8 @@ from data.hub import hub_errors
 from tests.hub import Seen, environment, serve
 from tests.runs import train
 from tests.videos import ROOT, run_command
-from train.hub.card import card
-from train.hub.push import contents_of
+from train.hub.card import model_card
+from train.hub.push import files_to_push
 
 TOKEN = "hf_" + "secret" * 5
 
@@ -109,7 +109,7 @@ def test_a_base_in_a_folder_is_not_taken_for_one_on_the_hub(trained, tmp_path, c
     (run / "frame_policy.json").write_text(
         json.dumps({**policy, "frames": {**policy["frames"], "encoder": "/home/acme/siglip"}})
     )
-    contents = contents_of(run, "you/clips")
+    contents = files_to_push(run, "you/clips")
     assert "scripts/merge.py makes one whole model" in capsys.readouterr().err
     text = {name: c.decode() for name, c in contents.items() if isinstance(c, bytes) and name != "curves.png"}  # fmt: skip
     for name, content in text.items():
@@ -129,14 +129,14 @@ def test_a_source_of_ones_own_has_a_card(trained, tmp_path):
     record = json.loads((run / "run.json").read_text())
     record["dataset"]["sources"] = [{"name": "mydataset"}, {"name": "finevideo"}]
     (run / "run.json").write_text(json.dumps(record))
-    text = card(run, "you/clips")
+    text = model_card(run, "you/clips")
     assert "| mydataset | not known; ask its makers |" in text
     assert yaml.safe_load(text.split("---")[1])["datasets"] == ["HuggingFaceFV/finevideo"]
 
 
 def test_what_the_plain_code_needs_is_what_the_card_installs(trained):
     """transformers' processor of SmolVLM wants more than transformers itself asks for."""
-    line = card(trained, "you/clips").split("(`pip install ")[1].split("`")[0]
+    line = model_card(trained, "you/clips").split("(`pip install ")[1].split("`")[0]
     wanted = {Requirement(one).name for one in shlex.split(line)}
     assert wanted == {"transformers", "peft", "torch", "torchvision", "pillow", "num2words", "av"}
     with (ROOT / "pyproject.toml").open("rb") as file:

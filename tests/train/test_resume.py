@@ -15,10 +15,10 @@ from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from tests.runs import contents, killed_after, losses, rows, steps, train
 from train.config import TrainConfig
-from train.hub.card import card
-from train.run.folder import look
-from train.run.resume import Start, check_same, flat, keys_of, nested, start_of
-from train.run.resume import plain as plain_keys
+from train.hub.card import model_card
+from train.run.folder import inspect_run_folder
+from train.run.resume import Start, check_same, flat, keys_of, nested, restore_keys
+from train.run.resume import flat_keys as plain_keys
 from train.run.saved import read_run
 from train.run.state import devices, ordering, read_state
 
@@ -154,7 +154,7 @@ def test_the_order_is_that_of_the_beginning(quiet, stopped, world):
     """Kind of order, batch and lanes do not follow from what serves now."""
     argv = [f"train.output={stopped}", RESUME, "train.batch=1", "train.accumulate=4", "data.workers=7"]  # fmt: skip
     config = load(TrainConfig, argv)
-    config, start = start_of(config, look(config))
+    config, start = restore_keys(config, inspect_run_folder(config))
     from train.early_checks import check_data
 
     order = check_same(config, start, check_data(config.data))
@@ -168,7 +168,7 @@ def test_what_was_seen_is_not_seen_otherwise(world, stopped, tiny_folder):
             train(world, stopped, *HOW, key, RESUME, base=str(tiny_folder))
     with pytest.raises(UserError, match=r"optim\.name"):
         config = load(TrainConfig, [RESUME, f"train.output={stopped}", "optim.name=adamw_8bit"])
-        config, start = start_of(config, look(config))
+        config, start = restore_keys(config, inspect_run_folder(config))
         check_same(config, start, None)
 
 
@@ -182,7 +182,7 @@ def test_a_longer_run_says_what_its_schedule_does(world, stopped, tiny_folder, c
     assert f"note: 12 steps where it began with 8: cosine over the whole of them, so step 6 has learning rate {rate:.2e} in place of" in said  # fmt: skip
     told = json.loads((stopped / "run.json").read_text())["parts"]
     assert [p["from_step"] for p in told] == [0, 4] and told[1]["changed"]["train.steps"] == 12
-    text = card(stopped, "you/x")
+    text = model_card(stopped, "you/x")
     assert "Stopped, and resumed after step 4 with " in text and "`train.steps=12`" in text
 
 
@@ -240,7 +240,7 @@ def test_the_base_keeps_its_revision(world, tiny_folder, tmp_path):
         assert read_run(folder).base.revision == "v2" and read_run(folder).frames.max == 6
     record = json.loads((out / "run.json").read_text())
     (out / "run.json").write_text(json.dumps({**record, "base": "acme/x", "base_is_folder": False}))
-    assert 'from_pretrained("acme/x", revision="v2", dtype="auto")' in card(out, "you/x")
+    assert 'from_pretrained("acme/x", revision="v2", dtype="auto")' in model_card(out, "you/x")
 
 
 @pytest.mark.parametrize("method", ["full", pytest.param("qlora", marks=pytest.mark.slow)])

@@ -20,13 +20,13 @@ from tests.runs import contents, keys, killed_after, rows, steps, train
 from tests.videos import ROOT, run_command
 from train.batches.cache_features import cache_features
 from train.config import TrainConfig
-from train.hub.push import contents_of
+from train.hub.push import files_to_push
 from train.run.folder import (
     _new_folder,
+    complete_checkpoints,
+    move_aside,
     remove_half_written,
     remove_oldest,
-    set_aside,
-    whole_checkpoints,
 )
 from train.run.saved import read_run
 
@@ -56,7 +56,7 @@ def test_a_folder_has_one_owner_who_is_named(world, plain, tmp_path):
 def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(world, plain, tiny_folder, tmp_path):  # fmt: skip
     out = killed_after(plain, 4, tmp_path / "o")
     with locked(out, "here"), pytest.raises(UserError, match="is still being trained"):
-        contents_of(out, "you/x")
+        files_to_push(out, "you/x")
     copied = shutil.copytree(world, tmp_path / "data")
     config = load(TrainConfig, [f"model.name={tiny_folder}", f"data.path={copied}", "data.workers=0"])  # fmt: skip
     folder = cache_features(config, open_prepared(copied))
@@ -83,7 +83,7 @@ def test_names_of_one_second_differ(tmp_path):
     assert len(made) == 3
     for _ in range(2):
         (tmp_path / "run").mkdir()
-        set_aside(tmp_path / "run")
+        move_aside(tmp_path / "run")
     assert len(list(tmp_path.glob("run-before-*"))) == 2
 
 
@@ -130,7 +130,7 @@ def test_the_oldest_go_by_their_steps_whatever_the_clock_said(tmp_path_factory, 
     there = sorted(step for step, whole in found.items() if whole)
     best = draw.choice([None, *there])
     remove_oldest(folder, keep, None if best is None else folder / f"checkpoint-{best}")
-    left = [int(p.name.removeprefix("checkpoint-")) for p in whole_checkpoints(folder)]
+    left = [int(p.name.removeprefix("checkpoint-")) for p in complete_checkpoints(folder)]
     must = {*there[-1:], *([best] if best else [])}
     assert must <= set(left) and len(left) == min(len(there), max(keep, len(must)))
     newest = [s for s in reversed(there) if s not in must][: max(0, keep - len(must))]

@@ -19,7 +19,7 @@ from tests.runs import train
 from tests.videos import every, run_command, write_video
 from train.batches.split import split
 from train.evaluation.systems import kept_out
-from train.hub.card import card
+from train.hub.card import model_card
 from train.run.held_out import read_held_out, write_held_out
 from train.run.saved import read_run
 
@@ -109,7 +109,7 @@ def test_rows_of_one_video_stay_together(chats, run):
     assert (record["held_out"], record["held_out_videos"], record["videos"]) == (10, 2, VIDEOS)
     assert (
         f"{VIDEOS * EACH} rows of {VIDEOS} videos, 2 of them held out with all their rows"
-        in card(run, "me/chat")
+        in model_card(run, "me/chat")
     )
 
 
@@ -150,7 +150,7 @@ def test_words_of_their_own_are_told(chats, run, capsys, tmp_path):
     assert manifest["own_words"] == {"prompt": VIDEOS * EACH, "system": 1}
     own = json.loads((run / "run.json").read_text())["dataset"]["own_words"]
     assert own["prompt"] == 30 and own.get("system", 0) <= 1
-    assert "30 prompts" in card(run, "me/chat")
+    assert "30 prompts" in model_card(run, "me/chat")
     capsys.readouterr()
     train(chats, tmp_path / "again", "train.steps=1", "data.eval_share=0.25")
     assert (

@@ -15,13 +15,15 @@ from transformers import TrainerState
 from data.prepared.dataset import open_prepared
 from tests.videos import run_command
 from train.batches.dataset import load_sets
-from train.batches.stream import Blocks, Groups, Pictures, read_texts
-from train.loop.callbacks import RightEpoch
+from train.batches.stream import Groups, Pictures, ShardShuffleSampler, read_texts
+from train.loop.callbacks import RestoreSamplerEpoch
 from train.sections import DataKeys
 
 
 def order(groups, epoch=0, **keys):
-    blocks = Blocks(groups, **{"batch": 1, "lanes": 1, "buffer_rows": 4, "seed": 0, **keys})
+    blocks = ShardShuffleSampler(
+        groups, **{"batch": 1, "lanes": 1, "buffer_rows": 4, "seed": 0, **keys}
+    )
     blocks.set_epoch(epoch)
     return list(blocks)
 
@@ -60,11 +62,13 @@ def test_each_row_group_is_read_by_one_lane_and_once():
 
 def test_a_resumed_epoch_on_two_devices_has_its_own_order():
     """accelerate's loader that skips does not pass the epoch on; the callback sets it beforehand."""
-    blocks = Blocks([i // 8 for i in range(64)], batch=1, lanes=2, buffer_rows=8, seed=0)
+    blocks = ShardShuffleSampler(
+        [i // 8 for i in range(64)], batch=1, lanes=2, buffer_rows=8, seed=0
+    )
     state = TrainerState(global_step=20)
     arguments = SimpleNamespace(gradient_accumulation_steps=2)
     given = {"train_dataloader": range(32)}  # batches of one device in an epoch: 16 steps
-    RightEpoch(blocks).on_train_begin(arguments, state, None, **given)
+    RestoreSamplerEpoch(blocks).on_train_begin(arguments, state, None, **given)
     whole = BatchSamplerShard(BatchSampler(blocks, 1, False), 2, 1)
     resumed = list(SkipBatchSampler(whole, skip_batches=8))
     blocks.set_epoch(1)

@@ -78,14 +78,14 @@ def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
     """SODA c as if it were best at step 2: that model is what the run leaves."""
     from safetensors.torch import load_file
 
-    from train.evaluation.in_training import Watch
+    from train.evaluation.in_training import GenerationEval
 
-    measure = Watch.measure
+    measure = GenerationEval.run
 
     def told(self, model, accelerator, step):
         return {**measure(self, model, accelerator, step), "eval_soda_c": {0: 0.9, 2: 0.5}.get(step, 0.1)}  # fmt: skip
 
-    monkeypatch.setattr(Watch, "measure", told)
+    monkeypatch.setattr(GenerationEval, "run", told)
     out = tmp_path / "o"
     results = train(world, out, "eval.best=soda_c", "train.keep=2")
     assert results["best_step"] == 2 and "step 2 is the best by eval_soda_c (0.5000)" in capsys.readouterr().out  # fmt: skip
@@ -147,13 +147,13 @@ def test_what_only_watches_cannot_end_a_training(world, tmp_path, capsys, monkey
 
 @pytest.mark.slow
 def test_a_checkpoint_is_saved_before_it_is_looked_at(world, tmp_path, monkeypatch):
-    measure, there = in_training.Watch.measure, {}
+    measure, there = in_training.GenerationEval.run, {}
 
     def told(self, model, accelerator, step):
         there[step] = (tmp_path / f"o/checkpoint-{step}/trainer_state.json").is_file()
         return measure(self, model, accelerator, step)
 
-    monkeypatch.setattr(in_training.Watch, "measure", told)
+    monkeypatch.setattr(in_training.GenerationEval, "run", told)
     train(world, tmp_path / "o", "train.save_every=4", "train.steps=8")
     assert there == {0: False, 2: False, 4: True, 6: False, 8: True}
 

@@ -115,7 +115,7 @@ def _write(
             made: dict[str, torch.Tensor] = {}
             for row in range(start, end):
                 frames = next(arriving).to(precision.device)
-                seen = forward.see(model, scale, frames, frames_at_once)
+                seen = forward.encode_frames(model, scale, frames, frames_at_once)
                 if stage == "connector":
                     seen = model.model.connector(seen)
                 made[str(row)] = seen.to(precision.compute).cpu().contiguous()

@@ -43,8 +43,8 @@ def collate(
     return {
         "input_ids": padded(ids, pad_id),
         "attention_mask": padded([[1] * len(row) for row in ids], 0),
-        **_learned(padded([s["labels"] for s in samples], IGNORED)),
-        **_seen(samples),
+        **_shift_labels(padded([s["labels"] for s in samples], IGNORED)),
+        **_concat_frames(samples),
     }
 
 
@@ -61,8 +61,8 @@ def collate_packed(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     return {
         "input_ids": torch.tensor([ids], dtype=torch.int64),  # (1, T)
         "position_ids": torch.tensor([places], dtype=torch.int64),
-        **_learned(torch.tensor([labels], dtype=torch.int64)),
-        **_seen(samples),
+        **_shift_labels(torch.tensor([labels], dtype=torch.int64)),
+        **_concat_frames(samples),
     }
 
 
@@ -71,7 +71,7 @@ def collate_bins(bins: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
     return collate_packed([sample for one in bins for sample in one])
 
 
-def _learned(labels: torch.Tensor) -> dict[str, torch.Tensor]:
+def _shift_labels(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     following = torch.full_like(labels, IGNORED)
     following[:, :-1] = labels[:, 1:]  # the state at t predicts the token at t + 1
     answers = following.flatten().ne(IGNORED).nonzero().squeeze(1)  # (A,)
@@ -82,7 +82,7 @@ def _learned(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def _seen(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def _concat_frames(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
     kind = "features" if "features" in samples[0] else "frames"
     return {
         kind: torch.cat([s[kind] for s in samples]),

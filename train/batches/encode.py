@@ -170,10 +170,10 @@ def _pieces(
 
 def _text(text: str, processor: SmolVLMProcessor) -> dict[str, str]:
     """A text part of a message."""
-    return {"type": "text", "text": plain(text, processor)}
+    return {"type": "text", "text": without_marks(text, processor)}
 
 
-def plain(text: str, processor: SmolVLMProcessor) -> str:
+def without_marks(text: str, processor: SmolVLMProcessor) -> str:
     """Marks that mean something to the model lose their brackets: text is only text. A word that
     somebody added to the vocabulary is no such mark and stays as it is, `<loc001>` and `[SCENE]` alike."""
     special = [str(t) for t in processor.tokenizer.added_tokens_decoder.values() if t.special]
@@ -188,7 +188,7 @@ def holds_marks(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
     """Whether a row's texts hold marks of the model's own, which lose their brackets."""
     talk, _ = exchanges(row, keys)
     texts = [row["system"], *(text for e in talk for text in (e.prompt, e.answer or ""))]
-    return any(plain(text, processor) != text.strip() for text in texts)
+    return any(without_marks(text, processor) != text.strip() for text in texts)
 
 
 def _with_frames(

@@ -14,7 +14,7 @@ from torch.utils.data import Dataset, Sampler
 
 from data.errors import UserError
 from train.batches.dataset import Sets
-from train.batches.stream import Blocks
+from train.batches.stream import ShardShuffleSampler
 from train.run.schedule import steps_per_epoch
 from train.run.state import Ordering, devices
 from train.sections import DataKeys, TrainKeys
@@ -25,7 +25,7 @@ GROUPED_STEPS = 50
 """Samples of so many steps are sorted by length among each other."""
 
 
-class Grouped(Sampler[int]):
+class LengthGroupedSampler(Sampler[int]):
     """Steps of samples that are about equally long, the steps in random order."""
 
     def __init__(self, lengths: Sequence[int], *, step: int, seed: int):
@@ -76,7 +76,7 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
     return bins
 
 
-class Packs(Sampler[tuple[int, ...]]):
+class PackSampler(Sampler[tuple[int, ...]]):
     """Packs of samples; who shares one, and the order of packs, change with the epoch.
 
     Which lengths go together is decided once; samples of like length then swap their places. So every
@@ -113,11 +113,11 @@ class Packs(Sampler[tuple[int, ...]]):
         yield from bins
 
 
-Order = Grouped | Packs | Blocks
+Order = LengthGroupedSampler | PackSampler | ShardShuffleSampler
 """A sampler that knows its epoch."""
 
 
-class Several(Dataset[list[dict[str, Any]]]):
+class PackedDataset(Dataset[list[dict[str, Any]]]):
     """A dataset asked for a pack of samples at a time; as long as there are packs, for that is how
     accelerate knows which of the last ones it repeated."""
 
@@ -143,7 +143,7 @@ class Orders:
 
     train: Order | None
     """None: the library's random order."""
-    evaluation: Packs | None
+    evaluation: PackSampler | None
     steps_per_epoch: int
 
 
@@ -154,7 +154,7 @@ def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) 
     """
     lengths = sets.survey.tokens
     order: Order | None = None
-    held: Packs | None = None
+    held: PackSampler | None = None
     if ordering.kind == "packed":
         longest = max((*lengths, *sets.eval_tokens))
         if longest > train.pack_tokens:
@@ -163,11 +163,11 @@ def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) 
                 f"or shorten samples with data.max_tokens={train.pack_tokens}"
             )
         if sets.eval_tokens:
-            held = Packs(sets.eval_tokens, train.pack_tokens, shuffle=False)
-        order = Packs(lengths, train.pack_tokens, seed=train.seed)
+            held = PackSampler(sets.eval_tokens, train.pack_tokens, shuffle=False)
+        order = PackSampler(lengths, train.pack_tokens, seed=train.seed)
     elif ordering.kind == "streamed":
         assert sets.groups is not None
-        order = Blocks(
+        order = ShardShuffleSampler(
             sets.groups,
             batch=ordering.batch,
             lanes=ordering.lanes,
@@ -175,6 +175,6 @@ def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) 
             seed=train.seed,
         )
     elif ordering.kind == "grouped":
-        order = Grouped(lengths, step=ordering.step, seed=train.seed)
+        order = LengthGroupedSampler(lengths, step=ordering.step, seed=train.seed)
     per_epoch = steps_per_epoch(train, len(order or sets.train), devices())
     return Orders(order, held, per_epoch)

@@ -108,7 +108,7 @@ def with_pictures(dataset: Dataset, pictures: Pictures) -> Dataset:
     return dataset.add_column("frames", frames)
 
 
-class Blocks(Sampler[int]):
+class ShardShuffleSampler(Sampler[int]):
     """Positions in an order that reads each row group once, by one loader process.
 
     `lanes` is the number of loader processes on all devices. Batch b goes to lane b mod lanes, as

@@ -19,7 +19,12 @@ from PIL import Image
 
 from data.sample import Event
 from data.target import timeline
-from train.evaluation.records import Truth, told, write_predictions, write_references
+from train.evaluation.records import (
+    Reference,
+    parse_prediction,
+    write_predictions,
+    write_references,
+)
 from train.evaluation.scoring import score
 
 WORDS = [
@@ -74,13 +79,13 @@ def _story(rng: random.Random) -> tuple[Event, ...]:
     return tuple(events)
 
 
-def _pairs(count: int) -> tuple[dict[str, Truth], dict[str, Any]]:
+def _pairs(count: int) -> tuple[dict[str, Reference], dict[str, Any]]:
     rng = random.Random(0)
     truths, answers = {}, {}
     for i in range(count):
         events = _story(rng)
-        truths[f"video-{i:05d}"] = Truth(events, events[-1].end_s)
-        answers[f"video-{i:05d}"] = told(timeline(_story(rng)))
+        truths[f"video-{i:05d}"] = Reference(events, events[-1].end_s)
+        answers[f"video-{i:05d}"] = parse_prediction(timeline(_story(rng)))
     return truths, answers
 
 

@@ -25,10 +25,10 @@ from train.config import TrainConfig
 from train.console import say
 from train.loop.arguments import parameter_groups
 from train.memory.config import MODELS, Size
-from train.memory.estimate import Load
-from train.memory.plan import Plan, load_of, plan
+from train.memory.estimate import BatchShape
+from train.memory.plan import MemoryPlan, batch_shape, plan
 from train.memory.shapes import shape_of
-from train.memory.training_model import assemble, four_bits
+from train.memory.training_model import four_bits, prepare_for_training
 from train.model.load import weights_dtype
 from train.sections import Method, ModelKeys
 
@@ -38,7 +38,7 @@ PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
 
 
 @dataclass(frozen=True)
-class Case:
+class GpuCase:
     """One thing to try."""
 
     size: Size
@@ -48,7 +48,7 @@ class Case:
     compute: torch.dtype
 
     @property
-    def planned(self) -> Case:
+    def planned(self) -> GpuCase:
         """The case whose plan serves it."""
         return replace(self, stock=False)
 
@@ -105,21 +105,21 @@ def measure(
     return figures
 
 
-def _cases(config: BenchGpuConfig, best: torch.dtype, native: bool) -> list[Case]:
+def _cases(config: BenchGpuConfig, best: torch.dtype, native: bool) -> list[GpuCase]:
     every = itertools.product(config.models, config.methods, config.frames)
-    cases = [Case(s, m, k, stock, best) for s, m, k in every for stock in (False, True)]
+    cases = [GpuCase(s, m, k, stock, best) for s, m, k in every for stock in (False, True)]
     if not native:  # its recipe holds weights in bf16
         say("left out: 2.2B/full: this card has no bf16")
         cases = [c for c in cases if (c.size, c.method) != ("2.2B", "full")]
     if native:  # the path of a T4, forced
-        half = [Case(s, "qlora", config.frames[0], False, torch.float16) for s in config.models]
+        half = [GpuCase(s, "qlora", config.frames[0], False, torch.float16) for s in config.models]
         cases = [*cases[:2], *half, *cases[2:]]
     return cases
 
 
-def plans_of(cases: Sequence[Case]) -> dict[Case, Plan]:
+def plans_of(cases: Sequence[GpuCase]) -> dict[GpuCase, MemoryPlan]:
     """Of each size, method, frames and precision one, by its case of ours: TRL's way is held against it."""
-    plans: dict[Case, Plan] = {}
+    plans: dict[GpuCase, MemoryPlan] = {}
     for case in tqdm(list(dict.fromkeys(c.planned for c in cases)), desc="plans", unit="plan"):
         settings, shape, given = settings_of(case)
         plans[case] = plan(shape, settings, given, case.compute)
@@ -127,7 +127,7 @@ def plans_of(cases: Sequence[Case]) -> dict[Case, Plan]:
 
 
 def _one(
-    case: Case, planned: Plan, caps: tuple[float, ...], reached: float
+    case: GpuCase, planned: MemoryPlan, caps: tuple[float, ...], reached: float
 ) -> dict[str, float | None]:
     """Try under each cap until one suffices."""
     total = torch.cuda.get_device_properties(0).total_memory
@@ -163,7 +163,7 @@ def _one(
     return found
 
 
-def settings_of(case: Case) -> tuple[TrainConfig, SmolVLMConfig, Load]:
+def settings_of(case: GpuCase) -> tuple[TrainConfig, SmolVLMConfig, BatchShape]:
     argv = [
         f"model.name={MODELS[case.size]}",
         f"train.method={case.method}",
@@ -176,11 +176,15 @@ def settings_of(case: Case) -> tuple[TrainConfig, SmolVLMConfig, Load]:
         argv += ["model.dtype=bf16", "optim.name=paged_adamw_8bit"] if case.size == "2.2B" else []
     config = load(TrainConfig, argv)
     shape = shape_of(ModelKeys(name=MODELS[case.size]))
-    return config, shape, load_of(config.train, config.data, shape, case.frames, 300)
+    return config, shape, batch_shape(config.train, config.data, shape, case.frames, 300)
 
 
 def steps(
-    case: Case, config: TrainConfig, shape: SmolVLMConfig, given: Load, device: torch.device
+    case: GpuCase,
+    config: TrainConfig,
+    shape: SmolVLMConfig,
+    given: BatchShape,
+    device: torch.device,
 ) -> float:
     """Seconds of a whole step (forward, backward, update), the last of a few."""
     base, trained = _model(case, config, shape, device)
@@ -214,7 +218,7 @@ def steps(
 
 
 def _model(
-    case: Case, config: TrainConfig, shape: SmolVLMConfig, device: torch.device
+    case: GpuCase, config: TrainConfig, shape: SmolVLMConfig, device: torch.device
 ) -> tuple[SmolVLMForConditionalGeneration, Any]:
     """Random weights, made where they are used; then as the trainer makes a model ready."""
     weights = weights_dtype(config.model, case.method, case.compute)
@@ -228,7 +232,7 @@ def _model(
     vision: Any = shape.vision_config
     video = SmolVLMVideoProcessor(max_image_size={"longest_edge": vision.image_size})
     scale = None if case.stock else partial(rescale, video=video)
-    return base, assemble(base, config, case.compute, scale).to(device)
+    return base, prepare_for_training(base, config, case.compute, scale).to(device)
 
 
 def _four_bits(layer: torch.nn.Linear, compute: torch.dtype, device: torch.device) -> Linear4bit:

@@ -24,7 +24,7 @@ from train.bench.config import BenchLoaderConfig
 from train.config import TrainConfig
 from train.console import say
 from train.memory.config import CARDS, MODELS
-from train.memory.plan import load_of_data, plan
+from train.memory.plan import batch_shape_of_data, plan
 from train.memory.shapes import shape_of
 from train.sections import DataKeys, ModelKeys
 
@@ -44,7 +44,7 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
         planned = plan(
             shape,
             settings,
-            load_of_data(settings.train, settings.data, sets.survey),
+            batch_shape_of_data(settings.train, settings.data, sets.survey),
             HALF[card.compute],
         )
         demand = card.tflops / planned.estimate.tflop

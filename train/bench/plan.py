@@ -15,8 +15,8 @@ from train.bench.real_steps import Ready, batch_of, ready
 from train.console import say
 from train.memory.config import MODELS
 from train.memory.estimate import estimate, step
-from train.memory.live_bytes import LiveBytes, count_weights, parts_at_work
-from train.memory.plan import load_of
+from train.memory.live_bytes import LiveBytes, attribute_to_modules, count_weights
+from train.memory.plan import batch_shape
 from train.model.load import Precision
 from train.sections import Method
 
@@ -51,7 +51,7 @@ def both(name: str, folder: Path, method: Method, frames: int) -> tuple[int, int
     """Bytes at the peak of one step: planned, and counted while a real one runs."""
     precision = Precision("cpu", torch.float32)
     real = ready(name, folder, method, precision)
-    load = load_of(real.config.train, real.config.data, real.shape, frames, 100)
+    load = batch_shape(real.config.train, real.config.data, real.shape, frames, 100)
     counted = count(real, batch_of(real.shape, load))
     config, shape = real.config, real.shape
     del real
@@ -65,9 +65,9 @@ def count(real: Ready, batch: dict[str, torch.Tensor]) -> int:
     count_weights(real.trained, bytes_)
     for state in real.optimizer.state.values():
         for value in state.values():
-            bytes_.own(value, "optimizer")
+            bytes_.track(value, "optimizer")
     for tensor in batch.values():
-        bytes_.own(tensor, "inputs")
-    with parts_at_work(real.base, bytes_):
+        bytes_.track(tensor, "inputs")
+    with attribute_to_modules(real.base, bytes_):
         step(real.trained, batch, bytes_, torch.float32)
     return bytes_.peak

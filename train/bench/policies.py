@@ -34,7 +34,7 @@ from train.demo.prewarm import prewarm
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
-from train.evaluation.records import Told, told, truth_of
+from train.evaluation.records import Prediction, parse_prediction, reference_of
 from train.evaluation.scoring import score
 from train.model import tiny
 from train.model.load import load_processor
@@ -137,7 +137,7 @@ def _held_out(config: PoliciesConfig, policy: str) -> Dataset:
     return rows.select(split(rows, EVAL_SHARE, config.held_out).held)
 
 
-def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dict[str, Told]:
+def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dict[str, Prediction]:
     """What the model trained with one policy says when it sees the frames of another."""
     folder = _run_folder(config, trained, seed)
     keys = GenerateKeys(max_new_tokens=160, batch=16)
@@ -145,7 +145,7 @@ def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dic
     with _quietly(folder / f"describe-{seen}.txt"):
         file = folder / f"answers-{seen}.jsonl"
         said = answers(read_run(folder), rows, keys, file, dtype="fp32", overwrite=False)
-    return {one.id: told(one.text, cut=one.cut) for one in said}
+    return {one.id: parse_prediction(one.text, cut=one.cut) for one in said}
 
 
 @contextlib.contextmanager
@@ -160,13 +160,13 @@ def _quietly(log: Path) -> Any:
 
 
 def _figures(
-    config: PoliciesConfig, texts: dict[tuple[str, int, str], dict[str, Told]]
+    config: PoliciesConfig, texts: dict[tuple[str, int, str], dict[str, Prediction]]
 ) -> dict[str, float]:
     """Seeds are summed video by video before videos are drawn: the interval is over videos."""
     held = _held_out(config, config.policies[0])
-    truths = {row["id"]: truth_of(row) for row in held.remove_columns("frames")}
+    truths = {row["id"]: reference_of(row) for row in held.remove_columns("frames")}
     figures: dict[str, float] = {"held_out_videos": len(truths)}
-    perfect = {name: told(timeline(t.events)) for name, t in truths.items()}
+    perfect = {name: parse_prediction(timeline(t.events)) for name, t in truths.items()}
     best = score(truths, perfect)
     for name in MEASURES:
         figures[f"whole_seconds/{name}"] = best[name].value

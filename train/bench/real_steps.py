@@ -19,10 +19,10 @@ from data.config import load
 from train.batches.collate import collate
 from train.batches.encode import normalise, rescale
 from train.config import TrainConfig
-from train.memory.estimate import Load
+from train.memory.estimate import BatchShape
 from train.memory.plan import tokens_a_frame
 from train.memory.shapes import shape_of
-from train.memory.training_model import assemble
+from train.memory.training_model import prepare_for_training
 from train.model import forward
 from train.model.load import Precision, load_model, set_trainable
 from train.sections import Method, ModelKeys
@@ -49,7 +49,7 @@ def ready(name: str, folder: Path, method: Method, precision: Precision) -> Read
     vision: Any = base.config.vision_config
     side = vision.image_size
     scale = partial(rescale, video=SmolVLMVideoProcessor(max_image_size={"longest_edge": side}))
-    trained = assemble(base, config, precision.compute, scale)
+    trained = prepare_for_training(base, config, precision.compute, scale)
     weights = [p for p in trained.parameters() if p.requires_grad]
     optimizer = torch.optim.AdamW(weights, lr=0.0, fused=True)
     for p in weights:
@@ -59,7 +59,7 @@ def ready(name: str, folder: Path, method: Method, precision: Precision) -> Read
     return Ready(base, trained, optimizer, config, shape_of(config.model))
 
 
-def batch_of(shape: SmolVLMConfig, load: Load, seed: int = 0) -> dict[str, torch.Tensor]:
+def batch_of(shape: SmolVLMConfig, load: BatchShape, seed: int = 0) -> dict[str, torch.Tensor]:
     """A batch of random pictures and words, with an image token for each feature."""
     draw = torch.Generator().manual_seed(seed)
     vision: Any = shape.vision_config

@@ -28,7 +28,7 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 from data.config import load
 from train.batches.dataset import Sets, Survey
 from train.batches.encode import Exchange, encode_text, frame_size_px, normalise
-from train.batches.samplers import LIKE_TOKENS, Packs, orders_of
+from train.batches.samplers import LIKE_TOKENS, PackSampler, orders_of
 from train.batches.split import Split
 from train.bench import random_checkpoint
 from train.bench.config import BenchStepConfig
@@ -168,7 +168,7 @@ def _cost(trainer: SFTTrainer, config: BenchStepConfig) -> Cost:
     for state in trainer.optimizer.state.values():
         for value in state.values():
             if isinstance(value, torch.Tensor):
-                bytes_.own(value, "optimizer")
+                bytes_.track(value, "optimizer")
     batch = next(iter(trainer.get_train_dataloader()))
     with bytes_:
         trainer.training_step(model, batch)
@@ -270,7 +270,9 @@ def _ours(
         with torch.no_grad():
             base.to(torch.device(precision.device))  # type: ignore[arg-type]
             seen = [
-                base.model.connector(forward.see(base, scale, s["frames"].to(precision.device), 16))
+                base.model.connector(
+                    forward.encode_frames(base, scale, s["frames"].to(precision.device), 16)
+                )
                 for s in samples
             ]
         samples = [{**s, "features": f.cpu()} for s, f in zip(samples, seen, strict=True)]
@@ -292,7 +294,9 @@ def _ours(
     trainer = make_trainer(settings, trained, loaded, precision, out, from_step=0)
     # the samples of a step are those given, in that order, whatever their lengths
     if pack:
-        trainer.order = Packs([LIKE_TOKENS] * len(rows), LIKE_TOKENS * len(samples), shuffle=False)
+        trainer.order = PackSampler(
+            [LIKE_TOKENS] * len(rows), LIKE_TOKENS * len(samples), shuffle=False
+        )
     else:
         trainer.order = SequentialSampler(count)  # type: ignore[assignment]
     trainer.args.disable_tqdm = True

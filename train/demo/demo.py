@@ -26,12 +26,12 @@ from train.demo.config import DemoConfig
 from train.demo.prewarm import prewarm
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
-from train.evaluation.records import told
+from train.evaluation.records import parse_prediction
 from train.evaluation.results import Evaluation
 from train.evaluation.scoring import score
 from train.model import tiny
 from train.model.load import load_processor
-from train.run.folder import set_aside
+from train.run.folder import move_aside
 
 ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
 
@@ -57,7 +57,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
 
     say("\n2/4  build the tiny model and warm up its eyes")
     if out.exists():
-        set_aside(out)
+        move_aside(out)
     base = tiny.build(out / "start", seed=config.seed)
     training = load(
         TrainConfig,
@@ -95,7 +95,9 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     )
     done = evaluate(evaluation, shown=False)
     before, after = done.scored
-    perfect = {name: told(timeline(truth.events)) for name, truth in done.truths.items()}
+    perfect = {
+        name: parse_prediction(timeline(truth.events)) for name, truth in done.truths.items()
+    }
     results = {
         "scene_f1_before": before["scene_f1"].value,
         "scene_f1_after": after["scene_f1"].value,

@@ -21,7 +21,7 @@ from data.errors import UserError
 from data.storage import write_atomically
 from train.batches.encode import TooLong
 from train.evaluation.config import GenerateKeys
-from train.inference.describe import answer, load_run, prompt_of
+from train.inference.describe import answer, generation_prompt, load_run
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 
@@ -30,7 +30,7 @@ ASKED = ("target", "prompt", "system", "max_tokens")
 
 
 @dataclass(frozen=True)
-class Said:
+class GeneratedAnswer:
     """One answer and what it took."""
 
     id: str
@@ -45,7 +45,7 @@ class Said:
 
 def answers(
     run: SavedRun, rows: Dataset, keys: GenerateKeys, file: Path, *, dtype: str, overwrite: bool
-) -> list[Said]:
+) -> list[GeneratedAnswer]:
     """An answer for every row, in order; `file` holds those that were there before, and gets each
     new batch at once. An answer counts for the very pictures and texts that it was an answer to.
 
@@ -86,17 +86,17 @@ def _describe(
     given: Sequence[str],
     keys: GenerateKeys,
     number: int,
-) -> Iterator[Said]:
+) -> Iterator[GeneratedAnswer]:
     """One batch. A prompt that is too long even with one frame is answered by nothing, and so is
     flagged as empty."""
     started = time.monotonic()
     prompts, asked = [], []
     for row, name in zip(rows, given, strict=True):
         try:
-            prompts.append(prompt_of(row, processor, run.data))
+            prompts.append(generation_prompt(row, processor, run.data))
             asked.append(name)
         except TooLong:
-            yield Said(row["id"], "", cut=False, frames=0, seconds=0.0, given=name)
+            yield GeneratedAnswer(row["id"], "", cut=False, frames=0, seconds=0.0, given=name)
     if not prompts:
         return
     torch.manual_seed(keys.seed + number)
@@ -109,7 +109,9 @@ def _describe(
     )
     seconds = round((time.monotonic() - started) / len(prompts), 3)
     for prompt, said, name in zip(prompts, texts, asked, strict=True):
-        yield Said(prompt["id"], said.text, said.cut, len(prompt["frames"]), seconds, name)
+        yield GeneratedAnswer(
+            prompt["id"], said.text, said.cut, len(prompt["frames"]), seconds, name
+        )
 
 
 def given_to(row: dict[str, Any], keys: DataKeys) -> str:
@@ -154,10 +156,10 @@ def weights_sha256(folder: Path) -> str | None:
 
 def _there(
     file: Path, about: dict[str, Any], given: Mapping[str, str], overwrite: bool
-) -> list[Said]:
+) -> list[GeneratedAnswer]:
     """Answers of an earlier run of the same kind; those to something else by now are forgotten."""
     about = json.loads(json.dumps(about))
-    there: list[Said] = []
+    there: list[GeneratedAnswer] = []
     lines = (
         file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
     )  # whole ones
@@ -168,7 +170,7 @@ def _there(
                 f"{file}: answers of another evaluation ({', '.join(changed)} differs); choose another "
                 "out, or add overwrite=true"
             )
-        every = [Said(**json.loads(line)) for line in lines[1:]]
+        every = [GeneratedAnswer(**json.loads(line)) for line in lines[1:]]
         there = [said for said in every if given.get(said.id, said.given) == said.given]
     kept = [json.dumps(about), *(json.dumps(asdict(said)) for said in there)]
     write_atomically(file, "\n".join(kept) + "\n")

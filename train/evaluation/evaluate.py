@@ -15,19 +15,19 @@ from train.console import say
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import (
     Problems,
-    Truth,
+    Reference,
     file_name,
-    read_json,
+    parse_prediction,
+    read_json_file,
     read_predictions,
     read_references,
-    told,
-    truth_of,
+    reference_of,
     write_predictions,
     write_references,
 )
 from train.evaluation.report import table
 from train.evaluation.report.page import write_report
-from train.evaluation.results import Evaluation, System, Taken
+from train.evaluation.results import Evaluation, System, Timing
 from train.evaluation.scoring import score
 
 SCORES = "scores.json"
@@ -62,7 +62,7 @@ def _claim(config: EvaluateConfig) -> None:
         raise UserError(f"out={config.out}: is not empty and no evaluation; choose another folder")
 
 
-Found = tuple[dict[str, Truth], list[System], Problems, bool]
+Found = tuple[dict[str, Reference], list[System], Problems, bool]
 
 
 def _of_files(config: EvaluateConfig) -> Found:
@@ -73,7 +73,7 @@ def _of_files(config: EvaluateConfig) -> Found:
     else:
         assert config.data.path is not None
         rows = read_dataset(config.data.path).remove_columns("frames")
-        truths = {row["id"]: truth_of(row) for row in rows}
+        truths = {row["id"]: reference_of(row) for row in rows}
     given = read_predictions(config.predictions, truths, problems)
     name = Path(config.predictions).stem
     about = {"predictions": config.predictions, "references": config.references}
@@ -83,7 +83,7 @@ def _of_files(config: EvaluateConfig) -> Found:
 
 def _of_models(config: EvaluateConfig) -> Found:
     from train.evaluation.answers import answers  # torch: not where files are scored
-    from train.evaluation.systems import chosen_ids, plan_systems, see
+    from train.evaluation.systems import chosen_ids, frames_for_system, plan_systems
 
     assert config.data.path is not None and config.out is not None
     dataset = open_prepared(config.data.path)
@@ -94,14 +94,14 @@ def _of_models(config: EvaluateConfig) -> Found:
     ids = chosen_ids(config, dataset, rows, planned)
     places = {name: i for i, name in enumerate(rows["id"])}
     texts = rows.remove_columns("frames")
-    truths = {name: truth_of(texts[places[name]]) for name in ids}
+    truths = {name: reference_of(texts[places[name]]) for name in ids}
     folder = Path(config.out) / "answers"
     folder.mkdir(exist_ok=True)
     problems = Problems()
     systems = []
     policies = len({p.frames.model_dump_json() for p in planned})
     for one in planned:
-        seen = see(one.frames, ids, config, dataset, rows, timed=policies > 1)
+        seen = frames_for_system(one.frames, ids, config, dataset, rows, timed=policies > 1)
         for name in sorted(set(ids) - set(seen.rows["id"])):
             problems.note("videos whose frames cannot be had, scored as saying nothing", name)
         said = answers(
@@ -115,14 +115,14 @@ def _of_models(config: EvaluateConfig) -> Found:
         systems.append(
             System(
                 one.name,
-                {s.id: told(s.text, cut=s.cut) for s in said},
+                {s.id: parse_prediction(s.text, cut=s.cut) for s in said},
                 {
                     "model": str(one.run.folder),
                     "frames": one.frames.model_dump(),
                     "data": config.data.path,
                     "part": config.data.part,
                 },
-                {s.id: Taken(s.frames, s.seconds, seen.seconds.get(s.id)) for s in said},
+                {s.id: Timing(s.frames, s.seconds, seen.seconds.get(s.id)) for s in said},
                 seen.path,
             )
         )
@@ -137,7 +137,7 @@ def _compared(config: EvaluateConfig) -> Found:
     names = [Path(folder).name for folder in config.compare]
     short = len(set(names)) == len(names)
     for folder in config.compare:
-        record = read_json(str(Path(folder) / SCORES), "compare", problems)
+        record = read_json_file(str(Path(folder) / SCORES), "compare", problems)
         if not isinstance(record, dict) or "systems" not in record:
             raise UserError(f"compare={folder}: {SCORES} there is not one of ours")
         stored.append(record)
@@ -147,7 +147,7 @@ def _compared(config: EvaluateConfig) -> Found:
         for name, one in record["systems"].items():
             quiet = Problems()  # videos that were missing there were told of there
             given = read_predictions(str(Path(folder) / one["predictions"]), truths, quiet)
-            taken = {k: Taken(**v) for k, v in one["taken"].items()}
+            taken = {k: Timing(**v) for k, v in one["taken"].items()}
             label = f"{Path(folder).name if short else folder}: {name}"
             systems.append(System(label, given, one["about"], taken, one["prepared"]))
     shared = [name for name in all_truths[0] if all(name in t for t in all_truths)]
@@ -169,7 +169,7 @@ def _compared(config: EvaluateConfig) -> Found:
 
 def _finish(
     config: EvaluateConfig,
-    truths: dict[str, Truth],
+    truths: dict[str, Reference],
     systems: list[System],
     problems: Problems,
     timed: bool,

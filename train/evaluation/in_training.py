@@ -19,10 +19,10 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback, Wand
 from data.errors import UserError, first_line, warn
 from data.target import timeline
 from train.evaluation.judging import judged
-from train.evaluation.records import Told, Truth, told, truth_of
-from train.evaluation.report.contact_sheet import sheet
+from train.evaluation.records import Prediction, Reference, parse_prediction, reference_of
+from train.evaluation.report.contact_sheet import contact_sheet
 from train.evaluation.scoring import score
-from train.inference.describe import answer, prompt_of
+from train.inference.describe import answer, generation_prompt
 from train.metrics.shown import SHOWN
 from train.run.files import SAMPLES
 from train.run.trackers import Tracker
@@ -38,7 +38,7 @@ COLUMNS = ("video", "frames", "reference", "said")
 
 
 @dataclass
-class Watch:
+class GenerationEval:
     """Describes the same held-out videos again and again."""
 
     rows: Dataset
@@ -50,15 +50,13 @@ class Watch:
     trackers: tuple[Tracker, ...] = ()
     which: list[int] | None = None
     """Rows that there was time for at first: later figures are of the same."""
-    _truths: dict[str, Truth] = field(default_factory=dict)
+    _truths: dict[str, Reference] = field(default_factory=dict)
 
-    def due(self, step: int, last: int) -> bool:
+    def is_due(self, step: int, last: int) -> bool:
         every = self.keys.generate_every
         return every is not None and (step % every == 0 or step == last)
 
-    def measure(
-        self, model: PreTrainedModel, accelerator: Accelerator, step: int
-    ) -> dict[str, float]:
+    def run(self, model: PreTrainedModel, accelerator: Accelerator, step: int) -> dict[str, float]:
         """Figures by their names in the logs, the same on every process. It only watches: what fails
         is said, and leaves a gap in the curve."""
         started = time.monotonic()
@@ -86,7 +84,7 @@ class Watch:
             "eval_describe_s": round(time.monotonic() - started, 2),
         }
 
-    def _score(self, said: Mapping[str, Told], step: int, figures: dict[str, float]) -> None:
+    def _score(self, said: Mapping[str, Prediction], step: int, figures: dict[str, float]) -> None:
         """On the first process: into `figures`, the judge's last, so that the others stay if it is away."""
         truths = {name: self._truth(name) for name in said}
         timed = self.data.target == "timeline"
@@ -98,21 +96,21 @@ class Watch:
             (more,), _ = judged(keys, truths, [said], timed, max_s=self.keys.max_seconds)
             figures |= {m.name: m.value for m in more}
 
-    def _truth(self, name: str) -> Truth:
+    def _truth(self, name: str) -> Reference:
         if not self._truths:
             rows = self.rows.remove_columns("frames")
-            self._truths = {row["id"]: truth_of(row) for row in rows}
+            self._truths = {row["id"]: reference_of(row) for row in rows}
         return self._truths[name]
 
     def _describe(
         self, model: PreTrainedModel, accelerator: Accelerator
-    ) -> tuple[dict[str, Told], str]:
+    ) -> tuple[dict[str, Prediction], str]:
         """Each process its share, in the time there is; answers that time cut off do not count. Also
         what went wrong on any of them: all must meet again, whatever one of them met."""
         end = time.monotonic() + self.keys.max_seconds
         wanted = self.which or list(range(min(self.keys.samples, len(self.rows))))
         mine = wanted[accelerator.process_index :: accelerator.num_processes]
-        said: list[tuple[int, str, Told]] = []
+        said: list[tuple[int, str, Prediction]] = []
         failed = ""
         training = model.training
         model.eval()
@@ -122,7 +120,9 @@ class Watch:
                 if left <= 0:
                     break
                 batch = mine[start : start + self.keys.batch]
-                prompts = [prompt_of(self.rows[i], self.processor, self.data) for i in batch]
+                prompts = [
+                    generation_prompt(self.rows[i], self.processor, self.data) for i in batch
+                ]
                 with accelerator.autocast():
                     texts = answer(
                         model,
@@ -134,7 +134,7 @@ class Watch:
                 if time.monotonic() >= end:
                     break
                 for i, prompt, text in zip(batch, prompts, texts, strict=True):
-                    said.append((i, prompt["id"], told(text.text, cut=text.cut)))
+                    said.append((i, prompt["id"], parse_prediction(text.text, cut=text.cut)))
         except Exception as error:  # noqa: BLE001 - as above
             failed = _line(error)
         finally:
@@ -152,8 +152,8 @@ class Watch:
 
     def _show(
         self,
-        said: Mapping[str, Told],
-        truths: Mapping[str, Truth],
+        said: Mapping[str, Prediction],
+        truths: Mapping[str, Reference],
         step: int,
     ) -> None:
         """Texts to `samples.jsonl`, a few of them to the trackers."""
@@ -165,7 +165,7 @@ class Watch:
         rows: list[Shown] = []
         for name, one in list(said.items())[:EXAMPLES]:
             truth = truths[name]
-            seen = sheet(self.rows[self.rows["id"].index(name)], SHEET_PX)
+            seen = contact_sheet(self.rows[self.rows["id"].index(name)], SHEET_PX)
             rows.append((name, seen, timeline(truth.events) or truth.description, one.text))
         for tracker in self.trackers:
             if tracker.wants(step):
@@ -198,12 +198,12 @@ def _to_tracker(tracker: TrainerCallback, rows: Sequence[Shown], step: int) -> N
         trackio.log({"samples": shown, "train/global_step": step})
     elif isinstance(tracker, TensorBoardCallback) and tracker.tb_writer is not None:
         for name, seen, reference, text in rows:
-            told = "\n".join(
+            parse_prediction = "\n".join(
                 f"    {line}"
                 for line in ("reference", reference, "", "said", text)
                 for line in line.split("\n")
             )
-            tracker.tb_writer.add_text(f"samples/{name}", told, step)
+            tracker.tb_writer.add_text(f"samples/{name}", parse_prediction, step)
             if step == 0:
                 pixels = np.asarray(seen)  # (H, W, 3)
                 tracker.tb_writer.add_image(f"samples/{name}", pixels, 0, dataformats="HWC")

@@ -18,9 +18,9 @@ from tqdm import tqdm
 from data.errors import UserError, one_line
 from train.console import say
 from train.evaluation.intervals import Measure, mean
-from train.evaluation.records import Told, Truth
+from train.evaluation.records import Prediction, Reference
 from train.metrics.config import JudgeKeys
-from train.metrics.judge import PROMPTS, Case, judge, questions, readable
+from train.metrics.judge import PROMPTS, JudgeCase, judge, questions, readable
 from train.metrics.shown import better
 
 CHARACTERS_A_TOKEN = 4
@@ -142,18 +142,22 @@ class Judge:
                 os.fsync(file.fileno())
 
 
-def cases(truths: Mapping[str, Truth], answers: Mapping[str, Told], timed: bool) -> list[Case]:
+def cases(
+    truths: Mapping[str, Reference], answers: Mapping[str, Prediction], timed: bool
+) -> list[JudgeCase]:
     """Of every video, in order."""
     rows = []
     for name, truth in truths.items():
-        told = answers.get(name, Told(""))
+        told = answers.get(name, Prediction(""))
         rows.append(
-            Case(truth.events if timed else (), truth.text(timed), told.events, told.words_only)
+            JudgeCase(
+                truth.events if timed else (), truth.text(timed), told.events, told.words_only
+            )
         )
     return rows
 
 
-def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[Case]]) -> str:
+def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[JudgeCase]]) -> str:
     """What will be asked, before it is.
 
     Raises:
@@ -179,8 +183,8 @@ def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[Case]]) -
 
 def judged(
     keys: JudgeKeys,
-    truths: Mapping[str, Truth],
-    systems: Sequence[Mapping[str, Told]],
+    truths: Mapping[str, Reference],
+    systems: Sequence[Mapping[str, Prediction]],
     timed: bool,
     max_s: float | None = None,
 ) -> tuple[list[list[Measure]], dict[str, Any]]:

@@ -18,13 +18,13 @@ from typing import Any
 from data.errors import UserError
 from data.sample import Event, Stated, events_of
 from data.sources import activitynet
-from data.sources.parse import Span, mended, objects, plain, prose, time_s
+from data.sources.parse import Span, as_dicts, clean_events, prose, single_line, time_s
 from data.storage import write_atomically
 from data.target import parse_timeline
 
 
 @dataclass(frozen=True)
-class Truth:
+class Reference:
     """A reference."""
 
     events: tuple[Event, ...]
@@ -44,7 +44,7 @@ class Truth:
 
 
 @dataclass(frozen=True)
-class Told:
+class Prediction:
     """A prediction: the text, and the events read from it in the order they were said."""
 
     text: str
@@ -66,7 +66,7 @@ class Told:
         return " ".join(e.text for e in self.events) or self.text
 
 
-def scored_events(of: Truth | Told, compat: bool) -> tuple[Stated, ...]:
+def scored_events(of: Reference | Prediction, compat: bool) -> tuple[Stated, ...]:
     """Those that SODA matches: with `compat` as the file has them."""
     return of.as_stated if compat else of.events
 
@@ -98,21 +98,21 @@ def file_name(name: str) -> str:
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "system"
 
 
-def told(text: str, *, cut: bool = False) -> Told:
+def parse_prediction(text: str, *, cut: bool = False) -> Prediction:
     """A generated text as a prediction."""
     events, unusable = parse_timeline(text)
-    return Told(text, tuple(events), unusable, cut)
+    return Prediction(text, tuple(events), unusable, cut)
 
 
-def truth_of(row: Mapping[str, Any]) -> Truth:
+def reference_of(row: Mapping[str, Any]) -> Reference:
     """The reference of a prepared row."""
-    return Truth(tuple(events_of(dict(row))), row["duration_s"], row["description"])
+    return Reference(tuple(events_of(dict(row))), row["duration_s"], row["description"])
 
 
 # --- files -----------------------------------------------------------------------------------
 
 
-def read_json(path: str, key: str, problems: Problems) -> Any:
+def read_json_file(path: str, key: str, problems: Problems) -> Any:
     """
     Raises:
         UserError: no such file, or no JSON.
@@ -131,7 +131,7 @@ def read_json(path: str, key: str, problems: Problems) -> Any:
         raise UserError(f"{key}={path}: not JSON: {error}") from None
 
 
-def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict[str, Truth]:
+def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict[str, Reference]:
     """Videos with at least one usable event; the others are counted.
 
     Args:
@@ -140,7 +140,7 @@ def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict
     Raises:
         UserError: not a file of references.
     """
-    content = read_json(path, "references", problems)
+    content = read_json_file(path, "references", problems)
     rows = activitynet.entries(content) if isinstance(content, dict) else None
     if rows is None or "results" in rows:
         raise UserError(
@@ -153,16 +153,16 @@ def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict
             continue
         spans = list(activitynet.spans(row))
         length = time_s(row.get("duration"))
-        events, repairs = mended(spans, length)
+        events, repairs = clean_events(spans, length)
         for repair in repairs if mend else ():
             problems.note(f"reference events: {repair.what}", name)
         stated = tuple(stated_of(spans))
-        description = plain(row.get("description"))
+        description = single_line(row.get("description"))
         end = length or max((e.end_s for e in stated), default=0.0)
         if not end or not (events or description or (stated and not mend)):
             problems.note("references without a usable event, left out", name)
             continue
-        truths[name] = Truth(events, end, description, stated)
+        truths[name] = Reference(events, end, description, stated)
     if not truths:
         raise UserError(f"references={path}: no video with a usable event in it")
     return truths
@@ -175,13 +175,13 @@ def stated_of(spans: Iterable[Span]) -> Iterator[Stated]:
             yield Stated(span.start_s, span.end_s, span.text)
 
 
-def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dict[str, Told]:
+def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dict[str, Prediction]:
     """Predictions for the known videos. Others, and entries without usable times, are counted.
 
     Raises:
         UserError: not a file of predictions.
     """
-    content = read_json(path, "predictions", problems)
+    content = read_json_file(path, "predictions", problems)
     if isinstance(content, list):
         content = _of_records(content, problems)
     content = content if isinstance(content, dict) else {"results": None}
@@ -190,8 +190,8 @@ def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dic
         raise UserError(
             f'predictions={path}: expected {{"results": {{id: [{{"sentence", "timestamp"}}]}}}}'
         )
-    ours = objects(content.get("scenescribe")) or [{}]
-    texts = (objects(ours[0].get("texts")) or [{}])[0]
+    ours = as_dicts(content.get("scenescribe")) or [{}]
+    texts = (as_dicts(ours[0].get("texts")) or [{}])[0]
     cut = ours[0].get("cut")
     cut = {str(name) for name in cut} if isinstance(cut, list) else set()
     wanted = set(known)
@@ -209,7 +209,7 @@ def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dic
 def _of_records(content: list[Any], problems: Problems) -> dict[str, Any]:
     """VLMEvalKit's answers, `[{"index", "prediction"}]`: whole texts, with a line per event."""
     texts = {}
-    for row in objects(content):
+    for row in as_dicts(content):
         if isinstance(row.get("index"), str | int) and isinstance(row.get("prediction"), str):
             texts[str(row["index"])] = row["prediction"]
         else:
@@ -223,7 +223,7 @@ def _of_records(content: list[Any], problems: Problems) -> dict[str, Any]:
     return {"results": results, "scenescribe": {"texts": texts}}
 
 
-def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> Told:
+def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> Prediction:
     if not isinstance(entries, list):
         problems.note("predictions that are no list", name)
     events: list[Event] = []
@@ -235,7 +235,7 @@ def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> 
             problems.note("entries that are no object", name)
             unusable += 1
             continue
-        sentence = plain(entry.get("sentence"))
+        sentence = single_line(entry.get("sentence"))
         lines.append(sentence)
         start_s, end_s = activitynet.pair(entry.get("timestamp"))
         stated.extend(stated_of([Span(start_s, end_s, sentence)]))
@@ -250,10 +250,10 @@ def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> 
             continue
         unusable += 1
     whole = prose(text) if isinstance(text, str) else "\n".join(lines)
-    return Told(whole, tuple(events), unusable, cut, tuple(stated))
+    return Prediction(whole, tuple(events), unusable, cut, tuple(stated))
 
 
-def write_predictions(path: Path, answers: Mapping[str, Told], about: dict[str, Any]) -> None:
+def write_predictions(path: Path, answers: Mapping[str, Prediction], about: dict[str, Any]) -> None:
     """The interchange form; `about` says what made them."""
     results = {
         name: [{"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in answer.as_stated]
@@ -272,7 +272,7 @@ def write_predictions(path: Path, answers: Mapping[str, Told], about: dict[str, 
     write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
-def write_references(path: Path, truths: Mapping[str, Truth]) -> None:
+def write_references(path: Path, truths: Mapping[str, Reference]) -> None:
     """ActivityNet's form, with the description beside it."""
     content = {
         name: {

@@ -7,13 +7,13 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
-from train.evaluation.records import Problems, Told, Truth
+from train.evaluation.records import Prediction, Problems, Reference
 from train.evaluation.scoring import Scored
 from train.metrics.tokens import tokenizer_of
 
 
 @dataclass(frozen=True)
-class Taken:
+class Timing:
     """What one answer took."""
 
     frames: int
@@ -26,9 +26,9 @@ class System:
     """A model with a frame policy, or a file: what it said of the videos."""
 
     name: str
-    answers: Mapping[str, Told]
+    answers: Mapping[str, Prediction]
     about: dict[str, Any] = field(default_factory=dict)
-    taken: Mapping[str, Taken] = field(default_factory=dict)
+    taken: Mapping[str, Timing] = field(default_factory=dict)
     prepared: str | None = None
     """Prepared dataset with the frames it saw."""
 
@@ -37,7 +37,7 @@ class System:
 class Evaluation:
     """Systems on the same videos, scored."""
 
-    truths: Mapping[str, Truth]
+    truths: Mapping[str, Reference]
     systems: Sequence[System]
     scored: Sequence[Scored]
     problems: Problems

@@ -17,7 +17,7 @@ from tqdm import tqdm
 from data.sample import Event, Stated
 from data.sources import microworld
 from train.evaluation.intervals import Measure, mean
-from train.evaluation.records import Told, Truth, scored_events
+from train.evaluation.records import Prediction, Reference, scored_events
 from train.metrics import densevid, grounding, text
 from train.metrics.config import TextScore
 from train.metrics.degeneration import FLAGS, alike, flags, repeated, spoken
@@ -27,7 +27,7 @@ from train.metrics.shown import better
 from train.metrics.soda import NOTHING, soda, soda_m
 from train.metrics.tokens import MOST_WORDS, Words, ascii_only, words
 
-SAYS_NOTHING = Told("")
+SAYS_NOTHING = Prediction("")
 MANY = 1000
 """From so many videos on, several processes score."""
 BLOCK = 200
@@ -54,7 +54,7 @@ class Scored:
 
 
 @contextmanager
-def pair_score(name: TextScore, truths: Mapping[str, Truth]) -> Iterator[text.PairScore]:
+def pair_score(name: TextScore, truths: Mapping[str, Reference]) -> Iterator[text.PairScore]:
     """SODA's text score by name.
 
     Raises:
@@ -70,8 +70,8 @@ def pair_score(name: TextScore, truths: Mapping[str, Truth]) -> Iterator[text.Pa
 
 
 def score(
-    truths: Mapping[str, Truth],
-    answers: Mapping[str, Told],
+    truths: Mapping[str, Reference],
+    answers: Mapping[str, Prediction],
     *,
     text_score: TextScore = "meteor_lite",
     compat: bool = False,
@@ -154,7 +154,7 @@ def _block(one: Any, rows: Sequence[Any]) -> dict[str, Any]:
 
 
 def _figures(
-    row: tuple[Truth, Told | None],
+    row: tuple[Reference, Prediction | None],
     *,
     by_pair: text.PairScore,
     compat: bool,
@@ -174,7 +174,9 @@ def _figures(
     return figures | _text(truth, given, timed)
 
 
-def _soda(truth: Truth, told: Told | None, by_pair: text.PairScore, compat: bool) -> Figures:
+def _soda(
+    truth: Reference, told: Prediction | None, by_pair: text.PairScore, compat: bool
+) -> Figures:
     names = [
         f"soda_{v}{part}"
         for v in ("c", "d", "a", "b", "m")
@@ -191,14 +193,14 @@ def _soda(truth: Truth, told: Told | None, by_pair: text.PairScore, compat: bool
     return {**dict(zip(names, values, strict=True)), "matched": found.pairs}
 
 
-def _grounding(truth: Truth, given: Told) -> Figures:
+def _grounding(truth: Reference, given: Prediction) -> Figures:
     overlaps = grounding.tious(truth.events, given.events)  # (R, P)
     # ActivityNet's localisation scores are those of the files as they stand
     published = grounding.tious(truth.as_stated, given.as_stated, grounding.PUBLISHED)  # (R', P')
     figures: Figures = {}
     for strict, sign, pairs in ((True, ">", published), (False, ">=", overlaps)):
         for threshold in grounding.THRESHOLDS:
-            recall, precision = grounding.found(pairs, threshold, strict=strict)
+            recall, precision = grounding.matched(pairs, threshold, strict=strict)
             at = f"tiou{sign}{threshold:g}"
             figures[f"recall_{at}"], figures[f"precision_{at}"] = recall, precision
             figures[f"f1_{at}"] = grounding.f1(recall, precision)
@@ -230,7 +232,7 @@ def _published(events: Sequence[Stated], compat: bool) -> list[Stated]:
     return [Stated(e.start_s, e.end_s, ascii_only(e.text)) for e in events]
 
 
-def _densevid(truth: Truth, given: Told, meteor: Meteor | None, compat: bool) -> Figures:
+def _densevid(truth: Reference, given: Prediction, meteor: Meteor | None, compat: bool) -> Figures:
     shape = (len(grounding.THRESHOLDS), len(densevid.NAMES))
     dense = np.full(shape, np.nan)
     of_set = meteor.together if meteor is not None else text.meteor_lite_of_set
@@ -246,7 +248,7 @@ def _densevid(truth: Truth, given: Told, meteor: Meteor | None, compat: bool) ->
     return figures
 
 
-def _text(truth: Truth, given: Told, timed: bool) -> Figures:
+def _text(truth: Reference, given: Prediction, timed: bool) -> Figures:
     """All that is said of a video as one text against all that is true as one; how it is said."""
     said = _words(given.events, given.text)
     true = _words(truth.events if timed else (), truth.text(timed))

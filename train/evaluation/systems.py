@@ -31,7 +31,7 @@ from train.sections import DataKeys, ModelKeys
 
 
 @dataclass(frozen=True)
-class Planned:
+class PlannedSystem:
     """A model and how it sees."""
 
     name: str
@@ -39,7 +39,7 @@ class Planned:
     frames: FrameKeys
 
 
-def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Planned]:
+def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[PlannedSystem]:
     """Base first: what the others are compared with.
 
     Raises:
@@ -67,7 +67,7 @@ def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Plann
         shown = dict.fromkeys(frames_for(run, k).model_dump_json() for k in config.frame_sets)
         variants = [FrameKeys.model_validate_json(text) for text in shown]
         for frames, label in zip(variants, frames_names(variants), strict=True):
-            planned.append(Planned(f"{name}, {label}" if label else name, run, frames))
+            planned.append(PlannedSystem(f"{name}, {label}" if label else name, run, frames))
     taken = [p.name for p in planned]
     if len({file_name(name) for name in taken}) < len(taken):
         raise UserError(f"two systems of one name among {', '.join(taken)}; rename a folder")
@@ -96,7 +96,7 @@ def frames_name(frames: FrameKeys) -> str:
 
 
 def chosen_ids(
-    config: EvaluateConfig, dataset: Prepared, rows: Dataset, planned: Sequence[Planned]
+    config: EvaluateConfig, dataset: Prepared, rows: Dataset, planned: Sequence[PlannedSystem]
 ) -> list[str]:
     """The videos to describe: always the same ones, in the dataset's order.
 
@@ -152,7 +152,7 @@ def _held(rows: Dataset, keys: DataKeys) -> frozenset[str]:
 
 
 @dataclass(frozen=True)
-class Seen:
+class SystemFrames:
     """Videos with the frames of one policy."""
 
     path: str
@@ -161,14 +161,14 @@ class Seen:
     """How long choosing took, by id; empty where the dataset's own frames serve."""
 
 
-def see(
+def frames_for_system(
     frames: FrameKeys,
     ids: Sequence[str],
     config: EvaluateConfig,
     dataset: Prepared,
     rows: Dataset,
     timed: bool,
-) -> Seen:
+) -> SystemFrames:
     """Its `rows`, the dataset's own frames, if they are what `frames` chooses; else the videos are read again, as
     the dataset's manifest says, into the evaluation's folder. `timed`: read them again anyhow.
 
@@ -205,7 +205,7 @@ def see(
         path = str(folder)
         rows = read_rows(open_prepared(path))
     places = {name: i for i, name in enumerate(rows["id"])}
-    return Seen(path, rows.select([places[i] for i in ids if i in places]), seconds)
+    return SystemFrames(path, rows.select([places[i] for i in ids if i in places]), seconds)
 
 
 def _seconds(file: Path) -> dict[str, float]:

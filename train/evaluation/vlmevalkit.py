@@ -25,7 +25,7 @@ from data.target import clock, target
 from train.batches.encode import first_prompt
 from train.batches.split import split
 from train.evaluation.config import ExportConfig
-from train.evaluation.records import truth_of, write_references
+from train.evaluation.records import reference_of, write_references
 from train.sections import DataKeys
 
 
@@ -61,7 +61,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     write_atomically(out / f"{config.name}.tsv", buffer.getvalue())
     references = out / f"{config.name}-references.json"
     write_references(
-        references, {row["id"]: truth_of(row) for row in rows.remove_columns("frames")}
+        references, {row["id"]: reference_of(row) for row in rows.remove_columns("frames")}
     )
     model = config.model or "/path/to/merged"
     if Path(model).is_dir():  # VLMEvalKit is started in its own folder

@@ -29,7 +29,7 @@ LEARNS = ("data", "train", "optim")
 """Sections whose keys a card tells of."""
 
 
-def card(run: Path, repo: str, scores: Scores | None = None) -> str:
+def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
     """The README of a run on the Hub, in its form: metadata, then Markdown.
 
     Raises:

@@ -19,7 +19,7 @@ from data.locks import owner_of
 from data.redact import redacted
 from train.console import say
 from train.evaluation.report.curves import loss_figure
-from train.hub.card import card
+from train.hub.card import model_card
 from train.hub.scores import read_scores
 from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, read_json
 from train.run.policy import read_policy
@@ -51,7 +51,7 @@ CLEANED = ("adapter_config.json", "config.json", RECORD, POLICY_FILE)
 LARGE = (".safetensors", ".png")
 
 
-def push(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
+def push_run(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
     """Push what a run left behind, in one commit; returns the page's address.
 
     Stopped, it goes on where it was: the Hub keeps the files that reached it.
@@ -60,7 +60,7 @@ def push(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
         UserError: no finished run, no token, no right, or the Hub is away.
     """
     assert keys.repo is not None
-    contents = contents_of(run, keys.repo, evaluation)
+    contents = files_to_push(run, keys.repo, evaluation)
     api, about, page = writable_repo(keys.repo, private=keys.private)
     there = {entry.rfilename for entry in about.siblings or ()}
     others = {n for n in there - {".gitattributes", "README.md"} if not n.startswith("checkpoint-")}
@@ -85,18 +85,18 @@ def _ours(names: set[str]) -> set[str]:
     return {n for n in names if any(fnmatch(n.removeprefix("base/"), p) for p in patterns)}
 
 
-def finish(run: Path, keys: HubKeys) -> None:
+def write_card_and_push(run: Path, keys: HubKeys) -> None:
     """What is left when a run is saved: its card, and the push if one was asked for.
 
     Raises:
         UserError: it was not pushed; the line says how to do it later.
     """
     name = keys.repo or f"you/{run.name}"
-    (run / "README.md").write_text(card(run, name), encoding="utf-8")
+    (run / "README.md").write_text(model_card(run, name), encoding="utf-8")
     if not keys.push:
         return
     try:
-        page = push(run, keys)
+        page = push_run(run, keys)
     except UserError as error:
         raise UserError(
             f"{error} (the run itself is saved; later: {this_python()} scripts/push.py run={run} hub.repo={name})"
@@ -104,7 +104,7 @@ def finish(run: Path, keys: HubKeys) -> None:
     say(f"pushed to {page}")
 
 
-def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[str, Path | bytes]:
+def files_to_push(run: Path, repo: str, evaluation: Path | None = None) -> dict[str, Path | bytes]:
     """Names on the Hub → a file, or what is written in its place.
 
     Raises:
@@ -146,7 +146,7 @@ def contents_of(run: Path, repo: str, evaluation: Path | None = None) -> dict[st
     if evaluation is not None:
         told = redacted(read_json(evaluation / "scores.json"))
         contents["evaluation.json"] = (json.dumps(told, indent=1) + "\n").encode()
-    contents["README.md"] = card(run, repo, scores).encode()
+    contents["README.md"] = model_card(run, repo, scores).encode()
     return contents
 
 

@@ -15,7 +15,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 from data.config import resolved
 from data.errors import UserError, warn
 from data.prepared.summary import own_words
-from data.selection.choose import MIN_DECODED, Chosen, choose_frames, policy_record
+from data.selection.choose import MIN_DECODED, ChosenFrames, choose_frames, policy_record
 from data.selection.config import FrameKeys
 from data.selection.known_policies import SHARED
 from data.target import parse_timeline
@@ -84,9 +84,9 @@ def load_run(
     model = with_adapter(base, run) if run.is_adapter else base
     processor = processor_of(run)
     model.to(torch.device(precision.device))  # type: ignore[arg-type]  # their wrapper hides the signature
-    forward.check(base)
+    forward.check_forward(base)
     if run.is_trained:
-        fingerprint.check(run, model, processor)
+        fingerprint.check_fingerprint(run, model, processor)
     return model.eval(), processor
 
 
@@ -116,13 +116,13 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
             f"({own_words(run.own_words)}); here it is asked the run's own prompt (prompt=… asks another)"
         )
     chosen = [
-        (path, frames_of(path, frames, run.policy.min_decoded)) for path in config.videos
+        (path, choose_or_refuse(path, frames, run.policy.min_decoded)) for path in config.videos
     ]  # before the model loads
     model, processor = load_run(run, config.model.dtype)
     length = config.max_new_tokens or answer_length(run)
     for path, kept in chosen:
-        row = row_of(path, kept, config.prompt or "", config.context)
-        prompt = prompt_of(row, processor, run.data)
+        row = as_row(path, kept, config.prompt or "", config.context)
+        prompt = generation_prompt(row, processor, run.data)
         (said,) = answer(model, processor, [prompt], max_new_tokens=length)
         unseen = len(kept.times_s) - len(prompt["times_s"])
         if said.cut:
@@ -153,7 +153,7 @@ def answer_length(run: SavedRun) -> int:
     return max(ANSWER_TOKENS, run.longest_answer or 0)
 
 
-def frames_of(path: str, keys: FrameKeys, min_decoded: float = MIN_DECODED) -> Chosen:
+def choose_or_refuse(path: str, keys: FrameKeys, min_decoded: float = MIN_DECODED) -> ChosenFrames:
     """Frames of a new video.
 
     Raises:
@@ -165,7 +165,7 @@ def frames_of(path: str, keys: FrameKeys, min_decoded: float = MIN_DECODED) -> C
         raise UserError(f"{error.detail} ({error.reason})") from None
 
 
-def row_of(path: str, chosen: Chosen, prompt: str = "", context: str = "") -> dict[str, Any]:
+def as_row(path: str, chosen: ChosenFrames, prompt: str = "", context: str = "") -> dict[str, Any]:
     """Frames of a new video in the form of a prepared row, with nothing said about it yet."""
     return {
         "id": path,
@@ -179,7 +179,9 @@ def row_of(path: str, chosen: Chosen, prompt: str = "", context: str = "") -> di
     }
 
 
-def prompt_of(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> dict[str, Any]:
+def generation_prompt(
+    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
+) -> dict[str, Any]:
     """A row → its prompt, open where the answer goes, as `collate` takes it, and the times of the
     frames that are in it."""
     talk = [Exchange(first_prompt(row, keys), None)]
@@ -196,7 +198,7 @@ def prompt_of(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) 
 
 
 @dataclass(frozen=True)
-class Answer:
+class Generation:
     """What a model said."""
 
     text: str
@@ -212,7 +214,7 @@ def answer(
     max_new_tokens: int = 512,
     temperature: float = 0.0,
     max_s: float | None = None,
-) -> list[Answer]:
+) -> list[Generation]:
     """One answer per prompt, all at a time: the most likely words, or drawn ones at a temperature.
 
     Args:
@@ -229,10 +231,10 @@ def answer(
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
     with torch.inference_mode():
-        seen = forward.see(base, scale, inputs.pop("frames"), FRAMES_AT_ONCE)  # (F, P, D)
+        seen = forward.encode_frames(base, scale, inputs.pop("frames"), FRAMES_AT_ONCE)  # (F, P, D)
         out = model.generate(  # type: ignore[operator]
             **inputs,
-            **{forward.FEATURES: forward.encoded(base.model.connector(seen))},
+            **{forward.FEATURES: forward.as_mm_outputs(base.model.connector(seen))},
             **(drawn or {"do_sample": False}),
             max_new_tokens=max_new_tokens,
             max_time=max_s,
@@ -243,7 +245,7 @@ def answer(
     said = out[:, inputs["input_ids"].shape[1] :]  # (B, new)
     texts = tokenizer.batch_decode(said, skip_special_tokens=True)
     ended = (said == end).any(dim=1).tolist()
-    return [Answer(text.strip(), not done) for text, done in zip(texts, ended, strict=True)]
+    return [Generation(text.strip(), not done) for text, done in zip(texts, ended, strict=True)]
 
 
 def _numbers(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

@@ -46,7 +46,7 @@ class Fingerprint:
     transformers: str = ""
 
 
-def take(
+def take_fingerprint(
     model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor, data: DataKeys
 ) -> Fingerprint:
     """Of a model in whose precision autocast may have a say; in evaluation mode afterwards."""
@@ -80,14 +80,16 @@ def distance(
     return float((more.abs().sum(dim=1) + more.sum(dim=1).abs()).mean() / 2)
 
 
-def check(run: SavedRun, model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor) -> None:
+def check_fingerprint(
+    run: SavedRun, model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor
+) -> None:
     """Nothing where the run keeps no fingerprint, or is taken as it is.
 
     Raises:
         UserError: the model is not the one that was saved.
     """
     folder = run.folder
-    kept = read(folder)
+    kept = read_fingerprint(folder)
     if kept is None or run.force:
         return
     data = policy_of(folder).ask  # what it learned, whatever it is to be asked now
@@ -105,11 +107,11 @@ def check(run: SavedRun, model: PreTrainedModel | PeftModel, processor: SmolVLMP
         )
 
 
-def write(found: Fingerprint, folder: Path) -> None:
+def write_fingerprint(found: Fingerprint, folder: Path) -> None:
     write_atomically(folder / FINGERPRINT, json_text(asdict(found), indent=None))
 
 
-def read(folder: Path) -> Fingerprint | None:
+def read_fingerprint(folder: Path) -> Fingerprint | None:
     """
     Raises:
         UserError: the file is damaged.
@@ -155,7 +157,9 @@ def _pictures(model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor) -
     base.model.vision_model.to(device)  # training on features leaves it out
     frames = _frames(processor).to(device)
     scale = partial(normalise, processor=processor)
-    return forward.encoded(base.model.connector(forward.see(base, scale, frames, len(frames))))
+    return forward.as_mm_outputs(
+        base.model.connector(forward.encode_frames(base, scale, frames, len(frames)))
+    )
 
 
 @torch.no_grad()

@@ -22,7 +22,7 @@ from train.batches.encode import frame_size_px, normalise
 from train.console import say
 from train.inference import fingerprint
 from train.inference.config import MergeConfig
-from train.inference.describe import processor_of, prompt_of
+from train.inference.describe import generation_prompt, processor_of
 from train.model.adapter import with_adapter
 from train.model.load import DTYPES, Precision, load_model
 from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, json_text, read_json
@@ -66,7 +66,7 @@ def merge(config: MergeConfig) -> Agreement:
     base = load_model(run.base, "lora", Precision(device, torch.float32))
     processor = processor_of(run)
     model = with_adapter(base, run).to(torch.device(device)).eval()
-    fingerprint.check(run, model, processor)
+    fingerprint.check_fingerprint(run, model, processor)
     sample = _sample(processor, run)
     apart = _logits(model, sample)
     merged: Any = model.merge_and_unload(safe_merge=True)
@@ -122,7 +122,7 @@ def _sample(processor: SmolVLMProcessor, run: SavedRun) -> dict[str, Any]:
         "context": "",
         "frames": [{"bytes": _noise(side, i)} for i in range(FRAMES)],
     }
-    prompt = prompt_of(row, processor, run.data)
+    prompt = generation_prompt(row, processor, run.data)
     return {
         "input_ids": torch.tensor([prompt["input_ids"]]),  # (1, T)
         "pixel_values": normalise(prompt["frames"], processor).unsqueeze(0),  # (1, F, 3, S, S)

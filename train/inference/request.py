@@ -19,9 +19,15 @@ from transformers.models.smolvlm.processing_smolvlm import (
 )
 
 from data.pages.render import data_url
-from train.batches.encode import TICKS, Exchange, first_prompt, fit_frames, plain
+from train.batches.encode import TICKS, Exchange, first_prompt, fit_frames, without_marks
 from train.inference.config import DescribeConfig
-from train.inference.describe import answer_length, frames_for, frames_of, processor_of, row_of
+from train.inference.describe import (
+    answer_length,
+    as_row,
+    choose_or_refuse,
+    frames_for,
+    processor_of,
+)
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 
@@ -33,10 +39,12 @@ def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
         UserError: a video or the processor cannot be used.
     """
     frames = frames_for(run, config.frames)
-    chosen = [(path, frames_of(path, frames, run.policy.min_decoded)) for path in config.videos]
+    chosen = [
+        (path, choose_or_refuse(path, frames, run.policy.min_decoded)) for path in config.videos
+    ]
     processor = processor_of(run)
     for path, kept in chosen:
-        row = row_of(path, kept, config.prompt or "", config.context)
+        row = as_row(path, kept, config.prompt or "", config.context)
         yield {
             "model": config.adapter,
             "messages": messages_of(row, processor, run.data),
@@ -61,8 +69,8 @@ def messages_of(
         url = data_url(row["frames"][i]["bytes"])
         parts.append({"type": "image_url", "image_url": {"url": url}})
         words = ""
-    parts.append(_words(DEFAULT_MEDIA_OUTTRO + plain(prompt, processor)))
-    system = plain(row["system"] or keys.system or "", processor)
+    parts.append(_words(DEFAULT_MEDIA_OUTTRO + without_marks(prompt, processor)))
+    system = without_marks(row["system"] or keys.system or "", processor)
     before = [{"role": "system", "content": [_words(system)]}] if system else []
     return [*before, {"role": "user", "content": parts}]
 

@@ -101,7 +101,7 @@ def arguments(
         load_best_model_at_end=best != "none",
         metric_for_best_model=None if best == "none" else f"eval_{best}",
         greater_is_better=best in ("soda_c", "judge"),
-        save_total_limit=None,  # `train.loop.callbacks.OldestGo`
+        save_total_limit=None,  # `train.loop.callbacks.RemoveOldCheckpoints`
         report_to="none",  # `train.run.trackers`
         project=config.log.project,
         run_name=output.name,

@@ -17,7 +17,7 @@ from train.batches.samplers import Order
 from train.evaluation.report.run_page import PAGE, write_page
 from train.hub.push import push_checkpoint
 from train.run.files import METRICS, SAMPLES, json_text, read_rows
-from train.run.folder import remove_oldest, step_of, whole_checkpoints
+from train.run.folder import complete_checkpoints, remove_oldest, step_of
 from train.sections import HubKeys
 
 
@@ -57,7 +57,7 @@ def _forget_after(path: Path, step: int) -> None:
         write_atomically(path, "".join(kept))
 
 
-class TowerAway(TrainerCallback):
+class OffloadVisionTower(TrainerCallback):
     """With cached features nobody looks through the vision tower: it need not be on the GPU."""
 
     def on_train_begin(
@@ -85,7 +85,7 @@ class PushCheckpoints(TrainerCallback):
                 warn(f"{folder.name} was not pushed: {error}")
 
 
-class Intervals(TrainerCallback):
+class RestoreIntervals(TrainerCallback):
     """A resumed run saves, evaluates and logs as it is told now, not as its checkpoint remembers."""
 
     def on_train_begin(
@@ -127,7 +127,7 @@ class BestCheckpoint(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        there = {step_of(p): p for p in whole_checkpoints(self._folder)}
+        there = {step_of(p): p for p in complete_checkpoints(self._folder)}
         best = best_of(state.log_history, self._name, greater=self._greater, among=there.keys())
         state.best_metric = None if best is None else best.value
         state.best_global_step = None if best is None else best.step
@@ -142,7 +142,7 @@ class BestCheckpoint(TrainerCallback):
             self.on_train_begin(args, state, control)
 
 
-class OldestGo(TrainerCallback):
+class RemoveOldCheckpoints(TrainerCallback):
     """At most so many checkpoints, by their steps; the library goes by the clock."""
 
     def __init__(self, folder: Path, keep: int):
@@ -174,7 +174,7 @@ class RunPage(TrainerCallback):
     on_train_end = on_save
 
 
-class RightEpoch(TrainerCallback):
+class RestoreSamplerEpoch(TrainerCallback):
     """Resumed in the middle of an epoch on several devices, accelerate's skipping loader does not
     hand the epoch on to the sampler."""
 

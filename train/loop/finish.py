@@ -16,7 +16,7 @@ from train.batches.dataset import Sets
 from train.config import TrainConfig
 from train.hub import push
 from train.inference import fingerprint
-from train.loop.fit import whole_weights
+from train.loop.fit import gathered_weights
 from train.loop.loading import Loaded
 from train.loop.trainer import VideoTrainer
 from train.run.saving import save_weights, saving, write_record
@@ -39,17 +39,17 @@ def finish(
     Raises:
         UserError: it cannot be written; the line says what is safe.
     """
-    weights, processor = whole_weights(trainer), loaded.processor
+    weights, processor = gathered_weights(trainer), loaded.processor
     if trainer.is_world_process_zero():
         records = record(config, dataset, state, loaded.sets, results)
         with saving(output, "the result"):
             save_weights(model, processor, output, weights)
             if weights is None:  # in pieces on several devices one cannot ask it alone
                 with trainer.accelerator.autocast():
-                    mark = fingerprint.take(model, processor, config.data)
-                fingerprint.write(mark, output)
+                    mark = fingerprint.take_fingerprint(model, processor, config.data)
+                fingerprint.write_fingerprint(mark, output)
             write_record(records, output)
-        push.finish(output, config.hub)
+        push.write_card_and_push(output, config.hub)
     trainer.end()
 
 

@@ -55,7 +55,7 @@ def _kept(trainer: VideoTrainer) -> int:
     return kept
 
 
-def whole_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
+def gathered_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
     """Weights that lie in pieces on several devices, put together; all processes must ask at once.
 
     Returns None where the model has them all already.

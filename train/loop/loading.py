@@ -18,7 +18,7 @@ from train.batches.features import open_features, stage_of
 from train.batches.samplers import Orders, orders_of
 from train.config import TrainConfig
 from train.early_checks import check_can, check_reachable, note_launch
-from train.memory.plan import Plan, check_fits
+from train.memory.plan import MemoryPlan, check_fits
 from train.model import forward
 from train.model.load import Precision, load_model, load_processor, pick_precision, set_trainable
 from train.run import resume
@@ -53,7 +53,7 @@ def check_machine(config: TrainConfig, start: Start) -> Machine:
     note_launch(precision.name, on_gpu=on_gpu)
     base = config.model
     if base.name != "tiny":
-        base = resume.base_of(check_reachable(base, force=config.train.force), start)
+        base = resume.pinned_base(check_reachable(base, force=config.train.force), start)
     processes = PartialState(cpu=not on_gpu, timeout=WAIT)
     if config.hub.target and processes.is_main_process:
         writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent
@@ -70,7 +70,7 @@ class Loaded:
     orders: Orders
     steps: int
     """Optimizer steps of the whole run."""
-    plan: Plan | None
+    plan: MemoryPlan | None
     """Of its memory; None for the tiny model."""
 
 

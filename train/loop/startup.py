@@ -10,10 +10,10 @@ from typing import Any
 import torch
 from transformers import SmolVLMProcessor
 
-from train.batches.samplers import Grouped, Packs, padding_share
+from train.batches.samplers import LengthGroupedSampler, PackSampler, padding_share
 from train.config import TrainConfig
 from train.console import say
-from train.evaluation.in_training import Watch
+from train.evaluation.in_training import GenerationEval
 from train.loop.loading import Loaded
 from train.loop.trainer import VideoTrainer
 from train.memory.estimate import cache_bytes
@@ -22,7 +22,7 @@ from train.run.schedule import steps_per_epoch
 from train.sections import EvalKeys, TrainKeys
 
 
-def introduce(
+def print_startup_summary(
     config: TrainConfig, trainer: VideoTrainer, loaded: Loaded, precision: Precision
 ) -> None:
     """What will happen, before step 1: one example with its mask, lengths, what trains, the batch."""
@@ -35,10 +35,10 @@ def introduce(
     held = 0 if sets.evaluation is None else len(sets.evaluation)
     several = len(sets.split.held) != sets.split.videos
     say(f"{held} samples held out{f', all of {sets.split.videos} videos' if several else ''}")
-    if trainer.watch is not None:
+    if trainer.generation is not None:
         say(
             _describing(
-                config.eval, trainer.watch, trainer.model, precision, max(sets.survey.tokens)
+                config.eval, trainer.generation, trainer.model, precision, max(sets.survey.tokens)
             )
         )
     say(describe_trainable(trainer.model))
@@ -59,12 +59,16 @@ def introduce(
 
 
 def _describing(
-    keys: EvalKeys, watch: Watch, model: torch.nn.Module, precision: Precision, longest: int
+    keys: EvalKeys,
+    generation: GenerationEval,
+    model: torch.nn.Module,
+    precision: Precision,
+    longest: int,
 ) -> str:
     shape: Any = model.config
     held = cache_bytes(shape, (longest + keys.max_new_tokens) * keys.batch, precision.compute)
     return (
-        f"every {keys.generate_every} steps {min(keys.samples, len(watch.rows))} of them are described, in "
+        f"every {keys.generate_every} steps {min(keys.samples, len(generation.rows))} of them are described, in "
         f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of keys and values"
     )
 
@@ -72,12 +76,12 @@ def _describing(
 def _together(train: TrainKeys, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
     """How much of what is computed is padding."""
     order, size = trainer.order, train.batch
-    if isinstance(order, Packs):
+    if isinstance(order, PackSampler):
         return (
             f"packed: {len(lengths)} samples in {len(order)} rows of up to {train.pack_tokens} "
             f"tokens, {order.fill:.1%} full, no padding"
         )
-    if not isinstance(order, Grouped):
+    if not isinstance(order, LengthGroupedSampler):
         return "no padding: one video at a time" if size == 1 else "padding: as the stream comes"
     seen = [lengths[i] for i in order]
     batches = [seen[i : i + size] for i in range(0, len(seen), size)]

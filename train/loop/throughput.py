@@ -11,7 +11,7 @@ import torch
 from data.config import GIB
 
 
-class Meter:
+class ThroughputMeter:
     """Counts what goes through the training steps of this process."""
 
     def __init__(self) -> None:
@@ -22,7 +22,7 @@ class Meter:
         self._videos = self._tokens = 0
         self._since = time.monotonic()
 
-    def saw(self, videos: int, tokens: int) -> None:
+    def add(self, videos: int, tokens: int) -> None:
         self._videos += videos
         self._tokens += tokens
 

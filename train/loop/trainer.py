@@ -17,25 +17,25 @@ from trl import SFTTrainer
 
 from data.errors import UserError
 from train.batches.collate import collate, collate_bins
-from train.batches.samplers import Order, Packs, Several
+from train.batches.samplers import Order, PackedDataset, PackSampler
 from train.config import TrainConfig
-from train.evaluation.in_training import Watch
+from train.evaluation.in_training import GenerationEval
 from train.loop.arguments import arguments, parameter_groups
 from train.loop.callbacks import (
     BestCheckpoint,
-    Intervals,
     MetricsFile,
-    OldestGo,
+    OffloadVisionTower,
     PushCheckpoints,
-    RightEpoch,
+    RemoveOldCheckpoints,
+    RestoreIntervals,
+    RestoreSamplerEpoch,
     RunPage,
-    TowerAway,
 )
 from train.loop.loading import Loaded
-from train.loop.throughput import Meter, learning_rates
+from train.loop.throughput import ThroughputMeter, learning_rates
 from train.model.library_checks import TRAINER, check_overrides
-from train.model.load import Precision, cast_by_autocast
-from train.run.folder import whole_checkpoints
+from train.model.load import Precision, disable_lora_input_cast
+from train.run.folder import complete_checkpoints
 from train.run.portable import make_portable
 from train.run.saving import saving
 from train.run.trackers import Tracker, tracker_of
@@ -49,8 +49,8 @@ class VideoTrainer(SFTTrainer):
 
     order: Order | None = None
     """Of samples, or of packs of them; None: the library's random one."""
-    eval_order: Packs | None = None
-    watch: Watch | None = None
+    eval_order: PackSampler | None = None
+    generation: GenerationEval | None = None
     """Held-out videos to describe."""
     nothing_left: bool = False
     """The checkpoint that is gone on from is of the last step: only what comes after training is left."""
@@ -59,7 +59,7 @@ class VideoTrainer(SFTTrainer):
         super().__init__(*arguments, **named)
         self._recent: deque[str] = deque(maxlen=1024)  # samples since the last optimizer step
         self._overflows = 0
-        self._meter = Meter()
+        self._meter = ThroughputMeter()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
         """With every loss: videos and tokens a second, memory, learning rates."""
@@ -72,14 +72,14 @@ class VideoTrainer(SFTTrainer):
         """The held-out loss; when it is time, also scores of what the model says."""
         metrics = super().evaluate(*arguments, **named)
         step = self.state.global_step
-        if self.watch is not None and self.watch.due(step, self.state.max_steps):
+        if self.generation is not None and self.generation.is_due(step, self.state.max_steps):
             # first: a look takes minutes, in which a machine may be lost
             if self.control.should_save:
                 self._save_checkpoint(self.model, trial=None)
                 self.control = self.callback_handler.on_save(self.args, self.state, self.control)
                 self.control.should_save = False
             model = self.accelerator.unwrap_model(self.model)
-            said = self.watch.measure(model, self.accelerator, step)
+            said = self.generation.run(model, self.accelerator, step)
             self.log(dict(said))
             metrics |= said
         # a look that failed is a gap in the curve, and never the best
@@ -133,14 +133,14 @@ class VideoTrainer(SFTTrainer):
         loss = result[0] if return_outputs else result
         if model.training:
             self._recent.extend(sample_ids)
-            self._meter.saw(len(sample_ids), tokens)
+            self._meter.add(len(sample_ids), tokens)
             if not torch.isfinite(loss):
                 raise self._broken(f"the loss is {loss.item()}", sample_ids)
         return result
 
     def _broken(self, what: str, sample_ids: list[str]) -> UserError:
         shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
-        kept = whole_checkpoints(Path(str(self.args.output_dir)))
+        kept = complete_checkpoints(Path(str(self.args.output_dir)))
         saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
         return UserError(
             f"step {self.state.global_step + 1}: {what} on samples {shown}; lower optim.lr, or take "
@@ -184,7 +184,7 @@ class VideoTrainer(SFTTrainer):
 
     def _get_dataloader(self, dataset: Dataset, *arguments: Any, **named: Any) -> DataLoader:
         order = self.order if named.get("is_training") else self.eval_order
-        packed = Several(dataset, len(order)) if isinstance(order, Packs) else dataset
+        packed = PackedDataset(dataset, len(order)) if isinstance(order, PackSampler) else dataset
         return super()._get_dataloader(packed, *arguments, **named)
 
     def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
@@ -240,14 +240,16 @@ def make_trainer(
     trainer.nothing_left = from_step > 0 and from_step >= args.max_steps
     trackers = _add_callbacks(trainer, config, sets.held, output, from_step)
     if sets.held is not None and config.eval.generate_every is not None:
-        trainer.watch = Watch(sets.held, processor, config.eval, config.data, output, trackers)
+        trainer.generation = GenerationEval(
+            sets.held, processor, config.eval, config.data, output, trackers
+        )
     if config.train.method == "qlora":
         # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
     if precision.device == "cuda" and precision.compute is not torch.float32:
-        cast_by_autocast(model)
+        disable_lora_input_cast(model)
     if config.train.method == "full":
         kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args)
         groups = parameter_groups(model, config.optim)
@@ -267,15 +269,15 @@ def _add_callbacks(
     tracker = tracker_of(config.log, output, from_step, first=first)
     trackers = () if tracker is None else (tracker,)
     best = trainer.args.metric_for_best_model
-    added: list[TrainerCallback] = [*trackers, MetricsFile(output), Intervals()]
+    added: list[TrainerCallback] = [*trackers, MetricsFile(output), RestoreIntervals()]
     if best is not None:
         greater = bool(trainer.args.greater_is_better)
         added.append(BestCheckpoint(output, best, greater=greater))
-    added += [OldestGo(output, config.train.keep), RunPage(output, held)]
+    added += [RemoveOldCheckpoints(output, config.train.keep), RunPage(output, held)]
     if trainer.order is not None:
-        added.append(RightEpoch(trainer.order))
+        added.append(RestoreSamplerEpoch(trainer.order))
     if config.leaves_tower_out(trainer.accelerator.num_processes):
-        added.append(TowerAway())
+        added.append(OffloadVisionTower())
     if config.hub.checkpoints:
         added.append(PushCheckpoints(config.hub))
     for callback in added:

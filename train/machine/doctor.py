@@ -19,7 +19,7 @@ from data.errors import UserError, first_line
 from data.video.codec_check import decodable
 from train.config import TrainConfig
 from train.machine.packages import Finding
-from train.memory.plan import free_gib, load_of, plan
+from train.memory.plan import batch_shape, free_gib, plan
 from train.memory.shapes import shape_of
 from train.model.load import pick_precision
 
@@ -184,7 +184,10 @@ def fitting() -> Iterator[Finding]:
             continue
         shape = shape_of(config.model)
         needs = plan(
-            shape, config, load_of(config.train, config.data, shape, FRAMES, ANSWER_TOKENS), compute
+            shape,
+            config,
+            batch_shape(config.train, config.data, shape, FRAMES, ANSWER_TOKENS),
+            compute,
         ).peak_gib
         verdict: Literal["ok", "note"] = "ok" if needs <= free else "note"
         yield Finding(

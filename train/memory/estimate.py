@@ -18,8 +18,13 @@ from torch._subclasses.fake_tensor import FakeTensorMode
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from train.config import TrainConfig
-from train.memory.live_bytes import LiveBytes, alike, count_weights, parts_at_work
-from train.memory.meta_model import NESTED_BLOCK, model_without_numbers, pretend
+from train.memory.live_bytes import (
+    LiveBytes,
+    attribute_to_modules,
+    count_weights,
+    run_each_kind_once,
+)
+from train.memory.meta_model import NESTED_BLOCK, build_on_meta, move_meta_to_fake_cpu
 from train.memory.repeated_layers import pretend_between
 from train.model.sharding import gathered_bytes, sharding
 from train.run.state import devices
@@ -32,7 +37,7 @@ SMALL_STATE = 4096
 
 
 @dataclass(frozen=True)
-class Load:
+class BatchShape:
     """The largest batch that a step sees."""
 
     frames: int
@@ -42,7 +47,7 @@ class Load:
     answer_tokens: int
     batch: int = 1
     """Samples, side by side."""
-    row: int | None = None
+    packed_tokens: int | None = None
     """Packed: tokens of the one row that holds as many samples as there is room for."""
     cached: bool = False
     """Features in place of frames: after the connector if it is frozen."""
@@ -50,7 +55,7 @@ class Load:
     @property
     def samples(self) -> float:
         """In one pass; a row may hold parts of the longest, as shorter ones fill it."""
-        return self.batch if self.row is None else self.row / self.tokens
+        return self.batch if self.packed_tokens is None else self.packed_tokens / self.tokens
 
 
 @dataclass(frozen=True)
@@ -70,16 +75,16 @@ class Estimate:
 
 
 def estimate(
-    shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype
+    shape: SmolVLMConfig, config: TrainConfig, load: BatchShape, compute: torch.dtype
 ) -> Estimate:
     """Memory and FLOPs of a step.
 
     Args:
         compute: precision of activations and frozen weights, as `train.model.load.pick_precision` says.
     """
-    model, trained = model_without_numbers(shape, config, compute)
+    model, trained = build_on_meta(shape, config, compute)
     with FakeTensorMode():
-        pretend(trained)
+        move_meta_to_fake_cpu(trained)
         bytes_ = LiveBytes()
         describes = config.eval.generate_every is not None
         count_weights(
@@ -87,19 +92,21 @@ def estimate(
         )
         _count_optimizer(trained, bytes_, config.optim, config.train.accumulate)
         connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
-        alike(model.model.vision_model.encoder.layers, bytes_)
+        run_each_kind_once(model.model.vision_model.encoder.layers, bytes_)
         batch = _batch(model, load, compute, connector_trains=connector_trains)
         for tensor in batch.values():
-            bytes_.own(tensor, "inputs")
-        with parts_at_work(model, bytes_):
+            bytes_.track(tensor, "inputs")
+        with attribute_to_modules(model, bytes_):
             kept: list[torch.Tensor] = []
             if config.train.checkpointing:
                 kept = pretend_between(model.model.text_model.layers, bytes_)
             step(trained, batch, bytes_, compute, offload=config.train.offload, kept=kept)
         parts = bytes_.parts_at_peak()
         mask = 0
-        if load.samples > 1 and load.row:  # a dense one, and what the attention kernel makes of it
-            mask = load.row**2 * (1 + compute.itemsize)
+        if (
+            load.samples > 1 and load.packed_tokens
+        ):  # a dense one, and what the attention kernel makes of it
+            mask = load.packed_tokens**2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
         peak = bytes_.peak + mask
         loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
@@ -151,24 +158,24 @@ def _describe(
     model: SmolVLMForConditionalGeneration,
     trained: torch.nn.Module,
     config: TrainConfig,
-    load: Load,
+    load: BatchShape,
     bytes_: LiveBytes,
     compute: torch.dtype,
 ) -> None:
     """A batch of held-out videos: all prompts at once, then keys and values of each new word."""
     for p in trained.parameters():
         p.grad = None
-    bytes_.start_again()
+    bytes_.reset_peak()
     videos, tokens = config.eval.batch, load.tokens - load.answer_tokens
     frames = _frames(model, videos * load.frames)
-    bytes_.own(frames, "inputs")
+    bytes_.track(frames, "inputs")
     ids = torch.zeros(videos, tokens, dtype=torch.int64)
     with torch.no_grad(), torch.autocast("cpu", compute, enabled=compute is not torch.float32):
-        with parts_at_work(model, bytes_), bytes_:
+        with attribute_to_modules(model, bytes_), bytes_:
             out = trained.eval()(input_ids=ids, frames=frames, use_cache=True, logits_to_keep=1)
         mask = videos * tokens**2 if videos > 1 else 0  # of what pads shorter prompts
         new = cache_bytes(model.config, videos * config.eval.max_new_tokens, compute)
-        bytes_.own(torch.empty(new + mask, dtype=torch.uint8), "keys, values of new words")
+        bytes_.track(torch.empty(new + mask, dtype=torch.uint8), "keys, values of new words")
     del out
 
 
@@ -188,7 +195,7 @@ def _frames(model: SmolVLMForConditionalGeneration, count: int) -> torch.Tensor:
 
 def _batch(
     model: SmolVLMForConditionalGeneration,
-    load: Load,
+    load: BatchShape,
     compute: torch.dtype,
     *,
     connector_trains: bool,
@@ -198,7 +205,7 @@ def _batch(
     vision: Any = model.config.vision_config
     text: Any = model.config.text_config
     batch = {
-        "input_ids": torch.zeros(load.batch, load.row or load.tokens, dtype=torch.int64),
+        "input_ids": torch.zeros(load.batch, load.packed_tokens or load.tokens, dtype=torch.int64),
         "answers": torch.zeros(answers, dtype=torch.int64),
         "shift_labels": torch.zeros(1, answers, dtype=torch.int64),
     }
@@ -231,11 +238,11 @@ def _count_optimizer(
             size = 0  # paged: it leaves the GPU when the step needs room
         if size:
             kept.append(torch.empty(size, dtype=torch.uint8))
-            bytes_.own(kept[-1], "optimizer")
+            bytes_.track(kept[-1], "optimizer")
         if accumulate > 1:
             p.grad = torch.zeros_like(p)
-            bytes_.own(p.grad, "gradients")
-        p.register_post_accumulate_grad_hook(lambda p: bytes_.own(p.grad, "gradients"))
+            bytes_.track(p.grad, "gradients")
+        p.register_post_accumulate_grad_hook(lambda p: bytes_.track(p.grad, "gradients"))
     trained._kept_states = kept  # type: ignore[assignment]  # they live as long as the model
 
 
@@ -256,7 +263,7 @@ def _offloaded(trained: torch.nn.Module) -> contextlib.AbstractContextManager[An
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
 
 
-def share_of_one(whole: Estimate) -> Estimate:
+def per_device(whole: Estimate) -> Estimate:
     """A step's memory on one device; activations are its own, for it sees its own videos."""
     how, devices = sharding(), int(os.environ.get("WORLD_SIZE", "1"))
     if how is None and devices == 1:

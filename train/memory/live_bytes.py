@@ -28,7 +28,7 @@ class LiveBytes(TorchDispatchMode):
         self.at_peak: dict[str, int] = {}
         self.flop = 0
 
-    def own(self, tensor: torch.Tensor, part: str) -> None:
+    def track(self, tensor: torch.Tensor, part: str) -> None:
         """Count a tensor under a part, whatever it was counted under before."""
         storage = tensor.untyped_storage()
         key = storage._cdata
@@ -51,7 +51,7 @@ class LiveBytes(TorchDispatchMode):
         there = [item for item in self.at_peak.items() if item[1]]
         return dict(sorted(there, key=lambda item: -item[1]))
 
-    def start_again(self) -> None:
+    def reset_peak(self) -> None:
         """Look for a new peak, from what lives now on."""
         self.peak, self.at_peak = self.now, dict(self.parts)
 
@@ -67,7 +67,7 @@ class LiveBytes(TorchDispatchMode):
         """What is done inside, by itself: bytes above those before at its peak, and FLOPs."""
         took: list[tuple[int, int]] = []
         before, peak, at_peak, flop = self.now, self.peak, self.at_peak, self.flop
-        self.start_again()
+        self.reset_peak()
         yield took
         took.append((self.peak - before, self.flop - flop))
         if peak >= self.peak:
@@ -85,11 +85,11 @@ class LiveBytes(TorchDispatchMode):
             self.flop += count(*args, **kwargs, out_val=out)
         for one in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(one, torch.Tensor) and one.untyped_storage()._cdata not in self.live:
-                self.own(one, self.part)
+                self.track(one, self.part)
         return out
 
 
-def alike(layers: Iterable[torch.nn.Module], bytes_: LiveBytes) -> None:
+def run_each_kind_once(layers: Iterable[torch.nn.Module], bytes_: LiveBytes) -> None:
     """Let layers of one kind work once for each shape while nothing of them is kept for a backward: every
     other call takes the same room for a while, computes as much, and leaves as much behind."""
     known: dict[tuple[Any, ...], tuple[int, int]] = {}
@@ -120,11 +120,13 @@ def count_weights(
     for name, tensor in [*trained.named_parameters(), *trained.named_buffers()]:
         if without_tower and ".vision_model." in name:
             continue
-        bytes_.own(tensor, "adapter" if "lora_" in name else "weights")
+        bytes_.track(tensor, "adapter" if "lora_" in name else "weights")
 
 
 @contextlib.contextmanager
-def parts_at_work(model: SmolVLMForConditionalGeneration, bytes_: LiveBytes) -> Iterator[None]:
+def attribute_to_modules(
+    model: SmolVLMForConditionalGeneration, bytes_: LiveBytes
+) -> Iterator[None]:
     """Name the part at work by the module that runs; what backward recomputes stays `backward`."""
     handles = []
     body = model.model

@@ -8,14 +8,14 @@ import torch
 from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
 
 from train.config import TrainConfig
-from train.memory.training_model import assemble, four_bits
+from train.memory.training_model import four_bits, prepare_for_training
 from train.model.load import weights_dtype
 
 BLOCK, NESTED_BLOCK = 64, 256
 """4-bit weights share a scale in blocks of 64, and 256 of these scales share another."""
 
 
-def model_without_numbers(
+def build_on_meta(
     shape: SmolVLMConfig, config: TrainConfig, compute: torch.dtype
 ) -> tuple[SmolVLMForConditionalGeneration, torch.nn.Module]:
     """The model as `load_model` and the trainer make it, on the `meta` device; the base and what trains."""
@@ -31,7 +31,7 @@ def model_without_numbers(
         image_token = shape.image_token_id
         # the stock check compares numbers, and there are none
         model.model.get_placeholder_mask = lambda ids, **_: (ids == image_token).unsqueeze(-1)
-        trained = assemble(model, config, compute, rescale)
+        trained = prepare_for_training(model, config, compute, rescale)
     return model, trained
 
 
@@ -40,7 +40,7 @@ def rescale(frames: torch.Tensor) -> torch.Tensor:
     return (frames.float() - 127.5) / 127.5
 
 
-def pretend(model: torch.nn.Module) -> None:
+def move_meta_to_fake_cpu(model: torch.nn.Module) -> None:
     """Weights with a shape on the `meta` device → weights with a shape on a pretended CPU."""
     for module in model.modules():
         for name, p in list(module.named_parameters(recurse=False)):

@@ -18,7 +18,7 @@ from data.errors import UserError
 from train.batches.dataset import Survey
 from train.config import TrainConfig
 from train.early_checks import check_context
-from train.memory.estimate import Estimate, Load, estimate, share_of_one
+from train.memory.estimate import BatchShape, Estimate, estimate, per_device
 from train.memory.shapes import shape_of
 from train.model.load import Precision
 from train.model.sharding import sharding
@@ -32,12 +32,12 @@ FRAME_COUNTS = (16, 32, 64)
 
 
 @dataclass(frozen=True)
-class Plan:
+class MemoryPlan:
     """What a run needs."""
 
     shape: SmolVLMConfig
     compute: torch.dtype
-    load: Load
+    load: BatchShape
     estimate: Estimate
 
     @property
@@ -56,20 +56,20 @@ class Plan:
         shared = f" on each of the devices, which share it by {how}" if (how := sharding()) else ""
         return (
             f"{self.peak_gib:.1f} GiB at most{' while describing' * self.estimate.describing}{shared} "
-            f"({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of {what_passes(load)}"
+            f"({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of {describe_batch(load)}"
         )
 
 
-def what_passes(load: Load) -> str:
+def describe_batch(load: BatchShape) -> str:
     """Through the model at once, in words."""
-    if load.row is not None:
-        return f"{load.row} tokens of packed videos with up to {load.frames} frames, {load.tokens} tokens each"
+    if load.packed_tokens is not None:
+        return f"{load.packed_tokens} tokens of packed videos with up to {load.frames} frames, {load.tokens} tokens each"
     return f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
 
 
-def load_of(
+def batch_shape(
     train: TrainKeys, data: DataKeys, shape: SmolVLMConfig, frames: int, answer_tokens: int
-) -> Load:
+) -> BatchShape:
     """The batch of a run whose videos have so many frames."""
     each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
     tokens = frames * each + TEXT_TOKENS + answer_tokens
@@ -79,7 +79,7 @@ def load_of(
     return _load(train, data, frames, tokens, answer_tokens)
 
 
-def load_of_data(train: TrainKeys, data: DataKeys, survey: Survey) -> Load:
+def batch_shape_of_data(train: TrainKeys, data: DataKeys, survey: Survey) -> BatchShape:
     """The largest batch that a prepared dataset can give."""
     tokens, frames, answers = max(survey.tokens), max(survey.frames), max(survey.answers)
     if train.pack:  # a row of short videos may hold more of both than one of the longest
@@ -90,9 +90,11 @@ def load_of_data(train: TrainKeys, data: DataKeys, survey: Survey) -> Load:
     return _load(train, data, frames, tokens, answers)
 
 
-def _load(train: TrainKeys, data: DataKeys, frames: int, tokens: int, answer_tokens: int) -> Load:
+def _load(
+    train: TrainKeys, data: DataKeys, frames: int, tokens: int, answer_tokens: int
+) -> BatchShape:
     row = max(train.pack_tokens, tokens) if train.pack else None
-    return Load(frames, tokens, answer_tokens, train.batch, row, data.features)
+    return BatchShape(frames, tokens, answer_tokens, train.batch, row, data.features)
 
 
 def tokens_a_frame(shape: SmolVLMConfig) -> int:
@@ -100,7 +102,9 @@ def tokens_a_frame(shape: SmolVLMConfig) -> int:
     return int((vision.image_size // vision.patch_size) ** 2 / shape.scale_factor**2)
 
 
-def plan(shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype) -> Plan:
+def plan(
+    shape: SmolVLMConfig, config: TrainConfig, load: BatchShape, compute: torch.dtype
+) -> MemoryPlan:
     """What a step holds on one device, those that share the model counted (`train.model.sharding`).
 
     Raises:
@@ -108,7 +112,7 @@ def plan(shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.d
     """
     positions: Any = shape.text_config
     check_context(config.data, positions.max_position_embeddings)
-    return Plan(shape, compute, load, share_of_one(estimate(shape, config, load, compute)))
+    return MemoryPlan(shape, compute, load, per_device(estimate(shape, config, load, compute)))
 
 
 def largest(
@@ -127,7 +131,7 @@ def largest(
     steps_only = _with(alone, "eval", generate_every=None)
     found: dict[int, int] = {}
     for frames in tqdm(FRAME_COUNTS, desc="largest batches", unit="frame count", leave=False):
-        load = load_of(alone.train, alone.data, shape, frames, answer_tokens)
+        load = batch_shape(alone.train, alone.data, shape, frames, answer_tokens)
         if load.frames < frames:
             break
         two, three = (plan(shape, steps_only, replace(load, batch=b), compute) for b in (2, 3))
@@ -140,10 +144,10 @@ def largest(
 
 
 def advice(
-    shape: SmolVLMConfig, config: TrainConfig, load: Load, compute: torch.dtype, gib: float
+    shape: SmolVLMConfig, config: TrainConfig, load: BatchShape, compute: torch.dtype, gib: float
 ) -> list[str]:
     """Changes with which the run would fit, each as `key=value (x GiB)`; the mildest first."""
-    changes: list[tuple[str, TrainConfig, Load]] = []
+    changes: list[tuple[str, TrainConfig, BatchShape]] = []
     smaller = load
     if not config.train.checkpointing:
         changes.append(
@@ -151,8 +155,8 @@ def advice(
         )
     if config.eval.generate_every is not None and config.eval.batch > 1:
         changes.append(("eval.batch=1", _with(config, "eval", batch=1), load))
-    if load.row is not None and load.samples > 1:
-        smaller = replace(load, row=load.tokens)
+    if load.packed_tokens is not None and load.samples > 1:
+        smaller = replace(load, packed_tokens=load.tokens)
         keys = f"train.pack_tokens={load.tokens}"
         changes.append((keys, _with(config, "train", pack_tokens=load.tokens), smaller))
     elif load.batch > 1:
@@ -175,8 +179,8 @@ def advice(
     if smaller.frames > 8:
         each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
         tokens = max(smaller.answer_tokens + each, smaller.tokens - (smaller.frames - 8) * each)
-        few = replace(smaller, frames=8, tokens=tokens, row=None)
-        packs = f" train.pack_tokens={tokens}" if load.row is not None else ""
+        few = replace(smaller, frames=8, tokens=tokens, packed_tokens=None)
+        packs = f" train.pack_tokens={tokens}" if load.packed_tokens is not None else ""
         changes.append((f"frames.max=8 (when preparing){packs}", config, few))
     fitting = []
     for keys, changed, with_load in changes:
@@ -186,14 +190,16 @@ def advice(
     return fitting
 
 
-def check_fits(config: TrainConfig, model: ModelKeys, survey: Survey, precision: Precision) -> Plan:
+def check_fits(
+    config: TrainConfig, model: ModelKeys, survey: Survey, precision: Precision
+) -> MemoryPlan:
     """The plan of a run that is about to start, on this machine.
 
     Raises:
         UserError: it cannot fit into what is free; the line says what would.
     """
     shape = shape_of(model)
-    load = load_of_data(config.train, config.data, survey)
+    load = batch_shape_of_data(config.train, config.data, survey)
     found = plan(shape, config, load, precision.compute)
     free = free_gib(precision.device)
     if found.peak_gib > free and not config.train.force:
@@ -212,7 +218,7 @@ def free_gib(device: str) -> float:
 
 
 @contextlib.contextmanager
-def out_of_memory_explained(found: Plan | None, config: TrainConfig) -> Iterator[None]:
+def out_of_memory_explained(found: MemoryPlan | None, config: TrainConfig) -> Iterator[None]:
     """Running out of memory ends with the plan beside what was measured, and with what to change.
 
     Raises:

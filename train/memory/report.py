@@ -12,7 +12,7 @@ from data.prepared.shards import read_manifest
 from data.storage import is_url
 from train.console import say
 from train.memory.config import CARDS, PlanConfig, check_plan
-from train.memory.plan import advice, largest, load_of, plan, what_passes
+from train.memory.plan import advice, batch_shape, describe_batch, largest, plan
 from train.memory.shapes import shape_of
 
 FRAMES = 32
@@ -30,7 +30,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
     compute = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[asked]
     shape = shape_of(config.model)
     frames, videos, known = _data(config)
-    load = load_of(config.train, config.data, shape, frames, config.answer_tokens)
+    load = batch_shape(config.train, config.data, shape, frames, config.answer_tokens)
     found = plan(shape, config, load, compute)
     fits = found.peak_gib <= card.gib
 
@@ -59,7 +59,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
     tflops = config.tflops or card.tflops
     seconds = found.estimate.tflop / tflops / load.samples
     say(
-        f"{found.estimate.tflop:.1f} TFLOP a pass of {what_passes(load)}; at {tflops:g} TFLOP/s "
+        f"{found.estimate.tflop:.1f} TFLOP a pass of {describe_batch(load)}; at {tflops:g} TFLOP/s "
         f"({'as given' if config.tflops else 'assumed; give tflops=… for yours'}) {seconds:.1f} s a video, "
         f"{seconds * 1000 / 3600:.1f} h for 1,000"
     )
@@ -79,7 +79,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         "parts": {name: round(gib, 4) for name, gib in found.parts.items()},
         "frames": load.frames,
         "batch": load.batch,
-        "row": load.row,
+        "row": load.packed_tokens,
         "tokens": load.tokens,
         "would_fit": would,
         "largest_batch": {str(k): b for k, b in batches.items()},

@@ -11,7 +11,7 @@ from trl.trainer.utils import add_fused_lm_head
 
 from train.config import TrainConfig
 from train.model import forward
-from train.model.load import NOT_QUANTISED, cast_by_autocast, set_trainable
+from train.model.load import NOT_QUANTISED, disable_lora_input_cast, set_trainable
 
 
 def four_bits(
@@ -23,7 +23,7 @@ def four_bits(
             model.set_submodule(name, make(layer))
 
 
-def assemble(
+def prepare_for_training(
     base: SmolVLMForConditionalGeneration,
     config: TrainConfig,
     compute: torch.dtype,
@@ -39,7 +39,7 @@ def assemble(
         base.activation_checkpointing_enable({"use_reentrant": False})
     if scale is not None:
         if compute is not torch.float32:
-            cast_by_autocast(trained)
+            disable_lora_input_cast(trained)
         forward.install(base, scale, frames_at_once=config.train.frames_at_once)
     add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
     return trained

@@ -57,7 +57,7 @@ def tiou_f1(
     return 2 * matched / (len(predicted) + len(reference))
 
 
-def found(overlaps: np.ndarray, threshold: float, *, strict: bool = True) -> tuple[float, float]:
+def matched(overlaps: np.ndarray, threshold: float, *, strict: bool = True) -> tuple[float, float]:
     """Recall and precision of one video as the ActivityNet evaluation has them: an event is found
     if any of the other list lies on it, several may share one.
 

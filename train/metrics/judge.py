@@ -77,7 +77,7 @@ class Judged:
 
 
 @dataclass(frozen=True)
-class Case:
+class JudgeCase:
     """One video: events and the whole text of both sides."""
 
     true: Sequence[Event]
@@ -86,7 +86,7 @@ class Case:
     said_text: str
 
 
-def judge(cases: Sequence[Case], ask: Ask) -> tuple[list[Judged], int]:
+def judge(cases: Sequence[JudgeCase], ask: Ask) -> tuple[list[Judged], int]:
     """All questions of one kind are asked together. Also returns how many answers were unreadable.
 
     A prediction that says nothing gets 0 in recall, precision and SODA c without a question.
@@ -121,7 +121,7 @@ def readable(answer: str) -> bool:
     return any(_read(answer, key) is not None for key in ("events", "relations", "score"))
 
 
-def questions(cases: Sequence[Case]) -> list[str]:
+def questions(cases: Sequence[JudgeCase]) -> list[str]:
     """What would be asked, for an estimate: of prose, one event stands for those the judge will find."""
     asked: list[str] = []
     one_event = json.dumps({"events": ["…"]})
@@ -178,7 +178,7 @@ def _relations(
     return related, lost
 
 
-def _soda(cases: Sequence[Case], ask: Ask) -> tuple[list[float], int]:
+def _soda(cases: Sequence[JudgeCase], ask: Ask) -> tuple[list[float], int]:
     """SODA c with the judge's grades; a pair whose grade cannot be read counts 0."""
     pairs: dict[tuple[str, str], None] = {}
     for case in cases:

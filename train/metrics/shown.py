@@ -11,7 +11,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True)
-class Shown:
+class DisplayedMetric:
     """A measure in the printed table, the report's head and the model card."""
 
     name: str
@@ -25,26 +25,28 @@ class Shown:
 
 
 SHOWN = (
-    Shown("soda_c", "SODA c, F1", "SODA c", "soda_c", curve=True),
-    Shown("soda_m", "SodaM, F1 (scenes may be split)"),
-    Shown("f1_tiou>mean", "tIoU F1, mean of .3 .5 .7 .9", "tIoU F1", "f1_tiou", curve=True),
-    Shown("recall_tiou>0.5", "events found (tIoU > .5)"),
-    Shown("precision_tiou>0.5", "events right (tIoU > .5)"),
-    Shown("scene_f1", "scene F1 (colour, shape, background)", "scene F1", "scene_f1"),
-    Shown("judge_recall", "judge: events told", log="judge_recall"),
-    Shown("judge_precision", "judge: events right", log="judge_precision"),
-    Shown("judge_contradicted", "judge: events contradicted"),
-    Shown("judge_soda_c", "SODA c by the judge", "judge", "judge"),
-    Shown("cider_d", "CIDEr-D of the whole text", "CIDEr-D", "cider_d", curve=True),
-    Shown("bleu_4", "BLEU-4"),
-    Shown("rouge_l", "ROUGE-L", "ROUGE-L", "rouge_l"),
-    Shown("meteor_lite", "METEOR-lite"),
-    Shown("boundary_error_s", "boundaries off by, s"),
-    Shown("times_parsable", "lines with usable times", log="times_parsable"),
-    Shown("time_covered", "video told about"),
-    Shown("length_ratio", "words said ÷ reference"),
-    Shown("rep_4", "repeated 4-grams"),
-    Shown("degenerate", "degenerate answers", log="degenerate", curve=True),
+    DisplayedMetric("soda_c", "SODA c, F1", "SODA c", "soda_c", curve=True),
+    DisplayedMetric("soda_m", "SodaM, F1 (scenes may be split)"),
+    DisplayedMetric(
+        "f1_tiou>mean", "tIoU F1, mean of .3 .5 .7 .9", "tIoU F1", "f1_tiou", curve=True
+    ),
+    DisplayedMetric("recall_tiou>0.5", "events found (tIoU > .5)"),
+    DisplayedMetric("precision_tiou>0.5", "events right (tIoU > .5)"),
+    DisplayedMetric("scene_f1", "scene F1 (colour, shape, background)", "scene F1", "scene_f1"),
+    DisplayedMetric("judge_recall", "judge: events told", log="judge_recall"),
+    DisplayedMetric("judge_precision", "judge: events right", log="judge_precision"),
+    DisplayedMetric("judge_contradicted", "judge: events contradicted"),
+    DisplayedMetric("judge_soda_c", "SODA c by the judge", "judge", "judge"),
+    DisplayedMetric("cider_d", "CIDEr-D of the whole text", "CIDEr-D", "cider_d", curve=True),
+    DisplayedMetric("bleu_4", "BLEU-4"),
+    DisplayedMetric("rouge_l", "ROUGE-L", "ROUGE-L", "rouge_l"),
+    DisplayedMetric("meteor_lite", "METEOR-lite"),
+    DisplayedMetric("boundary_error_s", "boundaries off by, s"),
+    DisplayedMetric("times_parsable", "lines with usable times", log="times_parsable"),
+    DisplayedMetric("time_covered", "video told about"),
+    DisplayedMetric("length_ratio", "words said ÷ reference"),
+    DisplayedMetric("rep_4", "repeated 4-grams"),
+    DisplayedMetric("degenerate", "degenerate answers", log="degenerate", curve=True),
 )
 CAPTIONS = {one.name: one.caption for one in SHOWN}
 _LOWER = ("share_", "rep_", "boundary_error_s", "degenerate", "judge_contradicted")

@@ -39,7 +39,7 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
     """
     body = model.model
     stock = body.forward
-    check(model)
+    check_forward(model)
     tokens_a_frame = body.image_seq_len
 
     @functools.wraps(stock)
@@ -51,11 +51,11 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
         **named: Any,
     ) -> Any:
         if frames is not None:
-            features = see(model, scale, frames, frames_at_once)
+            features = encode_frames(model, scale, frames, frames_at_once)
         if features is not None:
             if features.shape[1] != tokens_a_frame:
                 features = body.connector(features.to(body.dtype))  # (F, P, D) → (F, N, H)
-            named[FEATURES] = encoded(features)
+            named[FEATURES] = as_mm_outputs(features)
         if answers is not None:
             # Padding is on the right, and no token looks ahead: none that counts ever sees it. Without a
             # mask attention takes its fast causal kernel, and no (B, T, T) array is made.
@@ -73,7 +73,7 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
     body.forward = forward
 
 
-def check(model: SmolVLMForConditionalGeneration) -> None:
+def check_forward(model: SmolVLMForConditionalGeneration) -> None:
     """The stock forward takes any name: features under another than its own would be swallowed, and the
     model see nothing.
 
@@ -83,12 +83,12 @@ def check(model: SmolVLMForConditionalGeneration) -> None:
     check_overrides(type(model.model), {"forward": (FEATURES,)}, "transformers")
 
 
-def encoded(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
+def as_mm_outputs(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
     """What tower and connector made of frames, (F, N, H), as the stock forward and `generate` take it."""
     return {"image": BaseModelOutputWithPooling(pooler_output=features.flatten(0, 1))}  # (F·N, H)
 
 
-def see(
+def encode_frames(
     model: SmolVLMForConditionalGeneration,
     scale: Scale,
     frames: torch.Tensor,

@@ -18,7 +18,7 @@ from transformers import (
 
 from data.errors import UserError, first_line
 from train.model.library_checks import set_known
-from train.model.sharding import sharding, weights_shared
+from train.model.sharding import sharding, weights_are_sharded
 from train.sections import LoraKeys, Method, ModelKeys, OptimKeys
 
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
@@ -111,7 +111,7 @@ def load_model(
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=precision.compute,
             # FSDP shares out floats only: the same bits, under a float's name
-            bnb_4bit_quant_storage=precision.compute if weights_shared() else torch.uint8,
+            bnb_4bit_quant_storage=precision.compute if weights_are_sharded() else torch.uint8,
             llm_int8_skip_modules=NOT_QUANTISED,
         )
     try:
@@ -209,7 +209,7 @@ def set_trainable(
     return model if method == "full" else get_peft_model(model, config, revision=revision)
 
 
-def cast_by_autocast(model: torch.nn.Module) -> None:
+def disable_lora_input_cast(model: torch.nn.Module) -> None:
     """Under autocast an adapter computes in half precision anyway: let peft not make a 32-bit copy of
     its input before, which costs more memory than the layer itself."""
     for module in model.modules():

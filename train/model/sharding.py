@@ -19,7 +19,7 @@ def sharding() -> Sharding | None:
     return "ZeRO-3" if stage == "3" else "ZeRO-2" if stage == "2" else None
 
 
-def weights_shared() -> bool:
+def weights_are_sharded() -> bool:
     """No device holds all weights."""
     return sharding() in ("FSDP", "ZeRO-3")
 

@@ -18,7 +18,7 @@ from train.sections import ModelKeys, TrainKeys
 
 
 @contextmanager
-def checkpoint_of(
+def base_checkpoint(
     base: ModelKeys, found: RunFolder, keys: TrainKeys, processes: PartialState
 ) -> Iterator[ModelKeys]:
     """Where the base model can be loaded from. `model.name=tiny` is built beside the run folder, which
@@ -40,7 +40,7 @@ def checkpoint_of(
         yield base.model_copy(update={"name": place})
 
 
-def settle(
+def move_into_run(
     checkpoint: ModelKeys,
     model: SmolVLMForConditionalGeneration,
     output: Path,

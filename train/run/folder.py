@@ -1,7 +1,7 @@
 """The run folder: whose it is, what is in it, and when it becomes ours.
 
 Nothing is written, and no finished run moved, before all that can refuse a run has had its say:
-`look` reads, `claimed` takes the folder, and holds it until the run has ended.
+`inspect_run_folder` reads, `claimed` takes the folder, and holds it until the run has ended.
 """
 
 from __future__ import annotations
@@ -48,7 +48,7 @@ class RunFolder:
         return step_of(self.checkpoints[-1]) if self.checkpoints else 0
 
 
-def look(keys: TrainKeys, model: str) -> RunFolder:
+def inspect_run_folder(keys: TrainKeys, model: str) -> RunFolder:
     """What a run would find in its folder.
 
     Raises:
@@ -90,7 +90,7 @@ def _found(output: Path) -> RunFolder:
         output,
         finished=(output / RECORD).exists(),
         begun=(output / STATE).exists(),
-        checkpoints=tuple(whole_checkpoints(output)),
+        checkpoints=tuple(complete_checkpoints(output)),
     )
 
 
@@ -131,7 +131,7 @@ def _taken(found: RunFolder, keys: TrainKeys, stack: ExitStack) -> Path:
             f"train.output={output}: another run was there while this one started; start it again"
         )
     if found.finished:
-        aside = set_aside(output)
+        aside = move_aside(output)
         lock.close()
         (aside / OWNER).unlink(missing_ok=True)  # it was ours, and nobody's now
         output.mkdir()
@@ -154,7 +154,7 @@ def _new_folder(parent: Path, method: str) -> Path:
             return output
 
 
-def set_aside(folder: Path) -> Path:
+def move_aside(folder: Path) -> Path:
     """Make room by renaming; nothing is deleted. Returns where it is now."""
     stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
     aside = folder.with_name(f"{folder.name}-before-{stamp}")
@@ -178,7 +178,7 @@ def _numbered(output: Path) -> list[Path]:
     return sorted(found, key=step_of)
 
 
-def whole_checkpoints(output: Path) -> list[Path]:
+def complete_checkpoints(output: Path) -> list[Path]:
     """In the order of their steps; one that a kill left half written is none. The file that is looked
     for is the one that the library writes last."""
     found = []
@@ -191,13 +191,13 @@ def whole_checkpoints(output: Path) -> list[Path]:
 
 def remove_half_written(output: Path) -> None:
     """Checkpoints that a kill cut short, and those that it left half deleted."""
-    for folder in set(_numbered(output)) - set(whole_checkpoints(output)):
+    for folder in set(_numbered(output)) - set(complete_checkpoints(output)):
         shutil.rmtree(folder)
 
 
 def remove_oldest(output: Path, keep: int, best: Path | None) -> None:
     """By their steps, never by a clock; the last and the best always stay."""
-    whole = whole_checkpoints(output)
+    whole = complete_checkpoints(output)
     kept = {*whole[-1:], *([best] if best is not None else [])}
     for folder in reversed(whole):
         if len(kept) < keep:

@@ -107,7 +107,7 @@ class Start:
         return 0 if self.checkpoint is None else step_of(self.checkpoint)
 
 
-def start_of(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, Start]:
+def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, Start]:
     """A resumed run has its own keys, and instead of them what is given now.
 
     Raises:
@@ -133,12 +133,12 @@ def start_of(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, Start]
     return config, Start(found.path, found.checkpoints[-1], state)
 
 
-def plain(config: TrainConfig) -> dict[str, Any]:
+def flat_keys(config: TrainConfig) -> dict[str, Any]:
     """Keys as YAML and JSON hold them, by their dotted names."""
     return flat(json.loads(json.dumps(resolved(config))))
 
 
-def finished(found: RunFolder, config: TrainConfig) -> dict[str, Any]:
+def finished_results(found: RunFolder, config: TrainConfig) -> dict[str, Any]:
     """A run that has ended stays as it is; returns its results.
 
     Raises:
@@ -179,7 +179,10 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
     if start.checkpoint is None:
         return ordering(config.train, config.data, devices())
     assert start.folder is not None
-    before, now = keys_of(start.folder, start.before.parts if start.before else ()), plain(config)
+    before, now = (
+        keys_of(start.folder, start.before.parts if start.before else ()),
+        flat_keys(config),
+    )
     told = {
         key: f"{key}={now[key]} where it began with {value}"
         for key, value in before.items()
@@ -236,7 +239,7 @@ def _other_versions(before: RunState | None) -> list[str]:
     ]
 
 
-def base_of(base: ModelKeys, start: Start) -> ModelKeys:
+def pinned_base(base: ModelKeys, start: Start) -> ModelKeys:
     """A resumed run has the weights it began with, where a branch moved on meanwhile, too."""
     if start.before is None:
         return base
@@ -259,7 +262,7 @@ def state_of(
         was = keys_of(start.folder, kept)
         changed = {
             key: value
-            for key, value in plain(config).items()
+            for key, value in flat_keys(config).items()
             if was.get(key, value) != value and key not in OF_A_START
         }
     part = Part(start.step, changed, device, devices(), versions())
@@ -273,7 +276,7 @@ def state_of(
     )
 
 
-def begin(
+def write_start(
     output: Path, config: TrainConfig, state: RunState, start: Start, held_out: Sequence[str]
 ) -> None:
     """Write down how a run begins, or goes on; what a kill left half written goes.
@@ -285,7 +288,7 @@ def begin(
     try:
         remove_half_written(output)
         if start.checkpoint is None:
-            settings = nested({**plain(config), "train.resume": False, "train.force": False})
+            settings = nested({**flat_keys(config), "train.resume": False, "train.force": False})
             text = yaml.safe_dump(settings, sort_keys=False, allow_unicode=True)
             write_atomically(output / CONFIG, text)
             for name in (METRICS, SAMPLES):

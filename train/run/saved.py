@@ -12,7 +12,7 @@ from data.locks import owner_of
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICY_VERSION
 from train.run.files import BASE, POLICY_FILE, RECORD, STATE, read_json
-from train.run.folder import whole_checkpoints
+from train.run.folder import complete_checkpoints
 from train.run.from_hub import folder_of
 from train.run.policy import RunPolicy, read_policy
 from train.run.state import read_state
@@ -101,7 +101,7 @@ def _check_ended(path: Path, shown: str) -> None:
     """
     if (path / RECORD).is_file() or not (path / STATE).is_file():
         return
-    whole = whole_checkpoints(path)
+    whole = complete_checkpoints(path)
     instead = f"; adapter={whole[-1]} is its last checkpoint" if whole else ""
     if (owner := owner_of(path)) is not None:
         raise UserError(f"adapter={shown}: is still being trained ({owner}){instead}")

@@ -19,7 +19,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 from data.errors import UserError, first_line
 from data.storage import write_atomically
 from train.run.files import RECORD, json_text
-from train.run.folder import whole_checkpoints
+from train.run.folder import complete_checkpoints
 from train.run.portable import make_portable
 
 OF_THE_MACHINE = (
@@ -53,7 +53,7 @@ def saving(output: Path, what: str) -> Iterator[None]:
         )
         if not ours:
             raise
-        whole = [p.name for p in whole_checkpoints(output)]
+        whole = [p.name for p in complete_checkpoints(output)]
         if what.startswith("checkpoint-") and what not in whole:
             shutil.rmtree(output / what, ignore_errors=True)
         safe = f"{whole[-1]} is safe" if whole else "no checkpoint was saved before"
@@ -71,7 +71,7 @@ def save_weights(
 ) -> None:
     """Adapter or model (safetensors) and processor.
 
-    `weights`: the model's, where it does not hold them itself (`train.loop.fit.whole_weights`).
+    `weights`: the model's, where it does not hold them itself (`train.loop.fit.gathered_weights`).
     """
     model.save_pretrained(str(output), state_dict=weights)
     processor.save_pretrained(output)

@@ -12,7 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from data.video.info import Decoded, Kept
+from data.video.info import DecodedFrame, StoredPicture
 from data.video.pyav_backend import SAME_S
 
 LIMIT_BYTES = 160 * 2**20
@@ -39,13 +39,13 @@ class Candidates:
         self._limit_bytes = limit_bytes
         self._bytes = 0
         self._indices: list[int] = []
-        self._best: tuple[float, int, Decoded] | None = None
+        self._best: tuple[float, int, DecodedFrame] | None = None
         self._window_end_s = -np.inf
-        self.kept: dict[float, Kept] = {}
+        self.kept: dict[float, StoredPicture] = {}
 
-    def see(
-        self, index: int, frame: Decoded, clearness: float, fresh: bool
-    ) -> tuple[int, Decoded] | None:
+    def update(
+        self, index: int, frame: DecodedFrame, clearness: float, fresh: bool
+    ) -> tuple[int, DecodedFrame] | None:
         """One frame in order. `fresh`: it looks like the first of a new shot.
 
         Returns the candidate that is settled by it, this frame or one before, or None.
@@ -66,7 +66,7 @@ class Candidates:
             settled = self._take(index, frame)
         return settled
 
-    def close(self) -> tuple[int, Decoded] | None:
+    def close(self) -> tuple[int, DecodedFrame] | None:
         """The last window's candidate, where one is open."""
         best, self._best = self._best, None
         return self._take(*best[1:]) if best is not None else None
@@ -76,7 +76,7 @@ class Candidates:
         """(C,) frame indices settled so far."""
         return np.asarray(self._indices, dtype=np.int64)
 
-    def _take(self, index: int, frame: Decoded) -> tuple[int, Decoded]:
+    def _take(self, index: int, frame: DecodedFrame) -> tuple[int, DecodedFrame]:
         self._indices.append(index)
         if self._keep_px:
             kept = frame.keep(self._keep_px)

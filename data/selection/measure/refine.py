@@ -10,17 +10,17 @@ import cv2
 from data.sample import Selection
 from data.selection.measure.signals import clearness_of, sharpness_of
 from data.video.decode import read_spans
-from data.video.info import Kept, VideoInfo
+from data.video.info import StoredPicture, VideoInfo
 
 REFINE_S = 0.4
 
 
-def refined(
+def refine_key_frames(
     info: VideoInfo, chosen: Selection, *, short_px: int, threads: int
-) -> tuple[Selection, dict[float, Kept]]:
+) -> tuple[Selection, dict[float, StoredPicture]]:
     """The selection with its times moved by less than `REFINE_S`, and the pictures at them."""
     times_s: list[float] = []
-    kept: dict[float, Kept] = {}
+    kept: dict[float, StoredPicture] = {}
     last_s = -1.0
     for start_s, frames in zip(
         chosen.times_s, read_spans(info, chosen.times_s, REFINE_S, threads=threads), strict=True

@@ -46,7 +46,7 @@ DETECTORS: dict[str, tuple[type[SceneDetector], str, dict[str, Any]]] = {
 """Class, the name of its threshold, preset parameters."""
 
 
-def detector_for(keys: FrameKeys) -> SceneDetector:
+def build_detector(keys: FrameKeys) -> SceneDetector:
     """The detector that `keys` name, with its options.
 
     Raises:
@@ -83,7 +83,7 @@ class CutFinder:
         self._cuts_s: list[float] = []
         self._last: FrameTimecode | None = None
 
-    def see(self, time_s: float, rgb: np.ndarray) -> None:
+    def update(self, time_s: float, rgb: np.ndarray) -> None:
         """One frame, (H, W, 3) uint8; PySceneDetect works on BGR."""
         stamp = Timecode(round(time_s / TICK), TICK)
         self._last = FrameTimecode(stamp, fps=self._rate)

@@ -15,7 +15,7 @@ import numpy as np
 
 from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import CutFinder
-from data.video.info import BadVideo, Decoded, Skip, VideoInfo
+from data.video.info import BadVideo, DecodedFrame, Skip, VideoInfo
 from data.video.pyav_backend import SAME_S
 
 cv2.setNumThreads(1)  # pictures here are too small to share, and workers have a core each
@@ -69,8 +69,8 @@ class Signals:
     """First frame after each cut, by the PySceneDetect detector that was fed."""
 
 
-def measure(
-    info: VideoInfo, frames: Iterable[Decoded], plan: MeasurementPlan, *, skip: Skip = "none"
+def measure_signals(
+    info: VideoInfo, frames: Iterable[DecodedFrame], plan: MeasurementPlan, *, skip: Skip = "none"
 ) -> Signals:
     """Look at every frame once. `skip`: what the decoder was told to leave out.
 
@@ -90,7 +90,7 @@ def measure(
     pictures: list[np.ndarray] = []
     features: list[np.ndarray] = []
 
-    def look_closer(settled: tuple[int, Decoded] | None) -> None:
+    def look_closer(settled: tuple[int, DecodedFrame] | None) -> None:
         if settled is None:
             return
         if plan.thumb_px is not None:
@@ -134,12 +134,12 @@ def measure(
         recent = change if fresh else 0.7 * recent + 0.3 * change
         contrast = float(spread[0, 0])
         clear = sharpness / ((contrast * FULL) ** 2 + LIT**2) if contrast > 4 else 0.0
-        look_closer(plan.candidates.see(n, frame, clear, fresh))
+        look_closer(plan.candidates.update(n, frame, clear, fresh))
         if plan.vectors:
             length = frame.motion()
             row[4], row[5] = length or 0.0, length is not None
         if finder is not None:
-            finder.see(frame.time_s, frame.rgb(DETECTOR_PX))
+            finder.update(frame.time_s, frame.rgb(DETECTOR_PX))
         n += 1
     if not n:
         raise BadVideo("no frames", f"{info.path}: no frame can be decoded")

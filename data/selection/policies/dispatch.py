@@ -10,7 +10,7 @@ from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.measure.candidates import LIMIT_BYTES, Candidates
 from data.selection.measure.plan import MeasurementPlan
-from data.selection.measure.scenedetect_feed import detector_for
+from data.selection.measure.scenedetect_feed import build_detector
 from data.selection.measure.signals import Signals
 from data.selection.policies.clock import by_clock, played_s
 from data.video.info import VideoInfo, scaled_size
@@ -35,7 +35,7 @@ def choice_of(policy: str) -> Callable[[Signals, FrameKeys], Selection]:
     return choose
 
 
-def check(keys: FrameKeys) -> None:
+def check_policy(keys: FrameKeys) -> None:
     """Refuse, before any video, what would fail on every one of them.
 
     Raises:
@@ -43,7 +43,7 @@ def check(keys: FrameKeys) -> None:
     """
     measures = POLICIES[keys.policy].measures
     if measures == "cuts":
-        detector_for(keys)
+        build_detector(keys)
     if measures == "features":
         from data.selection.measure import encoders
 
@@ -79,7 +79,7 @@ def plan_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Measurem
         num_frames = len(info.key_times_s if policy.candidates == "key frames" else info.times_s)
         return MeasurementPlan(
             Candidates("all", keep_px=keep_px if num_frames <= room else 0),
-            detector=detector_for(keys) if policy.measures == "cuts" else None,
+            detector=build_detector(keys) if policy.measures == "cuts" else None,
             vectors=vectors,
         )
     most = min(MOST_CANDIDATES, THUMB_BYTES // keys.size**2)

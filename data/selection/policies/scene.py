@@ -65,7 +65,7 @@ def scene(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 @dataclass(frozen=True)
-class Span:
+class Stretch:
     """A shot that is shown, and by how many frames."""
 
     pool: np.ndarray
@@ -112,7 +112,7 @@ def _spread(
     hazard: np.ndarray,
     steps: Sequence[Step],
     changes: list[Change],
-) -> list[Span]:
+) -> list[Stretch]:
     """One frame for each shot that is shown; the rest one by one to the shot whose frames lie
     farthest apart, so that the widest gap is as small as can be."""
     starts = [0, *(c.first for c in changes)]
@@ -134,12 +134,12 @@ def _spread(
         else:
             heapq.heappop(heap)
     return [
-        Span(pool, starts[n], stops[n], count, within)
+        Stretch(pool, starts[n], stops[n], count, within)
         for pool, n, count, within in zip(pools, shown, counts, inside, strict=True)
     ]
 
 
-def _placed(signals: Signals, hazard: np.ndarray, span: Span) -> list[int]:
+def _placed(signals: Signals, hazard: np.ndarray, span: Stretch) -> list[int]:
     """The shot's frames: at the middles of equal parts of it, there the nearest clear candidate.
     Allocation alone would push the outer ones to the ends."""
     part = _part(float(hazard[span.stop] - hazard[span.start]), span.steps, span.count)

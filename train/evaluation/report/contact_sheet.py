@@ -9,7 +9,7 @@ from typing import Any
 from PIL import Image
 
 
-def sheet(row: Mapping[str, Any], width_px: int) -> Image.Image:
+def contact_sheet(row: Mapping[str, Any], width_px: int) -> Image.Image:
     """Each frame `width_px` wide, all as high as the first."""
     pictures: list[Image.Image] = []
     for frame in row["frames"]:

@@ -22,7 +22,7 @@ from data.sample import Stated
 from data.storage import write_atomically
 from data.target import clock
 from train.evaluation.records import scored_events
-from train.evaluation.report.contact_sheet import sheet
+from train.evaluation.report.contact_sheet import contact_sheet
 from train.evaluation.report.curves import COLOURS, curves_svg
 from train.evaluation.report.table import rows_of, signed, sure
 from train.evaluation.results import Evaluation, Summary, System
@@ -243,7 +243,7 @@ class _Rows:
         if name not in self._places:
             return None
         row = self._rows[self._places[name]]
-        whole = sheet(row, width_px)
+        whole = contact_sheet(row, width_px)
         buffer = io.BytesIO()
         whole.save(buffer, "WEBP", quality=70 if width_px > 100 else 55)
         times = tuple(_time(t) for t in row["times_s"])

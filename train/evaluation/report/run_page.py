@@ -15,8 +15,8 @@ from matplotlib.figure import Figure
 from data.pages.render import data_url, render
 from data.storage import write_atomically
 from data.target import clock, timeline
-from train.evaluation.records import truth_of
-from train.evaluation.report.contact_sheet import sheet
+from train.evaluation.records import reference_of
+from train.evaluation.report.contact_sheet import contact_sheet
 from train.metrics.shown import SHOWN
 from train.run.files import METRICS, SAMPLES, read_rows
 
@@ -37,7 +37,7 @@ PANELS = (
 
 
 @dataclass(frozen=True)
-class Told:
+class VideoHistory:
     """One held-out video: its frames, the truth, and what was said at each step."""
 
     id: str
@@ -94,7 +94,7 @@ def _curves(folder: Path) -> str:
     return text[text.index("<svg") :]
 
 
-def _videos(folder: Path, rows: Dataset | None) -> list[Told]:
+def _videos(folder: Path, rows: Dataset | None) -> list[VideoHistory]:
     said: dict[str, list[tuple[int, str]]] = defaultdict(list)
     for one in read_rows(folder / SAMPLES):
         said[one["id"]].append((one["step"], one["text"]))
@@ -105,10 +105,10 @@ def _videos(folder: Path, rows: Dataset | None) -> list[Told]:
     for name in [n for n in said if n in places][:VIDEOS]:
         row = rows[places[name]]
         buffer = io.BytesIO()
-        sheet(row, THUMBNAIL_PX).save(buffer, "JPEG", quality=80)
-        truth = truth_of(row)
+        contact_sheet(row, THUMBNAIL_PX).save(buffer, "JPEG", quality=80)
+        truth = reference_of(row)
         shown.append(
-            Told(
+            VideoHistory(
                 name,
                 data_url(buffer.getvalue()),
                 tuple(clock(int(t)) for t in row["times_s"]),

@@ -15,21 +15,21 @@ from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.errors import UserError
-from data.offline.row import choose_apart
+from data.offline.row import choose_in_subprocess
 from data.pages.render import data_url, render
-from data.selection.choose import Chosen
+from data.selection.choose import ChosenFrames
 from data.selection.config import FrameKeys
 from data.target import clock, parse_timeline
 from data.video.info import BadVideo
 from train.inference.config import AppConfig
 from train.inference.describe import (
-    Answer,
+    Generation,
     answer,
     answer_length,
+    as_row,
     frames_for,
+    generation_prompt,
     load_run,
-    prompt_of,
-    row_of,
 )
 from train.run.saved import SavedRun, base_of, read_run
 
@@ -85,14 +85,14 @@ def show(
         else:
             asked = FrameKeys.model_validate({"policy": policy, "max": budget})
             frames = frames_for(models.run, asked)
-        chosen = choose_apart(
+        chosen = choose_in_subprocess(
             path,
             frames,
             models.run.policy.min_decoded,
             timeout_s=config.timeout_s,
             memory_gib=config.memory_gib,
         )
-        prompt = prompt_of(row_of(path, chosen), models.processor, models.run.data)
+        prompt = generation_prompt(as_row(path, chosen), models.processor, models.run.data)
     except BadVideo as error:
         raise gr.Error(
             f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})"
@@ -114,7 +114,7 @@ def _limit(config: AppConfig, models: Models) -> int:
     return config.max_new_tokens or answer_length(models.run)
 
 
-def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: bool) -> Answer:
+def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: bool) -> Generation:
     model = models.base if base and models.base is not None else models.tuned
     off = (
         model.disable_adapter()
@@ -134,10 +134,10 @@ def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: boo
 
 def _html(
     limit: int,
-    chosen: Chosen,
+    chosen: ChosenFrames,
     seen_s: Sequence[float],
     policy: str,
-    told: list[tuple[str, Answer]],
+    told: list[tuple[str, Generation]],
     took: str,
 ) -> str:
     """`seen_s`: times of the frames that fitted into the prompt."""
