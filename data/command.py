@@ -14,8 +14,9 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import Field
 
-from data.config import ConfigT, Section, check_writable, load, usage
+from data.config import ConfigT, Section, check_writable, load
 from data.errors import UserError
+from data.usage import usage
 
 Figures = dict[str, Any]
 FIRST_SPEAKS_S = 5.0

@@ -7,17 +7,23 @@ valid key, and nothing heavier than pydantic is imported before that.
 from __future__ import annotations
 
 import os
-import sys
 from collections.abc import Collection, Iterator, Sequence
 from difflib import get_close_matches
 from pathlib import Path
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, ClassVar, TypeVar
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, ValidationError
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    ValidationError,
+    model_validator,
+)
 from pydantic.fields import FieldInfo
 
-from data.errors import UserError, one_line
+from data.errors import UserError, one_line, warn
 
 ROOT = Path(__file__).resolve().parents[1]
 """Of this checkout."""
@@ -31,6 +37,19 @@ class Section(BaseModel):
     model_config = ConfigDict(
         extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
     )
+
+    RENAMED: ClassVar[dict[str, str]] = {}
+    """Keys by the names they had → have; the old ones are accepted for now."""
+
+    @model_validator(mode="before")
+    @classmethod
+    def _by_new_names(cls, values: Any) -> Any:
+        if not isinstance(values, dict) or not cls.RENAMED.keys() & values.keys():
+            return values
+        for old, new in cls.RENAMED.items():
+            if old in values and new in values:
+                raise ValueError(f"{new}: given twice, as {old} too, its old name")
+        return {cls.RENAMED.get(key, key): value for key, value in values.items()}
 
     def idle(self) -> list[str]:
         """A line for each key that is set and changes nothing: refused where a user set it, as a typo
@@ -76,6 +95,8 @@ def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) ->
     if files and paths:
         values[files] = paths
     values = _at_home(_expand_names(model, values))
+    for old, new in renamed(model, values):
+        warn(f"note: {old} is {new} now; write that")
     try:
         config = model.model_validate(values)
     except ValidationError as error:
@@ -188,6 +209,18 @@ def _expand_names(model: type[Section], values: dict[str, Any]) -> dict[str, Any
     }
 
 
+def renamed(
+    model: type[Section], values: dict[str, Any], at: str = ""
+) -> Iterator[tuple[str, str]]:
+    """Dotted keys of `values` that have another name now, with it."""
+    for old, new in model.RENAMED.items():
+        if old in values:
+            yield at + old, at + new
+    for name, section in _sections(model):
+        if isinstance(values.get(name), dict):
+            yield from renamed(section, values[name], f"{at}{name}.")
+
+
 def _sections(model: type[Section]) -> Iterator[tuple[str, type[Section]]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
@@ -242,38 +275,7 @@ def resolved(config: Section) -> dict[str, Any]:
     return config.model_dump(by_alias=True)
 
 
-def show(config: Section) -> str:
-    """Every key with its value and its one-line meaning."""
-    values = resolved(config)
-    lines = []
-    for key, field in leaves(type(config)):
-        value: Any = values
-        for part in key.split("."):
-            value = value[part]
-        text = f"{key}={'null' if value is None else value}"
-        lines.append(f"{text:<44}  {field.description}")
-    return "\n".join(lines)
-
-
-def usage(model: type[Section], doc: str) -> str:
-    """The text of `--help`: what the command does, then keys, defaults, meaning."""
-    lines = [doc.strip(), "", "keys (key=value):"]
-    for key, field in leaves(model):
-        default = field.get_default(call_default_factory=False) if not field.is_required() else ...
-        shown = key + "=" + ("…" if default is ... else "null" if default is None else str(default))
-        if field.default_factory is not None:
-            shown = f"{key}=auto"
-        lines.append(f"  {shown:<44}  {field.description}")
-    return "\n".join(lines)
-
-
 def check_writable(key: str, path: str | None) -> None:
     """Refuse, before the work, a file that could not be written after it."""
     if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
         raise UserError(f"{key}={path}: no such folder to write to")
-
-
-def this_python() -> str:
-    """The running interpreter as one would type it here, for commands that messages suggest."""
-    here = Path(sys.executable)
-    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 
 
 class UserError(Exception):
@@ -22,3 +23,9 @@ def first_line(error: BaseException) -> str:
 def warn(text: str) -> None:
     """One line beside the output proper, which may be read by a program."""
     print(text, file=sys.stderr, flush=True)
+
+
+def this_python() -> str:
+    """The running interpreter as one would type it here, for commands that messages suggest."""
+    here = Path(sys.executable)
+    return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"

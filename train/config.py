@@ -10,7 +10,8 @@ from collections.abc import Iterator
 from pydantic import model_validator
 
 from data.command import command
-from data.config import Section, show
+from data.config import Section
+from data.usage import show
 from train.sections import (
     DataKeys,
     EvalKeys,
@@ -98,8 +99,8 @@ def _idle(config: TrainConfig) -> list[str]:
         lines += [f"lora.{key}: train.method=full has no adapter" for key in given]
     if not train.pack and "pack_tokens" in train.changed():
         lines.append(f"train.pack_tokens={train.pack_tokens}: needs train.pack=true")
-    if not config.data.stream and "buffer" in config.data.changed():
-        lines.append(f"data.buffer={config.data.buffer}: needs data.stream=true")
+    if not config.data.stream and "shuffle_buffer" in config.data.changed():
+        lines.append(f"data.shuffle_buffer={config.data.shuffle_buffer}: needs data.stream=true")
     if train.save_every is not None and evals.best != "none":
         lines.append(
             f"train.save_every={train.save_every}: with eval.best={evals.best} a checkpoint is saved "

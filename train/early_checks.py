@@ -10,8 +10,7 @@ from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from data.config import this_python
-from data.errors import UserError, warn
+from data.errors import UserError, this_python, warn
 from data.hub import COMMIT, hub_errors
 from data.sources.known_sources import FINEVIDEO
 from data.storage import is_url

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field, model_validator
 
@@ -39,6 +39,8 @@ class ModelKeys(Section):
 class DataKeys(Section):
     """The prepared dataset and how its rows become prompts and answers."""
 
+    RENAMED: ClassVar = {"buffer": "shuffle_buffer"}
+
     path: str = Field(
         default="prepared/videos",
         description="folder made by scripts/prepare.py, or its URL, as hf://datasets/you/name",
@@ -49,7 +51,7 @@ class DataKeys(Section):
     features: bool = Field(
         default=False, description="read what scripts/cache_features.py made, not pictures"
     )
-    buffer: int = Field(
+    shuffle_buffer: int = Field(
         default=128, ge=1, description="data.stream=true: rows shuffled among each other"
     )
     eval_share: float = Field(default=0.05, ge=0, lt=1, description="share of videos held out")
@@ -114,6 +116,8 @@ class OptimKeys(Section):
 class TrainKeys(Section):
     """The run."""
 
+    RENAMED: ClassVar = {"keep": "keep_checkpoints", "frames_at_once": "vision_batch"}
+
     method: Method = Field(default="lora", description="what trains: all weights or an adapter")
     batch: int = Field(default=1, ge=1, description="videos in one forward pass, per device")
     pack: bool = Field(
@@ -133,7 +137,7 @@ class TrainKeys(Section):
     offload: bool = Field(
         default=False, description="keep what backward needs in the computer's memory: slower"
     )
-    frames_at_once: int = Field(
+    vision_batch: int = Field(
         default=16, ge=1, description="frames through the vision tower at a time: only memory"
     )
     log_every: int = Field(default=10, ge=1, description="steps between log lines")
@@ -146,11 +150,13 @@ class TrainKeys(Section):
         description="steps between checkpoints (null: a tenth of the run, from 10 to 500)",
     )
     force: bool = Field(default=False, description="start even where this machine seems too small")
-    keep: int = Field(default=2, ge=1, description="checkpoints kept")
+    keep_checkpoints: int = Field(default=2, ge=1, description="checkpoints kept")
 
 
 class EvalKeys(Section):
     """What the model says of held-out videos while it trains."""
+
+    RENAMED: ClassVar = {"text": "soda_text"}
 
     generate_every: int | None = Field(
         default=None, ge=1, description="steps between descriptions of held-out videos (null: none)"
@@ -159,7 +165,7 @@ class EvalKeys(Section):
     batch: int = Field(default=4, ge=1, description="of them at a time")
     max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
     max_seconds: float = Field(default=300, gt=0, description="never describe longer than this")
-    text: TextScore = Field(default="meteor_lite", description="SODA's text score")
+    soda_text: TextScore = Field(default="meteor_lite", description="SODA's text score")
     best: Literal["none", "loss", "soda_c", "judge"] = Field(
         default="none", description="keep the checkpoint that is best by this, not the last"
     )

@@ -12,7 +12,7 @@ if not __package__:  # run as a script: `data` and `train` must be this clone's,
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.config import this_python
+from data.errors import this_python
 from train.config import TrainConfig
 from train.console import say
 from train.early_checks import check_data

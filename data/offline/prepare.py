@@ -18,6 +18,7 @@ from typing import Any
 
 from tqdm import tqdm
 
+from data.config import renamed
 from data.errors import UserError
 from data.hub import COMMIT
 from data.offline.config import PrepareConfig
@@ -180,8 +181,11 @@ def _identity(config: PrepareConfig, sources: Sequence[SourceKeys]) -> Manifest:
 def _manifest_there(out: Folder) -> Manifest:
     """What a run wrote there before; empty where there was none, or it cannot be read."""
     try:
-        return dict(json.loads(out.text(MANIFEST)))
-    except (OSError, ValueError, TypeError):
+        there = dict(json.loads(out.text(MANIFEST)))
+        for old, new in list(renamed(FrameKeys, there["policy"])):
+            there["policy"][new] = there["policy"].pop(old)
+        return there
+    except (OSError, ValueError, TypeError, KeyError):
         return {}
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal, Self
+from typing import Annotated, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -12,6 +12,8 @@ from data.selection.known_policies import POLICIES, SHARED
 
 class FrameKeys(Section):
     """How frames are chosen and stored: the frame policy."""
+
+    RENAMED: ClassVar = {"rate": "candidate_fps"}
 
     policy: Annotated[str, one_of("policy", POLICIES)] = Field(
         default="scene", description=f"how frames are chosen: {', '.join(POLICIES)}"
@@ -25,7 +27,7 @@ class FrameKeys(Section):
         description="fast skips frames no other needs; keyframes decodes I-frames only",
     )
     fps: float = Field(default=1.0, gt=0, description="policy=fps|smolvlm: frames a second")
-    rate: float = Field(
+    candidate_fps: float = Field(
         default=4.0,
         gt=0,
         le=60,

@@ -22,7 +22,7 @@ class Policy:
     """`module:function` in `data.selection.policies`."""
     candidates: Literal["clearest", "clock", "ticks", "every frame", "key frames"]
     """Frames it may choose, whose pictures are kept while the one decode pass runs by: the clearest of
-    each short window, those at times known beforehand, `frames.rate` a second, all, or I-frames only."""
+    each short window, those at times known beforehand, `frames.candidate_fps` a second, all, or I-frames only."""
     measures: Literal["signals", "cuts", "thumbs", "features"] = "signals"
     """Beside each frame's signals: PySceneDetect's cuts, small grey pictures of the candidates, or their
     features by `frames.encoder`."""
@@ -40,7 +40,7 @@ class Policy:
 
 SHARED = frozenset({"policy", "max", "px", "speed", "decoder"})
 """Keys that mean something to every policy."""
-GREY = frozenset({"rate", "threshold", "size"})
+GREY = frozenset({"candidate_fps", "threshold", "size"})
 
 POLICIES: dict[str, Policy] = {
     "scene": Policy(
@@ -81,7 +81,7 @@ POLICIES: dict[str, Policy] = {
         "embedding:embedding",
         candidates="ticks",
         measures="features",
-        keys=frozenset({"rate", "method", "threshold", "encoder"}),
+        keys=frozenset({"candidate_fps", "method", "threshold", "encoder"}),
         methods=("farthest", "neighbour", "facility", "maxvol", "longvu", "retake"),
         without_threshold=("farthest", "facility", "maxvol", "retake"),
         threshold=(-1, 1),
@@ -90,17 +90,17 @@ POLICIES: dict[str, Policy] = {
         "motion:motion",
         candidates="ticks",
         measures="thumbs",
-        keys=frozenset({"rate", "size", "method"}),
+        keys=frozenset({"candidate_fps", "size", "method"}),
         methods=("ssim", "flow", "vectors"),
     ),
     "keyframes": Policy("baselines:keyframes", candidates="key frames"),
     "topn": Policy("baselines:topn", candidates="clearest"),
-    "kts": Policy("kts:kts", candidates="ticks", keys=frozenset({"rate"})),
+    "kts": Policy("kts:kts", candidates="ticks", keys=frozenset({"candidate_fps"})),
     "query": Policy(
         "embedding:query",
         candidates="ticks",
         measures="features",
-        keys=frozenset({"rate", "method", "encoder", "query"}),
+        keys=frozenset({"candidate_fps", "method", "encoder", "query"}),
         methods=("aks", "bolt"),
     ),
 }

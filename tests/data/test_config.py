@@ -1,10 +1,11 @@
 import pytest
 from pydantic import Field
 
-from data.config import Section, leaves, load, resolved, show, usage
+from data.config import Section, leaves, load, resolved
 from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.selection.config import FrameKeys
+from data.usage import show, usage
 from tests.videos import ROOT, run_command
 from train.config import TrainConfig
 from train.inference.config import DescribeConfig
@@ -147,3 +148,22 @@ def test_config_module_prints_the_resolved_keys():
 def test_every_script_has_help(script):
     done = run_command(f"scripts/{script}", "--help")
     assert done.returncode == 0 and "keys (key=value):" in done.stdout
+
+
+def test_old_names_of_keys_are_accepted_with_a_note(capsys):
+    from train.config import TrainConfig
+    from train.evaluation.config import EvaluateConfig
+
+    config = load(TrainConfig, ["train.keep=3", "eval.text=meteor"])
+    assert config.train.keep_checkpoints == 3 and config.eval.soda_text == "meteor"
+    assert capsys.readouterr().err.splitlines() == [
+        "note: train.keep is train.keep_checkpoints now; write that",
+        "note: eval.text is eval.soda_text now; write that",
+    ]
+    with pytest.raises(UserError, match="given twice, as keep too, its old name"):
+        load(TrainConfig, ["train.keep=3", "train.keep_checkpoints=4"])
+    capsys.readouterr()
+    scored = ["predictions=p.json", "references=r.json", "out=o", "compat=true"]
+    assert load(EvaluateConfig, scored).published_soda
+    assert FrameKeys.model_validate({"policy": "l1", "rate": 2}).candidate_fps == 2  # as stored
+    assert capsys.readouterr().err.count("note:") == 1

@@ -321,3 +321,14 @@ def test_real_clips(real_clips, tmp_path):
     assert done.returncode == 0, done.stderr
     assert read_manifest(out)["rows"] == 21
     assert read_manifest(out)["quarantined"] == {"missing file": 1, "truncated": 1, "unreadable": 2}
+
+
+def test_a_run_of_an_earlier_version_is_known_by_its_old_keys(tmp_path):
+    how = ["source=microworld", "source.limit=2", "frames.policy=l1", "frames.max=2"]
+    how += [f"source.path={tmp_path}/videos", f"out={tmp_path}/out"]
+    assert run_command("scripts/prepare.py", *how).returncode == 0
+    manifest = tmp_path / "out/manifest.json"
+    told = manifest.read_text()
+    manifest.write_text(told.replace('"candidate_fps"', '"rate"'))
+    done = run_command("scripts/prepare.py", *how)
+    assert "2 source rows were done by an earlier run" in done.stdout, done.stderr

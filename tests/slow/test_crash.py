@@ -61,7 +61,7 @@ def test_prepare(commands, tmp_path):
 def test_sft(commands, world, tmp_path):
     base = tiny.build(tmp_path / "base")
     argv = ["train.method=lora", f"model.name={base}", f"data.path={world}", "train.steps=2", "train.save_every=1",
-            "train.keep=1", "data.eval_share=0.1", "data.workers=0", "train.log_every=1", "train.accumulate=1", "lora.r=2"]  # fmt: skip
+            "train.keep_checkpoints=1", "data.eval_share=0.1", "data.workers=0", "train.log_every=1", "train.accumulate=1", "lora.r=2"]  # fmt: skip
     below = tmp_path / "quiet"
     out = below / "run"
     assert commands.run("sft", [*argv, f"train.output={out}"], kill_at=0, below=str(below))["code"] == 0  # fmt: skip

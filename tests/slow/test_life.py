@@ -43,7 +43,7 @@ def machine(place, server):
     def argv(*more):
         given = {m.split("=")[0] for m in more}
         own = ["train.method=lora", f"model.name={place}/base", f"data.path={place}/data", f"train.output={place}/runs/x",
-                f"train.steps={STEPS}", "train.save_every=1", "train.keep=2", "data.eval_share=0.3", "train.eval_every=2",
+                f"train.steps={STEPS}", "train.save_every=1", "train.keep_checkpoints=2", "data.eval_share=0.3", "train.eval_every=2",
                 "data.workers=0", "train.log_every=1", "train.accumulate=1", "lora.r=2"]  # fmt: skip
         return [a for a in own if a.split("=")[0] not in given] + list(more)
 

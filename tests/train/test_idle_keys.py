@@ -39,7 +39,7 @@ def test_every_key_of_frames_belongs_to_a_policy():
     ("keys", "words"),
     [
         (["frames.fps=2"], r"frames\.fps: no key of policy=scene, but of fps, smolvlm"),
-        (["frames.policy=uniform", "frames.rate=2"], r"frames\.rate: no key of policy=uniform"),
+        (["frames.policy=uniform", "frames.candidate_fps=2"], r"frames\.candidate_fps: no key of policy=uniform"),
         (["frames.policy=scene", "frames.detector=hash"], r"frames\.detector: .* but of shots"),
         (["frames.policy=fps", "frames.query=a dog"], r"frames\.query: .* but of query"),
         (["frames.policy=shots", "frames.max_gap_s=3"], r"frames\.max_gap_s: .* but of scene"),
@@ -76,7 +76,7 @@ def test_sources():
     [
         (["train.method=full", "lora.r=8"], r"lora\.r: train\.method=full has no adapter"),
         (["train.pack_tokens=4096"], r"train\.pack=true"),
-        (["data.buffer=64"], r"data\.stream=true"),
+        (["data.shuffle_buffer=64"], r"data\.stream=true"),
         (["train.save_every=5", "eval.best=loss"], r"train\.eval_every"),
         (["train.eval_every=5", "data.eval_share=0"], "no video is held out"),
         (["eval.generate_every=5", "eval.judge.workers=2"], r"eval\.judge\.workers: .* give eval\.judge\.model"),
@@ -134,8 +134,8 @@ def test_keys_for_a_run_are_weighed_by_its_own_policy():
     policy = RunPolicy(FrameKeys(policy="fps", fps=2, max=8), DataKeys())
     object.__setattr__(run, "policy", policy)
     object.__setattr__(run, "trained", None)
-    given = load(DescribeConfig, ["adapter=r", "frames.rate=2"]).frames
-    with pytest.raises(UserError, match=r"frames\.rate: no key of policy=fps"):
+    given = load(DescribeConfig, ["adapter=r", "frames.candidate_fps=2"]).frames
+    with pytest.raises(UserError, match=r"frames\.candidate_fps: no key of policy=fps"):
         frames_for(run, given)
 
 

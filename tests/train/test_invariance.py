@@ -33,7 +33,7 @@ def reference(world, tmp_path_factory):
 @pytest.mark.parametrize(
     "change",
     [
-        ["train.batch=2", "train.accumulate=2", "train.frames_at_once=1"],
+        ["train.batch=2", "train.accumulate=2", "train.vision_batch=1"],
         ["train.checkpointing=false"],
     ],
 )

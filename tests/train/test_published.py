@@ -37,7 +37,7 @@ def figures(tmp_path, references, predictions, *more):
 @pytest.mark.parametrize("seed", range(6))
 def test_compat_is_the_published_program(tmp_path, seed):
     references, predictions = published.pair_of_files(seed)
-    ours = figures(tmp_path, references, predictions, "compat=true", "text=rouge_l")
+    ours = figures(tmp_path, references, predictions, "published_soda=true", "soda_text=rouge_l")
     theirs = published.soda(references, predictions, published.rouge_l)
     for variant, values in theirs.items():
         for part, value in zip(("_precision", "_recall", ""), values, strict=True):
@@ -77,7 +77,7 @@ def test_equal_starts_keep_their_order(tmp_path):
             {"sentence": "a man plays", "timestamp": [0, 60]},
         ]
     }
-    assert figures(tmp_path, true, said, "compat=true")["soda_d"] == pytest.approx(0.5)
+    assert figures(tmp_path, true, said, "published_soda=true")["soda_d"] == pytest.approx(0.5)
     assert figures(tmp_path, true, said)["soda_d"] == 1
     assert (tmp_path / "o/report.html").exists() is False
 
@@ -87,26 +87,26 @@ def test_exactly_half_is_not_found_and_events_of_no_length_count(tmp_path):
         "a": {"duration": 8, "timestamps": [[0, 6], [7, 7], [4, 99]], "sentences": ["x", "y", "z"]}
     }
     said = {"a": [{"sentence": "x", "timestamp": [0, 3]}, {"sentence": "z", "timestamp": [4, 99]}]}
-    ours = figures(tmp_path, true, said, "compat=true", "text=rouge_l")
+    ours = figures(tmp_path, true, said, "published_soda=true", "soda_text=rouge_l")
     assert ours["recall_tiou>0.5"] == pytest.approx(1 / 3) and ours["precision_tiou>0.5"] == 0.5
     assert ours["soda_d_recall"] == pytest.approx(1.5 / 3) and ours[
         "soda_d_precision"
     ] == pytest.approx(0.75)
     assert ours["densevid_rouge_l_0.5"] == pytest.approx(0.5), "0.5 - 1e-9 is below .5"
-    mended = figures(tmp_path, true, said, "text=rouge_l")
+    mended = figures(tmp_path, true, said, "soda_text=rouge_l")
     assert mended["soda_d_recall"] == pytest.approx((0.5 + 4 / 95) / 2), "cut at the end, left out"
 
 
 def test_files_are_written_again_as_they_stood(tmp_path):
-    """So that a comparison with compat=true counts the same."""
+    """So that a comparison with published_soda=true counts the same."""
     references, predictions = published.pair_of_files(8, 12)
-    first = figures(tmp_path, references, predictions, "compat=true", "text=rouge_l")
+    first = figures(tmp_path, references, predictions, "published_soda=true", "soda_text=rouge_l")
     again = {}
     for name, row in json.loads((tmp_path / "o/references.json").read_text()).items():
         again[name] = {k: row[k] for k in ("duration", "timestamps", "sentences")}
     assert again == references
     written = json.loads((tmp_path / "o/predictions.json").read_text())["results"]
-    second = figures(tmp_path, again, written, "compat=true", "text=rouge_l")
+    second = figures(tmp_path, again, written, "published_soda=true", "soda_text=rouge_l")
     for name in (
         "soda_a",
         "soda_c",

@@ -17,8 +17,9 @@ from tests.runs import contents, killed_after, losses, rows, steps, train
 from train.config import TrainConfig
 from train.hub.card import model_card
 from train.run.folder import inspect_run_folder
-from train.run.resume import Start, check_same, flat, keys_of, nested, restore_keys
-from train.run.resume import flat_keys as plain_keys
+from train.run.keys import flat, keys_of, nested
+from train.run.keys import flat_keys as plain_keys
+from train.run.resume import Start, check_same, restore_keys
 from train.run.saved import read_run
 from train.run.state import devices, ordering, read_state
 
@@ -33,7 +34,7 @@ def quiet(world, tiny_folder, tmp_path_factory):
     return out
 
 
-HOW = ["train.steps=8", "train.save_every=2", "train.keep=9", "train.eval_every=4", "train.batch=2", "train.accumulate=2"]  # fmt: skip
+HOW = ["train.steps=8", "train.save_every=2", "train.keep_checkpoints=9", "train.eval_every=4", "train.batch=2", "train.accumulate=2"]  # fmt: skip
 
 BEST = [*(key for key in HOW if "save_every" not in key), "eval.best=loss"]
 
@@ -51,6 +52,13 @@ def same_adapter(a, b, atol=0.0):
 def test_its_folder_alone_brings_all_keys_back(world, quiet, stopped, tiny_folder):
     from train import sft
 
+    config = stopped / "config.yaml"
+    text = config.read_text()
+    assert "keep_checkpoints:" in text and "shuffle_buffer:" in text
+    # as an earlier version wrote it
+    config.write_text(
+        text.replace("keep_checkpoints:", "keep:").replace("shuffle_buffer:", "buffer:")
+    )
     sft.main(load(TrainConfig, [RESUME, f"train.output={stopped}"]))
     assert losses(stopped) == losses(quiet) and same_adapter(stopped, quiet)
     kept = keys_of(stopped, read_state(stopped).parts)
@@ -108,7 +116,7 @@ def prepared(tmp_path_factory):
 
 def test_other_data_are_not_gone_on_with(prepared, tiny_folder, tmp_path, capsys):
     data, out = prepared(8), tmp_path / "o"
-    how = ["train.steps=6", "train.save_every=2", "train.keep=9", "train.accumulate=1"]
+    how = ["train.steps=6", "train.save_every=2", "train.keep_checkpoints=9", "train.accumulate=1"]
     train(data, out, *how, base=str(tiny_folder))
     whole = losses(out)
     moved = prepared(8, out=tmp_path / "moved")
@@ -127,7 +135,7 @@ def test_other_data_are_not_gone_on_with(prepared, tiny_folder, tmp_path, capsys
 
 
 def test_as_many_videos_a_step_however_they_are_dealt(world, quiet, stopped, tiny_folder, tmp_path):
-    less = ["train.steps=8", "train.save_every=2", "train.keep=9", "train.eval_every=4"]
+    less = ["train.steps=8", "train.save_every=2", "train.keep_checkpoints=9", "train.eval_every=4"]
     with pytest.raises(UserError, match=r"= 2 videos a step where it began with 4 \(train\.accumulate=4 makes"):  # fmt: skip
         train(world, stopped, *less, "train.batch=1", "train.accumulate=2", RESUME, base=str(tiny_folder))  # fmt: skip
     train(world, stopped, *less, "train.batch=1", "train.accumulate=4", RESUME, base=str(tiny_folder))  # fmt: skip
@@ -137,10 +145,10 @@ def test_as_many_videos_a_step_however_they_are_dealt(world, quiet, stopped, tin
 @pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
-    [["data.stream=true", "data.buffer=8"], ["train.batch=1", "train.accumulate=4"], ["train.pack=true", "train.pack_tokens=450", "train.batch=1", "train.accumulate=2"]],
+    [["data.stream=true", "data.shuffle_buffer=8"], ["train.batch=1", "train.accumulate=4"], ["train.pack=true", "train.pack_tokens=450", "train.batch=1", "train.accumulate=2"]],
 )  # fmt: skip
 def test_another_number_of_workers_or_passes_sees_the_same(world, tiny_folder, tmp_path, how):
-    more = ["train.steps=8", "train.save_every=3", "train.keep=9", "data.eval_share=0"]
+    more = ["train.steps=8", "train.save_every=3", "train.keep_checkpoints=9", "data.eval_share=0"]
     more += [] if any("batch" in h for h in how) else ["train.batch=2", "train.accumulate=2"]
     train(world, tmp_path / "whole", *how, *more, base=str(tiny_folder))
     out = killed_after(tmp_path / "whole", 3, tmp_path / "o")
@@ -154,7 +162,7 @@ def test_the_order_is_that_of_the_beginning(quiet, stopped, world):
     """Kind of order, batch and lanes do not follow from what serves now."""
     argv = [f"train.output={stopped}", RESUME, "train.batch=1", "train.accumulate=4", "data.workers=7"]  # fmt: skip
     config = load(TrainConfig, argv)
-    config, start = restore_keys(config, inspect_run_folder(config))
+    config, start = restore_keys(config, inspect_run_folder(config.train, config.model.name))
     from train.early_checks import check_data
 
     order = check_same(config, start, check_data(config.data))
@@ -168,7 +176,7 @@ def test_what_was_seen_is_not_seen_otherwise(world, stopped, tiny_folder):
             train(world, stopped, *HOW, key, RESUME, base=str(tiny_folder))
     with pytest.raises(UserError, match=r"optim\.name"):
         config = load(TrainConfig, [RESUME, f"train.output={stopped}", "optim.name=adamw_8bit"])
-        config, start = restore_keys(config, inspect_run_folder(config))
+        config, start = restore_keys(config, inspect_run_folder(config.train, config.model.name))
         check_same(config, start, None)
 
 
@@ -257,7 +265,7 @@ def test_tensorboard_has_each_step_once(world, tiny_folder, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    how = ["train.steps=4", "train.save_every=2", "train.keep=9", "train.accumulate=1", "log.to=tensorboard"]  # fmt: skip
+    how = ["train.steps=4", "train.save_every=2", "train.keep_checkpoints=9", "train.accumulate=1", "log.to=tensorboard"]  # fmt: skip
     train(world, tmp_path / "a", *how, base=str(tiny_folder))
     out = killed_after(tmp_path / "a", 2, tmp_path / "o")
     train(world, out, *how, RESUME, base=str(tiny_folder))

@@ -117,7 +117,7 @@ def test_a_resumed_stream_goes_on_with_the_next_sample(world, tmp_path):
     def train(out, *extra):
         done = run_command(
             "train/sft.py", "model.name=tiny", "train.method=lora", f"data.path={world}", "data.stream=true",
-            "data.buffer=8", "data.eval_share=0", "train.batch=2", "train.accumulate=2", "train.log_every=1",
+            "data.shuffle_buffer=8", "data.eval_share=0", "train.batch=2", "train.accumulate=2", "train.log_every=1",
             "lora.dropout=0", "train.save_every=6", "optim.schedule=constant", "data.workers=2",
             f"train.output={out}", "train.checkpointing=false", *extra,
         )  # fmt: skip

@@ -207,7 +207,7 @@ def test_a_resumed_run_has_each_step_once(world, plain, tmp_path):
 @pytest.mark.slow
 def test_a_run_leaves_checkpoints_on_its_way(world, tmp_path):
     """With default keys: a run that Colab cuts off can go on."""
-    train(world, tmp_path, "train.steps=21", "train.accumulate=1", "train.keep=9")
+    train(world, tmp_path, "train.steps=21", "train.accumulate=1", "train.keep_checkpoints=9")
     assert {p.name for p in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{n}" for n in (10, 20, 21)}  # fmt: skip
 
 

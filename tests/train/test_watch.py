@@ -87,7 +87,7 @@ def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
 
     monkeypatch.setattr(GenerationEval, "run", told)
     out = tmp_path / "o"
-    results = train(world, out, "eval.best=soda_c", "train.keep=2")
+    results = train(world, out, "eval.best=soda_c", "train.keep_checkpoints=2")
     assert results["best_step"] == 2 and "step 2 is the best by eval_soda_c (0.5000)" in capsys.readouterr().out  # fmt: skip
     left, best, last = (load_file(p / "model.safetensors") for p in (out, out / "checkpoint-2", out / "checkpoint-6"))  # fmt: skip
     assert all((left[k] == best[k]).all() for k in best)

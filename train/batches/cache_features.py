@@ -71,7 +71,7 @@ def cache_features(config: TrainConfig, dataset: Prepared) -> Path:
             folder,
             precision,
             workers=config.data.workers,
-            frames_at_once=config.train.frames_at_once,
+            frames_at_once=config.train.vision_batch,
         )
     say(f"features in {folder}; train with data.features=true")
     return folder

@@ -136,7 +136,7 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         evaluation = None if held is None else encoded(held, processor, keys)
         learned = encoded(train, processor, keys)
         return Sets(learned, evaluation, found, parts, eval_tokens, held)
-    pictures = Pictures(groups, keep=1 + window(keys.buffer, GROUP_ROWS))
+    pictures = Pictures(groups, keep=1 + window(keys.shuffle_buffer, GROUP_ROWS))
     if (
         keys.features
     ):  # attached once the model is there; pictures of held-out videos may be described

@@ -20,8 +20,7 @@ import torch
 from safetensors import safe_open
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import this_python
-from data.errors import UserError
+from data.errors import UserError, this_python
 from data.prepared.dataset import Prepared
 from data.storage import is_url
 from train.batches.encode import frame_size_px

@@ -171,7 +171,7 @@ def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) 
             sets.groups,
             batch=ordering.batch,
             lanes=ordering.lanes,
-            buffer_rows=data.buffer,
+            buffer_rows=data.shuffle_buffer,
             seed=train.seed,
         )
     elif ordering.kind == "grouped":

@@ -2,10 +2,7 @@
 
 from __future__ import annotations
 
-import gc
-import time
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -20,7 +17,6 @@ from torch.utils.data import SequentialSampler
 from transformers import (
     SmolVLMForConditionalGeneration,
     SmolVLMProcessor,
-    TrainerCallback,
 )
 from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
@@ -33,12 +29,12 @@ from train.batches.split import Split
 from train.bench import random_checkpoint
 from train.bench.config import BenchStepConfig
 from train.bench.real_steps import RANK, gradient_error
+from train.bench.step_cost import Cost, cost_of
 from train.config import TrainConfig
 from train.console import say
 from train.loop.loading import Loaded
 from train.loop.trainer import make_trainer
 from train.memory.config import MODELS
-from train.memory.live_bytes import LiveBytes, count_weights
 from train.model import forward
 from train.model.load import (
     LORA_TARGETS,
@@ -52,15 +48,6 @@ from train.run.state import ordering
 from train.sections import ModelKeys
 
 SECONDS_A_FRAME = 2.0
-
-
-@dataclass(frozen=True)
-class Cost:
-    """Of one step."""
-
-    seconds: float
-    peak_bytes: int
-    tflop: float
 
 
 def measure(config: BenchStepConfig) -> dict[str, float]:
@@ -136,47 +123,6 @@ def _sample(
     return {"id": str(seed), "input_ids": ids, "labels": labels, "frames": pictures, "words": words}
 
 
-class _Clock(TrainerCallback):
-    """Seconds from the beginning of a step's forward to the end of its update."""
-
-    def __init__(self) -> None:
-        self.seconds: list[float] = []
-
-    def on_step_begin(self, *_: Any, **__: Any) -> None:
-        self._started = _now()
-
-    def on_step_end(self, *_: Any, **__: Any) -> None:
-        self.seconds.append(_now() - self._started)
-
-
-def _now() -> float:
-    if torch.cuda.is_available():
-        torch.cuda.synchronize()
-    return time.perf_counter()
-
-
-def _cost(trainer: SFTTrainer, config: BenchStepConfig) -> Cost:
-    """Time whole steps of the real loop; then count the bytes and FLOPs of one more."""
-    clock = _Clock()
-    trainer.add_callback(clock)
-    trainer.train()
-    seconds = float(np.median(clock.seconds[1:]))
-    model = trainer.model_wrapped
-    bytes_ = LiveBytes()
-    count_weights(model, bytes_)
-    assert trainer.optimizer is not None
-    for state in trainer.optimizer.state.values():
-        for value in state.values():
-            if isinstance(value, torch.Tensor):
-                bytes_.track(value, "optimizer")
-    batch = next(iter(trainer.get_train_dataloader()))
-    with bytes_:
-        trainer.training_step(model, batch)
-    del trainer, model
-    gc.collect()
-    return Cost(seconds, bytes_.peak, bytes_.flop / 1e12)
-
-
 def _stock(
     keys: ModelKeys,
     processor: SmolVLMProcessor,
@@ -233,7 +179,7 @@ def _stock(
     )
     given = trainer.data_collator(rows)["input_ids"]
     assert given.shape == (len(samples), max(len(s["input_ids"]) for s in samples))
-    return _cost(trainer, config)
+    return cost_of(trainer, config)
 
 
 def _ours(
@@ -265,7 +211,7 @@ def _ours(
     base = load_model(keys, "lora", precision)
     trained = set_trainable(base, "lora", settings.lora, settings.optim)
     scale: Callable[[torch.Tensor], torch.Tensor] = partial(normalise, processor=processor)
-    forward.install(base, scale, frames_at_once=settings.train.frames_at_once)
+    forward.install(base, scale, frames_at_once=settings.train.vision_batch)
     if cached:
         with torch.no_grad():
             base.to(torch.device(precision.device))  # type: ignore[arg-type]
@@ -300,4 +246,4 @@ def _ours(
     else:
         trainer.order = SequentialSampler(count)  # type: ignore[assignment]
     trainer.args.disable_tqdm = True
-    return _cost(trainer, config)
+    return cost_of(trainer, config)

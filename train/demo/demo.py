@@ -9,8 +9,8 @@ from typing import Any
 
 from transformers import SmolVLMForConditionalGeneration
 
-from data.config import load, this_python
-from data.errors import UserError
+from data.config import load
+from data.errors import UserError, this_python
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import read_dataset

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from itertools import product
-from typing import Any, Literal, Self
+from typing import Any, ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -54,6 +54,8 @@ class GenerateKeys(Section):
 class EvaluateConfig(Section):
     """Keys of scripts/evaluate.py."""
 
+    RENAMED: ClassVar = {"text": "soda_text", "compat": "published_soda"}
+
     data: EvaluationData = EvaluationData()
     adapter: Names = Field(default=(), description="run folders to evaluate: a,b")
     base: bool = Field(default=False, description="also the model the adapter was trained from")
@@ -73,8 +75,8 @@ class EvaluateConfig(Section):
         default=None, description="ActivityNet-style file: id → duration, timestamps, sentences"
     )
     compare: Names = Field(default=(), description="evaluations to put side by side: a,b")
-    text: TextScore = Field(default="meteor_lite", description="SODA's text score")
-    compat: bool = Field(
+    soda_text: TextScore = Field(default="meteor_lite", description="SODA's text score")
+    published_soda: bool = Field(
         default=False, description="SODA as the published program computes it, quirks included"
     )
     judge: JudgeKeys = JudgeKeys()

@@ -69,7 +69,7 @@ def _of_files(config: EvaluateConfig) -> Found:
     assert config.predictions is not None
     problems = Problems()
     if config.references is not None:
-        truths = read_references(config.references, problems, mend=not config.compat)
+        truths = read_references(config.references, problems, mend=not config.published_soda)
     else:
         assert config.data.path is not None
         rows = read_dataset(config.data.path).remove_columns("frames")
@@ -142,7 +142,7 @@ def _compared(config: EvaluateConfig) -> Found:
             raise UserError(f"compare={folder}: {SCORES} there is not one of ours")
         stored.append(record)
         file = str(Path(folder) / "references.json")
-        truths = read_references(file, problems, mend=not config.compat)
+        truths = read_references(file, problems, mend=not config.published_soda)
         all_truths.append(truths)
         for name, one in record["systems"].items():
             quiet = Problems()  # videos that were missing there were told of there
@@ -176,12 +176,18 @@ def _finish(
     *,
     shown: bool,
 ) -> Evaluation:
-    if config.compat:
+    if config.published_soda:
         for name, truth in truths.items():
             if not all(e.text.isascii() for e in truth.as_stated):
-                problems.note("references with letters that compat=true drops", name)
+                problems.note("references with letters that published_soda=true drops", name)
     scored = [
-        score(truths, s.answers, text_score=config.text, compat=config.compat, timed=timed)
+        score(
+            truths,
+            s.answers,
+            text_score=config.soda_text,
+            compat=config.published_soda,
+            timed=timed,
+        )
         for s in systems
     ]
     about_judge: dict[str, Any] = {}
@@ -191,7 +197,14 @@ def _finish(
         more, about_judge = judged(config.judge, truths, [s.answers for s in systems], timed)
         scored = [replace(s, measures=(*s.measures, *m)) for s, m in zip(scored, more, strict=True)]
     done = Evaluation(
-        truths, systems, scored, problems, config.text, config.compat, timed, about_judge
+        truths,
+        systems,
+        scored,
+        problems,
+        config.soda_text,
+        config.published_soda,
+        timed,
+        about_judge,
     )
     summary = table.summarise(done, config.generate.seed)
     for line in problems.lines():

@@ -88,7 +88,7 @@ class GenerationEval:
         """On the first process: into `figures`, the judge's last, so that the others stay if it is away."""
         truths = {name: self._truth(name) for name in said}
         timed = self.data.target == "timeline"
-        scored = score(truths, said, text_score=self.keys.text, timed=timed)
+        scored = score(truths, said, text_score=self.keys.soda_text, timed=timed)
         figures |= {m.name: m.value for m in scored.measures}
         self._show(said, truths, step)
         if self.keys.judge.model is not None:

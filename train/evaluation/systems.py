@@ -18,6 +18,7 @@ from data.offline.prepare import prepare, sources_of
 from data.prepared.dataset import Prepared, open_prepared, read_rows
 from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICY_VERSION
 from data.sources.catalog import same_rows
 from train.batches.split import split
 from train.console import say
@@ -177,13 +178,14 @@ def frames_for_system(
     """
     assert config.out is not None
     manifest, wanted = dataset.manifest, set(ids)
-    if not timed and manifest["policy"] == policy_record(frames):
+    own = policy_of_dataset(manifest, DataKeys())
+    if not timed and (own.frames, own.version) == (frames, POLICY_VERSION):
         path, seconds = dataset.path, {}
     else:
         record = json.dumps(policy_record(frames), sort_keys=True)  # two that differ in px are two
-        own = hashlib.sha256(record.encode()).hexdigest()[:8]
+        short = hashlib.sha256(record.encode()).hexdigest()[:8]
         folder = (
-            Path(config.out) / "frames" / file_name(f"{frames_name(frames)}-{frames.max}-{own}")
+            Path(config.out) / "frames" / file_name(f"{frames_name(frames)}-{frames.max}-{short}")
         )
         folder.parent.mkdir(parents=True, exist_ok=True)
         seconds = _seconds(folder.with_suffix(".jsonl"))

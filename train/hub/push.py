@@ -12,8 +12,7 @@ from typing import TYPE_CHECKING
 import yaml
 from tqdm import tqdm
 
-from data.config import this_python
-from data.errors import UserError, warn
+from data.errors import UserError, this_python, warn
 from data.hub import hub_errors, writable_repo
 from data.locks import owner_of
 from data.redact import redacted

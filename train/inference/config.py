@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Annotated, Literal
+from typing import Annotated, ClassVar, Literal
 
 from pydantic import Field
 
@@ -71,6 +71,8 @@ class MergeConfig(Section):
 class AppConfig(Section):
     """Keys of scripts/app.py."""
 
+    RENAMED: ClassVar = {"waiting": "max_queue"}
+
     adapter: str = Field(description="run folder, or the name of an adapter or model on the Hub")
     model: BaseKeys = BaseKeys()
     force: Force = False
@@ -79,7 +81,7 @@ class AppConfig(Section):
     port: int = Field(default=7860, ge=1, le=65535, description="of the page")
     share: bool = Field(default=False, description="a public address by Gradio's own service")
     max_mb: int = Field(default=200, ge=1, description="largest file taken")
-    waiting: int = Field(default=16, ge=1, description="visitors that may wait in line")
+    max_queue: int = Field(default=16, ge=1, description="visitors that may wait in line")
     max_new_tokens: int | None = Field(
         default=None,
         ge=1,

@@ -15,8 +15,7 @@ import torch
 from PIL import Image
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
-from data.config import this_python
-from data.errors import UserError
+from data.errors import UserError, this_python
 from data.storage import write_atomically
 from train.batches.encode import frame_size_px, normalise
 from train.console import say

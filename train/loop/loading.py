@@ -114,5 +114,5 @@ def make_trainable(
     model, processor = loaded.model, loaded.processor
     trained = set_trainable(model, config.train.method, config.lora, config.optim, revision)
     scale = partial(normalise, processor=processor)
-    forward.install(model, scale, frames_at_once=config.train.frames_at_once)
+    forward.install(model, scale, frames_at_once=config.train.vision_batch)
     return trained

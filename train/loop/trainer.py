@@ -273,7 +273,7 @@ def _add_callbacks(
     if best is not None:
         greater = bool(trainer.args.greater_is_better)
         added.append(BestCheckpoint(output, best, greater=greater))
-    added += [RemoveOldCheckpoints(output, config.train.keep), RunPage(output, held)]
+    added += [RemoveOldCheckpoints(output, config.train.keep_checkpoints), RunPage(output, held)]
     if trainer.order is not None:
         added.append(RestoreSamplerEpoch(trainer.order))
     if config.leaves_tower_out(trainer.accelerator.num_processes):

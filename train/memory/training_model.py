@@ -40,6 +40,6 @@ def prepare_for_training(
     if scale is not None:
         if compute is not torch.float32:
             disable_lora_input_cast(trained)
-        forward.install(base, scale, frames_at_once=config.train.frames_at_once)
+        forward.install(base, scale, frames_at_once=config.train.vision_batch)
     add_fused_lm_head(base, outputs=("log_probs", "entropy", "is_top1"))
     return trained

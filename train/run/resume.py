@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -11,14 +10,14 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from data.config import resolved, this_python
-from data.errors import UserError
+from data.errors import UserError, this_python
 from data.storage import write_atomically
 from train.config import TrainConfig
 from train.console import say
 from train.run.files import METRICS, RECORD, SAMPLES, read_json
 from train.run.folder import CONFIG, RunFolder, remove_half_written, step_of
 from train.run.held_out import read_held_out, write_held_out
+from train.run.keys import flat, flat_keys, keys_of, nested
 from train.run.state import (
     Ordering,
     Part,
@@ -44,7 +43,7 @@ SEES_OTHERWISE = (
     "data.system",
     "data.max_tokens",
     "data.stream",
-    "data.buffer",
+    "data.shuffle_buffer",
     "train.pack",
     "train.pack_tokens",
     "train.seed",
@@ -52,43 +51,6 @@ SEES_OTHERWISE = (
 """Other values of these, and samples would be seen twice, or never, or were held out before."""
 OF_A_START = ("train.resume", "train.force", "train.output")
 """Said anew with each start."""
-
-
-# --- keys ------------------------------------------------------------------------------------
-
-
-def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
-    """Nested keys by their dotted names."""
-    found: dict[str, Any] = {}
-    for name, value in settings.items():
-        inner = flat(value, f"{prefix}{name}.") if isinstance(value, dict) else {}
-        found |= inner or {prefix + name: value}
-    return found
-
-
-def nested(keys: Mapping[str, Any]) -> dict[str, Any]:
-    found: dict[str, Any] = {}
-    for key, value in keys.items():
-        *sections, leaf = key.split(".")
-        at = found
-        for name in sections:
-            at = at.setdefault(name, {})
-        at[leaf] = value
-    return found
-
-
-def keys_of(folder: Path, parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Of a run as it was after those parts, by their dotted names."""
-    file = folder / CONFIG
-    try:
-        keys = flat(yaml.safe_load(file.read_text(encoding="utf-8")))
-    except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
-        raise UserError(
-            f"{file}: cannot be read ({error}); it says what the run began with"
-        ) from None
-    for part in parts:
-        keys |= part.changed
-    return keys
 
 
 @dataclass(frozen=True)
@@ -131,11 +93,6 @@ def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, St
         say(f"note: {found.path} was stopped before its first checkpoint: it begins again")
         return config, Start(found.path)
     return config, Start(found.path, found.checkpoints[-1], state)
-
-
-def flat_keys(config: TrainConfig) -> dict[str, Any]:
-    """Keys as YAML and JSON hold them, by their dotted names."""
-    return flat(json.loads(json.dumps(resolved(config))))
 
 
 def finished_results(found: RunFolder, config: TrainConfig) -> dict[str, Any]:

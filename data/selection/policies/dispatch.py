@@ -83,7 +83,7 @@ def plan_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Measurem
             vectors=vectors,
         )
     most = min(MOST_CANDIDATES, THUMB_BYTES // keys.size**2)
-    step_s = max(1 / keys.rate, length_s / most)
+    step_s = max(1 / keys.candidate_fps, length_s / most)
     ticks = Candidates("ticks", window_s=step_s, keep_px=keep_px)
     if policy.measures == "features":
         from data.selection.measure import encoders  # torch and transformers: only where asked for

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 import socket
-from typing import get_args
 
 import gradio as gr
 
 from data.errors import UserError
-from data.selection.config import FrameKeys
+from data.selection.known_policies import POLICIES
 from train.inference.app.session import Models, show
 from train.inference.config import AppConfig
 
@@ -46,11 +45,7 @@ document.addEventListener("click", event => {
 def build(config: AppConfig, models: Models) -> gr.Blocks:
     """The page, not yet served."""
     own = models.run.frames
-    policies = [
-        p
-        for p in get_args(FrameKeys.model_fields["policy"].annotation)
-        if p not in NEEDS_MORE or p == own.policy
-    ]
+    policies = [p for p in POLICIES if p not in NEEDS_MORE or p == own.policy]
     with gr.Blocks(
         title="scenescribe", analytics_enabled=False, delete_cache=(KEPT_S, KEPT_S)
     ) as page:
@@ -92,7 +87,7 @@ def build(config: AppConfig, models: Models) -> gr.Blocks:
             show_progress="full",
             api_name="describe",
         )
-    page.queue(max_size=config.waiting)
+    page.queue(max_size=config.max_queue)
     return page
 
 
