@@ -12,7 +12,7 @@ from typing import Literal
 
 
 @dataclass(frozen=True, slots=True)
-class Video:
+class VideoFile:
     """A video file. `path` is absolute or relative to the working directory."""
 
     path: str
@@ -77,8 +77,8 @@ class HubFile:
         return f"hf://datasets/{self.repo}/{self.path}"
 
 
-Media = Video | FrameFiles | ParquetCell | ZipMember | HubFile
-Local = Video | FrameFiles
+Media = VideoFile | FrameFiles | ParquetCell | ZipMember | HubFile
+Local = VideoFile | FrameFiles
 
 Lost = Literal["missing file", "unreadable", "too large"]
 """Of the reasons of a quarantine."""
@@ -99,7 +99,7 @@ def content_id(media: Local) -> str:
         OSError: it cannot be read.
     """
     digest = hashlib.sha256()
-    for path in (media.path,) if isinstance(media, Video) else media.paths:
+    for path in (media.path,) if isinstance(media, VideoFile) else media.paths:
         with Path(path).open("rb") as file:
             digest.update(hashlib.file_digest(file, "sha256").digest())
     return f"sha256:{digest.hexdigest()[:32]}"

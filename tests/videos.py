@@ -15,8 +15,8 @@ import av
 import numpy as np
 from av.stream import Disposition
 
-from data.video.decode import fetch, read
 from data.video.info import Decoder, Frame, VideoInfo
+from data.video.video import Video
 
 ROOT = Path(__file__).resolve().parents[1]
 WIDTH, HEIGHT, BITS = 160, 96, 8
@@ -150,8 +150,10 @@ def every(step_s: float, count: int) -> list[float]:
 def pictures(info: VideoInfo, short_px: int, decoder: Decoder = "pyav") -> list[Frame]:
     """Every frame in order."""
     if decoder == "decord":
-        return fetch(info, info.times_s.tolist(), short_px=short_px, decoder=decoder)
-    return [Frame(f.time_s, f.rgb(short_px)) for f in read(info)]
+        return Video(info.path).frames_played_at(
+            info.times_s.tolist(), short_px=short_px, decoder=decoder
+        )
+    return [Frame(f.time_s, f.rgb(short_px)) for f in Video(info.path).decode()]
 
 
 def run_command(

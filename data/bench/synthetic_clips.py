@@ -12,8 +12,7 @@ import cv2
 import numpy as np
 
 from data.sources import microworld
-from data.video.decode import read
-from data.video.probe import probe
+from data.video.video import Video
 
 WIDTH, HEIGHT, FPS = 256, 144, 25
 Half = Literal["tune", "report"]
@@ -67,7 +66,7 @@ def segment(
 @lru_cache(maxsize=3)
 def _take(path: Path) -> list[np.ndarray]:
     pictures = []
-    for frame in read(probe(str(path))):
+    for frame in Video(str(path)).decode():
         picture = frame.rgb(HEIGHT)
         pictures.append(cv2.resize(picture, (WIDTH, HEIGHT), interpolation=cv2.INTER_AREA))
         if len(pictures) == 400:

@@ -18,7 +18,7 @@ from typing import Any
 
 from data.config import GIB, ROOT
 from data.errors import UserError, one_line
-from data.media import Local, Media, Missing, Video
+from data.media import Local, Media, Missing, VideoFile
 from data.offline.config import PrepareConfig
 from data.offline.isolate import Done, Failure, fitting_workers, run_each
 from data.offline.row import Limits, prepare_row
@@ -96,7 +96,7 @@ def _with_local(row: ShardItem, local: Local | Missing) -> ShardItem:
 def _outcome(done: Done[ShardItem, Outcome], spool: Path) -> Outcome:
     """What a row came to; its copy of the video, if it had one, goes."""
     item, outcome = done.item.item, done.outcome
-    copy = item.video if isinstance(item, Sample) and isinstance(item.video, Video) else None
+    copy = item.video if isinstance(item, Sample) and isinstance(item.video, VideoFile) else None
     if copy is not None and Path(copy.path).parent == spool:
         Path(copy.path).unlink(missing_ok=True)
     if not isinstance(outcome, Failure):

@@ -9,7 +9,7 @@ from dataclasses import asdict, dataclass
 from functools import partial
 from typing import Any
 
-from data.media import Local, Video, content_id
+from data.media import Local, VideoFile, content_id
 from data.offline.isolate import Failure, digest_of, run_each
 from data.redact import redacted
 from data.sample import Outcome, Rejected, Repair, Sample, ShardItem
@@ -38,13 +38,15 @@ def prepare_row(numbered: ShardItem, keys: FrameKeys, limits: Limits, threads: i
     media = item.video
     assert isinstance(media, Local)
     try:
-        where = media.path if isinstance(media, Video) else media
+        where = media.path if isinstance(media, VideoFile) else media
         chosen = choose_frames(where, keys, limits.min_decoded, threads=threads)
         if chosen.duration_s < limits.min_s:
             raise BadVideo("too short", f"{media.name}: {chosen.duration_s:.3f} s")
     except BadVideo as error:
         detail = error.detail
-        if isinstance(media, Video) and media.shown:  # not the name of a copy that is gone by then
+        if (
+            isinstance(media, VideoFile) and media.shown
+        ):  # not the name of a copy that is gone by then
             detail = detail.replace(media.path, media.shown)
         return Rejected(item.id, media.name, error.reason, detail, digest_of(error))
     row = _row(item, chosen, keys, item.video_id or content_id(media))

@@ -14,7 +14,7 @@ from typing import Any, TypeVar
 
 from data.config import GIB
 from data.errors import UserError, one_line
-from data.media import HubFile, Local, Media, Missing, ParquetCell, Video, ZipMember
+from data.media import HubFile, Local, Media, Missing, ParquetCell, VideoFile, ZipMember
 
 DOWNLOADS = 8
 """Files fetched from the Hub at once."""
@@ -68,16 +68,16 @@ class Unpacker:
             self._cells = _Cells(media)
         return self._cells.read(media.row)
 
-    def _spooled(self, content: bytes, name: str) -> Video:
+    def _spooled(self, content: bytes, name: str) -> VideoFile:
         path = self._next()
         path.write_bytes(content)
-        return Video(str(path), shown=name)
+        return VideoFile(str(path), shown=name)
 
     def _next(self) -> Path:
         self._count += 1
         return self._folder / f"{self._count}.video"
 
-    def _member(self, media: ZipMember) -> Video:
+    def _member(self, media: ZipMember) -> VideoFile:
         try:
             if self._zip is None or self._zip[0] != media.archive:
                 self._zip = (media.archive, zipfile.ZipFile(media.archive))
@@ -86,7 +86,7 @@ class Unpacker:
             path = self._next()
             with self._zip[1].open(media.member) as packed, path.open("wb") as file:
                 shutil.copyfileobj(packed, file, 2**20)
-            return Video(str(path), shown=media.name)
+            return VideoFile(str(path), shown=media.name)
         except (KeyError, FileNotFoundError) as error:
             raise Missing(f"{media.name}: {error}") from None
         except DAMAGED as error:
@@ -134,7 +134,7 @@ class _Cells:
         return value
 
 
-def _downloaded(media: HubFile) -> Video:
+def _downloaded(media: HubFile) -> VideoFile:
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -149,7 +149,7 @@ def _downloaded(media: HubFile) -> Video:
             raise
         except EntryNotFoundError:
             raise Missing(f"{media.name}: no such file") from None
-    return Video(path, shown=media.name)
+    return VideoFile(path, shown=media.name)
 
 
 def fetch_ahead(

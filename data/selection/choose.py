@@ -23,11 +23,11 @@ from data.selection.measure.signals import Signals, measure_signals
 from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order
 from data.video import image_frames
-from data.video.decode import fetch, read
 from data.video.info import BadVideo, Skip, StoredPicture, VideoInfo
-from data.video.probe import probe
+from data.video.video import Video
 
 JPEG_QUALITY = 92
+SAME_PICTURE_S = 1e-3  # decord's clock and PyAV's agree so far
 MIN_DECODED = 0.9
 """Share of a file's frames; one of which less can be decoded is bad."""
 
@@ -55,13 +55,12 @@ SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey
 class Analysis:
     """What one pass over a video found, before any picture is encoded."""
 
+    source: Video | FrameFiles
     info: VideoInfo
     signals: Signals
     selection: Selection
     kept: dict[float, StoredPicture]
     """Pictures by time; a chosen one that is not here must be fetched."""
-    given: FrameFiles | None = None
-    """Where the frames were pictures already."""
 
 
 def analyse(
@@ -79,21 +78,22 @@ def analyse(
     """
     if isinstance(path, FrameFiles):
         return _analyse_given(path, keys, min_decoded)
-    info = probe(path)
+    video = Video(path)
+    info = video.info
     plan = plan_for(keys, info, keep=keep and keys.decoder == "pyav")
     only_key = POLICIES[keys.policy].candidates == "key frames"
     skip = "nonkey" if only_key else SKIP[keys.speed]
     if info.by_order:  # what is left out would move all that follows
         skip = "none"
-    frames = read(info, threads=threads, skip=skip, vectors=keys.method == "vectors")
+    frames = video.decode(threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure_signals(info, frames, plan, skip=skip)
     _require(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
     selection, kept = select(signals, keys), plan.candidates.kept
     if keys.speed == "keyframes" and not only_key and info.seekable:
-        selection, kept = refine_key_frames(info, selection, short_px=keys.px, threads=threads)
+        selection, kept = refine_key_frames(video, selection, short_px=keys.px, threads=threads)
     if keys.decoder != "pyav":  # the choice is the same; the pictures are to be that decoder's
         kept = {}
-    return Analysis(info, signals, selection, kept)
+    return Analysis(video, info, signals, selection, kept)
 
 
 def _require(signals: Signals, min_decoded: float, name: str, what: str) -> None:
@@ -115,20 +115,29 @@ def _analyse_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> A
     selection = (
         in_order(signals, range(len(signals.times_s)), "given") if fits else select(signals, keys)
     )
-    return Analysis(info, signals, selection, {}, given=frames)
+    return Analysis(frames, info, signals, selection, {})
 
 
 def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> list[np.ndarray]:
-    """The chosen frames, (H, W, 3) uint8 each: kept from the pass, else fetched."""
-    times_s, kept = analysis.selection.times_s, analysis.kept
-    if analysis.given is not None:
-        return image_frames.fetch(analysis.given, times_s, keys.px)
+    """The chosen frames, (H, W, 3) uint8 each: kept from the pass, else fetched.
+
+    Raises:
+        BadVideo: one that was decoded before cannot be any more.
+    """
+    times_s, kept, source = analysis.selection.times_s, analysis.kept, analysis.source
+    if isinstance(source, FrameFiles):
+        return image_frames.frames_played_at(source, times_s, keys.px)
     missing = [t for t in times_s if t not in kept]
     fetched = {}
     if missing:
-        found = fetch(
-            analysis.info, missing, short_px=keys.px, decoder=keys.decoder, threads=threads
+        found = source.frames_played_at(
+            missing, short_px=keys.px, decoder=keys.decoder, threads=threads
         )
+        got = [frame.time_s for frame in found]
+        if np.abs(np.subtract(got, missing)).max() > SAME_PICTURE_S:
+            raise BadVideo(
+                "truncated", f"{source.info.path}: wanted frames at {missing} s, got {got}"
+            )
         fetched = {time_s: frame.rgb for time_s, frame in zip(missing, found, strict=True)}
     return [kept[t].rgb() if t in kept else fetched[t] for t in times_s]
 

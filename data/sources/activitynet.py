@@ -19,7 +19,7 @@ from typing import Any
 from data.errors import UserError
 from data.sample import FilteredOut, Rejected, Sample
 from data.sources.config import SourceKeys
-from data.sources.find_video import VideoFiles, video_files
+from data.sources.find_video import VideoFolder, video_files
 from data.sources.parse import (
     Span,
     as_dicts,
@@ -82,7 +82,7 @@ def sample_of(
     name: str,
     row: Any,
     keys: SourceKeys,
-    videos: VideoFiles,
+    videos: VideoFolder,
     ids: frozenset[str] | None = None,
 ) -> Sample | Rejected | FilteredOut:
     """One entry → a sample. Never raises, whatever the entry holds."""

@@ -8,7 +8,7 @@ from dataclasses import dataclass, field
 from pathlib import Path, PurePosixPath
 
 from data.errors import UserError
-from data.media import Media, Video, ZipMember
+from data.media import Media, VideoFile, ZipMember
 
 ENDINGS = frozenset(
     [
@@ -31,7 +31,7 @@ ENDINGS = frozenset(
 
 
 @dataclass(frozen=True)
-class VideoFiles:
+class VideoFolder:
     """The videos below a folder or in a zip, found by their path or, wherever they lie, by name."""
 
     place: str
@@ -46,7 +46,7 @@ class VideoFiles:
             if found:
                 if self.zipped:
                     return ZipMember(self.place, found)
-                return Video(str(Path(self.place) / found))
+                return VideoFile(str(Path(self.place) / found))
         return None
 
 
@@ -56,7 +56,7 @@ def stem(name: str) -> str:
     return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
-def video_files(place: str) -> VideoFiles:
+def video_files(place: str) -> VideoFolder:
     """
     Raises:
         UserError: no such folder or zip, or there is no video in it.
@@ -80,4 +80,4 @@ def video_files(place: str) -> VideoFiles:
             found[known] = "" if known in found else name
     if not found:
         raise UserError(f"source.videos={place}: no video in it")
-    return VideoFiles(place, found, not path.is_dir())
+    return VideoFolder(place, found, not path.is_dir())

@@ -17,7 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.media import Media, ParquetCell, Video
+from data.media import Media, ParquetCell, VideoFile
 from data.sample import FilteredOut, Rejected, Sample, Turn
 from data.sources import finevideo_events as told
 from data.sources.config import SourceKeys
@@ -105,7 +105,7 @@ def _rows(keys: SourceKeys) -> Iterator[Row]:
                 row = json.loads(file.read_bytes())
             except (ValueError, RecursionError) as error:
                 row = f"not JSON: {error}"
-            yield file.name, row, Video(str(file.parents[1] / "videos" / f"{file.stem}.mp4"))
+            yield file.name, row, VideoFile(str(file.parents[1] / "videos" / f"{file.stem}.mp4"))
         return
     for url in tables(keys, FINEVIDEO, PATTERN):
         for i, row in table_rows(url, ["json"], later=["mp4"]):

@@ -27,12 +27,12 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.media import FrameFiles, Media, Video
+from data.media import FrameFiles, Media, VideoFile
 from data.sample import Rejected, Sample
 from data.sources.chat import exchanges_of
 from data.sources.config import SourceKeys
 from data.sources.dialects import BadRow, own_rows
-from data.sources.find_video import ENDINGS, VideoFiles, stem, video_files
+from data.sources.find_video import ENDINGS, VideoFolder, stem, video_files
 from data.sources.lines import json_lines, num_lines
 from data.sources.parse import (
     Span,
@@ -52,14 +52,14 @@ class _Place:
     root: Path
     given: bool
     """By `source.videos`: then a video is also found by its name."""
-    files: VideoFiles | None = None
+    files: VideoFolder | None = None
 
     def find(self, video: str) -> Media:
         path = self.root / video
         if not self.given or path.is_file():
-            return Video(str(path))
+            return VideoFile(str(path))
         self.files = self.files or video_files(str(self.root))
-        return self.files.find(stem(video)) or Video(str(path))
+        return self.files.find(stem(video)) or VideoFile(str(path))
 
 
 class _Ids:

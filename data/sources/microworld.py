@@ -19,7 +19,7 @@ from PIL import Image, ImageDraw
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.media import Video
+from data.media import VideoFile
 from data.sample import Event, Sample
 from data.sources.config import SourceKeys
 
@@ -222,7 +222,7 @@ def read(keys: SourceKeys) -> Iterator[Sample]:
             id=_id(keys.seed, i),
             source="microworld",
             video_id=_id(keys.seed, i),
-            video=Video(str(folder / f"{_id(keys.seed, i)}.mp4")),
+            video=VideoFile(str(folder / f"{_id(keys.seed, i)}.mp4")),
             events=labels,
             description=" ".join(e.text[:1].upper() + e.text[1:] for e in labels),
             credit="rendered by scenescribe",

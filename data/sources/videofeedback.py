@@ -16,7 +16,7 @@ from typing import Any
 from data.media import HubFile, Media
 from data.sample import FilteredOut, Reason, Rejected, Repair, Sample, Turn
 from data.sources.config import SourceKeys
-from data.sources.find_video import VideoFiles, video_files
+from data.sources.find_video import VideoFolder, video_files
 from data.sources.known_sources import VIDEOFEEDBACK
 from data.sources.parquet import is_local_file, num_rows, table_rows, tables, tables_version
 from data.sources.parse import at_most, number, single_line, wanted_ids
@@ -89,7 +89,7 @@ def sample_of(
     row: dict[str, Any],
     keys: SourceKeys,
     where: str,
-    videos: VideoFiles | None,
+    videos: VideoFolder | None,
     ids: frozenset[str] | None = None,
 ) -> Sample | Rejected | FilteredOut:
     """One row → a sample. Never raises, whatever the row holds."""
@@ -132,7 +132,7 @@ def sample_of(
     )
 
 
-def _video(row: dict[str, Any], name: str, videos: VideoFiles | None) -> Media | None:
+def _video(row: dict[str, Any], name: str, videos: VideoFolder | None) -> Media | None:
     if videos is not None:
         return videos.find(name)
     found = _LINK.fullmatch(single_line(row.get("video link")))

@@ -10,9 +10,8 @@ import av
 import numpy as np
 from av.error import FFmpegError
 
-from data.video.decode import fetch
 from data.video.info import BadVideo, Decoder
-from data.video.probe import probe
+from data.video.video import Video
 
 ENCODERS = {
     "h264": ("libx264", "libopenh264"),
@@ -55,7 +54,7 @@ def _clip(path: Path, encoder: str) -> bool:
 def _reads(path: Path, decoder: Decoder) -> bool:
     """The frame at half a second is the one that was put there."""
     try:
-        (frame,) = fetch(probe(str(path)), [0.5], short_px=96, decoder=decoder)
+        (frame,) = Video(str(path)).frames_played_at([0.5], short_px=96, decoder=decoder)
     except (BadVideo, ImportError, RuntimeError):
         return False
     return abs(float(frame.rgb.mean()) - 20 * 6) < 12

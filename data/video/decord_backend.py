@@ -13,7 +13,7 @@ import numpy as np
 from PIL import Image
 
 from data.errors import first_line
-from data.video.info import BadVideo, Frame, VideoInfo, scaled_size, square_px
+from data.video.info import BadVideo, Frame, VideoInfo, played_at, scaled_size, square_px
 
 CHUNK = 16  # frames decoded at a time: bounds memory whatever the length of the video
 
@@ -61,10 +61,12 @@ def _scaled(rgb: np.ndarray, stretch: float, short_px: int) -> np.ndarray:
     return np.asarray(Image.fromarray(rgb).resize(size, Image.Resampling.BOX))
 
 
-def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:
-    """See `data.video.info.fetch`."""
+def frames_played_at(
+    info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int
+) -> list[Frame]:
+    """See `Video.frames_played_at`."""
     reader = _open(info, threads)
-    indices = [int(np.abs(info.times_s - t).argmin()) for t in times_s]
+    indices = [played_at(info.times_s, t) for t in times_s]
     frames = []
     for start in range(0, len(indices), CHUNK):
         chunk = indices[start : start + CHUNK]

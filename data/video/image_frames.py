@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image, ImageOps, UnidentifiedImageError
 
 from data.media import FrameFiles
-from data.video.info import MAX_PIXELS, BadVideo, VideoInfo, scaled_size
+from data.video.info import MAX_PIXELS, BadVideo, VideoInfo, played_at, scaled_size
 from data.video.pyav_backend import PyavFrame, Scalers
 
 
@@ -55,11 +55,14 @@ def read(frames: FrameFiles, info: VideoInfo) -> Iterator[PyavFrame]:
         yield PyavFrame(frame, frames.times_s[i], info, scalers)
 
 
-def fetch(frames: FrameFiles, times_s: Sequence[float], short_px: int) -> list[np.ndarray]:
-    """The pictures of these times, (H, W, 3) uint8 each, never enlarged."""
+def frames_played_at(
+    frames: FrameFiles, times_s: Sequence[float], short_px: int
+) -> list[np.ndarray]:
+    """The pictures shown at these times, (H, W, 3) uint8 each, never enlarged."""
     found = []
+    starts_s = np.asarray(frames.times_s)
     for time_s in times_s:
-        image = _open(frames.paths[frames.times_s.index(time_s)])
+        image = _open(frames.paths[played_at(starts_s, time_s)])
         if image is None:
             raise BadVideo("truncated", f"{frames.name}: the picture at {time_s} s is gone")
         size = scaled_size(image.width, image.height, short_px=short_px)

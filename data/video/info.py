@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
 from typing import Literal, Protocol
 
 import av
@@ -20,7 +20,30 @@ from data.sample import Reason, Repair
 Decoder = Literal["pyav", "decord"]
 Skip = Literal["none", "nonref", "nonkey"]
 """What the decoder leaves out: nothing, frames that no other needs, all but key frames."""
+SAME_S = 1e-4  # two times closer than this are the same frame
+MOST_SHOWN = 8  # of a tuple
 MAX_PIXELS = 2**26  # 8192 × 8192: a header that announces more would only eat memory
+
+
+def shapes_of(value: object) -> str:
+    """A dataclass in one line, with the shapes of its arrays in place of their numbers."""
+    shown = []
+    for field in fields(value):  # type: ignore[arg-type]
+        inner = getattr(value, field.name)
+        if isinstance(inner, np.ndarray):
+            inner = f"{inner.dtype}{list(inner.shape)}"
+        elif isinstance(inner, tuple) and len(inner) > MOST_SHOWN:
+            inner = f"({len(inner)} of them)"
+        else:
+            inner = repr(inner)
+        shown.append(f"{field.name}={inner}")
+    return f"{type(value).__name__}({', '.join(shown)})"
+
+
+def played_at(starts_s: np.ndarray, time_s: float) -> int:
+    """Which of the frames that begin at `starts_s` (N,), increasing, a player shows at a time: the last
+    that begins at or before it; before the first the first."""
+    return max(0, int(np.searchsorted(starts_s, time_s + SAME_S, side="right")) - 1)
 
 
 class BadVideo(Exception):
@@ -68,6 +91,9 @@ class VideoInfo:
     """How often the clock started again, in recordings that were joined."""
     repairs: tuple[Repair, ...] = ()
     """What was put right in the file's times and pictures."""
+
+    def __repr__(self) -> str:
+        return shapes_of(self)
 
     @property
     def seekable(self) -> bool:

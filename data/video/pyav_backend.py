@@ -15,6 +15,7 @@ from av.video.reformatter import VideoReformatter
 
 from data.video.hdr import CURVES, to_sdr
 from data.video.info import (
+    SAME_S,
     BadVideo,
     DecodedFrame,
     Frame,
@@ -29,9 +30,6 @@ from data.video.info import (
     upright,
 )
 from data.video.stamps import Clock
-
-SAME_S = 1e-4  # two times closer than this are the same frame
-
 
 SKIP: dict[Skip, Literal["DEFAULT", "NONREF", "NONKEY"]] = {
     "none": "DEFAULT",
@@ -210,8 +208,8 @@ class Scalers:
         self.look, self.colour = VideoReformatter(), VideoReformatter()
 
 
-def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[PyavFrame]:
-    """See `data.video.info.read`."""
+def decode(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[PyavFrame]:
+    """See `Video.decode`."""
     scalers = Scalers()
     last_s = -np.inf
     with _opened(info, threads, skip, vectors) as (container, stream):
@@ -222,15 +220,14 @@ def read(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[P
             yield PyavFrame(frame, time_s, info, scalers)
 
 
-def read_spans(
-    info: VideoInfo, starts_s: Sequence[float], length_s: float, threads: int
+def decode_ranges(
+    info: VideoInfo, ranges_s: Sequence[tuple[float, float]], threads: int
 ) -> Iterator[list[DecodedFrame]]:
-    """See `data.video.info.read_spans`."""
+    """See `Video.decode_ranges`."""
     scalers = Scalers()
     with _opened(info, threads) as (container, stream):
         origin_s = container_start_s(container)
-        for i, start_s in enumerate(starts_s):
-            stop_s = min([start_s + length_s, *starts_s[i + 1 : i + 2]])
+        for start_s, stop_s in ranges_s:
             container.seek(_ticks(stream, start_s + origin_s), stream=stream)
             span: list[DecodedFrame] = []
             for time_s, frame in _frames(container, stream, info):
@@ -242,14 +239,19 @@ def read_spans(
             yield span
 
 
-def fetch(info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int) -> list[Frame]:
-    """See `data.video.info.fetch`. Seeks only where a wanted frame lies in a later group of pictures."""
+def frames_played_at(
+    info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int
+) -> list[Frame]:
+    """See `Video.frames_played_at`; `times_s` increase. Seeks only where a wanted frame lies in a later
+    group of pictures."""
     keys_s = info.key_times_s if info.seekable else ()
     found = _collect(info, times_s, short_px, keys_s, threads)
     missed = [t for t in times_s if t not in found]
     if missed:  # some containers (MPEG-TS) seek past the key frame they were asked for
         found |= _collect(info, missed, short_px, [], threads)
-    return [found[t] for t in times_s if t in found]
+    if missed := [t for t in times_s if t not in found]:
+        raise BadVideo("truncated", f"{info.path}: no frame can be decoded for {missed} s")
+    return [found[t] for t in times_s]
 
 
 def _collect(
@@ -259,29 +261,43 @@ def _collect(
     keys_s: Sequence[float],
     threads: int,
 ) -> dict[float, Frame]:
-    """Decode forward to each wanted time, jumping to the last of `keys_s` before it if that is ahead."""
+    """Decode forward to each wanted time, jumping to the last of `keys_s` before it if that is ahead.
+    After such a jump a time before the first frame is left out: the jump went too far."""
     scalers = Scalers()
     found: dict[float, Frame] = {}
     wanted = list(times_s)
+    last: tuple[float, av.VideoFrame] | None = None
+
+    def take(time_s: float, frame: av.VideoFrame) -> None:
+        kept = PyavFrame(frame, time_s, info, scalers).keep(short_px)
+        found[wanted.pop(0)] = Frame(time_s, kept.rgb())
+
     with _opened(info, threads) as (container, stream):
         start_s = container_start_s(container)
         now_s, sought_s = -np.inf, 0.0
         while wanted:
             key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=-np.inf)
             if key_s > max(now_s, sought_s):  # each key once: a seek may land far before it
-                sought_s = key_s
+                sought_s, last = key_s, None
                 container.seek(_ticks(stream, key_s + start_s), stream=stream)
             for time_s, frame in _frames(container, stream, info):
                 now_s = time_s
-                while wanted and wanted[0] < time_s - SAME_S:  # passed without being decoded
-                    wanted.pop(0)
-                if wanted and time_s - wanted[0] > -SAME_S:
-                    kept = PyavFrame(frame, time_s, info, scalers).keep(short_px)
-                    found[wanted.pop(0)] = Frame(time_s, kept.rgb())
+                while wanted and wanted[0] < time_s - SAME_S:  # shown until this one begins
+                    if last is not None:
+                        take(*last)
+                    elif sought_s > 0:
+                        wanted.pop(0)
+                    else:
+                        take(time_s, frame)
+                last = (time_s, frame)
+                while wanted and abs(time_s - wanted[0]) <= SAME_S:  # no need to see the next
+                    take(time_s, frame)
                 if not wanted or _seeking_pays(keys_s, max(now_s, sought_s), wanted[0]):
                     break
-            else:
-                return found  # the end of the file
+            else:  # the end of the file
+                while wanted and last is not None:
+                    take(*last)
+                return found
     return found
 
 

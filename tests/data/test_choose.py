@@ -11,9 +11,8 @@ from data.selection.choose import analyse, choose_frames, chosen_pictures
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.measure.candidates import Candidates
-from data.video.decode import read
 from data.video.info import BadVideo
-from data.video.probe import probe
+from data.video.video import Video
 from tests.videos import HEIGHT, every, number_of, write_audio, write_video
 
 PLAIN = sorted(set(POLICIES) - {"embedding", "query"})
@@ -69,11 +68,11 @@ def test_what_memory_does_not_hold_is_fetched(video, monkeypatch):
     keys = FrameKeys(max=12)
     whole = analyse(video, keys)
     limited = Candidates("clearest", window_s=0.3, keep_px=keys.px, limit_bytes=200_000)
-    for i, frame in enumerate(read(whole.info)):
+    for i, frame in enumerate(Video(whole.info.path).decode()):
         limited.update(i, frame, 1.0, fresh=False)
     assert 0 < sum(k.num_bytes for k in limited.kept.values()) <= 200_000
     assert len(limited.kept) < len(limited.indices)
-    poor = choose.Analysis(whole.info, whole.signals, whole.selection, kept={})
+    poor = choose.Analysis(whole.source, whole.info, whole.signals, whole.selection, kept={})
     for a, b in zip(chosen_pictures(whole, keys), chosen_pictures(poor, keys), strict=True):
         assert np.array_equal(a, b)
 
@@ -81,7 +80,7 @@ def test_what_memory_does_not_hold_is_fetched(video, monkeypatch):
 def test_candidates_are_the_clearest_of_their_windows(video):
     candidates = Candidates("clearest", window_s=1.0)
     settled = []
-    for i, frame in enumerate(read(probe(video))):
+    for i, frame in enumerate(Video(video).decode()):
         settled.append(candidates.update(i, frame, clearness=float(i % 7), fresh=i == 35))
     settled.append(candidates.close())
     assert [s[0] for s in settled if s] == candidates.indices.tolist()

@@ -11,7 +11,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from data.errors import UserError
-from data.media import ParquetCell, Video
+from data.media import ParquetCell, VideoFile
 from data.offline.prepare import sources_of
 from data.offline.unpack import Unpacker
 from data.sample import FilteredOut, Rejected, Sample
@@ -27,7 +27,9 @@ SAMPLE_ROW = ROOT.parent / "shared" / "samples" / "finevideo_row.json"
 
 
 def told(row, **keys):
-    found = finevideo.sample_of(row, SourceKeys(name="finevideo", **keys), Video("v.mp4"), "here")
+    found = finevideo.sample_of(
+        row, SourceKeys(name="finevideo", **keys), VideoFile("v.mp4"), "here"
+    )
     assert isinstance(found, Sample), found
     return found
 
@@ -172,7 +174,7 @@ def nonsense(data):
     keys = SourceKeys(
         name="finevideo", level=level, qa=True, speech_context=True, min_av_correlation=0.1
     )
-    found = finevideo.sample_of(row, keys, Video("v.mp4"), "here")
+    found = finevideo.sample_of(row, keys, VideoFile("v.mp4"), "here")
     assert isinstance(found, Sample | Rejected | FilteredOut)
     if isinstance(found, Sample):
         starts = [e.start_s for e in found.events]

@@ -16,16 +16,16 @@ from data.prepared.dataset import read_dataset
 from data.selection.choose import analyse, choose_frames, chosen_pictures
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
-from data.video.decode import fetch, read
 from data.video.hdr import WHITE, to_sdr
 from data.video.info import BadVideo
 from data.video.probe import _filled, probe
+from data.video.video import Video
 from tests.videos import HEIGHT, coded, every, number_of, write_video
 
 
 def decoded(path):
     """What is there: (time, number in the picture) of every frame, in order."""
-    return [(f.time_s, number_of(f.rgb(HEIGHT))) for f in read(probe(str(path)))]
+    return [(f.time_s, number_of(f.rgb(HEIGHT))) for f in Video(str(path)).decode()]
 
 
 def chosen(path, **keys):
@@ -61,7 +61,7 @@ def test_recordings_joined_end_to_end_are_one(tmp_path, speed):
     assert kept.decoded_share == 1 and max(kept.times_s) > 3.5
     assert [r.what for r in kept.repairs] == ["clock that started again"]
     some = [t for t, _ in seen][::17]
-    fetched = fetch(info, some, short_px=HEIGHT)
+    fetched = Video(info.path).frames_played_at(some, short_px=HEIGHT)
     assert [number_of(f.rgb) for f in fetched] == [n for _, n in seen][::17]
 
 
@@ -92,7 +92,7 @@ def test_avi_knows_no_presentation_times(tmp_path, codec):
     assert [n for _, n in seen] == list(range(90))
     assert np.allclose([t for t, _ in seen], every(0.04, 90), atol=1e-6)
     info = probe(str(path))
-    fetched = fetch(info, [0.0, 0.52, 3.16], short_px=HEIGHT)
+    fetched = Video(info.path).frames_played_at([0.0, 0.52, 3.16], short_px=HEIGHT)
     assert [number_of(f.rgb) for f in fetched] == [0, 13, 79]
     for speed in ("exact", "fast", "keyframes"):
         kept = choose_frames(str(path), FrameKeys(policy="uniform", max=9, px=96, speed=speed))
@@ -123,7 +123,7 @@ def test_a_frame_that_brings_no_time_is_not_lost(tmp_path, monkeypatch):
     assert [n for _, n in seen] == list(range(60))
     times_s = np.array([t for t, _ in seen])
     assert (np.diff(times_s) > 0).all() and np.abs(times_s - every(0.04, 60)).max() <= 0.0201
-    (frame,) = fetch(probe(str(path)), [seen[31][0]], short_px=HEIGHT)
+    (frame,) = Video(str(path)).frames_played_at([seen[31][0]], short_px=HEIGHT)
     assert number_of(frame.rgb) == 31
 
 
@@ -171,9 +171,9 @@ def test_pixels_that_are_not_square(tmp_path, turn):
         analyse(str(path), FrameKeys(policy="uniform", max=1)), FrameKeys(max=1)
     )
     assert picture.shape == (96, 213, 3)
-    (smaller,) = fetch(info, [0.3], short_px=48)
+    (smaller,) = Video(info.path).frames_played_at([0.3], short_px=48)
     assert smaller.rgb.shape == (48, 106, 3) and number_of(smaller.rgb) == 3
-    by_decord = fetch(info, [0.3], short_px=96, decoder="decord")[0].rgb
+    by_decord = Video(info.path).frames_played_at([0.3], short_px=96, decoder="decord")[0].rgb
     assert by_decord.shape == (96, 213, 3) and number_of(by_decord) == 3
 
 
@@ -205,7 +205,7 @@ def test_hdr_is_shown_as_an_ordinary_screen_would(tmp_path, curve, code, name):
     (picture,) = chosen_pictures(analyse(str(tmp_path / "hdr.mp4"), keys), keys)
     assert picture[120, 160].min() > 240 and picture[10, 10].max() < 10
     with pytest.raises(BadVideo, match=r"HDR.*use frames\.decoder=pyav"):
-        fetch(probe(str(tmp_path / "hdr.mp4")), [0.0], short_px=96, decoder="decord")
+        Video(str(tmp_path / "hdr.mp4")).frames_played_at([0.0], short_px=96, decoder="decord")
 
 
 @given(st.integers(0, 2**16 - 1), st.integers(0, 2**16 - 1), st.sampled_from([16, 18]))
@@ -257,12 +257,12 @@ def test_decord_is_refused_where_it_counts_otherwise(tmp_path):
     """An edit list cuts the start: its number of a frame means another picture."""
     path = write_video(tmp_path / "edited.mp4", every(0.1, 60), start_s=-2.0)
     info = probe(str(path))
-    wanted = [f.time_s for f in read(info)][::7]
-    assert [number_of(f.rgb) for f in fetch(info, wanted, short_px=HEIGHT)] == [20, 27, 34, 41, 48, 55]  # fmt: skip
+    wanted = [f.time_s for f in Video(info.path).decode()][::7]
+    assert [number_of(f.rgb) for f in Video(info.path).frames_played_at(wanted, short_px=HEIGHT)] == [20, 27, 34, 41, 48, 55]  # fmt: skip
     with pytest.raises(
         BadVideo, match=r"decord counts \d+ frames where 40 are shown; use frames\.decoder=pyav"
     ):
-        fetch(info, wanted, short_px=HEIGHT, decoder="decord")
+        Video(info.path).frames_played_at(wanted, short_px=HEIGHT, decoder="decord")
 
 
 def test_archives_that_are_none(tmp_path, monkeypatch):

@@ -15,9 +15,9 @@ from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import build_detector
 from data.selection.measure.shots import find_changes, shots_from_cuts, transitions
 from data.selection.measure.signals import measure_signals
-from data.video.decode import read
 from data.video.h264 import write_h264
 from data.video.probe import probe
+from data.video.video import Video
 from tests.signals import signals_of
 from tests.videos import every
 
@@ -112,7 +112,9 @@ def cuts_by(path, **options):
     keys = FrameKeys(policy="shots", **options)
     info = probe(str(path))
     return measure_signals(
-        info, read(info), MeasurementPlan(Candidates("all"), detector=build_detector(keys))
+        info,
+        Video(info.path).decode(),
+        MeasurementPlan(Candidates("all"), detector=build_detector(keys)),
     ).cuts_s
 
 

@@ -14,7 +14,7 @@ from hypothesis import strategies as st
 from PIL import Image
 
 from data.errors import UserError
-from data.media import FrameFiles, HubFile, Missing, Video, ZipMember
+from data.media import FrameFiles, HubFile, Missing, VideoFile, ZipMember
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.offline.unpack import Unpacker
@@ -208,7 +208,9 @@ def test_rows_of_other_datasets(name, tmp_path):
     (sample,) = jsonl.read(keys)
     assert isinstance(sample, Sample), sample
     assert (sample.id, sample.description) == (sample_id, description)
-    assert isinstance(sample.video, Video) and sample.video.path == str(tmp_path / "videos" / video)
+    assert isinstance(sample.video, VideoFile) and sample.video.path == str(
+        tmp_path / "videos" / video
+    )
     assert [(e.start_s, e.end_s) for e in sample.events] == events
 
 
@@ -362,7 +364,7 @@ def test_mixtures_keep_their_shares(tmp_path):
 
 @given(st.lists(st.text(max_size=3), max_size=60))
 def test_an_id_is_new_once(names):
-    rows = (Sample(id=n, source="jsonl", video=Video("v")) for n in names)
+    rows = (Sample(id=n, source="jsonl", video=VideoFile("v")) for n in names)
     found = [isinstance(row, Sample) for row in catalog.without_repeats(rows)]
     assert found == [n not in names[:i] for i, n in enumerate(names)]
 

@@ -10,7 +10,7 @@ from hypothesis import example, given
 from hypothesis import strategies as st
 
 from data.errors import UserError
-from data.media import Video
+from data.media import VideoFile
 from data.sample import Rejected, Sample
 from data.sources import activitynet, finevideo, jsonl, videofeedback
 from data.sources.config import SourceKeys
@@ -24,7 +24,9 @@ from tests.finevideo_notes import rows
 
 
 def of(row, **keys):
-    return finevideo.sample_of(row, SourceKeys(name="finevideo", **keys), Video("v.mp4"), "here")
+    return finevideo.sample_of(
+        row, SourceKeys(name="finevideo", **keys), VideoFile("v.mp4"), "here"
+    )
 
 
 @pytest.mark.parametrize("level", ["scene", "activity"])

@@ -2,10 +2,12 @@
 
 import numpy as np
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
-from data.video.decode import fetch, read
 from data.video.info import BadVideo
 from data.video.probe import probe
+from data.video.video import Video
 from tests.videos import HEIGHT, WIDTH, every, number_of, pictures, write_audio, write_video
 
 UNEVEN = [0.0, 0.04, 0.5, 0.533, 1.9, 2.0, 2.01, 3.25, 3.3, 4.0, 4.7, 4.71, 6.0, 6.1, 7.5, 7.9]
@@ -41,8 +43,7 @@ def test_frame_at_t_was_drawn_at_t(tmp_path, decoder, name, times_s, options):
     assert np.allclose([f.time_s for f in frames], times_s, atol=2e-3)
 
     wanted = [0, *range(3, len(times_s), 4)]
-    kept = fetch(
-        info,
+    kept = Video(info.path).frames_played_at(
         [frames[i].time_s for i in wanted if i < len(frames)],
         short_px=HEIGHT,
         decoder=decoder,
@@ -57,7 +58,7 @@ def test_rotation_is_applied(tmp_path, decoder, turn):
     assert (info.width_px, info.height_px) == (WIDTH, HEIGHT)
     frames = pictures(info, HEIGHT, decoder)
     assert [number_of(f.rgb) for f in frames] == list(range(12))
-    kept = fetch(info, [frames[7].time_s], short_px=48, decoder=decoder)
+    kept = Video(info.path).frames_played_at([frames[7].time_s], short_px=48, decoder=decoder)
     assert kept[0].rgb.shape == (48, 80, 3) and number_of(kept[0].rgb) == 7
 
 
@@ -82,7 +83,7 @@ def test_containers_that_seek_badly_are_still_exact(tmp_path, name):
     info = probe(str(write_video(tmp_path / name, every(0.1, 80), codec=codec, rate=10)))
     frames = pictures(info, HEIGHT)
     wanted = frames[::9]
-    kept = fetch(info, [f.time_s for f in wanted], short_px=HEIGHT)
+    kept = Video(info.path).frames_played_at([f.time_s for f in wanted], short_px=HEIGHT)
     assert [number_of(f.rgb) for f in kept] == [number_of(f.rgb) for f in wanted]
     numbers = [number_of(f.rgb) for f in frames]
     assert len(numbers) >= 79
@@ -101,7 +102,7 @@ def test_missing_duration_is_found_from_the_packets(tmp_path):
 
 def test_frames_are_never_enlarged(tmp_path):
     info = probe(str(write_video(tmp_path / "small.mp4", every(0.1, 3))))
-    assert next(read(info)).rgb(4000).shape == (HEIGHT, WIDTH, 3)
+    assert next(Video(info.path).decode()).rgb(4000).shape == (HEIGHT, WIDTH, 3)
 
 
 @pytest.mark.slow
@@ -118,7 +119,9 @@ def test_decoders_agree(real_clips):
         assert len(ours) == len(theirs) == len(info.times_s), name
         assert np.allclose([f.time_s for f in ours], [f.time_s for f in theirs], atol=1e-3), name
         times_s = [f.time_s for f in ours[::20]]
-        ours, theirs = (fetch(info, times_s, short_px=64, decoder=d) for d in DECODERS)
+        ours, theirs = (
+            Video(info.path).frames_played_at(times_s, short_px=64, decoder=d) for d in DECODERS
+        )
         for a, b in zip(ours, theirs, strict=True):
             assert a.rgb.shape == b.rgb.shape
             assert np.abs(a.rgb.astype(int) - b.rgb).mean() < 5, name
@@ -170,3 +173,42 @@ def test_header_without_body(tmp_path):
     path.write_bytes(data[: data.find(b"mdat") + 4])
     with pytest.raises(BadVideo):
         probe(str(path))
+
+
+@pytest.mark.parametrize("decoder", DECODERS)
+def test_the_frame_played_at_any_time(tmp_path, decoder):
+    path = write_video(tmp_path / "v.mp4", [0.0, 0.1, 0.5, 0.6, 2.0])
+    video = Video(str(path))
+    asked = [2.5, 0.3, -1.0, 0.1, 0.49, 0.3, 1.99, 0.6]
+    shown = video.frames_played_at(asked, short_px=HEIGHT, decoder=decoder)
+    assert [round(f.time_s, 3) for f in shown] == [2.0, 0.1, 0.0, 0.1, 0.1, 0.1, 0.6, 0.6]
+    assert [number_of(f.rgb) for f in shown] == [4, 1, 0, 1, 1, 1, 3, 3]
+    with pytest.raises(ValueError, match="a time is a number"):
+        video.frames_played_at([float("nan")], short_px=HEIGHT)
+    assert "h264, 160 × 96, 5 frames, 2." in repr(video)
+    assert "times_s=float64[5]" in repr(video.info) and len(repr(video.info)) < 600
+
+
+def test_ranges_are_half_open(tmp_path):
+    path = write_video(tmp_path / "v.mp4", every(0.1, 30))
+    video = Video(str(path))
+    (frames,) = video.decode_ranges([(0.0, 0.3)])
+    assert [round(f.time_s, 3) for f in frames] == [0.0, 0.1, 0.2]
+
+
+@pytest.fixture(scope="module")
+def long_video(tmp_path_factory):
+    path = tmp_path_factory.mktemp("long") / "v.mp4"
+    return Video(str(write_video(path, every(0.1, 60))))
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.lists(st.floats(0, 9), min_size=1, max_size=12))
+def test_played_at_is_the_last_that_began(long_video, times_s):
+    """With several groups of pictures, whatever the decoder jumps over."""
+    starts = long_video.info.times_s
+    shown = long_video.frames_played_at(times_s, short_px=HEIGHT)
+    for time_s, frame in zip(times_s, shown, strict=True):
+        began = starts[starts <= time_s + 1e-4]
+        assert frame.time_s == pytest.approx(began[-1], abs=1e-4)
+        assert number_of(frame.rgb) == len(began) - 1

@@ -13,9 +13,9 @@ import pytest
 
 from data.selection.choose import choose_frames
 from data.selection.config import FrameKeys
-from data.video.decode import read
 from data.video.info import BadVideo
 from data.video.probe import probe
+from data.video.video import Video
 from tests.videos import coded, number_of
 
 pytestmark = pytest.mark.slow
@@ -137,7 +137,7 @@ def test_any_file_is_read_as_it_is_or_refused(tmp_path, lane):
         what = f"file {number}: {suffix} {codec}, {count} frames × {parts}, uneven {uneven}, sound {sound_s}, hurt {hurt}"
         try:
             info = probe(str(path))
-            seen = [(f.time_s, number_of(f.rgb(96))) for f in read(info)]
+            seen = [(f.time_s, number_of(f.rgb(96))) for f in Video(info.path).decode()]
             kept = choose_frames(
                 str(path), FrameKeys(max=draw.choice([4, 16]), px=96), min_decoded=0.5
             )

@@ -12,8 +12,7 @@ from typing import Literal
 
 import numpy as np
 
-from data.video.info import DecodedFrame, StoredPicture
-from data.video.pyav_backend import SAME_S
+from data.video.info import SAME_S, DecodedFrame, StoredPicture
 
 LIMIT_BYTES = 160 * 2**20
 Mode = Literal["clearest", "ticks", "known", "all"]

@@ -5,26 +5,32 @@ A key frame is often the very first of a shot, still blurred by a dissolve or a 
 
 from __future__ import annotations
 
+import math
+
 import cv2
 
 from data.sample import Selection
 from data.selection.measure.signals import clearness_of, sharpness_of
-from data.video.decode import read_spans
-from data.video.info import StoredPicture, VideoInfo
+from data.video.info import StoredPicture
+from data.video.video import Video
 
 REFINE_S = 0.4
 
 
 def refine_key_frames(
-    info: VideoInfo, chosen: Selection, *, short_px: int, threads: int
+    video: Video, chosen: Selection, *, short_px: int, threads: int
 ) -> tuple[Selection, dict[float, StoredPicture]]:
     """The selection with its times moved by less than `REFINE_S`, and the pictures at them."""
     times_s: list[float] = []
     kept: dict[float, StoredPicture] = {}
     last_s = -1.0
-    for start_s, frames in zip(
-        chosen.times_s, read_spans(info, chosen.times_s, REFINE_S, threads=threads), strict=True
-    ):
+    starts_s = chosen.times_s
+    ranges_s = [
+        (start_s, min(start_s + REFINE_S, next_s))
+        for start_s, next_s in zip(starts_s, [*starts_s[1:], math.inf], strict=True)
+    ]
+    spans = video.decode_ranges(ranges_s, threads=threads)
+    for start_s, frames in zip(starts_s, spans, strict=True):
         best, best_clearness = None, -1.0
         first = None
         for frame in frames:

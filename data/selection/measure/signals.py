@@ -15,8 +15,7 @@ import numpy as np
 
 from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import CutFinder
-from data.video.info import BadVideo, DecodedFrame, Skip, VideoInfo
-from data.video.pyav_backend import SAME_S
+from data.video.info import SAME_S, BadVideo, DecodedFrame, Skip, VideoInfo, shapes_of
 
 cv2.setNumThreads(1)  # pictures here are too small to share, and workers have a core each
 
@@ -67,6 +66,9 @@ class Signals:
     """(N,) mean length of the codec's motion vectors ÷ width; 0 where a frame has none."""
     cuts_s: tuple[float, ...] = ()
     """First frame after each cut, by the PySceneDetect detector that was fed."""
+
+    def __repr__(self) -> str:
+        return shapes_of(self)
 
 
 def measure_signals(
