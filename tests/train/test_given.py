@@ -54,7 +54,7 @@ def asked(run, rows, file, monkeypatch):
 
     seen = []
     real = module.prompt_of
-    monkeypatch.setattr(module, "prompt_of", lambda row, *a: (seen.append(row["id"]), real(row, *a))[1])  # fmt: skip
+    monkeypatch.setattr(module, "generation_prompt", lambda row, *a: (seen.append(row["id"]), real(row, *a))[1])  # fmt: skip
     keys = GenerateKeys(max_new_tokens=4, batch=1)
     said = answers(read_run(run), rows, keys, file, dtype="auto", overwrite=False)
     monkeypatch.undo()

@@ -129,7 +129,7 @@ def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, m
 
     kept = []
     monkeypatch.setattr(
-        "train.model.load.pick_precision", lambda _: Precision("cpu", torch.float16)
+        "train.loop.loading.pick_precision", lambda _: Precision("cpu", torch.float16)
     )
     monkeypatch.setattr("train.loop.fit.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1])  # fmt: skip
     train(world, tmp_path / "a", "data.eval_share=0", method=method)
