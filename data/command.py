@@ -57,7 +57,8 @@ def command(
             raise  # not the machine's state but our mistake: show where
         where = f" ({error.filename})" if error.filename else ""
         print(
-            f"{error.strerror}{where}: mend that, and the same command continues", file=sys.stderr
+            f"{error.strerror}{where}: fix this, then run the same command again to continue",
+            file=sys.stderr,
         )
         sys.exit(2)
     except KeyboardInterrupt:

@@ -24,7 +24,7 @@ Reason = Literal[
     "memory",
     "crash",
 ]
-"""Why a video is set aside. A closed list, so that counts of two runs can be compared."""
+"""Why a row is quarantined. A closed list, so that counts of two runs can be compared."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,7 +62,7 @@ class Turn:
 
 @dataclass(frozen=True, slots=True)
 class Repair:
-    """Something in a row that was mended or left out, and how often."""
+    """Something in a row that was repaired or dropped, and how often."""
 
     what: str
     count: int
@@ -108,7 +108,7 @@ class Rejected:
 
 @dataclass(frozen=True, slots=True)
 class FilteredOut:
-    """A row that the source's filters do not want: counted, not set aside."""
+    """A row that the source's filters do not want: counted, not quarantined."""
 
     why: str
 

@@ -1,4 +1,4 @@
-"""Can this machine train, and what? Versions, GPU, precision, decoders, Hub, disk, recipes that fit.
+"""What this machine can train: versions, GPU, precision, decoders, Hub, disk, recipes that fit.
 
 python scripts/doctor.py                  exit code 0: training can start
 python scripts/doctor.py recipes=false    without planning each recipe

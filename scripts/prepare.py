@@ -23,7 +23,7 @@ def main(config: PrepareConfig) -> None:
 
     summary = prepare(config)
     print(report(summary))
-    print(f"in {config.out}; set aside: {config.out}/quarantine.jsonl")
+    print(f"in {config.out}; quarantined rows: {config.out}/quarantine.jsonl")
     if config.json_:
         write_atomically(Path(config.json_), json.dumps(summary, indent=1) + "\n")
 

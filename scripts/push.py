@@ -16,7 +16,7 @@ from train.hub.config import PushRunConfig
 
 def main(config: PushRunConfig) -> None:
     if config.hub.repo is None:
-        raise UserError("hub.repo: where to? hub.repo=you/name")
+        raise UserError("hub.repo: missing; give hub.repo=owner/name")
     from train.hub.push import push_run
 
     evaluation = Path(config.evaluation) if config.evaluation else None

@@ -147,7 +147,7 @@ def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
         raise UserError(f"{key}: needs a CUDA device, and there is none here; leave it out")
     if watch.generate_every is not None and weights_are_sharded():
         raise UserError(
-            f"eval.generate_every={watch.generate_every}: describing needs all weights on each device, "
+            f"eval.generate_every={watch.generate_every}: generating needs all weights on each device, "
             f"and {sharding()} shares them out; leave it out, and score the run with scripts/evaluate.py"
         )
     if watch.judge.model is not None and find_spec("openai") is None:

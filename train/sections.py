@@ -176,7 +176,7 @@ class EvalKeys(Section):
         if self.best in ("soda_c", "judge") and self.generate_every is None:
             raise ValueError(f"best={self.best}: needs eval.generate_every=STEPS")
         if self.best == "judge" and self.judge.model is None:
-            raise ValueError("best=judge: which? give eval.judge.model (and eval.judge.base_url)")
+            raise ValueError("best=judge needs eval.judge.model=NAME (and eval.judge.base_url)")
         return self
 
 
@@ -202,7 +202,7 @@ class HubKeys(Section):
     @model_validator(mode="after")
     def _somewhere(self) -> HubKeys:
         if (self.push or self.checkpoints) and self.repo is None:
-            raise ValueError("where to? give hub.repo=you/name")
+            raise ValueError("hub.push=true needs hub.repo=owner/name")
         if self.repo is not None and self.repo.count("/") != 1:
             raise ValueError(f"repo={self.repo}: write owner/name")
         return self

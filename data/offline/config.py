@@ -42,10 +42,12 @@ class PrepareConfig(Section):
     timeout_s: float = Field(default=600, gt=0, description="time limit for one video")
     memory_gib: float = Field(default=4, ge=1, le=1024, description="memory limit of one worker")
     on_bad: Literal["quarantine", "stop"] = Field(
-        default="quarantine", description="a bad video is set aside, or ends the run"
+        default="quarantine",
+        description="a bad video is quarantined with its reason, or ends the run",
     )
     retry: Literal["nothing", "quarantine"] = Field(
-        default="nothing", description="quarantine: try again what an earlier run set aside"
+        default="nothing",
+        description="quarantine: try the quarantined rows of an earlier run again",
     )
     shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
     overwrite: bool = Field(default=False, description="replace what is in out")

@@ -36,7 +36,7 @@ TRIES = 3
 NO_MEMORY = 77
 """Exit code of a worker whose item wants more memory than it may have."""
 KILLS = 10
-"""Of these, such as were killed from outside, which says little about the item."""
+"""SIGKILLs (the system out of memory, an operator) tolerated per item: they say little about it."""
 
 
 @dataclass(frozen=True)

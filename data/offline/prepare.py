@@ -43,7 +43,7 @@ def prepare(
     """Run to the end and return the summary, which is also in `manifest.json`.
 
     Args:
-        only: ids of the samples to prepare; the others are left out.
+        only: ids of the samples to prepare; None for all.
         timed: is told how long choosing the frames of each video took.
 
     Raises:
@@ -112,7 +112,7 @@ class ShardPlan:
     finished: set[int]
     """Shards that are there."""
     retry: bool
-    """Do again what they set aside."""
+    """Try the quarantined rows again."""
     only: Collection[str] | None = None
     bar: Any = None
     total: int = 0
@@ -146,7 +146,7 @@ class ShardPlan:
                 yield ShardItem(shard, row)
 
     def settled(self, count: int) -> None:
-        """So many rows more are done."""
+        """Advance the progress bar."""
         self.bar.update(count)
 
     def _kept(self, shard: int) -> set[str]:

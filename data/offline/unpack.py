@@ -19,7 +19,7 @@ from data.media import HubFile, Local, Media, Missing, ParquetCell, VideoFile, Z
 DOWNLOADS = 8
 """Files fetched from the Hub at once."""
 AHEAD = 16
-"""Videos made ready before their turn: what is waiting on disk stays small."""
+"""How many videos are fetched ahead of the decoder: bounds the disk they take."""
 DAMAGED = (
     EOFError,
     zipfile.BadZipFile,

@@ -1,4 +1,4 @@
-"""What is in a prepared dataset: counts, lengths, what was set aside, the first rows. Text or page."""
+"""What is in a prepared dataset: counts, lengths, what was quarantined, the first rows. Text or page."""
 
 from __future__ import annotations
 
@@ -146,12 +146,12 @@ def headline(found: Overview) -> str:
 
 
 def tables(found: Overview) -> list[tuple[str, list[tuple[str, int]]]]:
-    """Counts by name: sources, what was set aside, left out, mended."""
+    """Counts by name: sources, rows quarantined and filtered out, repairs."""
     names = {
         "videos by source": "by_source",
-        "set aside (quarantine)": "quarantined",
-        "left out by filters": "left_out",
-        "mended or left out": "repairs",
+        "quarantined": "quarantined",
+        "filtered out": "left_out",
+        "repaired or dropped": "repairs",
         "rows with words of their own": "own_words",
     }
     shown = [(title, list(found.manifest[key].items())) for title, key in names.items()]

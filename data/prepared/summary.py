@@ -40,10 +40,10 @@ def report(summary: dict[str, Any]) -> str:
         lines.append(f"from {', '.join(shares)}")
     if summary["left_out"]:
         whys = (f"{n} {why}" for why, n in summary["left_out"].items())
-        lines.append(f"rows the source's filters left out: {', '.join(whys)}")
+        lines.append(f"rows filtered out: {', '.join(whys)}")
     if summary["repairs"]:
         whats = (f"{n} {what}" for what, n in summary["repairs"].items())
-        lines.append(f"mended or left out: {', '.join(whats)}")
+        lines.append(f"repaired or dropped: {', '.join(whats)}")
     if rows and summary["policy"]["speed"] != "exact":
         lines.append(
             f"speed={summary['policy']['speed']}: frames are shown at their true times; what happens "
@@ -52,5 +52,5 @@ def report(summary: dict[str, Any]) -> str:
     if summary["rows_from_before"]:
         lines.append(f"{summary['rows_from_before']} source rows were done by an earlier run")
         if lost:
-            lines.append("what was set aside then is tried again by retry=quarantine")
+            lines.append("retry=quarantine tries the quarantined rows again")
     return "\n".join(lines)

@@ -116,7 +116,7 @@ def _labelled(keys: SourceKeys, index: int, sources: Sequence[SourceKeys]) -> It
 
 
 def without_repeats(rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
-    """The second row of one id is set aside."""
+    """The second row of one id is quarantined."""
     seen: set[str] = set()
     for row in rows:
         if isinstance(row, Sample) and row.id in seen:

@@ -59,7 +59,7 @@ def stem(name: str) -> str:
 def video_files(place: str) -> VideoFolder:
     """
     Raises:
-        UserError: no such folder or zip, or there is no video in it.
+        UserError: no such folder or zip, or it contains no video.
     """
     path = Path(place)
     if path.is_dir():
@@ -79,5 +79,7 @@ def video_files(place: str) -> VideoFolder:
             known = stem(name)
             found[known] = "" if known in found else name
     if not found:
-        raise UserError(f"source.videos={place}: no video in it")
+        raise UserError(
+            f"source.videos={place}: contains no video file (looked for .mp4, .mkv, .webm, …)"
+        )
     return VideoFolder(place, found, not path.is_dir())

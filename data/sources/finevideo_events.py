@@ -28,7 +28,7 @@ from data.sources.speech import without_speech
 from data.target import clock
 
 Left = Counter[str]
-"""What was left out, and how often."""
+"""What was dropped → how often."""
 _NOTE = "analysis|breakdown|summary|overview|description|annotation|transcript(?:ion)?|synopsis|outline|account|recap"
 _KIND = (
     "video|visual|audiovisual|content|scene|shot|structured|detailed|comprehensive|in-depth|thorough|brief|"
@@ -169,7 +169,7 @@ def paragraph(description: str, scenes: list[dict[str, Any]], *, speech: bool) -
 
 
 def props_of(scene: dict[str, Any], told: str) -> str:
-    """`Seen: NASA logo, Queen Elizabeth.` What was told already is left out; nothing is empty."""
+    """`Seen: NASA logo, Queen Elizabeth.` Nothing that was told already, nothing empty."""
     known = telling(told)
     props = [single_line(p.get("name")).rstrip(" .,;:") for p in as_dicts(scene.get("props"))]
     unseen = [

@@ -87,7 +87,7 @@ def clean_events(
 ) -> tuple[tuple[Event, ...], tuple[Repair, ...]]:
     """Events sorted, inside the video, longer than nothing, each told once; and what that took.
 
-    A span whose times cannot be right is left out, for any other place would be invented.
+    A span whose times cannot be right is dropped: any other place would be invented.
     """
     counts: dict[str, int] = {}
 

@@ -20,7 +20,7 @@ ENCODERS = {
     "av1": ("libaom-av1", "libsvtav1"),
     "mpeg4": ("mpeg4",),
 }
-"""Codec → what may make a clip of it, the first that is there."""
+"""Codec → candidate encoders, in order of preference."""
 FRAMES, FPS = 12, 12
 QUICK_AND_QUIET = {"cpu-used": "8", "x265-params": "log-level=none"}
 

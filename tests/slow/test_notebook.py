@@ -64,7 +64,7 @@ def test_every_cell_runs(tmp_path):
             pages += [data["text/html"]] if "text/html" in data else []
             pictures += "image/png" in data
     assert "training can start" in texts and "of video in" in texts
-    assert "saved in" in texts and "held-out answer loss" in texts
+    assert "saved in" in texts and "held-out completion loss" in texts
     assert pictures == 1  # the curve, drawn again and again in one place
     assert sum("<iframe" in page for page in pages) == 2
     assert any("<th>what happens</th>" in page for page in pages)

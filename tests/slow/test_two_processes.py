@@ -56,7 +56,7 @@ def held_out(out):
 def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
     run(1, world, tmp_path / "one", *how)
     said = run(2, world, tmp_path / "two", *how)
-    assert "× 2 devices" in said and said.count("held-out answer loss") == 1
+    assert "× 2 devices" in said and said.count("held-out completion loss") == 1
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one) == [1, 2, 3, 4]
     assert list(one.values()) == pytest.approx(list(two.values()), rel=1e-4)

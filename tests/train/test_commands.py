@@ -29,7 +29,7 @@ def run(world, tmp_path_factory):
     done = launch("train/sft.py", "recipe=qlora", "model.name=tiny", f"data.path={world}", "data.eval_share=0.2",
                   "train.steps=2", f"train.output={out}")  # fmt: skip
     assert done.returncode == 0, done.stderr
-    assert "held-out answer loss:" in done.stdout and f"adapter={out}" in done.stdout
+    assert "held-out completion loss:" in done.stdout and f"adapter={out}" in done.stdout
     return out
 
 

@@ -228,7 +228,7 @@ def test_commands_that_make_no_sense_say_so_in_one_line(tmp_path):
         (["adapter=a", "predictions=b", "out=x", "data.path=c"], "got adapter or model.name and predictions"),
         (["model.name=a", "out=x"], "data.path: missing"),
         (["compare=a"], "two evaluations or more"),
-        (["model.name=a", "base=true", "data.path=d", "out=x"], "the base of what"),
+        (["model.name=a", "base=true", "data.path=d", "out=x"], "base=true needs adapter=RUN"),
     ):  # fmt: skip
         with pytest.raises(UserError, match=words):
             load(EvaluateConfig, argv)

@@ -87,7 +87,7 @@ class Survey:
         if self.too_long:
             some = ", ".join(self.too_long[:3])
             shown.append(
-                f"{len(self.too_long)} samples left out: text alone exceeds "
+                f"{len(self.too_long)} samples dropped: text alone exceeds "
                 f"data.max_tokens={keys.max_tokens} ({some}{', …' if len(self.too_long) > 3 else ''})"
             )
         return shown

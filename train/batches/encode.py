@@ -157,7 +157,7 @@ def _pieces(
         if not whole.startswith(so_far):
             raise UserError(
                 "the checkpoint's chat template changes what was said before when a turn is added; "
-                "what is learned could not be told from the rest"
+                "the answers could not be told from the rest"
             )
         prompt, answer = whole[len(so_far) :], None
         if exchange.answer is not None:

@@ -22,7 +22,7 @@ from train.sections import DataKeys, TrainKeys
 LIKE_TOKENS = 32
 """Lengths are rounded up to it before packing, so that an epoch can shuffle samples of like length."""
 GROUPED_STEPS = 50
-"""Samples of so many steps are sorted by length among each other."""
+"""Window, in steps, within which samples are sorted by length."""
 
 
 class LengthGroupedSampler(Sampler[int]):
@@ -118,8 +118,8 @@ Order = LengthGroupedSampler | PackSampler | ShardShuffleSampler
 
 
 class PackedDataset(Dataset[list[dict[str, Any]]]):
-    """A dataset asked for a pack of samples at a time; as long as there are packs, for that is how
-    accelerate knows which of the last ones it repeated."""
+    """A dataset asked for a pack of samples at a time. len() is the number of packs: accelerate drops
+    the repeats of the last batch by it."""
 
     def __init__(self, samples: Table, packs: int):
         self.samples, self._packs = samples, packs

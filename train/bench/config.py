@@ -77,7 +77,9 @@ class BenchGpuConfig(BenchConfig):
     caps: Annotated[tuple[float, ...], BeforeValidator(by_commas)] = Field(
         default=(14.6, 16.0), description="GiB that the process may take, as on smaller cards"
     )
-    minutes: float = Field(default=8.5, gt=0, description="what does not fit into them is left out")
+    minutes: float = Field(
+        default=8.5, gt=0, description="cases that do not fit into them are skipped"
+    )
 
 
 class PoliciesConfig(BenchConfig):
@@ -90,7 +92,7 @@ class PoliciesConfig(BenchConfig):
         default=(0, 1, 2), description="of weights and data order: 0,1"
     )
     videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
-    held_out: int = Field(default=200, ge=1, description="of these at most so many are described")
+    held_out: int = Field(default=200, ge=1, description="at most this many of these are described")
     frames: int = Field(default=6, ge=1, le=32, description="frames a video, for every policy")
     steps: int = Field(default=1000, ge=1, description="training steps, for every policy")
     prewarm_steps: int = Field(default=800, ge=20, description="of the vision warm-up")

@@ -100,7 +100,7 @@ def measure(
         torch.cuda.empty_cache()
         written({**figures, "left_out": len(cases) - cases.index(case) - 1})
     if left_out:
-        say(f"left out after {config.minutes:g} minutes: {', '.join(left_out)}")
+        say(f"skipped after {config.minutes:g} minutes: {', '.join(left_out)}")
     figures["left_out"] = len(left_out)
     return figures
 
@@ -109,7 +109,7 @@ def _cases(config: BenchGpuConfig, best: torch.dtype, native: bool) -> list[GpuC
     every = itertools.product(config.models, config.methods, config.frames)
     cases = [GpuCase(s, m, k, stock, best) for s, m, k in every for stock in (False, True)]
     if not native:  # its recipe holds weights in bf16
-        say("left out: 2.2B/full: this card has no bf16")
+        say("skipped: 2.2B/full: this card has no bf16")
         cases = [c for c in cases if (c.size, c.method) != ("2.2B", "full")]
     if native:  # the path of a T4, forced
         half = [GpuCase(s, "qlora", config.frames[0], False, torch.float16) for s in config.models]

@@ -140,7 +140,7 @@ def _summary(
     first = next(iter(done.truths))
     lines += [
         f"\n{results['held_out_videos']} held-out videos            before    after",
-        f"answer loss                    {results['answer_loss_before']:7.3f}  {results['answer_loss_after']:7.3f}",
+        f"completion loss                {results['answer_loss_before']:7.3f}  {results['answer_loss_after']:7.3f}",
         f"scene F1 (colour+shape+ground) {results['scene_f1_before']:7.3f}  {results['scene_f1_after']:7.3f}",
         f"tIoU-F1 at .5                  {results['tiou_f1_before']:7.3f}  {results['tiou_f1_after']:7.3f}"
         f"   (perfect answers at whole seconds: {results['tiou_f1_ceiling']:.3f})",

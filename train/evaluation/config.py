@@ -25,7 +25,7 @@ class EvaluationData(Section):
         default="auto",
         description="which of its videos; auto: those held out, if the model was trained on it, else all",
     )
-    limit: int | None = Field(default=None, ge=1, description="at most so many videos")
+    limit: int | None = Field(default=None, ge=1, description="at most this many videos")
     target: Literal["timeline", "paragraph"] | None = Field(
         default=None, description="what to ask for (null: as in training, else timeline)"
     )
@@ -138,7 +138,7 @@ class EvaluateConfig(Section):
                 "predictions needs references=FILE or data.path=…, what is true of the same videos"
             )
         if self.base and not self.adapter:
-            raise ValueError("base=true: the base of what? give adapter=RUN")
+            raise ValueError("base=true needs adapter=RUN, the run whose base is scored too")
         if self.compare and len(self.compare) < 2:
             raise ValueError("compare needs two evaluations or more, as compare=evals/a,evals/b")
         if self.out is None and not self.compare:
@@ -181,5 +181,5 @@ class ExportConfig(Section):
         default=None, description="folder of a merged model, for its configuration"
     )
     limit: int | None = Field(
-        default=None, ge=1, description="at most so many of the held-out videos"
+        default=None, ge=1, description="at most this many of the held-out videos"
     )

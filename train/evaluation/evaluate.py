@@ -90,7 +90,7 @@ def _of_models(config: EvaluateConfig) -> Found:
     planned = plan_systems(config, dataset.manifest)
     rows = read_rows(dataset)
     if not len(rows):
-        raise UserError(f"data.path={config.data.path}: no video in it")
+        raise UserError(f"data.path={config.data.path}: contains no video")
     ids = chosen_ids(config, dataset, rows, planned)
     places = {name: i for i, name in enumerate(rows["id"])}
     texts = rows.remove_columns("frames")
@@ -233,7 +233,7 @@ def _finish(
 
 
 def prediction_files(systems: Sequence[System]) -> list[str]:
-    """`predictions.json` for the first that is no base; the others by their names."""
+    """The first tuned system gets `predictions.json`, the others `predictions-<name>.json`."""
     main = next((i for i, s in enumerate(systems) if not s.name.startswith("base")), 0)
     return [
         "predictions.json" if i == main else f"predictions-{file_name(s.name)}.json"

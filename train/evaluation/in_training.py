@@ -49,7 +49,7 @@ class GenerationEval:
     folder: Path
     trackers: tuple[Tracker, ...] = ()
     which: list[int] | None = None
-    """Rows that there was time for at first: later figures are of the same."""
+    """Rows described the first time; reused, so that scores compare across steps."""
     _truths: dict[str, Reference] = field(default_factory=dict)
 
     def is_due(self, step: int, last: int) -> bool:

@@ -113,7 +113,7 @@ def score(
 
 
 def _measure(name: str, values: np.ndarray) -> Measure:
-    """`values` (N,), or (N, K) where the figure is no mean."""
+    """`values`: (N,) one per video, or (N, K) sums for a ratio metric."""
     if name == "bleu_4":
         return Measure(name, values, text.bleu)
     if values.ndim == 2:

@@ -76,7 +76,7 @@ class AppConfig(Section):
     adapter: str = Field(description="run folder, or the name of an adapter or model on the Hub")
     model: BaseKeys = BaseKeys()
     force: Force = False
-    base: bool = Field(default=True, description="let visitors see the base model beside it")
+    base: bool = Field(default=True, description="let visitors compare with the base model")
     host: str = Field(default="127.0.0.1", description="0.0.0.0 lets other machines in")
     port: int = Field(default=7860, ge=1, le=65535, description="of the page")
     share: bool = Field(default=False, description="a public address by Gradio's own service")

@@ -13,7 +13,7 @@ from train.run.folder import step_of
 
 
 def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
-    """Train, from a checkpoint on if there is one; with the held-out answer loss before and after.
+    """Train, from a checkpoint on if there is one; with the held-out completion loss before and after.
     What is said of the weights that are kept is of those that were loaded."""
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     last = trainer.state.global_step
@@ -33,7 +33,7 @@ def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
         results["eval_loss_before"] = before
     results["eval_loss_after"] = after
     say(
-        f"held-out answer loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
+        f"held-out completion loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
     )
     return results
 

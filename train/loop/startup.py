@@ -89,7 +89,7 @@ def _together(train: TrainKeys, trainer: VideoTrainer, lengths: tuple[int, ...])
 
 
 def show_example(ids: Sequence[int], labels: Sequence[int], processor: SmolVLMProcessor) -> str:
-    """One sample as the model gets it: frames folded, what is learned marked.
+    """One sample as the model gets it: frames folded, supervised tokens marked.
 
     Example:
         Frame from 00:04:<frame ×64>

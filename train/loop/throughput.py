@@ -27,7 +27,7 @@ class ThroughputMeter:
         self._tokens += tokens
 
     def read(self, devices: int) -> dict[str, float]:
-        """Since the last `start` or `read`; of all devices, as if each did the same."""
+        """Since the last `start` or `read`, scaled by the number of processes (assumes equal load)."""
         seconds = max(time.monotonic() - self._since, 1e-9)
         videos, tokens = self._videos * devices, self._tokens * devices
         self.start()

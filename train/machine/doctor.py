@@ -1,4 +1,4 @@
-"""Can this machine train, and what? Each finding is one line; what is wrong says how to mend it."""
+"""What this machine can train: one line a finding; a problem says how to fix it."""
 
 from __future__ import annotations
 

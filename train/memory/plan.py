@@ -55,7 +55,7 @@ class MemoryPlan:
         load = self.load
         shared = f" on each of the devices, which share it by {how}" if (how := sharding()) else ""
         return (
-            f"{self.peak_gib:.1f} GiB at most{' while describing' * self.estimate.describing}{shared} "
+            f"{self.peak_gib:.1f} GiB at most{' while generating' * self.estimate.describing}{shared} "
             f"({largest}, …), {self.estimate.tflop:.1f} TFLOP a pass of {describe_batch(load)}"
         )
 
@@ -124,8 +124,8 @@ def largest(
 ) -> dict[int, int]:
     """Frames → the largest batch that fits into `gib`; 0 if not even one video does.
 
-    All that a batch adds to a step is linear in its size, so that two sizes tell the others; what
-    describing takes is not of that size.
+    Memory is linear in the batch size: two plans give the line. Generation has its own batch and is
+    checked apart.
     """
     alone = _with(config, "train", pack=False, batch=1)
     steps_only = _with(alone, "eval", generate_every=None)

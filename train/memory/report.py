@@ -44,7 +44,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         say(f"  {name:<23}{gib:7.2f} GiB")
     say(
         f"  {'at most':<23}{found.peak_gib:7.2f} GiB of {card.gib:g}: {'fits' if fits else 'DOES NOT FIT'}"
-        f"{', while describing held-out videos' * found.estimate.describing}"
+        f"{', while generating for held-out videos' * found.estimate.describing}"
     )
     would: list[str] = []
     if not fits:

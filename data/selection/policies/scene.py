@@ -160,7 +160,7 @@ def _placed(signals: Signals, hazard: np.ndarray, span: Stretch) -> list[int]:
 def _background(
     signals: Signals, changes: list[Change], jumps: list[Change]
 ) -> tuple[np.ndarray, list[Step]]:
-    """(N,) hazard of what is no certain boundary: time in which pictures move, `RATE` a second
+    """(N,) cumulative expected number of undetected changes: moving time, `RATE` a second
     (less where they do not); and cuts that are none by a little."""
     times_s = signals.times_s
     marks = np.unique(np.searchsorted(times_s, np.arange(0.0, times_s[-1] + 1.0, 1.0)))

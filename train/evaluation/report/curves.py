@@ -80,4 +80,4 @@ def _loss_curves(axes: Any, losses: list[dict[str, list[tuple[int, float]]]]) ->
             colour = COLOURS[k % len(COLOURS)]
             alpha = 1.0 if name == "eval_loss" else 0.4
             axes.plot(*zip(*points, strict=True), style, color=colour, alpha=alpha, ms=4, lw=1.2)
-    axes.set(xlabel="step", ylabel="answer loss (dots: held out)")
+    axes.set(xlabel="step", ylabel="completion loss (dots: held out)")

@@ -26,7 +26,7 @@ VIDEOS = 6
 """Shown at most."""
 THUMBNAIL_PX = 160
 PANELS = (
-    ("answer loss", ("loss", "eval_loss")),
+    ("completion loss", ("loss", "eval_loss")),
     ("what it says, scored", tuple(f"eval_{one.log}" for one in SHOWN if one.curve)),
     ("learning rate", ("learning_rate", "lr_vision", "lr_connector", "lr_llm")),
     ("gradient norm", ("grad_norm",)),

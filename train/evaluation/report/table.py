@@ -77,7 +77,7 @@ def shown(done: Evaluation, summary: Summary) -> str:
         lines += ["", f"{other} − {names[0]}, where the interval leaves out zero:"]
         lines += [f"{caption:<37}{signed(figure):>{width}}" for caption, figure in certain]
         if not certain:
-            lines.append("nothing")
+            lines.append("no significant difference")
     lines.append("")
     for system, scored in zip(done.systems, done.scored, strict=True):
         flagged = sorted({flag for marks in scored.flags for flag in marks})

@@ -57,19 +57,19 @@ def build(config: AppConfig, models: Models) -> gr.Blocks:
                 video = gr.Video(label="video", sources=["upload"], elem_id="video")
                 with gr.Row():
                     policy = gr.Dropdown(
-                        policies, value=own.policy, label="frames chosen by", elem_id="policy"
+                        policies, value=own.policy, label="frame policy", elem_id="policy"
                     )
                     budget = gr.Slider(
                         1,
                         64,
                         value=min(own.max, 64),
                         step=1,
-                        label="at most so many",
+                        label="maximum frames",
                         elem_id="budget",
                     )
                 both = gr.Checkbox(
                     value=models.has_base,
-                    label="the base model beside it",
+                    label="compare with the base model",
                     interactive=models.has_base,
                 )
                 go = gr.Button("Describe", variant="primary", elem_id="go")
