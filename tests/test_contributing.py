@@ -14,8 +14,8 @@ from data.offline.config import PrepareConfig
 from data.selection.choose import choose_frames
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES, Policy
-from tests.signals import signals_of
-from tests.videos import ROOT, every, write_video
+from tests.helpers.signals import signals_of
+from tests.helpers.videos import ROOT, every, write_video
 
 
 def test_the_example_policy_works(tmp_path, monkeypatch):

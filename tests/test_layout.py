@@ -8,7 +8,7 @@ from importlib.metadata import packages_distributions
 
 import data
 import train
-from tests.videos import ROOT
+from tests.helpers.videos import ROOT
 
 CODE = [p for folder in ("data", "train", "scripts") for p in (ROOT / folder).rglob("*.py")]
 

@@ -4,7 +4,7 @@ import json
 
 import pytest
 
-from tests.videos import run_command
+from tests.helpers.videos import run_command
 
 
 @pytest.mark.slow

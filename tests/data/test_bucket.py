@@ -13,9 +13,8 @@ from data.offline.prepare import prepare
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from data.storage import open_folder
-from tests.buckets import bucket
-from tests.data.test_prepare import digest
-from tests.videos import ROOT, every, run_command, write_video
+from tests.helpers.buckets import bucket
+from tests.helpers.videos import ROOT, digest, every, run_command, write_video
 
 
 @pytest.fixture(scope="module")

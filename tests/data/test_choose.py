@@ -13,7 +13,7 @@ from data.selection.known_policies import POLICIES
 from data.selection.measure.candidates import Candidates
 from data.video.info import BadVideo
 from data.video.video import Video
-from tests.videos import HEIGHT, every, number_of, write_audio, write_video
+from tests.helpers.videos import HEIGHT, every, number_of, write_audio, write_video
 
 PLAIN = sorted(set(POLICIES) - {"embedding", "query"})
 

@@ -6,7 +6,7 @@ from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.selection.config import FrameKeys
 from data.usage import show, usage
-from tests.videos import ROOT, run_command
+from tests.helpers.videos import ROOT, run_command
 from train.config import TrainConfig
 from train.inference.config import DescribeConfig
 

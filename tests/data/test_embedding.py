@@ -21,8 +21,8 @@ from data.selection.policies.embedding import (
     neighbour,
     retake,
 )
-from tests import encoders
-from tests.videos import every, run_command, write_video
+from tests.helpers import encoders
+from tests.helpers.videos import every, run_command, write_video
 
 
 @pytest.fixture(scope="module")

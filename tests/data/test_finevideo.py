@@ -20,8 +20,8 @@ from data.sources.catalog import describe_sources, same_rows
 from data.sources.config import SourceKeys
 from data.sources.known_sources import SOURCES
 from data.sources.parse import Span, clean_events, clock_s
-from tests import finevideo as made
-from tests.conftest import ROOT
+from tests.helpers import finevideo as made
+from tests.helpers.videos import ROOT
 
 SAMPLE_ROW = ROOT.parent / "shared" / "samples" / "finevideo_row.json"
 

@@ -8,9 +8,9 @@ import pytest
 
 from data.prepared.dataset import read_dataset
 from data.prepared.shards import read_manifest
-from tests import finevideo as made
-from tests.hub import COMMIT, Seen, environment, serve
-from tests.videos import every, run_command, write_video
+from tests.helpers import finevideo as made
+from tests.helpers.hub import COMMIT, Seen, environment, serve
+from tests.helpers.videos import every, run_command, write_video
 
 VIDEOS = "hexuan21/VideoFeedback-videos-mp4"
 
@@ -35,7 +35,7 @@ def hub(tmp_path_factory, clip):
             row["content_fine_category"] = f"kind {shard}"
         name = f"fine/data/train-{shard:05d}-of-00003.parquet"
         made.write_parquet(root / name, rows, [padded(clip, i) for i in range(8)])
-    from tests.data.test_sources import feedback, write_feedback
+    from tests.helpers.feedback import feedback, write_feedback
 
     write_feedback(root / "feedback", [feedback(i) for i in range(3)], subset="real")
     for i in range(2):

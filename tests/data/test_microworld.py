@@ -6,7 +6,7 @@ import numpy as np
 from data.sources import microworld
 from data.sources.config import SourceKeys
 from data.video.probe import probe
-from tests.videos import pictures
+from tests.helpers.videos import pictures
 
 
 def test_stories_are_uneven_and_deterministic():

@@ -20,7 +20,7 @@ from data.video.hdr import WHITE, to_sdr
 from data.video.info import BadVideo
 from data.video.probe import _filled, probe
 from data.video.video import Video
-from tests.videos import HEIGHT, coded, every, number_of, write_video
+from tests.helpers.videos import HEIGHT, coded, every, number_of, write_video
 
 
 def decoded(path):

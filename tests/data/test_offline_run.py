@@ -19,8 +19,7 @@ from data.prepared.dataset import open_prepared, read_dataset
 from data.prepared.shards import read_manifest
 from data.sources.config import SourceKeys
 from data.storage import Folder, open_folder
-from tests.data.test_prepare import digest
-from tests.videos import ROOT, every, run_command, write_video
+from tests.helpers.videos import ROOT, digest, every, run_command, write_video
 
 
 @pytest.fixture(scope="module")

@@ -7,8 +7,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from data.prepared.overview import histogram
-from tests.browser import Browser
-from tests.videos import every, run_command, write_video
+from tests.helpers.browser import Browser
+from tests.helpers.videos import every, run_command, write_video
 
 
 @pytest.fixture(scope="module")

@@ -11,8 +11,8 @@ from data.sample import Selection
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.policies.dispatch import select
-from tests.signals import signals_of
-from tests.videos import every
+from tests.helpers.signals import signals_of
+from tests.helpers.videos import every
 
 EVERY_WAY = [
     (policy, method)

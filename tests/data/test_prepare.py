@@ -1,6 +1,5 @@
 """The offline run through its command: what it writes, sets aside, continues and refuses."""
 
-import hashlib
 import json
 import os
 import signal
@@ -16,7 +15,15 @@ from datasets import Image, List
 from data.errors import UserError
 from data.prepared.dataset import read_dataset
 from data.prepared.shards import read_manifest
-from tests.videos import ROOT, every, number_of, run_command, write_audio, write_video
+from tests.helpers.videos import (
+    ROOT,
+    digest,
+    every,
+    number_of,
+    run_command,
+    write_audio,
+    write_video,
+)
 
 
 @pytest.fixture(scope="module")
@@ -125,11 +132,6 @@ def test_plain_datasets_opens_it(prepared):
     dataset = load_dataset("parquet", data_files=str(prepared / "*.parquet"), split="train")
     assert dataset[0]["frames"][0].size == (160, 96)
     assert pq.read_schema(prepared / "shard-00000.parquet").metadata[b"huggingface"]
-
-
-def digest(out):
-    files = (p for p in sorted(out.iterdir()) if not p.name.startswith("."))
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
 
 
 def test_killed_run_continues_to_the_same_bytes(videos, prepared, tmp_path):

@@ -7,8 +7,8 @@ import numpy as np
 import pytest
 from PIL import Image
 
-from tests.browser import Browser
-from tests.videos import every, run_command, write_video
+from tests.helpers.browser import Browser
+from tests.helpers.videos import every, run_command, write_video
 
 EVIL = "</td><script>console.error('run')</script><img src=x onerror=\"console.error('run')\"> $x$"
 

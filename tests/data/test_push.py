@@ -9,8 +9,8 @@ import yaml
 from data.prepared.card import dataset_card
 from data.prepared.dataset import read_dataset
 from data.prepared.shards import read_manifest
-from tests.hub import COMMIT, Seen, environment, serve
-from tests.videos import run_command
+from tests.helpers.hub import COMMIT, Seen, environment, serve
+from tests.helpers.videos import run_command
 
 READ = """
 import sys

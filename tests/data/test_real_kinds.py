@@ -12,8 +12,8 @@ from data.selection.config import FrameKeys
 from data.selection.measure.flashes import flashes
 from data.selection.measure.shots import find_cuts, transitions
 from data.selection.policies.scene import Step, Stretch, _part, _placed
-from tests.signals import signals_of
-from tests.videos import every
+from tests.helpers.signals import signals_of
+from tests.helpers.videos import every
 
 KINDS = ("moving", "low rate", "slides", "crowd", "hand-held", "film")
 

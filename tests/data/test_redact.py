@@ -15,9 +15,9 @@ from data.selection.config import FrameKeys
 from data.sources import catalog
 from data.sources.config import SourceKeys
 from data.sources.known_sources import SOURCES
-from tests.encoders import clip
-from tests.hub import Seen, environment, serve
-from tests.videos import every, run_command, write_video
+from tests.helpers.encoders import clip
+from tests.helpers.hub import Seen, environment, serve
+from tests.helpers.videos import every, run_command, write_video
 
 SECRET = "s3cr3t"
 PLANTED = [

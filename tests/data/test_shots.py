@@ -18,8 +18,8 @@ from data.selection.measure.signals import measure_signals
 from data.video.h264 import write_h264
 from data.video.probe import probe
 from data.video.video import Video
-from tests.signals import signals_of
-from tests.videos import every
+from tests.helpers.signals import signals_of
+from tests.helpers.videos import every
 
 
 def texture(seed, length=60):

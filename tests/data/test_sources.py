@@ -6,7 +6,6 @@ from collections import Counter
 from importlib import import_module
 from pathlib import Path
 
-import pyarrow as pa
 import pyarrow.parquet as pq
 import pytest
 from hypothesis import given, settings
@@ -25,27 +24,8 @@ from data.selection.config import FrameKeys
 from data.sources import catalog, jsonl, videofeedback
 from data.sources.config import SourceKeys
 from data.video.info import BadVideo
-from tests.conftest import ROOT
-from tests.videos import coded, every, number_of, write_video
-
-LINK = "https://huggingface.co/datasets/hexuan21/VideoFeedback-videos-mp4/resolve/main/p/{}.mp4"
-
-
-def feedback(i, **changes):
-    return {
-        "id": f"p{i:06d}", "images": [f"p{i:06d}_00.jpg"], "text prompt": f"a person opens door {i}",
-        "video link": LINK.format(f"p{i:06d}"), "visual quality": 4, "temporal consistency": 4,
-        "dynamic degree": 3, "text-to-video alignment": 1 + i % 4, "factual consistency": 4,
-        "conversations": [{"from": "human", "value": "x"}], **changes,
-    }  # fmt: skip
-
-
-def write_feedback(folder, rows, subset="annotated", split="train", order=None):
-    path = folder / subset / f"{split}-00000-of-00001.parquet"
-    path.parent.mkdir(parents=True, exist_ok=True)
-    table = pa.Table.from_pylist(rows)
-    pq.write_table(table.select(order) if order else table, path)
-    return folder
+from tests.helpers.feedback import LINK, feedback, write_feedback
+from tests.helpers.videos import ROOT, coded, every, number_of, write_video
 
 
 def read(source, **keys):

@@ -18,7 +18,7 @@ from data.sources.finevideo_events import mood_of, props_of, seen, title_of
 from data.sources.parse import clock_s, single_line, time_s
 from data.sources.sentences import balanced, capital, ended, sentences
 from data.sources.speech import without_speech
-from tests.finevideo_notes import rows
+from tests.helpers.finevideo_notes import rows
 
 # --- FineVideo's notes -----------------------------------------------------------------------
 

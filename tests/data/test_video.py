@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from data.video.info import BadVideo
 from data.video.probe import probe
 from data.video.video import Video
-from tests.videos import HEIGHT, WIDTH, every, number_of, pictures, write_audio, write_video
+from tests.helpers.videos import HEIGHT, WIDTH, every, number_of, pictures, write_audio, write_video
 
 UNEVEN = [0.0, 0.04, 0.5, 0.533, 1.9, 2.0, 2.01, 3.25, 3.3, 4.0, 4.7, 4.71, 6.0, 6.1, 7.5, 7.9]
 DECODERS = ["pyav", "decord"]

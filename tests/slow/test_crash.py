@@ -11,8 +11,8 @@ import shutil
 import pytest
 from safetensors.torch import load_file
 
-from tests.runs import rows
-from tests.slow.commands import Commands, built_shim
+from tests.helpers.commands import Commands, built_shim
+from tests.helpers.runs import rows
 from train.model import tiny
 
 pytestmark = pytest.mark.slow

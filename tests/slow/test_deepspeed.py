@@ -14,9 +14,9 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.runs import losses
-from tests.slow.test_two_processes import keys, run
-from tests.videos import ROOT
+from tests.helpers.processes import keys, run
+from tests.helpers.runs import losses
+from tests.helpers.videos import ROOT
 
 pytestmark = pytest.mark.slow
 

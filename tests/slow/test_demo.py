@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data.config import load
-from tests.videos import run_command
+from tests.helpers.videos import run_command
 
 pytestmark = pytest.mark.slow
 

@@ -21,7 +21,7 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from data.config import load
-from tests.runs import train
+from tests.helpers.runs import train
 from train.batches.encode import decode_frames, normalise
 from train.bench import random_checkpoint
 from train.inference.config import MergeConfig

@@ -16,9 +16,8 @@ import pytest
 from data.offline.isolate import KILLS
 from data.prepared.dataset import read_dataset
 from data.prepared.shards import read_manifest
-from tests.data.test_prepare import digest
-from tests.slow import faults
-from tests.videos import ROOT
+from tests.helpers import faults
+from tests.helpers.videos import ROOT, digest
 
 pytestmark = pytest.mark.slow
 

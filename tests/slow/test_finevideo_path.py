@@ -8,8 +8,8 @@ import pytest
 from data.prepared.dataset import read_dataset
 from data.prepared.shards import read_manifest
 from data.sources import microworld
-from tests import finevideo as made
-from tests.videos import run_command
+from tests.helpers import finevideo as made
+from tests.helpers.videos import run_command
 
 pytestmark = pytest.mark.slow
 

@@ -16,7 +16,7 @@ from data.selection.config import FrameKeys
 from data.video.info import BadVideo
 from data.video.probe import probe
 from data.video.video import Video
-from tests.videos import coded, number_of
+from tests.helpers.videos import coded, number_of
 
 pytestmark = pytest.mark.slow
 

@@ -16,8 +16,8 @@ from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
-from tests.runs import contents, rows, steps
-from tests.slow.commands import Commands
+from tests.helpers.commands import Commands
+from tests.helpers.runs import contents, rows, steps
 from train.model import tiny
 from train.run.folder import complete_checkpoints
 

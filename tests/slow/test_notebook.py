@@ -6,7 +6,7 @@ import nbformat
 import pytest
 from nbclient import NotebookClient
 
-from tests.videos import ROOT
+from tests.helpers.videos import ROOT
 
 NOTEBOOK = ROOT / "notebooks/finetune_on_colab.ipynb"
 SMALL = {

@@ -12,9 +12,8 @@ from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.sources.config import SourceKeys
 from data.storage import open_folder
-from tests.buckets import bucket
-from tests.data.test_prepare import digest
-from tests.videos import ROOT, every, run_command, write_video
+from tests.helpers.buckets import bucket
+from tests.helpers.videos import ROOT, digest, every, run_command, write_video
 
 pytestmark = pytest.mark.slow
 ray = pytest.importorskip("ray")

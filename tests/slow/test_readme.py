@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.videos import ROOT
+from tests.helpers.videos import ROOT
 
 pytestmark = pytest.mark.slow
 ELSEWHERE = (

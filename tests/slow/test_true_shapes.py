@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data.config import load
-from tests.videos import every, run_command, write_video
+from tests.helpers.videos import every, run_command, write_video
 
 pytestmark = pytest.mark.slow
 

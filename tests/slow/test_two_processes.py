@@ -4,7 +4,6 @@ import json
 import os
 import signal
 import subprocess
-import sys
 import time
 
 import pytest
@@ -12,39 +11,13 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.runs import losses
-from tests.videos import ROOT
+from tests.helpers.processes import run, start
+from tests.helpers.runs import losses
+from tests.helpers.videos import ROOT
 from train.inference.describe import load_run
 from train.run.saved import read_run
 
 pytestmark = pytest.mark.slow
-
-
-def keys(world, out, processes, steps, batch):
-    return ["model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
-            "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
-            f"train.batch={batch}", f"train.accumulate={4 // processes // batch}"]  # fmt: skip
-
-
-def start(processes, world, out, *more, steps=4, batch=1, script="train/sft.py", **environment):
-    """As `accelerate launch` starts processes on several GPUs."""
-    argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]  # fmt: skip
-    return subprocess.Popen(
-        [*argv, script, *keys(world, out, processes, steps, batch), *more],
-        cwd=ROOT,
-        env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def run(*arguments, **named):
-    process = start(*arguments, **named)
-    said, errors = process.communicate(timeout=300)
-    assert process.returncode == 0, errors[-3000:]
-    assert "destroy_process_group" not in errors  # torch's complaint of one that was left open
-    return said
 
 
 def held_out(out):

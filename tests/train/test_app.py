@@ -9,9 +9,9 @@ import urllib.request
 
 import pytest
 
-from tests.browser import Browser
-from tests.runs import train
-from tests.videos import ROOT, run_command
+from tests.helpers.browser import Browser
+from tests.helpers.runs import train
+from tests.helpers.videos import ROOT, run_command
 
 pytestmark = pytest.mark.slow
 SHOTS = os.environ.get("SCENESCRIBE_SHOTS")

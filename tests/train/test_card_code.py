@@ -5,8 +5,8 @@ import re
 import pytest
 
 from data.selection.config import FrameKeys
-from tests.runs import train
-from tests.videos import write_video
+from tests.helpers.runs import train
+from tests.helpers.videos import write_video
 from train.batches.encode import normalise
 from train.hub.card import model_card
 from train.inference.describe import as_row, choose_or_refuse, generation_prompt, processor_of

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.videos import ROOT, every, run_command, write_video
+from tests.helpers.videos import ROOT, every, run_command, write_video
 
 BIN = Path(sys.executable).parent
 

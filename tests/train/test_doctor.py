@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from data.video.codec_check import decodable
-from tests.videos import run_command
+from tests.helpers.videos import run_command
 from train.machine import doctor, packages
 
 

@@ -11,8 +11,7 @@ from hypothesis import strategies as st
 from data.config import load
 from data.errors import UserError
 from data.sample import Event
-from tests.conftest import ROOT
-from tests.videos import run_command
+from tests.helpers.videos import ROOT, run_command
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
 from train.evaluation.intervals import Measure, bootstrap, interval, mean, ratio

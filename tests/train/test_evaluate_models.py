@@ -16,8 +16,8 @@ from data.config import load
 from data.errors import UserError
 from data.prepared.dataset import read_dataset
 from data.selection.config import FrameKeys
-from tests.browser import Browser
-from tests.videos import ROOT, run_command
+from tests.helpers.browser import Browser
+from tests.helpers.videos import ROOT, run_command
 from train import sft
 from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 from data.config import load
 from data.errors import UserError
 from data.prepared.dataset import open_prepared
-from tests.runs import losses, train
+from tests.helpers.runs import losses, train
 from train.batches.cache_features import cache_features
 from train.batches.features import stage_of
 from train.config import TrainConfig
@@ -114,7 +114,7 @@ def test_what_makes_no_sense(copied, tiny_folder):
 
 @pytest.mark.slow
 def test_the_command_and_a_description_while_training(copied, tiny_folder, tmp_path, capsys):
-    from tests.videos import run_command
+    from tests.helpers.videos import run_command
 
     done = run_command("scripts/cache_features.py", f"model.name={tiny_folder}", f"data.path={copied}", "data.workers=2")  # fmt: skip
     assert done.returncode == 0, done.stderr

@@ -9,7 +9,7 @@ from safetensors.torch import load_file, save_file
 
 from data.config import load
 from data.errors import UserError
-from tests.runs import train
+from tests.helpers.runs import train
 from train.inference import fingerprint
 from train.inference.config import MergeConfig
 from train.inference.describe import load_run

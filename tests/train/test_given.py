@@ -14,8 +14,8 @@ from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_dataset
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
-from tests.runs import train
-from tests.videos import run_command
+from tests.helpers.runs import train
+from tests.helpers.videos import run_command
 from train.batches.encode import without_marks
 from train.evaluation.answers import answers, given_to, weights_sha256
 from train.evaluation.config import GenerateKeys

@@ -4,8 +4,8 @@ import json
 
 import pytest
 
-from tests.hub import COMMIT, serve
-from tests.videos import run_command
+from tests.helpers.hub import COMMIT, serve
+from tests.helpers.videos import run_command
 
 REFUSED = {"acme/gated": (403, "GatedRepo"), "acme/private": (401, "RepoNotFound")}
 

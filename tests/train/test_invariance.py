@@ -8,7 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from data.prepared.dataset import open_prepared
-from tests.runs import losses, train
+from tests.helpers.runs import losses, train
 from train.batches.collate import collate, collate_packed
 from train.batches.dataset import load_sets
 from train.batches.encode import normalise

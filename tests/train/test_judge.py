@@ -6,8 +6,8 @@ import pytest
 
 from data.errors import UserError
 from data.sample import Event
-from tests.judge import judging
-from tests.videos import run_command
+from tests.helpers.judge import judging
+from tests.helpers.videos import run_command
 from train.evaluation.judging import Judge, cases, estimate, judged
 from train.evaluation.records import Prediction, Reference, parse_prediction
 from train.metrics.config import JudgeKeys

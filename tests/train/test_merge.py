@@ -9,8 +9,8 @@ import torch
 
 from data.config import load
 from data.errors import UserError
-from tests.runs import train
-from tests.videos import run_command
+from tests.helpers.runs import train
+from tests.helpers.videos import run_command
 from train.hub.push import files_to_push
 from train.inference.config import MergeConfig
 from train.inference.merge import merge

@@ -10,7 +10,7 @@ from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.sample import Event
-from tests.conftest import ROOT
+from tests.helpers.videos import ROOT
 from train.metrics import text
 from train.metrics.degeneration import alike, flags, loops, repeated, spoken
 from train.metrics.densevid import NAMES, densevid

@@ -10,8 +10,8 @@ import torch
 
 from data.config import load
 from data.errors import UserError
-from tests.runs import train
-from tests.videos import run_command
+from tests.helpers.runs import train
+from tests.helpers.videos import run_command
 from train.batches.dataset import Survey
 from train.batches.encode import Exchange, encode_text, frame_size_px
 from train.bench import gpu

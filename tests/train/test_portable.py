@@ -16,8 +16,8 @@ from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from data.config import load
-from tests.runs import train
-from tests.videos import run_command
+from tests.helpers.runs import train
+from tests.helpers.videos import run_command
 from train.batches.encode import normalise
 from train.inference.config import MergeConfig
 from train.inference.describe import generation_prompt

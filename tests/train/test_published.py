@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from data.config import load
 from data.sample import Event, Stated
-from tests import published
+from tests.helpers import published
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
 from train.metrics.grounding import tious

@@ -14,9 +14,9 @@ from safetensors.torch import load_file
 
 from data.errors import UserError
 from data.hub import hub_errors
-from tests.hub import Seen, environment, serve
-from tests.runs import train
-from tests.videos import ROOT, run_command
+from tests.helpers.hub import Seen, environment, serve
+from tests.helpers.runs import train
+from tests.helpers.videos import ROOT, run_command
 from train.hub.card import model_card
 from train.hub.push import files_to_push
 

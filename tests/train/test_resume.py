@@ -13,7 +13,7 @@ from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
-from tests.runs import contents, killed_after, losses, rows, steps, train
+from tests.helpers.runs import contents, killed_after, losses, rows, steps, train
 from train.config import TrainConfig
 from train.hub.card import model_card
 from train.run.folder import inspect_run_folder

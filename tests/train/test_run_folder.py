@@ -16,8 +16,8 @@ from data.config import load
 from data.errors import UserError
 from data.locks import locked, owner_of
 from data.prepared.dataset import open_prepared
-from tests.runs import contents, keys, killed_after, rows, steps, train
-from tests.videos import ROOT, run_command
+from tests.helpers.runs import contents, keys, killed_after, rows, steps, train
+from tests.helpers.videos import ROOT, run_command
 from train.batches.cache_features import cache_features
 from train.config import TrainConfig
 from train.hub.push import files_to_push

@@ -15,8 +15,8 @@ from data.offline.prepare import prepare
 from data.prepared.dataset import open_prepared, read_rows
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
-from tests.runs import train
-from tests.videos import every, run_command, write_video
+from tests.helpers.runs import train
+from tests.helpers.videos import every, run_command, write_video
 from train.batches.split import split
 from train.evaluation.systems import kept_out
 from train.hub.card import model_card

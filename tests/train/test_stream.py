@@ -13,7 +13,7 @@ from torch.utils.data import BatchSampler
 from transformers import TrainerState
 
 from data.prepared.dataset import open_prepared
-from tests.videos import run_command
+from tests.helpers.videos import run_command
 from train.batches.dataset import load_sets
 from train.batches.stream import Groups, Pictures, ShardShuffleSampler, read_texts
 from train.loop.callbacks import RestoreSamplerEpoch

@@ -14,8 +14,8 @@ from safetensors.torch import load_file, save_file
 
 from data.config import load
 from data.errors import UserError
-from tests.runs import STEPS, losses, train
-from tests.videos import ROOT
+from tests.helpers.runs import STEPS, losses, train
+from tests.helpers.videos import ROOT
 from train.config import TrainConfig
 
 

@@ -13,8 +13,8 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data.config import load
 from data.errors import UserError
-from tests.judge import judging
-from tests.videos import ROOT, run_command
+from tests.helpers.judge import judging
+from tests.helpers.videos import ROOT, run_command
 from train import sft
 from train.config import TrainConfig
 from train.evaluation import in_training

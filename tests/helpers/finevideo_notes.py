@@ -5,7 +5,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from tests.finevideo import row, span
+from tests.helpers.finevideo import row, span
 
 Note = tuple[str, list[str], list[str], list[str], str]
 """A scene: title, activities, narrative, props, mood."""

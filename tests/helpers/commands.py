@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.videos import ROOT
+from tests.helpers.videos import ROOT
 
 
 class Commands:

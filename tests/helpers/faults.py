@@ -9,7 +9,7 @@ from pathlib import Path
 
 import av
 
-from tests.videos import coded, every, write_audio, write_video
+from tests.helpers.videos import coded, every, write_audio, write_video
 
 PLAIN, AWKWARD, BAD = 240, 20, 40
 HANG, STANDS_IN = "hangs", "sitecustomize.py"

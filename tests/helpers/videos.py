@@ -3,6 +3,7 @@ decoded frame says which frame it is."""
 
 from __future__ import annotations
 
+import hashlib
 import os
 import struct
 import subprocess
@@ -18,7 +19,7 @@ from av.stream import Disposition
 from data.video.info import Decoder, Frame, VideoInfo
 from data.video.video import Video
 
-ROOT = Path(__file__).resolve().parents[1]
+ROOT = Path(__file__).resolve().parents[2]
 WIDTH, HEIGHT, BITS = 160, 96, 8
 TICK = Fraction(1, 1000)
 
@@ -168,3 +169,9 @@ def run_command(
         text=True,
         timeout=timeout_s,
     )
+
+
+def digest(folder: Path) -> dict[str, str]:
+    """SHA-256 of each visible file in a folder by its name."""
+    files = (p for p in sorted(folder.iterdir()) if not p.name.startswith("."))
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in files}
