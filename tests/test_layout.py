@@ -99,13 +99,23 @@ def test_the_readmes_commands_parse():
     from train.memory.config import PlanConfig
 
     text = (ROOT / "README.md").read_text()
-    models = {"train/sft.py": (TrainConfig, None), "scripts/prepare.py": (PrepareConfig, None),
-              "scripts/describe.py": (DescribeConfig, "videos"), "scripts/demo.py": (DemoConfig, None),
-              "scripts/preview.py": (PreviewConfig, "videos"), "scripts/push_dataset.py": (PushConfig, None),
-              "scripts/inspect_dataset.py": (InspectConfig, None), "scripts/evaluate.py": (EvaluateConfig, None),
-              "scripts/export_benchmark.py": (ExportConfig, None), "scripts/push.py": (PushRunConfig, None),
-              "scripts/merge.py": (MergeConfig, None), "scripts/app.py": (AppConfig, None), "scripts/plan.py": (PlanConfig, None),
-              "scripts/cache_features.py": (TrainConfig, None), "scripts/doctor.py": (DoctorConfig, None)}  # fmt: skip
+    models = {
+        "train/sft.py": (TrainConfig, None),
+        "scripts/prepare.py": (PrepareConfig, None),
+        "scripts/describe.py": (DescribeConfig, "videos"),
+        "scripts/demo.py": (DemoConfig, None),
+        "scripts/preview.py": (PreviewConfig, "videos"),
+        "scripts/push_dataset.py": (PushConfig, None),
+        "scripts/inspect_dataset.py": (InspectConfig, None),
+        "scripts/evaluate.py": (EvaluateConfig, None),
+        "scripts/export_benchmark.py": (ExportConfig, None),
+        "scripts/push.py": (PushRunConfig, None),
+        "scripts/merge.py": (MergeConfig, None),
+        "scripts/app.py": (AppConfig, None),
+        "scripts/plan.py": (PlanConfig, None),
+        "scripts/cache_features.py": (TrainConfig, None),
+        "scripts/doctor.py": (DoctorConfig, None),
+    }
     found = 0
     for block in re.findall(r"```(?:bash|sh)\n(.*?)```", text, re.S):
         for line in block.replace("\\\n", " ").splitlines():

@@ -40,5 +40,7 @@ def test_refusals(arguments, message):
 
 
 def test_without_labels_it_says_so():
-    done = run_command("scripts/bench_selection.py", "parts=labels,clips", "labels=null", "clips=null")  # fmt: skip
+    done = run_command(
+        "scripts/bench_selection.py", "parts=labels,clips", "labels=null", "clips=null"
+    )
     assert done.returncode == 0 and done.stdout.count("not measured") == 2

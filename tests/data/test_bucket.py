@@ -46,8 +46,13 @@ def test_a_bucket_holds_what_a_folder_holds(rows, tmp_path, monkeypatch, busy):
             with there.open(name) as file:
                 assert file.read() == (tmp_path / "o" / name).read_bytes(), name
         read = f"from data.prepared.dataset import read_dataset; print(read_dataset({there.url!r})['id'][:])"
-        done = subprocess.run([sys.executable, "-c", read], capture_output=True, text=True, cwd=ROOT,
-                              env={**os.environ, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")})  # fmt: skip
+        done = subprocess.run(
+            [sys.executable, "-c", read],
+            capture_output=True,
+            text=True,
+            cwd=ROOT,
+            env={**os.environ, "HF_HUB_OFFLINE": "0", "HF_HOME": str(tmp_path / "home")},
+        )
         assert done.stdout.strip() == "['row 0', 'row 1']", done.stderr[-2000:]
 
 
@@ -63,7 +68,9 @@ def test_what_another_process_writes_is_seen(monkeypatch):
 
 def test_a_bucket_is_never_made(rows, monkeypatch):
     with bucket(monkeypatch) as url:
-        done = run_command("scripts/prepare.py", "source=jsonl", f"source.path={rows}", f"out={url}t/o")  # fmt: skip
+        done = run_command(
+            "scripts/prepare.py", "source=jsonl", f"source.path={rows}", f"out={url}t/o"
+        )
         assert done.returncode == 2 and done.stderr.strip().count("\n") == 0, done.stderr
         assert "s3://buckett/o: no such bucket or folder" in done.stderr
         names = [b["Name"] for b in boto3.client("s3").list_buckets()["Buckets"]]
@@ -73,6 +80,8 @@ def test_a_bucket_is_never_made(rows, monkeypatch):
 @pytest.mark.slow
 def test_a_bucket_that_is_busy_for_ever_is_one_line(rows, monkeypatch):
     with bucket(monkeypatch, busy=1.0) as url:
-        done = run_command("scripts/prepare.py", "source=jsonl", f"source.path={rows}", f"out={url}/o")  # fmt: skip
+        done = run_command(
+            "scripts/prepare.py", "source=jsonl", f"source.path={rows}", f"out={url}/o"
+        )
     assert done.returncode == 2 and "s3://bucket/o:" in done.stderr, done.stderr[-2000:]
     assert "Traceback" not in done.stderr

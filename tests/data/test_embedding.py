@@ -92,7 +92,9 @@ def test_real_encoders_see_pictures(folders, kind):
 def test_methods_on_a_video(folders, tmp_path, method):
     video = write_video(tmp_path / "a.mp4", every(0.1, 60))
     policy = "query" if method in POLICIES["query"].methods else "embedding"
-    keys = FrameKeys(policy=policy, method=method, encoder=str(folders["clip"]), query="a dog", max=5)  # fmt: skip
+    keys = FrameKeys(
+        policy=policy, method=method, encoder=str(folders["clip"]), query="a dog", max=5
+    )
     first, again = (analyse(str(video), keys).selection for _ in range(2))
     assert 1 <= len(first.times_s) <= 5 and first == again
 

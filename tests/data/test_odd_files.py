@@ -143,7 +143,11 @@ def test_sound_that_goes_on_keeps_the_last_picture(tmp_path):
 
 def test_what_starts_at_the_last_instant_is_kept(tmp_path):
     write_video(tmp_path / "v.mp4", every(0.1, 50))
-    row = {"id": "a", "video": "v.mp4", "events": [[0, 5, "It runs."], [4.95, 6.0, "It ends."], [5.2, 6.0, "No."]]}  # fmt: skip
+    row = {
+        "id": "a",
+        "video": "v.mp4",
+        "events": [[0, 5, "It runs."], [4.95, 6.0, "It ends."], [5.2, 6.0, "No."]],
+    }
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     source = SourceKeys(name="jsonl", path=str(tmp_path / "rows.jsonl"))
     prepare(PrepareConfig(source=source, out=str(tmp_path / "o"), workers=1))
@@ -187,7 +191,9 @@ def hdr(path, curve, code):
         for _ in range(5):
             frame = av.VideoFrame(320, 240, "yuv420p10le")
             for number, plane in enumerate(frame.planes):
-                values = np.full((plane.height, plane.line_size // 2), 512 if number else 64, np.uint16)  # fmt: skip
+                values = np.full(
+                    (plane.height, plane.line_size // 2), 512 if number else 64, np.uint16
+                )
                 if number == 0:
                     values[60:180, 80:240] = code
                 plane.update(values.tobytes())
@@ -199,7 +205,9 @@ def hdr(path, curve, code):
 @pytest.mark.parametrize(("curve", "code", "name"), [(16, 509, "PQ"), (18, 721, "HLG")])
 def test_hdr_is_shown_as_an_ordinary_screen_would(tmp_path, curve, code, name):
     """White (100 cd/m² in PQ, the reference white of HLG) is white, and a word of it is in the row."""
-    kept = choose_frames(str(hdr(tmp_path / "hdr.mp4", curve, code)), FrameKeys(policy="uniform", max=1))  # fmt: skip
+    kept = choose_frames(
+        str(hdr(tmp_path / "hdr.mp4", curve, code)), FrameKeys(policy="uniform", max=1)
+    )
     assert [r.what for r in kept.repairs] == [f"HDR ({name}) pictures shown as SDR"]
     keys = FrameKeys(policy="uniform", max=1)
     (picture,) = chosen_pictures(analyse(str(tmp_path / "hdr.mp4"), keys), keys)
@@ -244,7 +252,9 @@ def test_a_moment_of_different_pictures_gives_them_all(tmp_path):
 def test_a_list_of_other_files_is_not_followed(tmp_path, name):
     """Whatever its extension: rows of strangers would read this machine's files by it."""
     write_video(tmp_path / "private.ts", every(0.1, 20))
-    (tmp_path / "list.m3u8").write_text("#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\nprivate.ts\n#EXT-X-ENDLIST\n")  # fmt: skip
+    (tmp_path / "list.m3u8").write_text(
+        "#EXTM3U\n#EXT-X-TARGETDURATION:2\n#EXTINF:2.0,\nprivate.ts\n#EXT-X-ENDLIST\n"
+    )
     (tmp_path / "list.mp4").write_text("ffconcat version 1.0\nfile private.ts\n")
     with av.open(str(tmp_path / name)) as followed:  # FFmpeg by itself
         assert followed.format.name in ("hls", "concat")
@@ -258,7 +268,9 @@ def test_decord_is_refused_where_it_counts_otherwise(tmp_path):
     path = write_video(tmp_path / "edited.mp4", every(0.1, 60), start_s=-2.0)
     info = probe(str(path))
     wanted = [f.time_s for f in Video(info.path).decode()][::7]
-    assert [number_of(f.rgb) for f in Video(info.path).frames_played_at(wanted, short_px=HEIGHT)] == [20, 27, 34, 41, 48, 55]  # fmt: skip
+    assert [
+        number_of(f.rgb) for f in Video(info.path).frames_played_at(wanted, short_px=HEIGHT)
+    ] == [20, 27, 34, 41, 48, 55]
     with pytest.raises(
         BadVideo, match=r"decord counts \d+ frames where 40 are shown; use frames\.decoder=pyav"
     ):

@@ -142,8 +142,15 @@ def test_a_second_run_on_one_folder_refuses(rows, tmp_path):
 
 @pytest.mark.slow
 def test_a_killed_run_leaves_no_lock_and_no_rubbish(rows, tmp_path):
-    argv = [sys.executable, "scripts/prepare.py", "source=jsonl", f"source.path={rows}/rows.jsonl",
-            f"out={tmp_path}/o", "shard_rows=2", "workers=1"]  # fmt: skip
+    argv = [
+        sys.executable,
+        "scripts/prepare.py",
+        "source=jsonl",
+        f"source.path={rows}/rows.jsonl",
+        f"out={tmp_path}/o",
+        "shard_rows=2",
+        "workers=1",
+    ]
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL, start_new_session=True)
     deadline = time.monotonic() + 60
     while not (tmp_path / "o/unfinished.tmp").exists() and time.monotonic() < deadline:

@@ -36,8 +36,15 @@ def prepared(tmp_path_factory):
 def test_text_counts_everything(prepared):
     done = run_command("scripts/inspect_dataset.py", f"data.path={prepared}")
     assert done.returncode == 0, done.stderr[-1000:]
-    for words in ("2 rows of 1 video,", "1  missing file", "2  jsonl", "1  cut at the video's end",
-                  "words of the answer", "seconds of video (median 3)", "[00:00 - 00:01] one"):  # fmt: skip
+    for words in (
+        "2 rows of 1 video,",
+        "1  missing file",
+        "2  jsonl",
+        "1  cut at the video's end",
+        "words of the answer",
+        "seconds of video (median 3)",
+        "[00:00 - 00:01] one",
+    ):
         assert words in done.stdout, done.stdout
     none = run_command("scripts/inspect_dataset.py", "data.path=nowhere")
     assert none.returncode == 2 and "no prepared dataset there" in none.stderr

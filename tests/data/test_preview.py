@@ -18,7 +18,9 @@ def made(tmp_path_factory):
     """A page and a picture of one video with hostile labels, by the command."""
     folder = tmp_path_factory.mktemp("preview")
     video = write_video(folder / "a <b>bold & $tale$.mp4", every(0.1, 60), sound_s=1.0)
-    rows = [{"video": video.name, "description": EVIL, "events": [[0.0, 2.0, EVIL], [2.0, 6.0, "ünï"]]}]  # fmt: skip
+    rows = [
+        {"video": video.name, "description": EVIL, "events": [[0.0, 2.0, EVIL], [2.0, 6.0, "ünï"]]}
+    ]
     (folder / "labels.jsonl").write_text("\n".join(map(json.dumps, rows)))
     for form in ("html", "png"):
         done = run_command(

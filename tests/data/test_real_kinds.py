@@ -47,7 +47,11 @@ def test_flashes_of_a_crowd_are_never_chosen(built, budget):
     )
     lit = seen.luma > 1.35 * around + 8
     assert lit.sum() >= 5
-    for keys in (FrameKeys(max=budget), FrameKeys(policy="shots", pick="sharpest", max=budget), FrameKeys(policy="topn", max=budget)):  # fmt: skip
+    for keys in (
+        FrameKeys(max=budget),
+        FrameKeys(policy="shots", pick="sharpest", max=budget),
+        FrameKeys(policy="topn", max=budget),
+    ):
         times_s = analyse(video.path, keys, keep=False, threads=1).selection.times_s
         chosen = [int(np.abs(seen.times_s - t).argmin()) for t in times_s]
         assert not lit[chosen].any(), keys.policy

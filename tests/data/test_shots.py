@@ -91,7 +91,9 @@ def test_one_colour_has_no_shots(tmp_path, level):
 
 
 @settings(max_examples=150, deadline=None)
-@given(st.integers(1, 300), st.lists(st.integers(1, 299), max_size=30), st.floats(0, 2), st.booleans())  # fmt: skip
+@given(
+    st.integers(1, 300), st.lists(st.integers(1, 299), max_size=30), st.floats(0, 2), st.booleans()
+)
 def test_changes_are_ordered_and_apart(count, cuts, min_shot_s, black):
     times_s = every(0.04, count)
     cuts_s = sorted({times_s[c] for c in cuts if c < count})

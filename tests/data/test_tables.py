@@ -83,7 +83,10 @@ def test_trls_own_trainer(world, tiny_folder, tmp_path):
 
     def talk(row):
         answer = " ".join(event["text"] for event in row["events"])
-        return {"prompt": [{"role": "user", "content": "Describe it."}], "completion": [{"role": "assistant", "content": answer}]}  # fmt: skip
+        return {
+            "prompt": [{"role": "user", "content": "Describe it."}],
+            "completion": [{"role": "assistant", "content": answer}],
+        }
 
     kept = [c for c in found.column_names if c not in ("images", "prompt")]
     trainer = SFTTrainer(

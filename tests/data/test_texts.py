@@ -251,7 +251,13 @@ def test_ends_and_capitals():
         "है।",
         "",
     ]
-    assert [capital(t) for t in ("a dog", "iPhone on a desk", "WWE belt", "über", "")] == ["A dog", "iPhone on a desk", "WWE belt", "Über", ""]  # fmt: skip
+    assert [capital(t) for t in ("a dog", "iPhone on a desk", "WWE belt", "über", "")] == [
+        "A dog",
+        "iPhone on a desk",
+        "WWE belt",
+        "Über",
+        "",
+    ]
 
 
 # --- texts of the world ----------------------------------------------------------------------
@@ -307,7 +313,12 @@ def lines(tmp_path, raw, **keys):
     return list(jsonl.read(SourceKeys(name="jsonl", path=str(file), **keys)))
 
 
-ROWS = "\n".join(json.dumps({"video": "a.mp4", "id": str(i), "description": f"Zeile {i} ü 好"}, ensure_ascii=False) for i in range(40))  # fmt: skip
+ROWS = "\n".join(
+    json.dumps(
+        {"video": "a.mp4", "id": str(i), "description": f"Zeile {i} ü 好"}, ensure_ascii=False
+    )
+    for i in range(40)
+)
 
 
 @pytest.mark.parametrize(
@@ -364,7 +375,14 @@ def chat(question, answer, video="a.mp4", **more):
 
 
 def test_rows_of_one_video_without_ids_are_several_samples(tmp_path):
-    given = [chat("What?", "A dog."), chat("Who?", "Max."), chat("Who?", "Max."), chat("What?", "A dog."), chat("x", "y", "b.mp4"), chat("x", "z", id="b")]  # fmt: skip
+    given = [
+        chat("What?", "A dog."),
+        chat("Who?", "Max."),
+        chat("Who?", "Max."),
+        chat("What?", "A dog."),
+        chat("x", "y", "b.mp4"),
+        chat("x", "z", id="b"),
+    ]
     raw = "\n".join(map(json.dumps, given)).encode()
     found = [s.id for s in lines(tmp_path, raw)]
     assert found[0] == "a" and re.fullmatch(r"a#[0-9a-f]{8}", found[1])

@@ -114,7 +114,14 @@ class Browser:
         session = self._call("Target.attachToTarget", targetId=target, flatten=True)["sessionId"]
         for domain in ("Page", "Runtime", "Log"):
             self._call(f"{domain}.enable", session)
-        self._call("Emulation.setDeviceMetricsOverride", session, width=width, height=900, deviceScaleFactor=1, mobile=mobile)  # fmt: skip
+        self._call(
+            "Emulation.setDeviceMetricsOverride",
+            session,
+            width=width,
+            height=900,
+            deviceScaleFactor=1,
+            mobile=mobile,
+        )
         self._call("Page.navigate", session, url=url)
         while self._read().get("method") != "Page.loadEventFired":
             pass

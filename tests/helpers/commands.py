@@ -28,7 +28,9 @@ class Commands:
         asked = {"command": command, "argv": list(map(str, argv)), "log": str(self._log), **how}
         print(json.dumps(asked), file=self._server.stdin, flush=True)
         told = json.loads(self._server.stdout.readline())
-        assert told.get("killed", True) and told.get("code") in (None, 0, 2), self._log.read_text()[-3000:]  # fmt: skip
+        assert told.get("killed", True) and told.get("code") in (None, 0, 2), self._log.read_text()[
+            -3000:
+        ]
         return told
 
     @property

@@ -36,8 +36,13 @@ def clip(folder: Path) -> Path:
     (folder / "vocab.json").write_text(json.dumps({w: i for i, w in enumerate(words)}))
     (folder / "merges.txt").write_text("#version: 0.2\n")
     tokenizer = CLIPTokenizer.from_pretrained(folder)
-    text = {**TEXT, "vocab_size": len(words), "max_position_embeddings": 16,
-            "bos_token_id": len(words) - 2, "eos_token_id": len(words) - 1}  # fmt: skip
+    text = {
+        **TEXT,
+        "vocab_size": len(words),
+        "max_position_embeddings": 16,
+        "bos_token_id": len(words) - 2,
+        "eos_token_id": len(words) - 1,
+    }
     model = CLIPModel(CLIPConfig(text_config=text, vision_config=VISION, projection_dim=8))
     square = {"height": 32, "width": 32}
     processor = CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square)
@@ -58,7 +63,9 @@ def siglip(folder: Path) -> Path:
 def dinov2(folder: Path) -> Path:
     """DINOv2: pictures only."""
     torch.manual_seed(0)
-    config = Dinov2Config(hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8)  # fmt: skip
+    config = Dinov2Config(
+        hidden_size=16, num_hidden_layers=1, num_attention_heads=2, image_size=32, patch_size=8
+    )
     Dinov2Model(config).save_pretrained(folder)
     square = {"height": 32, "width": 32}
     CLIPImageProcessor(size={"shortest_edge": 32}, crop_size=square).save_pretrained(folder)

@@ -126,8 +126,11 @@ def serve(
         def _file(self, file: Path, name: str, *, body: bool) -> None:
             content = file.read_bytes()
             status, total = 200, len(content)
-            headers = {"X-Repo-Commit": COMMIT, "ETag": f'"{hashlib.sha1(content).hexdigest()}"',
-                       "Accept-Ranges": "bytes"}  # fmt: skip
+            headers = {
+                "X-Repo-Commit": COMMIT,
+                "ETag": f'"{hashlib.sha1(content).hexdigest()}"',
+                "Accept-Ranges": "bytes",
+            }
             span = self.headers.get("Range")
             if span and body:
                 start, _, end = span.removeprefix("bytes=").partition("-")
@@ -249,5 +252,12 @@ def _base(handler: BaseHTTPRequestHandler) -> str:
 
 def environment(url: str, home: Path, **extra: str) -> dict[str, str]:
     """For a process that is to take the stand-in for the Hub."""
-    return {"HF_ENDPOINT": url, "HF_HUB_OFFLINE": "0", "HF_HOME": str(home), "HF_HUB_DISABLE_XET": "1",
-            "HF_HUB_DISABLE_TELEMETRY": "1", "NO_PROXY": "127.0.0.1", **extra}  # fmt: skip
+    return {
+        "HF_ENDPOINT": url,
+        "HF_HUB_OFFLINE": "0",
+        "HF_HOME": str(home),
+        "HF_HUB_DISABLE_XET": "1",
+        "HF_HUB_DISABLE_TELEMETRY": "1",
+        "NO_PROXY": "127.0.0.1",
+        **extra,
+    }

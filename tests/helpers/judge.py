@@ -64,8 +64,21 @@ def judging() -> Iterator[Bench]:
                 return
             prompt = body["messages"][0]["content"]
             answer = "hm." if bench.mumbles else verdict(prompt)
-            choice = {"index": 0, "finish_reason": "stop", "message": {"role": "assistant", "content": answer}}  # fmt: skip
-            self._send(200, {"id": "x", "object": "chat.completion", "created": 0, "model": body["model"], "choices": [choice]})  # fmt: skip
+            choice = {
+                "index": 0,
+                "finish_reason": "stop",
+                "message": {"role": "assistant", "content": answer},
+            }
+            self._send(
+                200,
+                {
+                    "id": "x",
+                    "object": "chat.completion",
+                    "created": 0,
+                    "model": body["model"],
+                    "choices": [choice],
+                },
+            )
 
         def _send(self, status: int, content: dict) -> None:
             data = json.dumps(content).encode()

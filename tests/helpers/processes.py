@@ -8,14 +8,31 @@ from tests.helpers.videos import ROOT
 
 
 def keys(world, out, processes, steps, batch):
-    return ["model.name=tiny", f"data.path={world}", f"train.output={out}", f"train.steps={steps}",
-            "data.eval_share=0.2", "data.workers=0", "train.log_every=1", "optim.lr=1e-3", "lora.dropout=0",
-            f"train.batch={batch}", f"train.accumulate={4 // processes // batch}"]  # fmt: skip
+    return [
+        "model.name=tiny",
+        f"data.path={world}",
+        f"train.output={out}",
+        f"train.steps={steps}",
+        "data.eval_share=0.2",
+        "data.workers=0",
+        "train.log_every=1",
+        "optim.lr=1e-3",
+        "lora.dropout=0",
+        f"train.batch={batch}",
+        f"train.accumulate={4 // processes // batch}",
+    ]
 
 
 def start(processes, world, out, *more, steps=4, batch=1, script="train/sft.py", **environment):
     """As `accelerate launch` starts processes on several GPUs."""
-    argv = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", str(processes)]  # fmt: skip
+    argv = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        str(processes),
+    ]
     return subprocess.Popen(
         [*argv, script, *keys(world, out, processes, steps, batch), *more],
         cwd=ROOT,

@@ -92,7 +92,9 @@ def _f1(p: float, r: float) -> float:
     return 2 * p * r / (p + r) if p + r else 0.0
 
 
-def soda(references: dict[str, Any], predictions: dict[str, Any], score: Callable[[str, str], float]) -> dict[str, tuple[float, float, float]]:  # fmt: skip
+def soda(
+    references: dict[str, Any], predictions: dict[str, Any], score: Callable[[str, str], float]
+) -> dict[str, tuple[float, float, float]]:
     """Variant → precision, recall, F1, each the mean over videos that were predicted."""
     every: dict[str, list[tuple[float, float, float]]] = {v: [] for v in "abcd"}
     for name, row in references.items():
@@ -140,7 +142,12 @@ def localisation(
     return recall / len(references), precision / len(references)
 
 
-def captions(references: dict[str, Any], predictions: dict[str, Any], tiou: float, score: Callable[[str, str], float]) -> float:  # fmt: skip
+def captions(
+    references: dict[str, Any],
+    predictions: dict[str, Any],
+    tiou: float,
+    score: Callable[[str, str], float],
+) -> float:
     """A score at an overlap: per video the mean over its pairs, a prediction without one scoring 0."""
     total = 0.0
     for name, row in references.items():

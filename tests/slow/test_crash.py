@@ -40,7 +40,15 @@ def chosen(writes):
 
 
 def test_prepare(commands, tmp_path):
-    argv = ["source=microworld", "source.limit=3", f"source.path={tmp_path}/videos", "frames.max=2", "frames.px=48", "workers=1", "shard_rows=2"]  # fmt: skip
+    argv = [
+        "source=microworld",
+        "source.limit=3",
+        f"source.path={tmp_path}/videos",
+        "frames.max=2",
+        "frames.px=48",
+        "workers=1",
+        "shard_rows=2",
+    ]
     below = tmp_path / "quiet"
     out = below / "data"
     assert commands.run("prepare", [*argv, f"out={out}"], kill_at=0, below=str(below))["code"] == 0
@@ -60,12 +68,29 @@ def test_prepare(commands, tmp_path):
 
 def test_sft(commands, world, tmp_path):
     base = tiny.build(tmp_path / "base")
-    argv = ["train.method=lora", f"model.name={base}", f"data.path={world}", "train.steps=2", "train.save_every=1",
-            "train.keep_checkpoints=1", "data.eval_share=0.1", "data.workers=0", "train.log_every=1", "train.accumulate=1", "lora.r=2"]  # fmt: skip
+    argv = [
+        "train.method=lora",
+        f"model.name={base}",
+        f"data.path={world}",
+        "train.steps=2",
+        "train.save_every=1",
+        "train.keep_checkpoints=1",
+        "data.eval_share=0.1",
+        "data.workers=0",
+        "train.log_every=1",
+        "train.accumulate=1",
+        "lora.r=2",
+    ]
     below = tmp_path / "quiet"
     out = below / "run"
-    assert commands.run("sft", [*argv, f"train.output={out}"], kill_at=0, below=str(below))["code"] == 0  # fmt: skip
-    weights, was = load_file(out / "adapter_model.safetensors"), json.loads((out / "run.json").read_text())  # fmt: skip
+    assert (
+        commands.run("sft", [*argv, f"train.output={out}"], kill_at=0, below=str(below))["code"]
+        == 0
+    )
+    weights, was = (
+        load_file(out / "adapter_model.safetensors"),
+        json.loads((out / "run.json").read_text()),
+    )
     losses, config = rows(out), (out / "config.yaml").read_text()
     writes = commands.writes
     for number in chosen(writes):
@@ -84,6 +109,8 @@ def test_sft(commands, world, tmp_path):
         assert left.keys() == weights.keys() and all(left[k].equal(weights[k]) for k in weights), at
         assert rows(out) == losses and rows(out, "eval_loss"), at
         assert json.loads((out / "run.json").read_text())["results"] == was["results"], at
-        assert (out / "config.yaml").read_text() == config.replace(str(tmp_path / "quiet"), str(below)), at  # fmt: skip
+        assert (out / "config.yaml").read_text() == config.replace(
+            str(tmp_path / "quiet"), str(below)
+        ), at
         assert not list(below.glob("*before*")), at
         shutil.rmtree(below)

@@ -26,8 +26,12 @@ pytestmark = pytest.mark.slow
 def test_deepspeed_trains_alike(world, tmp_path, stage, method):
     pytest.importorskip("deepspeed")
     run(1, world, tmp_path / "one", f"train.method={method}")
-    environment = {**os.environ, "OMP_NUM_THREADS": "1", "DS_ACCELERATOR": "cpu",
-                   "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}"}  # fmt: skip
+    environment = {
+        **os.environ,
+        "OMP_NUM_THREADS": "1",
+        "DS_ACCELERATOR": "cpu",
+        "PATH": f"{Path(sys.executable).parent}:{os.environ['PATH']}",
+    }
     done = subprocess.run(
         [sys.executable, "-m", "accelerate.commands.launch", "--config_file", f"recipes/accelerate/zero{stage}.yaml",
          "train/sft.py", *keys(world, tmp_path / "two", 2, 4), f"train.method={method}"],

@@ -69,7 +69,11 @@ def test_the_demos_model_uses_its_eyes(demo):
     for prompt in prompts:
         count = len(prompt["frames"])
         prompt["frames"] = prompt.pop("swapped").repeat(6, 1, 1, 1)[:count]
-    texts = [said.text for i in range(0, len(prompts), 16) for said in answer(model, processor, prompts[i : i + 16], max_new_tokens=160)]  # fmt: skip
+    texts = [
+        said.text
+        for i in range(0, len(prompts), 16)
+        for said in answer(model, processor, prompts[i : i + 16], max_new_tokens=160)
+    ]
     sums = [
         sum(x)
         for x in zip(*(scene_f1(parse_timeline(t)[0], events_of(r)) for t, r in zip(texts, rows)))

@@ -93,7 +93,12 @@ def told(merged, picture, *path):
         "PYTHONPATH": os.pathsep.join(map(str, path)),
         "HF_HUB_OFFLINE": "1",
     }
-    done = subprocess.run([sys.executable, "-c", IDS, str(merged), str(picture)], capture_output=True, text=True, env=environment)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", IDS, str(merged), str(picture)],
+        capture_output=True,
+        text=True,
+        env=environment,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.strip().splitlines()[-1])
 
@@ -146,12 +151,16 @@ def test_llama_cpp_takes_a_frame_for_one_tile_and_an_overview(shaped, pictures, 
 def test_vlmevalkits_own_class_says_what_the_model_says(merged, pictures):
     source = (place("VLMEVALKIT") / "vlmeval/vlm/smolvlm.py").read_text()
     source = source.replace('"cuda"', '"cpu"')  # all it asks of a GPU
-    source = source.replace("from ..smp import splitlen", "splitlen = lambda path: len(path.split('/'))")  # fmt: skip
+    source = source.replace(
+        "from ..smp import splitlen", "splitlen = lambda path: len(path.split('/'))"
+    )
     source = source.replace("from .base import BaseModel", "BaseModel = object")
     theirs: dict = {}
     exec(compile(source, "smolvlm.py", "exec"), theirs)
     asked = "These are frames of one video.\nDescribe it."
-    message = [{"type": "image", "value": str(p)} for p in pictures] + [{"type": "text", "value": asked}]  # fmt: skip
+    message = [{"type": "image", "value": str(p)} for p in pictures] + [
+        {"type": "text", "value": asked}
+    ]
     said = theirs["SmolVLM2"](str(merged), max_new_tokens=12).generate_inner(message, "my_videos")
     processor = AutoProcessor.from_pretrained(merged)
     model = AutoModelForImageTextToText.from_pretrained(merged, dtype=torch.float32)
@@ -160,5 +169,7 @@ def test_vlmevalkits_own_class_says_what_the_model_says(merged, pictures):
     side = int(processor.video_processor.max_image_size["longest_edge"])
     frames = normalise(decode_frames([p.read_bytes() for p in pictures], side), processor)
     ids = processor.tokenizer(text, return_tensors="pt")["input_ids"]
-    out = model.generate(input_ids=ids, pixel_values=frames[None], max_new_tokens=12, do_sample=False)  # fmt: skip
+    out = model.generate(
+        input_ids=ids, pixel_values=frames[None], max_new_tokens=12, do_sample=False
+    )
     assert said == processor.decode(out[0, ids.shape[1] :], skip_special_tokens=True).strip() != ""

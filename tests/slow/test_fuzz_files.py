@@ -52,7 +52,11 @@ def written(draw, path, codec, count, times_s, uneven):
         stream.codec_context.gop_size = draw.choice([5, 12, 250])
         between = str(draw.choice([0, 2, 3]))
         if codec == "libx264":
-            stream.options = {"crf": "12", "bf": between, "preset": "ultrafast" if between == "0" else "veryfast"}  # fmt: skip
+            stream.options = {
+                "crf": "12",
+                "bf": between,
+                "preset": "ultrafast" if between == "0" else "veryfast",
+            }
         elif codec == "mpeg4":
             stream.options = {"bf": str(min(2, int(between))), "qmin": "2", "qmax": "4"}
         elif codec == "libx265":
@@ -71,7 +75,9 @@ def written(draw, path, codec, count, times_s, uneven):
         out.mux(stream.encode())
         if sound is not None:
             for i in range(int(sound_s * 8000 / 1024)):
-                frame = av.AudioFrame.from_ndarray(np.zeros((1, 1024), np.float32), format="fltp", layout="mono")  # fmt: skip
+                frame = av.AudioFrame.from_ndarray(
+                    np.zeros((1, 1024), np.float32), format="fltp", layout="mono"
+                )
                 frame.sample_rate, frame.pts = 8000, i * 1024
                 out.mux(sound.encode(frame))
             out.mux(sound.encode())

@@ -32,7 +32,11 @@ def place(tmp_path_factory):
     place = tmp_path_factory.mktemp("life")
     for name, limit in (("a", 6), ("b", 8)):
         source = SourceKeys(name="microworld", path=str(place / "videos"), limit=limit)
-        prepare(PrepareConfig(source=source, frames=FrameKeys(max=2, px=48), out=str(place / name), workers=1))  # fmt: skip
+        prepare(
+            PrepareConfig(
+                source=source, frames=FrameKeys(max=2, px=48), out=str(place / name), workers=1
+            )
+        )
     tiny.build(place / "base")
     server = Commands(place / "server")
     yield place, server
@@ -42,9 +46,21 @@ def place(tmp_path_factory):
 def machine(place, server):
     def argv(*more):
         given = {m.split("=")[0] for m in more}
-        own = ["train.method=lora", f"model.name={place}/base", f"data.path={place}/data", f"train.output={place}/runs/x",
-                f"train.steps={STEPS}", "train.save_every=1", "train.keep_checkpoints=2", "data.eval_share=0.3", "train.eval_every=2",
-                "data.workers=0", "train.log_every=1", "train.accumulate=1", "lora.r=2"]  # fmt: skip
+        own = [
+            "train.method=lora",
+            f"model.name={place}/base",
+            f"data.path={place}/data",
+            f"train.output={place}/runs/x",
+            f"train.steps={STEPS}",
+            "train.save_every=1",
+            "train.keep_checkpoints=2",
+            "data.eval_share=0.3",
+            "train.eval_every=2",
+            "data.workers=0",
+            "train.log_every=1",
+            "train.accumulate=1",
+            "lora.r=2",
+        ]
         return [a for a in own if a.split("=")[0] not in given] + list(more)
 
     quiet: dict[str, dict] = {}
@@ -85,7 +101,11 @@ def machine(place, server):
 
         @rule(kill=KILLS)
         def resume(self, kill):
-            was, begun, before = self.is_finished, (self.run / "run_state.json").exists(), contents(self.run)  # fmt: skip
+            was, begun, before = (
+                self.is_finished,
+                (self.run / "run_state.json").exists(),
+                contents(self.run),
+            )
             there = [int(p.name[11:]) for p in complete_checkpoints(self.run)]
             told = self.sft(kill, "train.resume=true")
             if was:
@@ -106,7 +126,9 @@ def machine(place, server):
         def other_keys(self):
             before = contents(self.run)
             told = self.sft(None, "train.resume=true", "data.eval_share=0.5")
-            assert told["code"] == 2 and "data.eval_share=0.5 where it began with 0.3" in told["said"]  # fmt: skip
+            assert (
+                told["code"] == 2 and "data.eval_share=0.5 where it began with 0.3" in told["said"]
+            )
             told = self.sft(None, "train.resume=true", "lora.r=4")
             assert told["code"] == 2 and "lora.r=4 where it began with 2" in told["said"]
             assert contents(self.run) == before
@@ -165,6 +187,12 @@ def machine(place, server):
 def test_life(place):
     many = int(os.environ.get("LIVES", "5"))
     Life = machine(*place)
-    Life.TestCase.settings = settings(max_examples=many, stateful_step_count=8, deadline=None, derandomize=many == 5, phases=[Phase.generate])  # fmt: skip
+    Life.TestCase.settings = settings(
+        max_examples=many,
+        stateful_step_count=8,
+        deadline=None,
+        derandomize=many == 5,
+        phases=[Phase.generate],
+    )
     case = Life.TestCase()
     case.runTest()

@@ -53,9 +53,17 @@ def test_resume_may_stay_ticked(tmp_path):
 
 @pytest.mark.slow
 def test_every_cell_runs(tmp_path):
-    out = {"RUN": str(tmp_path / "run"), "VIDEO": str(ROOT / "prepared/microworld-videos/world-0-00003.mp4")}  # fmt: skip
+    out = {
+        "RUN": str(tmp_path / "run"),
+        "VIDEO": str(ROOT / "prepared/microworld-videos/world-0-00003.mp4"),
+    }
     book = filled(out)
-    NotebookClient(book, timeout=400, kernel_name="python3", resources={"metadata": {"path": str(ROOT / "notebooks")}}).execute()  # fmt: skip
+    NotebookClient(
+        book,
+        timeout=400,
+        kernel_name="python3",
+        resources={"metadata": {"path": str(ROOT / "notebooks")}},
+    ).execute()
     texts, pages, pictures = "", [], 0
     for cell in book.cells:
         for output in cell.get("outputs", ()):

@@ -10,8 +10,16 @@ pytestmark = pytest.mark.slow
 
 
 def test_the_experiment_runs_and_scene_does_not_lose(tmp_path):
-    argv = ["seeds=0", "policies=scene,uniform", "videos=900", "held_out=60", "steps=360", "prewarm_steps=450",
-            f"work={tmp_path}/work", f"json={tmp_path}/scores.json"]  # fmt: skip
+    argv = [
+        "seeds=0",
+        "policies=scene,uniform",
+        "videos=900",
+        "held_out=60",
+        "steps=360",
+        "prewarm_steps=450",
+        f"work={tmp_path}/work",
+        f"json={tmp_path}/scores.json",
+    ]
     done = run_command("scripts/bench_policies.py", *argv, timeout_s=1500)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads((tmp_path / "scores.json").read_text())

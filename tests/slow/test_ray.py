@@ -72,7 +72,9 @@ def test_a_node_that_dies_costs_nothing(rows, expected, out, monkeypatch):
         cluster.wait_for_nodes()
         process = start(rows, out, cluster.address)
         deadline = time.monotonic() + 120
-        while sum(n.endswith(".parquet") for n in there.names()) < 6 and time.monotonic() < deadline:  # fmt: skip
+        while (
+            sum(n.endswith(".parquet") for n in there.names()) < 6 and time.monotonic() < deadline
+        ):
             assert process.poll() is None, process.stdout.read()
             time.sleep(0.05)
         cluster.remove_node(other, allow_graceful=False)

@@ -30,7 +30,11 @@ SMALL = {
 
 def commands():
     text = (ROOT / "README.md").read_text()
-    lines = [line.split("  #")[0].strip() for block in re.findall(r"```bash\n(.*?)```", text, re.S) for line in block.splitlines()]  # fmt: skip
+    lines = [
+        line.split("  #")[0].strip()
+        for block in re.findall(r"```bash\n(.*?)```", text, re.S)
+        for line in block.splitlines()
+    ]
     ours = [x for x in lines if x.startswith(".venv/") and not any(word in x for word in ELSEWHERE)]
     return [x for x in ours if "sft.py" not in x or "data.path=" in x]  # else on FineVideo
 
@@ -86,6 +90,12 @@ def test_the_readmes_commands_do_what_they_say(place):
             env={**os.environ, "HF_HUB_OFFLINE": "1", "WANDB_MODE": "offline", "LMUData": ""},
         )  # fmt: skip
         assert done.returncode == 0, f"{command}\n{done.stderr[-2000:]}"
-    for made in ("prepared/videos/manifest.json", "runs/clips/adapter_model.safetensors", "merged/clips/model.safetensors",
-                 "evals/clips/report.html", "evals/both/report.html", "preview"):  # fmt: skip
+    for made in (
+        "prepared/videos/manifest.json",
+        "runs/clips/adapter_model.safetensors",
+        "merged/clips/model.safetensors",
+        "evals/clips/report.html",
+        "evals/both/report.html",
+        "preview",
+    ):
         assert (place / made).exists(), made

@@ -52,9 +52,13 @@ def test_a_killed_process_ends_the_run_which_resumes_on_one(world, tmp_path):
     process = start(2, world, out, "train.save_every=2", steps=6)
     deadline = time.monotonic() + 200
     while not (out / "checkpoint-2/trainer_state.json").exists():
-        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][-2000:]  # fmt: skip
+        assert process.poll() is None and time.monotonic() < deadline, process.communicate()[1][
+            -2000:
+        ]
         time.sleep(0.02)
-    children = subprocess.run(["pgrep", "-P", str(process.pid)], capture_output=True, text=True).stdout.split()  # fmt: skip
+    children = subprocess.run(
+        ["pgrep", "-P", str(process.pid)], capture_output=True, text=True
+    ).stdout.split()
     os.kill(int(children[-1]), signal.SIGKILL)
     _, errors = process.communicate(timeout=120)
     assert (process.returncode != 0 and "Signal 9" in errors) or "SIGKILL" in errors
@@ -82,11 +86,15 @@ def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, method):
     """The head's gradients too, which trl's fused head and accelerate's groups would leave apart."""
     how = [f"train.method={method}", "train.save_every=2"]
     run(1, world, tmp_path / "one", *how)
-    said = run(2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml"))  # fmt: skip
+    said = run(
+        2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml")
+    )
     assert said.count("in {'DTensor'}") == 2 and "trained as FSDP" in said
     assert said.count("whole on each device: 0 numbers") == 2
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
-    assert list(one.values()) == pytest.approx(list(two.values()), rel=1e-3 if method == "qlora" else 1e-4)  # fmt: skip
+    assert list(one.values()) == pytest.approx(
+        list(two.values()), rel=1e-3 if method == "qlora" else 1e-4
+    )
     name = "model.safetensors" if method == "full" else "adapter_model.safetensors"
     a, b = (load_file(tmp_path / n / name) for n in ("one", "two"))
     assert a.keys() == b.keys() and all(a[k].shape == b[k].shape for k in a)

@@ -21,7 +21,15 @@ SHOTS = os.environ.get("SCENESCRIBE_SHOTS")
 @pytest.fixture(scope="module")
 def served(world, tmp_path_factory):
     folder = tmp_path_factory.mktemp("app")
-    train(world, folder / "run", "train.steps=60", "train.batch=4", "train.accumulate=1", "optim.lr=5e-3", method="full")  # fmt: skip
+    train(
+        world,
+        folder / "run",
+        "train.steps=60",
+        "train.batch=4",
+        "train.accumulate=1",
+        "optim.lr=5e-3",
+        method="full",
+    )
     with socket.socket() as free:
         free.bind(("127.0.0.1", 0))
         port = free.getsockname()[1]
@@ -56,13 +64,23 @@ def test_a_clip_is_dropped_described_and_sought(served, world, tmp_path):
             page = browser.page(served, width=width)
             upload(page, clip)
             page.wait("(document.querySelector('#video video')?.readyState || 0) >= 1")
-            page.evaluate("(document.querySelector('#go button') || document.querySelector('#go')).click()")  # fmt: skip
+            page.evaluate(
+                "(document.querySelector('#go button') || document.querySelector('#go')).click()"
+            )
             page.wait("document.querySelectorAll('#answer .frames img').length", 90)
-            assert page.evaluate("[...document.querySelectorAll('#answer h3')].map(h => h.textContent)") == ["tuned", "base", "6 frames, scene"]  # fmt: skip
-            assert page.evaluate("[...document.querySelectorAll('#answer img')].every(i => i.naturalWidth > 0)")  # fmt: skip
-            last = page.evaluate("[...document.querySelectorAll('#answer .frames button')].at(-1).dataset.seek")  # fmt: skip
+            assert page.evaluate(
+                "[...document.querySelectorAll('#answer h3')].map(h => h.textContent)"
+            ) == ["tuned", "base", "6 frames, scene"]
+            assert page.evaluate(
+                "[...document.querySelectorAll('#answer img')].every(i => i.naturalWidth > 0)"
+            )
+            last = page.evaluate(
+                "[...document.querySelectorAll('#answer .frames button')].at(-1).dataset.seek"
+            )
             page.evaluate("[...document.querySelectorAll('#answer .frames button')].at(-1).click()")
-            page.wait(f"Math.abs(document.querySelector('#video video').currentTime - {last}) < 0.05")  # fmt: skip
+            page.wait(
+                f"Math.abs(document.querySelector('#video video').currentTime - {last}) < 0.05"
+            )
             assert page.evaluate("document.documentElement.scrollWidth") <= width
             if SHOTS:
                 page.evaluate("window.scrollTo(0, 0)")
@@ -74,11 +92,15 @@ def test_what_is_no_video_is_one_line(served, tmp_path):
     with Browser(tmp_path / "profile") as browser:
         page = browser.page(served, width=1200)
         page.wait("!!document.querySelector('#go')")
-        page.evaluate("(document.querySelector('#go button') || document.querySelector('#go')).click()")  # fmt: skip
+        page.evaluate(
+            "(document.querySelector('#go button') || document.querySelector('#go')).click()"
+        )
         page.wait("document.body.innerText.includes('drop a video first')")
         upload(page, tmp_path / "broken.mp4")
         page.wait("!!document.querySelector('#video video')")
-        page.evaluate("(document.querySelector('#go button') || document.querySelector('#go')).click()")  # fmt: skip
+        page.evaluate(
+            "(document.querySelector('#go button') || document.querySelector('#go')).click()"
+        )
         said = page.wait("(document.body.innerText.match(/this file cannot be used.*/) || [''])[0]")
         assert "broken.mp4" in said and "Traceback" not in said and "/tmp" not in said
 

@@ -26,8 +26,15 @@ def launch(*arguments, **environment):
 def run(world, tmp_path_factory):
     """A QLoRA run by the README's command."""
     out = tmp_path_factory.mktemp("runs") / "qlora"
-    done = launch("train/sft.py", "recipe=qlora", "model.name=tiny", f"data.path={world}", "data.eval_share=0.2",
-                  "train.steps=2", f"train.output={out}")  # fmt: skip
+    done = launch(
+        "train/sft.py",
+        "recipe=qlora",
+        "model.name=tiny",
+        f"data.path={world}",
+        "data.eval_share=0.2",
+        "train.steps=2",
+        f"train.output={out}",
+    )
     assert done.returncode == 0, done.stderr
     assert "held-out completion loss:" in done.stdout and f"adapter={out}" in done.stdout
     return out
@@ -143,16 +150,32 @@ def test_what_only_another_process_meets_is_said_by_it():
 @pytest.mark.slow
 @pytest.mark.slow
 def test_what_a_launcher_was_told_in_vain_is_said_with_what_works(world, tmp_path):
-    argv = ["train/sft.py", "recipe=lora", "model.name=tiny", f"data.path={world}", "data.workers=0", "train.steps=1"]  # fmt: skip
+    argv = [
+        "train/sft.py",
+        "recipe=lora",
+        "model.name=tiny",
+        f"data.path={world}",
+        "data.workers=0",
+        "train.steps=1",
+    ]
     told = ["--num_processes", "2", "--cpu", "--mixed_precision", "bf16"]
     done = launch(*told, *argv, f"train.output={tmp_path / 'one'}")
     assert done.returncode == 0, done.stderr[-2000:]
     assert "× 1 device" in done.stdout
-    assert "mixed_precision=bf16 of accelerate's configuration is not used; this run computes in fp32" in done.stderr  # fmt: skip
+    assert (
+        "mixed_precision=bf16 of accelerate's configuration is not used; this run computes in fp32"
+        in done.stderr
+    )
     (line,) = re.findall("`(torchrun .*)`", done.stderr)
     command = shlex.split(line.replace(str(tmp_path / "one"), str(tmp_path / "two")))
-    done = subprocess.run([str(BIN / command[0]), *command[1:]], cwd=ROOT, capture_output=True, text=True, timeout=300,
-                          env={**os.environ, "OMP_NUM_THREADS": "1"})  # fmt: skip
+    done = subprocess.run(
+        [str(BIN / command[0]), *command[1:]],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        timeout=300,
+        env={**os.environ, "OMP_NUM_THREADS": "1"},
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     assert "× 2 devices" in done.stdout and "starts one process" not in done.stderr
 
@@ -167,7 +190,11 @@ def test_help_may_be_cut(unbuffered):
 
 def test_nothing_to_resume_yet(tmp_path):
     done = run_command("train/sft.py", "train.resume=true", f"train.output={tmp_path / 'new'}")
-    assert done.returncode == 2 and "no run has begun in" in done.stderr and "leave train.resume=true out" in done.stderr  # fmt: skip
+    assert (
+        done.returncode == 2
+        and "no run has begun in" in done.stderr
+        and "leave train.resume=true out" in done.stderr
+    )
     assert not (tmp_path / "new").exists()
 
 

@@ -11,7 +11,18 @@ from train.machine import doctor, packages
 def test_this_machine_can_train():
     done = run_command("scripts/doctor.py", HF_TOKEN="hf_secret", HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stdout + done.stderr
-    for what in ("python", "packages", "precision", "4-bit layers", "pyav", "decord", "hub", "machine", "disk here", "recipes"):  # fmt: skip
+    for what in (
+        "python",
+        "packages",
+        "precision",
+        "4-bit layers",
+        "pyav",
+        "decord",
+        "hub",
+        "machine",
+        "disk here",
+        "recipes",
+    ):
         assert any(line[6:].startswith(what) for line in done.stdout.splitlines()), what
     assert done.stdout.endswith("training can start\n")
     assert "hf_secret" not in done.stdout + done.stderr
@@ -25,9 +36,14 @@ def test_codecs_are_really_tried(tmp_path):
 
 def test_a_package_that_is_too_old_is_bad(monkeypatch):
     real = packages.version
-    monkeypatch.setattr(packages, "version", lambda name: "4.57.6" if name == "transformers" else real(name))  # fmt: skip
+    monkeypatch.setattr(
+        packages, "version", lambda name: "4.57.6" if name == "transformers" else real(name)
+    )
     found = {f.what: f for f in packages.packages()}
-    assert found["packages"].verdict == "BAD" and "transformers 4.57.6 does not satisfy" in found["packages"].text  # fmt: skip
+    assert (
+        found["packages"].verdict == "BAD"
+        and "transformers 4.57.6 does not satisfy" in found["packages"].text
+    )
 
 
 @pytest.mark.slow

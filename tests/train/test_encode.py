@@ -202,7 +202,9 @@ def test_a_batch_of_unequal_frame_counts(processor):
     assert (batch["labels"][0, used:] == -100).all()
     flat = batch["input_ids"].flatten()  # what is predicted from a place is what follows it
     assert flat[batch["answers"] + 1].tolist() == batch["shift_labels"][0].tolist()
-    assert batch["shift_labels"].numel() == sum(label >= 0 for s in samples for label in s["labels"])  # fmt: skip
+    assert batch["shift_labels"].numel() == sum(
+        label >= 0 for s in samples for label in s["labels"]
+    )
     left = collate(samples, processor.tokenizer.pad_token_id, left=True)
     assert left["input_ids"][0, -used:].tolist() == samples[0]["input_ids"]
 

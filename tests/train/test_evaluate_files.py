@@ -58,8 +58,18 @@ def run(folder, results, *more, true=TRUE):
 def test_perfect_predictions_score_one(tmp_path):
     done = run(tmp_path, PERFECT, "report=false")
     (scored,) = done.scored
-    for name in ("soda_a", "soda_b", "soda_c", "soda_d", "f1_tiou>mean", "recall_tiou>=0.9",
-                 "rouge_l", "bleu_1", "meteor_lite", "times_parsable"):  # fmt: skip
+    for name in (
+        "soda_a",
+        "soda_b",
+        "soda_c",
+        "soda_d",
+        "f1_tiou>mean",
+        "recall_tiou>=0.9",
+        "rouge_l",
+        "bleu_1",
+        "meteor_lite",
+        "times_parsable",
+    ):
         assert scored[name].value == pytest.approx(1), name
     assert scored["boundary_error_s"].value == scored["degenerate"].value == 0
     assert done.problems.record() == {} and scored.coverage == 1
@@ -75,11 +85,18 @@ def test_perfect_predictions_score_one(tmp_path):
 def test_two_evaluations_of_different_videos(tmp_path):
     for name, ids in (("few", ["v1"]), ("all", list(TRUE))):
         (tmp_path / name).mkdir()
-        run(tmp_path / name, {n: PERFECT[n] for n in ids}, "report=false", true={n: TRUE[n] for n in ids})  # fmt: skip
+        run(
+            tmp_path / name,
+            {n: PERFECT[n] for n in ids},
+            "report=false",
+            true={n: TRUE[n] for n in ids},
+        )
     both = [f"compare={tmp_path}/few/out,{tmp_path}/all/out", f"out={tmp_path}/both"]
     done = evaluate(load(EvaluateConfig, both))
     assert [s.coverage for s in done.scored] == [1, 1] and list(done.truths) == ["v1"]
-    assert done.problems.record() == {"videos that not all of them have, left out": {"count": 2, "first": ["v2", "v3"]}}  # fmt: skip
+    assert done.problems.record() == {
+        "videos that not all of them have, left out": {"count": 2, "first": ["v2", "v3"]}
+    }
     assert {p.name for p in (tmp_path / "both").glob("*.json")} >= {"scores.json"}
 
 
@@ -180,7 +197,10 @@ def test_references_are_mended_and_counted(tmp_path):
 def test_files_of_another_kind_are_refused_in_one_line(tmp_path, content, words):
     if content == b"[1, 2]":  # a list is VLMEvalKit's form: no row of it is usable
         done = run(tmp_path, content, "report=false")
-        assert done.problems.record()["videos without a prediction, scored as saying nothing"]["count"] == 3  # fmt: skip
+        assert (
+            done.problems.record()["videos without a prediction, scored as saying nothing"]["count"]
+            == 3
+        )
         return
     with pytest.raises(UserError, match=words):
         run(tmp_path, content)
@@ -209,7 +229,11 @@ JSON = st.recursive(
 @given(content=JSON, rows=st.lists(JSON, max_size=3))
 def test_no_file_of_predictions_crashes(tmp_path_factory, content, rows):
     file = tmp_path_factory.getbasetemp() / "fuzz.json"
-    for tried in (content, {"results": {"v1": rows}}, {"results": {"v1": [{"sentence": "x", "timestamp": rows}]}}):  # fmt: skip
+    for tried in (
+        content,
+        {"results": {"v1": rows}},
+        {"results": {"v1": [{"sentence": "x", "timestamp": rows}]}},
+    ):
         file.write_text(json.dumps(tried))
         try:
             found = read_predictions(str(file), ["v1"], Problems())
@@ -247,9 +271,25 @@ def test_commands_that_make_no_sense_say_so_in_one_line(tmp_path):
 
 
 def test_policies_times_thresholds():
-    config = load(EvaluateConfig, ["adapter=a", "data.path=d", "out=o", "frames.policy=scene,shots,l1", "frames.threshold=20,27", "frames.max=8"])  # fmt: skip
+    config = load(
+        EvaluateConfig,
+        [
+            "adapter=a",
+            "data.path=d",
+            "out=o",
+            "frames.policy=scene,shots,l1",
+            "frames.threshold=20,27",
+            "frames.max=8",
+        ],
+    )
     shown = [(f.policy, f.threshold, f.max) for f in config.frame_sets]
-    assert shown == [("scene", None, 8), ("shots", 20, 8), ("shots", 27, 8), ("l1", 20, 8), ("l1", 27, 8)]  # fmt: skip
+    assert shown == [
+        ("scene", None, 8),
+        ("shots", 20, 8),
+        ("shots", 27, 8),
+        ("l1", 20, 8),
+        ("l1", 27, 8),
+    ]
 
 
 # --- statistics ------------------------------------------------------------------------------

@@ -29,14 +29,27 @@ from train.evaluation.systems import frames_names
 def run(world, tmp_path_factory):
     """A LoRA run that held out five of the 24 videos."""
     out = tmp_path_factory.mktemp("runs") / "lora"
-    argv = ["train.method=lora", "model.name=tiny", f"data.path={world}", f"train.output={out}", "train.steps=2",
-            "data.eval_share=0.2", "data.workers=0"]  # fmt: skip
+    argv = [
+        "train.method=lora",
+        "model.name=tiny",
+        f"data.path={world}",
+        f"train.output={out}",
+        "train.steps=2",
+        "data.eval_share=0.2",
+        "data.workers=0",
+    ]
     sft.main(load(TrainConfig, argv))
     return out
 
 
 def keys(world, run, out, *more):
-    argv = [f"data.path={world}", f"adapter={run}", f"out={out}", "generate.max_new_tokens=16", "generate.batch=2"]  # fmt: skip
+    argv = [
+        f"data.path={world}",
+        f"adapter={run}",
+        f"out={out}",
+        "generate.max_new_tokens=16",
+        "generate.batch=2",
+    ]
     given = {a.split("=")[0] for a in more}
     return load(EvaluateConfig, [a for a in argv if a.split("=")[0] not in given] + list(more))
 
@@ -89,8 +102,15 @@ def test_killed_and_continued_says_the_same(world, run, tmp_path):
     """Drawn words, so that only the seed makes two runs agree."""
     drawn = ("generate.temperature=1.5", "generate.batch=1", "data.part=all", "report=false")
     whole = evaluate(keys(world, run, tmp_path / "whole", *drawn))
-    argv = [sys.executable, "scripts/evaluate.py", f"data.path={world}", f"adapter={run}", f"out={tmp_path}/parts",
-            "generate.max_new_tokens=16", *drawn]  # fmt: skip
+    argv = [
+        sys.executable,
+        "scripts/evaluate.py",
+        f"data.path={world}",
+        f"adapter={run}",
+        f"out={tmp_path}/parts",
+        "generate.max_new_tokens=16",
+        *drawn,
+    ]
     process = subprocess.Popen(argv, cwd=ROOT, stderr=subprocess.DEVNULL, stdout=subprocess.DEVNULL)
     file = tmp_path / "parts/answers/tuned.jsonl"
     while not (file.exists() and file.read_text().count("\n") > 5):
@@ -111,7 +131,16 @@ def test_killed_and_continued_says_the_same(world, run, tmp_path):
 def test_policies_side_by_side(world, run, tmp_path, capsys):
     """The comparison table: policy × threshold → frames, seconds, description, scores, per video."""
     out = tmp_path / "o"
-    done = evaluate(keys(world, run, out, "frames.policy=scene,uniform,shots", "frames.threshold=2,4", "data.limit=2"))  # fmt: skip
+    done = evaluate(
+        keys(
+            world,
+            run,
+            out,
+            "frames.policy=scene,uniform,shots",
+            "frames.threshold=2,4",
+            "data.limit=2",
+        )
+    )
     names = [s.name for s in done.systems]
     assert names == [
         "tuned, scene",
@@ -123,7 +152,12 @@ def test_policies_side_by_side(world, run, tmp_path, capsys):
     with (out / "videos.csv").open() as file:
         rows = list(csv.DictReader(file))
     assert len(rows) == 8 and all(float(r["choose_s"]) > 0 for r in rows)
-    assert {(r["policy"], r["threshold"]) for r in rows} == {("scene", ""), ("uniform", ""), ("shots", "2.0"), ("shots", "4.0")}  # fmt: skip
+    assert {(r["policy"], r["threshold"]) for r in rows} == {
+        ("scene", ""),
+        ("uniform", ""),
+        ("shots", "2.0"),
+        ("shots", "4.0"),
+    }
     assert len(list(out.glob("frames/uniform-6-????????/manifest.json"))) == 1
     page = (out / "report.html").read_text()
     assert "uniform frames" in page and page.count('class="strip"') == 8
@@ -156,7 +190,9 @@ def test_two_evaluations_side_by_side(evaluated, world, run, tmp_path, capsys):
 
 @pytest.mark.slow
 def test_a_paragraph_may_be_asked_for(world, run, tmp_path):
-    done = evaluate(keys(world, run, tmp_path / "o", "data.target=paragraph", "data.limit=1", "report=false"))  # fmt: skip
+    done = evaluate(
+        keys(world, run, tmp_path / "o", "data.target=paragraph", "data.limit=1", "report=false")
+    )
     assert not done.timed and "rouge_l" in {m.name for m in done.scored[0].measures}
 
 
@@ -244,11 +280,17 @@ def test_texts_are_texts_in_the_page(tmp_path):
     nasty = "</script><script>document.title='taken'</script><img src=x onerror=alert(1)>"
     true = {nasty: {"duration": 5, "timestamps": [[0, 5]], "sentences": [nasty]}}
     (tmp_path / "t.json").write_text(json.dumps(true))
-    (tmp_path / "p.json").write_text(json.dumps({"results": {nasty: [{"sentence": nasty, "timestamp": [0, 5]}]}}))  # fmt: skip
+    (tmp_path / "p.json").write_text(
+        json.dumps({"results": {nasty: [{"sentence": nasty, "timestamp": [0, 5]}]}})
+    )
     argv = [f"predictions={tmp_path}/p.json", f"references={tmp_path}/t.json", f"out={tmp_path}/o"]
     evaluate(load(EvaluateConfig, argv))
     with Browser(tmp_path / "profile") as browser:
-        opened = browser.open(tmp_path / "o/report.html", width=800, expressions=["document.title", "document.images.length"])  # fmt: skip
+        opened = browser.open(
+            tmp_path / "o/report.html",
+            width=800,
+            expressions=["document.title", "document.images.length"],
+        )
     assert opened.values == ["p", 0] and opened.problems == []
 
 
@@ -257,7 +299,9 @@ def test_a_benchmark_for_vlmevalkit(world, tmp_path):
     """Export, answers as its JSON has them, scores: what is exported is what is scored."""
     argv = [f"data.path={world}", "data.eval_share=0.2", "name=mine", f"out={tmp_path}/lmu"]
     (tmp_path / "merged").mkdir()
-    done = run_command("scripts/export_benchmark.py", *argv, f"model={os.path.relpath(tmp_path / 'merged', ROOT)}")  # fmt: skip
+    done = run_command(
+        "scripts/export_benchmark.py", *argv, f"model={os.path.relpath(tmp_path / 'merged', ROOT)}"
+    )
     assert done.returncode == 0 and "PRED_FORMAT=json python run.py --config" in done.stdout, (
         done.stderr
     )
@@ -269,19 +313,33 @@ def test_a_benchmark_for_vlmevalkit(world, tmp_path):
         for path in json.loads(row["image_path"]):
             assert Path(path).read_bytes()[:2] == b"\xff\xd8"
     content = json.loads((tmp_path / "lmu/mine.json").read_text())
-    assert content["model"] == {"merged": {"class": "SmolVLM2", "model_path": str(tmp_path / "merged")}}  # fmt: skip
+    assert content["model"] == {
+        "merged": {"class": "SmolVLM2", "model_path": str(tmp_path / "merged")}
+    }
     said = [
         {"index": r["index"], "question": r["question"], "prediction": r["answer"]} for r in rows
     ]
     (tmp_path / "answers.json").write_text(json.dumps(said))
-    argv = [f"predictions={tmp_path}/answers.json", f"references={tmp_path}/lmu/mine-references.json", f"out={tmp_path}/o"]  # fmt: skip
+    argv = [
+        f"predictions={tmp_path}/answers.json",
+        f"references={tmp_path}/lmu/mine-references.json",
+        f"out={tmp_path}/o",
+    ]
     scored = evaluate(load(EvaluateConfig, [*argv, "report=false"])).scored[0]
     assert scored["scene_f1"].value == 1 and scored["soda_c"].value > 0.6  # times are whole seconds
-    done = run_command("scripts/export_benchmark.py", f"data.path={world}", f"out={tmp_path}", "name=../up")  # fmt: skip
+    done = run_command(
+        "scripts/export_benchmark.py", f"data.path={world}", f"out={tmp_path}", "name=../up"
+    )
     assert done.returncode == 2 and "it names files" in done.stderr
 
 
 def test_policies_that_differ_in_pixels_alone_are_two():
-    variants = [FrameKeys(policy="fps", fps=1), FrameKeys(policy="fps", fps=2), FrameKeys(), FrameKeys(px=256), FrameKeys(policy="uniform")]  # fmt: skip
+    variants = [
+        FrameKeys(policy="fps", fps=1),
+        FrameKeys(policy="fps", fps=2),
+        FrameKeys(),
+        FrameKeys(px=256),
+        FrameKeys(policy="uniform"),
+    ]
     names = ["fps fps=1.0", "fps fps=2.0", "scene px=512", "scene px=256", "uniform"]
     assert frames_names(variants) == names and frames_names(variants[:1]) == [""]

@@ -43,7 +43,9 @@ def copied(world, tmp_path_factory):
         ),
     ],
 )
-def test_losses_are_those_without_a_cache(copied, tiny_folder, tmp_path, capsys, method, how, stage):  # fmt: skip
+def test_losses_are_those_without_a_cache(
+    copied, tiny_folder, tmp_path, capsys, method, how, stage
+):
     folder = cached(keys(copied, tiny_folder, f"train.method={method}", *how))
     assert folder.name.startswith(f"{stage}-")
     more = [
@@ -87,7 +89,9 @@ def test_a_stale_cache_is_not_used(copied, tiny_folder, tmp_path):
     weights = load_file(other / "model.safetensors")
     weights["model.vision_model.post_layernorm.bias"] += 1e-3
     save_file(weights, other / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"no features of this model \(\d of another .*cache_features"):  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"no features of this model \(\d of another .*cache_features"
+    ):
         train(copied, tmp_path / "a", "data.features=true", base=str(other))
     moved = shutil.copytree(copied, tmp_path / "prepared")
     shard = next(moved.glob("*.parquet"))
@@ -116,9 +120,22 @@ def test_what_makes_no_sense(copied, tiny_folder):
 def test_the_command_and_a_description_while_training(copied, tiny_folder, tmp_path, capsys):
     from tests.helpers.videos import run_command
 
-    done = run_command("scripts/cache_features.py", f"model.name={tiny_folder}", f"data.path={copied}", "data.workers=2")  # fmt: skip
+    done = run_command(
+        "scripts/cache_features.py",
+        f"model.name={tiny_folder}",
+        f"data.path={copied}",
+        "data.workers=2",
+    )
     assert done.returncode == 0, done.stderr
     assert "train with data.features=true" in done.stdout
-    train(copied, tmp_path / "a", "data.features=true", "eval.generate_every=2", "eval.samples=2",
-          "eval.max_new_tokens=8", "train.steps=2", base=str(tiny_folder))  # fmt: skip
+    train(
+        copied,
+        tmp_path / "a",
+        "data.features=true",
+        "eval.generate_every=2",
+        "eval.samples=2",
+        "eval.max_new_tokens=8",
+        "train.steps=2",
+        base=str(tiny_folder),
+    )
     assert len((tmp_path / "a/samples.jsonl").read_text().splitlines()) == 4  # before and after

@@ -78,7 +78,10 @@ def test_a_merged_model_is_asked_too(trained, tmp_path):
     load_run(read_run(tmp_path / "m"))
     weights = load_file(tmp_path / "m/model.safetensors")
     torch.manual_seed(0)
-    spoilt = {n: torch.randn_like(w) * w.std() if "lm_head" in n or "embed_tokens" in n else w for n, w in weights.items()}  # fmt: skip
+    spoilt = {
+        n: torch.randn_like(w) * w.std() if "lm_head" in n or "embed_tokens" in n else w
+        for n, w in weights.items()
+    }
     save_file(spoilt, tmp_path / "m/model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="does not say what it said"):
         load_run(read_run(tmp_path / "m"))
@@ -104,9 +107,15 @@ def test_weights_without_a_place_are_an_error(trained, tmp_path, share):
     weights = load_file(run / WEIGHTS)
     names = sorted(n for n in weights if ".text_model." in n)
     old = set(names[: round(share * len(names))])
-    renamed = {n.replace("model.text_model", "language_model") if n in old else n: w for n, w in weights.items()}  # fmt: skip
+    renamed = {
+        n.replace("model.text_model", "language_model") if n in old else n: w
+        for n, w in weights.items()
+    }
     save_file(renamed, run / WEIGHTS)
-    with pytest.raises(UserError, match=r"places stay empty; renaming \S*language_model\S*… to \S*model\.text_model") as told:  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"places stay empty; renaming \S*language_model\S*… to \S*model\.text_model",
+    ) as told:
         load_run(read_run(run))
     assert f"{len(weights) - len(old)} of its {len(weights)} weights have a place" in str(
         told.value

@@ -54,7 +54,9 @@ def asked(run, rows, file, monkeypatch):
 
     seen = []
     real = module.prompt_of
-    monkeypatch.setattr(module, "generation_prompt", lambda row, *a: (seen.append(row["id"]), real(row, *a))[1])  # fmt: skip
+    monkeypatch.setattr(
+        module, "generation_prompt", lambda row, *a: (seen.append(row["id"]), real(row, *a))[1]
+    )
     keys = GenerateKeys(max_new_tokens=4, batch=1)
     said = answers(read_run(run), rows, keys, file, dtype="auto", overwrite=False)
     monkeypatch.undo()
@@ -104,7 +106,12 @@ def test_weights_are_known_by_what_they_are(whole, tmp_path):
 def test_what_a_run_asks_is_part_of_it(world):
     row = read_dataset(world)[0]
     assert given_to(row, DataKeys()) == given_to(row, DataKeys(workers=0, path="elsewhere"))
-    others = [DataKeys(target="paragraph"), DataKeys(system="Be brief."), DataKeys(prompt="What?"), DataKeys(max_tokens=100)]  # fmt: skip
+    others = [
+        DataKeys(target="paragraph"),
+        DataKeys(system="Be brief."),
+        DataKeys(prompt="What?"),
+        DataKeys(max_tokens=100),
+    ]
     assert len({given_to(row, k) for k in [DataKeys(), *others]}) == 5
 
 
@@ -118,7 +125,9 @@ def test_a_dataset_prepared_anew_is_read_anew(tmp_path):
     def prepared(px):
         shutil.rmtree(out, ignore_errors=True)
         source = SourceKeys(name="microworld", path=str(tmp_path / "videos"), limit=2)
-        prepare(PrepareConfig(source=source, frames=FrameKeys(max=2, px=px), out=str(out), workers=1))  # fmt: skip
+        prepare(
+            PrepareConfig(source=source, frames=FrameKeys(max=2, px=px), out=str(out), workers=1)
+        )
         os.utime(out / "shard-00000.parquet", (1e9, 1e9))
         return open_prepared(out).sha256, read_dataset(out)["frames"][0][0]["bytes"]
 
@@ -153,11 +162,16 @@ def test_no_numbers_are_no_empty_text(whole, video, tmp_path):
     broken = tmp_path / "broken"
     shutil.copytree(whole, broken)
     weights = load_file(broken / "model.safetensors")
-    for name in ("model.connector.modality_projection.proj.weight", "model.vision_model.post_layernorm.weight"):  # fmt: skip
+    for name in (
+        "model.connector.modality_projection.proj.weight",
+        "model.vision_model.post_layernorm.weight",
+    ):
         weights[name] *= 1e30
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="no numbers in float32: its weights are damaged"):
-        list(describe(load(DescribeConfig, [f"adapter={broken}", video], "videos"), read_run(broken)))  # fmt: skip
+        list(
+            describe(load(DescribeConfig, [f"adapter={broken}", video], "videos"), read_run(broken))
+        )
 
 
 def test_merging_compares_what_is_saved(world, tiny_folder, tmp_path):
@@ -187,7 +201,9 @@ def test_a_cut_answer_and_unseen_frames_are_told(run, video, tmp_path):
     (few / "frame_policy.json").write_text(
         json.dumps({**policy, "ask": {**policy["ask"], "max_tokens": 72}})
     )
-    done = run_command("scripts/describe.py", video, f"adapter={few}", "max_new_tokens=4", "format=json")  # fmt: skip
+    done = run_command(
+        "scripts/describe.py", video, f"adapter={few}", "max_new_tokens=4", "format=json"
+    )
     told = json.loads(done.stdout)
     assert told["cut"] and told["frames_left_out"] > 0 and len(told["times_s"]) >= 1
     assert len(told["times_s"]) + told["frames_left_out"] == 6

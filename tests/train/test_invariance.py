@@ -38,7 +38,9 @@ def reference(world, tmp_path_factory):
     ],
 )
 def test_same_losses(world, reference, tmp_path, change):
-    train(world, tmp_path / "other", "train.batch=4", "train.accumulate=1", *change) if len(change) < 2 else train(world, tmp_path / "other", *change)  # fmt: skip
+    train(world, tmp_path / "other", "train.batch=4", "train.accumulate=1", *change) if len(
+        change
+    ) < 2 else train(world, tmp_path / "other", *change)
     same(reference, tmp_path / "other")
 
 
@@ -49,7 +51,13 @@ def whole_epochs(world, out, *how):
 
 def test_packing_does_not_matter(world, tmp_path):
     whole_epochs(world, tmp_path / "padded", "train.batch=19", "train.accumulate=1")
-    whole_epochs(world, tmp_path / "several", "train.pack=true", "train.pack_tokens=900", "train.accumulate=64")  # fmt: skip
+    whole_epochs(
+        world,
+        tmp_path / "several",
+        "train.pack=true",
+        "train.pack_tokens=900",
+        "train.accumulate=64",
+    )
     same(tmp_path / "padded", tmp_path / "several")
     a, b = (evaluations(tmp_path / name) for name in ("padded", "several"))
     assert a == pytest.approx(b, rel=1e-4)  # a mean over tokens, however they are batched
@@ -69,15 +77,21 @@ def test_packed_gradients_are_those_of_single_samples(world, tiny_folder, proces
     gradients = []
     for packed in (False, True):
         torch.manual_seed(0)
-        model = load_model(ModelKeys(name=str(tiny_folder)), method, Precision("cpu", torch.float32))  # fmt: skip
+        model = load_model(
+            ModelKeys(name=str(tiny_folder)), method, Precision("cpu", torch.float32)
+        )
         trained = set_trainable(model, method, LoraKeys(dropout=0), OptimKeys()).train()
         forward.install(model, partial(normalise, processor=processor), frames_at_once=3)
         groups = [samples] if packed else [[s] for s in samples]
         for group in groups:
             batch = collate_packed(group) if packed else collate(group, pad_id=0)
-            wanted = {k: v for k, v in batch.items() if k not in ("labels", "shift_labels", "sample_ids")}  # fmt: skip
+            wanted = {
+                k: v for k, v in batch.items() if k not in ("labels", "shift_labels", "sample_ids")
+            }
             logits = trained(**wanted, use_cache=False).logits[0]  # (A, V)
-            loss = torch.nn.functional.cross_entropy(logits, batch["shift_labels"][0], reduction="sum")  # fmt: skip
+            loss = torch.nn.functional.cross_entropy(
+                logits, batch["shift_labels"][0], reduction="sum"
+            )
             loss.backward()
         found = [p.grad.flatten() for p in trained.parameters() if p.grad is not None]
         gradients.append(torch.cat(found))

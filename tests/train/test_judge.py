@@ -161,8 +161,18 @@ def test_a_prediction_of_nothing_costs_no_question(bench):
 
 @pytest.mark.slow
 def test_by_the_command(bench, tmp_path):
-    true = {n: {"duration": t.duration_s, "timestamps": [[e.start_s, e.end_s] for e in t.events], "sentences": [e.text for e in t.events]} for n, t in TRUTHS.items()}  # fmt: skip
-    said = {n: [{"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in t.events] for n, t in SAID.items()}  # fmt: skip
+    true = {
+        n: {
+            "duration": t.duration_s,
+            "timestamps": [[e.start_s, e.end_s] for e in t.events],
+            "sentences": [e.text for e in t.events],
+        }
+        for n, t in TRUTHS.items()
+    }
+    said = {
+        n: [{"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in t.events]
+        for n, t in SAID.items()
+    }
     (tmp_path / "t.json").write_text(json.dumps(true))
     (tmp_path / "p.json").write_text(json.dumps({"results": said}))
     done = run_command(

@@ -56,12 +56,19 @@ def test_the_folder_is_all_that_anybody_needs(trained, world, tmp_path):
     ]  # fmt: skip
     assert all(one.returncode == 0 for one in said), said[1].stderr[-2000:]
     assert json.loads(said[0].stdout) == json.loads(said[1].stdout)
-    plain = subprocess.run([sys.executable, "-c", PLAIN, str(tmp_path / "m")], capture_output=True, text=True, cwd=tmp_path)  # fmt: skip
+    plain = subprocess.run(
+        [sys.executable, "-c", PLAIN, str(tmp_path / "m")],
+        capture_output=True,
+        text=True,
+        cwd=tmp_path,
+    )
     assert plain.returncode == 0, plain.stderr[-2000:]
     assert plain.stdout.startswith("SmolVLMForConditionalGeneration SmolVLMProcessor")
     half = merged(trained, tmp_path / "half")
     assert 0 < half.rounded < 1 and (tmp_path / "half/preprocessor_config.json").is_file()
-    assert (tmp_path / "half/model.safetensors").stat().st_size < 0.6 * (tmp_path / "m/model.safetensors").stat().st_size  # fmt: skip
+    assert (tmp_path / "half/model.safetensors").stat().st_size < 0.6 * (
+        tmp_path / "m/model.safetensors"
+    ).stat().st_size
 
 
 def test_what_cannot_be_merged_is_one_line(trained, tiny_folder, tmp_path):

@@ -104,7 +104,9 @@ def test_localisation_matches_the_reference_program(oracle):
     assert both[:, 1] == pytest.approx(expected["densevid_eval"]["Precision"], abs=1e-6)
     for name, (said, true) in videos.items():
         given_overlaps = expected["per_video"][name]["iou_gt_by_pred"]
-        assert tious(in_time(true), in_time(said), PUBLISHED) == pytest.approx(np.array(given_overlaps), abs=1e-6)  # fmt: skip
+        assert tious(in_time(true), in_time(said), PUBLISHED) == pytest.approx(
+            np.array(given_overlaps), abs=1e-6
+        )
 
 
 # --- matching and SODA -----------------------------------------------------------------------
@@ -157,7 +159,9 @@ def test_soda_matches_the_reference_program(oracle):
             for i, t in enumerate(in_time(true))
             for j, s in enumerate(in_time(said))
         }
-        one = soda(said, true, lambda pairs, g=given_scores: np.array([g[p] for p in pairs]), compat=True)  # fmt: skip
+        one = soda(
+            said, true, lambda pairs, g=given_scores: np.array([g[p] for p in pairs]), compat=True
+        )
         assert [list(p) for p in one.pairs] == wanted["pairs_gt_pred"]
         if "P" in wanted:
             assert one.c == pytest.approx((wanted["P"], wanted["R"], wanted["F1"]), abs=1e-6)
@@ -213,7 +217,9 @@ def test_a_disjoint_pair_counts_in_the_published_a_and_b_only():
     st.lists(st.sampled_from("abc"), max_size=5),
 )
 def test_longest_common_is_the_best_order_preserving_match(a, b):
-    worth = np.array([[float(x is not None and x == y) for y in b] for x in a]).reshape(len(a), len(b))  # fmt: skip
+    worth = np.array([[float(x is not None and x == y) for y in b] for x in a]).reshape(
+        len(a), len(b)
+    )
     assert longest_common(a, b) == best_of_all(worth)
 
 
@@ -245,7 +251,14 @@ def test_the_documented_example():
 def test_captions_at_an_overlap_match_the_reference_program(oracle):
     expected, videos = oracle
     scores = np.mean([densevid(s, t, text.meteor_lite_of_set) for s, t in videos.values()], axis=0)
-    names = {"Bleu_1": "bleu_1", "Bleu_2": "bleu_2", "Bleu_3": "bleu_3", "Bleu_4": "bleu_4", "ROUGE_L": "rouge_l", "CIDEr": "cider_d"}  # fmt: skip
+    names = {
+        "Bleu_1": "bleu_1",
+        "Bleu_2": "bleu_2",
+        "Bleu_3": "bleu_3",
+        "Bleu_4": "bleu_4",
+        "ROUGE_L": "rouge_l",
+        "CIDEr": "cider_d",
+    }
     for theirs, ours in names.items():
         wanted = expected["densevid_eval"][theirs]
         assert scores[:, NAMES.index(ours)] == pytest.approx(wanted, abs=1e-6), theirs
@@ -253,7 +266,16 @@ def test_captions_at_an_overlap_match_the_reference_program(oracle):
 
 
 def test_words_are_those_of_the_penn_treebank():
-    assert words("A man doesn't stop. He runs -- fast!") == ("a", "man", "does", "n't", "stop", "he", "runs", "fast")  # fmt: skip
+    assert words("A man doesn't stop. He runs -- fast!") == (
+        "a",
+        "man",
+        "does",
+        "n't",
+        "stop",
+        "he",
+        "runs",
+        "fast",
+    )
     assert words("") == words("...!?") == ()
     assert len(words("word " * 100_000)) == MOST_WORDS
 
@@ -312,7 +334,9 @@ def test_each_way_to_go_wrong_has_its_flag():
     assert of("[00:00 - 00:02] a dog runs.") == ()
     assert of(" ", 0) == ("empty",)
     assert of("a dog runs", 0) == ("no times",)
-    assert of("[00:00 - 00:01] a dog runs.\n[00:01 - 00:02] a dog runs.\n[00:02 - 00:03] a dog runs.") == ("loop",)  # fmt: skip
+    assert of(
+        "[00:00 - 00:01] a dog runs.\n[00:01 - 00:02] a dog runs.\n[00:02 - 00:03] a dog runs."
+    ) == ("loop",)
     assert of("so it goes on and on and on " * 9) == ("loop",)
     assert of("Frame from 00:04: Frame from 00:05:", cut=True) == ("echo", "cut")
     assert of(" ".join(f"w{i}" for i in range(2500))) == ("very long",)

@@ -35,7 +35,9 @@ def estimated(*argv, frames=4, batch=1, compute=torch.float32, **more):
     once = [] if any("accumulate" in a for a in argv) else ["train.accumulate=1"]
     config = load(TrainConfig, ["model.name=tiny", *once, *argv])
     tokens = frames * 16 + 100
-    return estimate(shape_of(config.model), config, BatchShape(frames, tokens, 40, batch, **more), compute)  # fmt: skip
+    return estimate(
+        shape_of(config.model), config, BatchShape(frames, tokens, 40, batch, **more), compute
+    )
 
 
 def test_published_shapes_have_the_published_parameter_counts():
@@ -60,7 +62,10 @@ def test_the_tower_is_counted_where_the_trainer_keeps_it(monkeypatch):
 
 
 def estimate_of_little(*argv):
-    config = load(TrainConfig, ["model.name=tiny", "train.accumulate=1", "train.method=lora", "lora.r=1", *argv])  # fmt: skip
+    config = load(
+        TrainConfig,
+        ["model.name=tiny", "train.accumulate=1", "train.method=lora", "lora.r=1", *argv],
+    )
     return estimate(shape_of(config.model), config, BatchShape(1, 8, 2, cached=True), torch.float32)
 
 
@@ -88,7 +93,9 @@ def test_what_each_switch_does_to_memory():
     full = estimated("train.method=full")
     assert sum(full.parts.values()) == full.peak_bytes and full.tflop > 0
     lora = estimated("train.method=lora")
-    assert lora.parts["optimizer"] == 2 * lora.parts["adapter"] and lora.peak_bytes < full.peak_bytes  # fmt: skip
+    assert (
+        lora.parts["optimizer"] == 2 * lora.parts["adapter"] and lora.peak_bytes < full.peak_bytes
+    )
     assert estimated("train.method=qlora").parts["weights"] < 0.6 * lora.parts["weights"]
     assert estimated("train.checkpointing=false").peak_bytes > lora.peak_bytes
     assert estimated(frames=32, batch=2).peak_bytes > 3 * lora.peak_bytes
@@ -103,16 +110,29 @@ def test_what_each_switch_does_to_memory():
 
 
 def test_describing_while_training_is_counted_too(tiny_folder, processor):
-    config = load(TrainConfig, ["model.name=tiny", "train.method=lora", "train.accumulate=1", "eval.generate_every=5",
-                                "eval.batch=4", "eval.max_new_tokens=40"])  # fmt: skip
+    config = load(
+        TrainConfig,
+        [
+            "model.name=tiny",
+            "train.method=lora",
+            "train.accumulate=1",
+            "eval.generate_every=5",
+            "eval.batch=4",
+            "eval.max_new_tokens=40",
+        ],
+    )
     base = load_model(ModelKeys(name=str(tiny_folder)), "lora", Precision("cpu", torch.float32))
     trained = prepare_for_training(base, config, torch.float32, None).eval()
-    ids, labels = encode_text([Exchange("Say.", None)], [2.0 * i for i in range(24)], 48.0, processor)  # fmt: skip
+    ids, labels = encode_text(
+        [Exchange("Say.", None)], [2.0 * i for i in range(24)], 48.0, processor
+    )
     frames = torch.zeros(24, 3, *[frame_size_px(processor)] * 2, dtype=torch.uint8)
     prompt = {"id": "a", "input_ids": ids, "labels": labels, "frames": frames}
     counted = LiveBytes()
     count_weights(trained, counted)
-    states = torch.empty(sum(8 * p.numel() for p in trained.parameters() if p.requires_grad), dtype=torch.uint8)  # fmt: skip
+    states = torch.empty(
+        sum(8 * p.numel() for p in trained.parameters() if p.requires_grad), dtype=torch.uint8
+    )
     counted.track(states, "optimizer")
     with counted:
         said = answer(trained, processor, [prompt] * 4, max_new_tokens=40)
@@ -144,14 +164,31 @@ def test_a_packed_run_is_planned_for_full_rows():
 @pytest.mark.slow
 def test_the_largest_batch_fits_and_a_larger_one_does_not(monkeypatch):
     """Also while describing, which takes more than a step and does not grow with train.batch."""
-    config = load(TrainConfig, ["model.name=tiny", "train.method=lora", "train.accumulate=1", "data.max_tokens=8192"])  # fmt: skip
-    describing = load(TrainConfig, ["model.name=tiny", "train.method=lora", "train.accumulate=1", "eval.generate_every=5",
-                                    "eval.batch=64", "eval.max_new_tokens=2048"])  # fmt: skip
+    config = load(
+        TrainConfig,
+        ["model.name=tiny", "train.method=lora", "train.accumulate=1", "data.max_tokens=8192"],
+    )
+    describing = load(
+        TrainConfig,
+        [
+            "model.name=tiny",
+            "train.method=lora",
+            "train.accumulate=1",
+            "eval.generate_every=5",
+            "eval.batch=64",
+            "eval.max_new_tokens=2048",
+        ],
+    )
     shape = shape_of(config.model)
     monkeypatch.setattr(planning, "FRAME_COUNTS", (16,))
 
     def peak(config, batch):
-        return plan(shape, config, replace(batch_shape(config.train, config.data, shape, 16, 300), batch=batch), torch.float32).peak_gib  # fmt: skip
+        return plan(
+            shape,
+            config,
+            replace(batch_shape(config.train, config.data, shape, 16, 300), batch=batch),
+            torch.float32,
+        ).peak_gib
 
     three, four = peak(config, 3), peak(config, 4)
     room = (three + 3 * four) / 4
@@ -238,15 +275,28 @@ def test_more_frames_than_the_context_holds(capsys):
     from train.memory.config import PlanConfig
     from train.memory.report import show_plan
 
-    told = show_plan(load(PlanConfig, ["model.name=tiny", "frames.max=900", "data.max_tokens=2048", "search=false"]))  # fmt: skip
-    assert told["tokens"] <= 2048 and "of 900 frames fit into data.max_tokens=2048" in capsys.readouterr().out  # fmt: skip
+    told = show_plan(
+        load(
+            PlanConfig,
+            ["model.name=tiny", "frames.max=900", "data.max_tokens=2048", "search=false"],
+        )
+    )
+    assert (
+        told["tokens"] <= 2048
+        and "of 900 frames fit into data.max_tokens=2048" in capsys.readouterr().out
+    )
 
 
-def test_a_run_that_cannot_fit_is_refused_with_what_would(world, tiny_folder, tmp_path, monkeypatch, capsys):  # fmt: skip
+def test_a_run_that_cannot_fit_is_refused_with_what_would(
+    world, tiny_folder, tmp_path, monkeypatch, capsys
+):
     needed = planning.OVERHEAD_GIB + 0.03
     monkeypatch.setattr(planning, "free_gib", lambda device: needed)
     how = ["train.batch=8", "train.accumulate=1", "data.eval_share=0", "train.steps=1"]
-    with pytest.raises(UserError, match=r"this run needs 0\.\d GiB at most .*train\.batch=1 train\.accumulate=8 \(0\.\d GiB\).*train\.force=true"):  # fmt: skip
+    with pytest.raises(
+        UserError,
+        match=r"this run needs 0\.\d GiB at most .*train\.batch=1 train\.accumulate=8 \(0\.\d GiB\).*train\.force=true",
+    ):
         train(world, tmp_path / "a", *how, base=str(tiny_folder), method="full")
     train(world, tmp_path / "b", *how, "train.force=true", base=str(tiny_folder), method="full")
     assert "plan: 0." in capsys.readouterr().out
@@ -263,14 +313,25 @@ def test_out_of_memory_says_what_was_planned_and_what_to_change(monkeypatch):
         raise RuntimeError(
             "DefaultCPUAllocator: can't allocate memory: you tried to allocate 1 byte"
         )
-    with pytest.raises(RuntimeError, match="something else"), out_of_memory_explained(found, config):  # fmt: skip
+    with (
+        pytest.raises(RuntimeError, match="something else"),
+        out_of_memory_explained(found, config),
+    ):
         raise RuntimeError("something else")
-    assert planning.free_gib("cpu") == pytest.approx(psutil.virtual_memory().available / 2**30, rel=0.2)  # fmt: skip
+    assert planning.free_gib("cpu") == pytest.approx(
+        psutil.virtual_memory().available / 2**30, rel=0.2
+    )
 
 
 @pytest.mark.slow
 def test_a_real_step_holds_what_was_planned(tmp_path):
-    done = run_command("scripts/bench_plan.py", "models=256M", "frames=4", f"json={tmp_path}/plan.json", timeout_s=900)  # fmt: skip
+    done = run_command(
+        "scripts/bench_plan.py",
+        "models=256M",
+        "frames=4",
+        f"json={tmp_path}/plan.json",
+        timeout_s=900,
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads((tmp_path / "plan.json").read_text())
     assert set(told) >= {f"256M/{m}/4/ratio" for m in ("full", "lora", "qlora")}
@@ -297,7 +358,14 @@ def test_the_large_model_on_a_small_card(argv, most):
 
 @pytest.mark.slow
 def test_the_loader_beside_the_steps_demand(tmp_path):
-    done = run_command("scripts/bench_loader.py", "videos=4", "frames=2", "workers=0", "model=256M", f"json={tmp_path}/o.json")  # fmt: skip
+    done = run_command(
+        "scripts/bench_loader.py",
+        "videos=4",
+        "frames=2",
+        "workers=0",
+        "model=256M",
+        f"json={tmp_path}/o.json",
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads((tmp_path / "o.json").read_text())
     assert told["workers=0/videos_per_s"] > 0 and told["demand_videos_per_s"] > 0

@@ -53,7 +53,7 @@ def row(times_s=(0.4, 1.999, 63.2), duration_s=70.9, **more):
         "context": "",
         "ranks": list(range(len(times_s))),
     }
-    return {**told, "times_s": list(times_s), "duration_s": duration_s, "frames": frames, **more}  # fmt: skip
+    return {**told, "times_s": list(times_s), "duration_s": duration_s, "frames": frames, **more}
 
 
 def as_images(messages, processor):
@@ -95,7 +95,13 @@ def test_images_are_seen_as_the_frames_of_the_training(folders, kind):
     text = processor.apply_chat_template(
         [{"role": "user", "content": asked}], add_generation_prompt=True
     )
-    video = processor(text=[text], videos=[pictures], video_metadata=[about], do_sample_frames=False, return_tensors="pt")  # fmt: skip
+    video = processor(
+        text=[text],
+        videos=[pictures],
+        video_metadata=[about],
+        do_sample_frames=False,
+        return_tensors="pt",
+    )
     assert video["input_ids"].tolist() == images["input_ids"].tolist()
     with torch.no_grad():
         by_video = model(**video).logits
@@ -147,7 +153,9 @@ def test_older_programs_find_their_names(folders):
         assert tokenizer["extra_special_tokens"]["image_token"] == "<image>"
         assert tokenizer["transformers_version"] and not {"is_local", "backend"} & set(tokenizer)
         alone = json.loads((folder / "preprocessor_config.json").read_text())
-        assert alone == json.loads((folder / "processor_config.json").read_text())["image_processor"]  # fmt: skip
+        assert (
+            alone == json.loads((folder / "processor_config.json").read_text())["image_processor"]
+        )
         assert alone["do_image_splitting"] is False and set(alone["size"]) == {"height", "width"}
 
 
@@ -171,7 +179,9 @@ def test_what_is_said_twice_is_the_same(folders, tmp_path):
 @pytest.mark.slow
 def test_the_command_prints_a_request(folders, world):
     video = str(next((world.parent / "videos").glob("*.mp4")))
-    done = run_command("scripts/describe.py", video, f"adapter={folders['merged']}", "format=request")  # fmt: skip
+    done = run_command(
+        "scripts/describe.py", video, f"adapter={folders['merged']}", "format=request"
+    )
     assert done.returncode == 0, done.stderr
     request = json.loads(done.stdout)
     assert request["model"] == str(folders["merged"]) and request["max_tokens"] == 512

@@ -37,12 +37,18 @@ def hub(tmp_path):
         folder.mkdir()
     (theirs / "pytorch_model.bin").write_bytes(b"theirs")
     seen = Seen()
-    with serve({"you/clips": repo, "open/clips": public, "you/theirs": theirs}, {"acme/x": (403, "")}, seen=seen) as url:  # fmt: skip
+    with serve(
+        {"you/clips": repo, "open/clips": public, "you/theirs": theirs},
+        {"acme/x": (403, "")},
+        seen=seen,
+    ) as url:
         yield environment(url, tmp_path / "home", HF_TOKEN=TOKEN), repo, seen
 
 
 def push(run, hub, *more, repo="you/clips", **changed):
-    return run_command("scripts/push.py", f"run={run}", f"hub.repo={repo}", *more, **{**hub[0], **changed})  # fmt: skip
+    return run_command(
+        "scripts/push.py", f"run={run}", f"hub.repo={repo}", *more, **{**hub[0], **changed}
+    )
 
 
 def files(folder):
@@ -58,10 +64,27 @@ def test_the_commit_is_the_run_without_pickles_folders_or_token(trained, hub, tm
     assert done.returncode == 0, done.stderr[-2000:]
     _, repo, _ = hub
     there = files(repo)
-    assert {"README.md", "adapter_model.safetensors", "adapter_config.json", "frame_policy.json", "config.yaml",
-            "run.json", "metrics.jsonl", "curves.png", "base/model.safetensors", "tokenizer.json"} <= there  # fmt: skip
-    assert not any(name.endswith((".pt", ".bin", ".pth", ".pkl")) or "checkpoint" in name for name in there)  # fmt: skip
-    for same in ("adapter_model.safetensors", "frame_policy.json", "metrics.jsonl", "base/model.safetensors"):  # fmt: skip
+    assert {
+        "README.md",
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "frame_policy.json",
+        "config.yaml",
+        "run.json",
+        "metrics.jsonl",
+        "curves.png",
+        "base/model.safetensors",
+        "tokenizer.json",
+    } <= there
+    assert not any(
+        name.endswith((".pt", ".bin", ".pth", ".pkl")) or "checkpoint" in name for name in there
+    )
+    for same in (
+        "adapter_model.safetensors",
+        "frame_policy.json",
+        "metrics.jsonl",
+        "base/model.safetensors",
+    ):
         assert (repo / same).read_bytes() == (trained / same).read_bytes()
     for file in (p for p in repo.rglob("*") if p.is_file()):
         content = file.read_bytes()
@@ -98,22 +121,38 @@ def test_a_base_in_a_folder_is_not_taken_for_one_on_the_hub(trained, tmp_path, c
     run = shutil.copytree(trained, tmp_path / "run")
     shutil.rmtree(run / "base")
     record = json.loads((run / "run.json").read_text())
-    dataset = {**record["dataset"], "rows": 10_000, "videos": 10_000, "held_out_videos": 200, "path": "clients/acme/prepared",
-               "sources": [{"name": "jsonl", "path": "clients/acme/clips.jsonl"},
-                           {"name": "jsonl", "path": "s3://key:secret@bucket/clips.jsonl?token=x"}]}  # fmt: skip
+    dataset = {
+        **record["dataset"],
+        "rows": 10_000,
+        "videos": 10_000,
+        "held_out_videos": 200,
+        "path": "clients/acme/prepared",
+        "sources": [
+            {"name": "jsonl", "path": "clients/acme/clips.jsonl"},
+            {"name": "jsonl", "path": "s3://key:secret@bucket/clips.jsonl?token=x"},
+        ],
+    }
     told = {**record, "base": "runs/stage1", "base_is_folder": True, "dataset": dataset}
     (run / "run.json").write_text(json.dumps(told))
     adapter = json.loads((run / "adapter_config.json").read_text())
-    (run / "adapter_config.json").write_text(json.dumps({**adapter, "base_model_name_or_path": "runs/stage1"}))  # fmt: skip
+    (run / "adapter_config.json").write_text(
+        json.dumps({**adapter, "base_model_name_or_path": "runs/stage1"})
+    )
     policy = json.loads((run / "frame_policy.json").read_text())
     (run / "frame_policy.json").write_text(
         json.dumps({**policy, "frames": {**policy["frames"], "encoder": "/home/acme/siglip"}})
     )
     contents = files_to_push(run, "you/clips")
     assert "scripts/merge.py makes one whole model" in capsys.readouterr().err
-    text = {name: c.decode() for name, c in contents.items() if isinstance(c, bytes) and name != "curves.png"}  # fmt: skip
+    text = {
+        name: c.decode()
+        for name, c in contents.items()
+        if isinstance(c, bytes) and name != "curves.png"
+    }
     for name, content in text.items():
-        assert not any(word in content for word in ("runs/stage1", "acme", "secret", "token=")), name  # fmt: skip
+        assert not any(word in content for word in ("runs/stage1", "acme", "secret", "token=")), (
+            name
+        )
     assert (
         "s3://bucket/clips.jsonl" in text["run.json"]
         and '"encoder": "siglip"' in text["frame_policy.json"]
@@ -146,7 +185,10 @@ def test_what_the_plain_code_needs_is_what_the_card_installs(trained):
 
 
 def test_a_file_that_cannot_be_sent_is_one_line():
-    with pytest.raises(UserError, match=r"hub\.repo=a/b: not sent \(Error while uploading\)"), hub_errors("a/b", key="hub.repo", writing=True):  # fmt: skip
+    with (
+        pytest.raises(UserError, match=r"hub\.repo=a/b: not sent \(Error while uploading\)"),
+        hub_errors("a/b", key="hub.repo", writing=True),
+    ):
         raise RuntimeError("Error while uploading\nand more")
     with pytest.raises(RuntimeError), hub_errors("a/b"):
         raise RuntimeError("ours")
@@ -169,15 +211,27 @@ def test_what_cannot_be_pushed_is_one_line(trained, hub, more, said):
 
 
 def test_scores_stand_in_the_metadata(trained, hub, tmp_path):
-    figures = {"soda_c": {"value": 0.25, "low": 0.2, "high": 0.3}, "cider_d": {"value": None, "low": None, "high": None}}  # fmt: skip
+    figures = {
+        "soda_c": {"value": 0.25, "low": 0.2, "high": 0.3},
+        "cider_d": {"value": None, "low": None, "high": None},
+    }
     one = {"about": {"model": str(trained)}, "scores": figures}
-    other = {"about": {"model": "elsewhere"}, "scores": {"soda_c": {"value": 0.9, "low": 0, "high": 1}}}  # fmt: skip
-    record = {"videos": 12, "text_score": "meteor_lite", "systems": {"elsewhere": other, "clips": one}}  # fmt: skip
+    other = {
+        "about": {"model": "elsewhere"},
+        "scores": {"soda_c": {"value": 0.9, "low": 0, "high": 1}},
+    }
+    record = {
+        "videos": 12,
+        "text_score": "meteor_lite",
+        "systems": {"elsewhere": other, "clips": one},
+    }
     (tmp_path / "scores.json").write_text(json.dumps(record))
     done = push(trained, hub, f"evaluation={tmp_path}")
     assert done.returncode == 0, done.stderr[-2000:]
     (result,) = metadata(hub[1])["model-index"][0]["results"]
-    assert [(m["type"], m["value"], m["name"]) for m in result["metrics"]] == [("soda_c", 0.25, "SODA c, F1 [0.200, 0.300]")]  # fmt: skip
+    assert [(m["type"], m["value"], m["name"]) for m in result["metrics"]] == [
+        ("soda_c", 0.25, "SODA c, F1 [0.200, 0.300]")
+    ]
     assert "| SODA c, F1 | 0.250 | 0.200 – 0.300 |" in (hub[1] / "README.md").read_text()
     # the same run seeing other frames than it was trained with says nothing of what is pushed
     about = {"model": str(trained), "frames": {"policy": "uniform", "max": 6}}
@@ -222,10 +276,29 @@ def test_the_card_s_plain_code_runs_as_pasted_and_asks_what_ours_asks(world, hub
     code = code.replace("holiday.mp4", video).replace("max_new_tokens=512", "max_new_tokens=12")
     code += '\nprint(repr(processor.decode(inputs["input_ids"][0])))'
     environment = {**hub[0], "PATH": "/usr/bin:/bin"}
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=environment, cwd=tmp_path, timeout=200)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        capture_output=True,
+        text=True,
+        env=environment,
+        cwd=tmp_path,
+        timeout=200,
+    )
     assert done.returncode == 0, done.stderr[-3000:]
     prompt = done.stdout.strip().splitlines()[-1]
-    assert "six frames" in prompt and "Describe what happens in this video, scene by scene, with times." in prompt  # fmt: skip
-    ours = run_command("scripts/describe.py", video, "adapter=you/clips", "frames.policy=uniform", "max_new_tokens=12", **hub[0])  # fmt: skip
+    assert (
+        "six frames" in prompt
+        and "Describe what happens in this video, scene by scene, with times." in prompt
+    )
+    ours = run_command(
+        "scripts/describe.py",
+        video,
+        "adapter=you/clips",
+        "frames.policy=uniform",
+        "max_new_tokens=12",
+        **hub[0],
+    )
     assert ours.returncode == 0
-    assert ROOT.is_dir() and load_file(out / ("model.safetensors" if method == "full" else "adapter_model.safetensors"))  # fmt: skip
+    assert ROOT.is_dir() and load_file(
+        out / ("model.safetensors" if method == "full" else "adapter_model.safetensors")
+    )

@@ -34,7 +34,14 @@ def quiet(world, tiny_folder, tmp_path_factory):
     return out
 
 
-HOW = ["train.steps=8", "train.save_every=2", "train.keep_checkpoints=9", "train.eval_every=4", "train.batch=2", "train.accumulate=2"]  # fmt: skip
+HOW = [
+    "train.steps=8",
+    "train.save_every=2",
+    "train.keep_checkpoints=9",
+    "train.eval_every=4",
+    "train.batch=2",
+    "train.accumulate=2",
+]
 
 BEST = [*(key for key in HOW if "save_every" not in key), "eval.best=loss"]
 
@@ -108,7 +115,9 @@ def prepared(tmp_path_factory):
     def again(limit, out=folder / "prepared", px=64):
         shutil.rmtree(out, ignore_errors=True)
         source = SourceKeys(name="microworld", path=str(folder / "videos"), limit=limit)
-        prepare(PrepareConfig(source=source, frames=FrameKeys(max=3, px=px), out=str(out), workers=1))  # fmt: skip
+        prepare(
+            PrepareConfig(source=source, frames=FrameKeys(max=3, px=px), out=str(out), workers=1)
+        )
         return out
 
     return again
@@ -136,9 +145,21 @@ def test_other_data_are_not_gone_on_with(prepared, tiny_folder, tmp_path, capsys
 
 def test_as_many_videos_a_step_however_they_are_dealt(world, quiet, stopped, tiny_folder, tmp_path):
     less = ["train.steps=8", "train.save_every=2", "train.keep_checkpoints=9", "train.eval_every=4"]
-    with pytest.raises(UserError, match=r"= 2 videos a step where it began with 4 \(train\.accumulate=4 makes"):  # fmt: skip
-        train(world, stopped, *less, "train.batch=1", "train.accumulate=2", RESUME, base=str(tiny_folder))  # fmt: skip
-    train(world, stopped, *less, "train.batch=1", "train.accumulate=4", RESUME, base=str(tiny_folder))  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"= 2 videos a step where it began with 4 \(train\.accumulate=4 makes"
+    ):
+        train(
+            world,
+            stopped,
+            *less,
+            "train.batch=1",
+            "train.accumulate=2",
+            RESUME,
+            base=str(tiny_folder),
+        )
+    train(
+        world, stopped, *less, "train.batch=1", "train.accumulate=4", RESUME, base=str(tiny_folder)
+    )
     assert losses(stopped) == pytest.approx(losses(quiet), rel=1e-4)
 
 
@@ -153,14 +174,24 @@ def test_another_number_of_workers_or_passes_sees_the_same(world, tiny_folder, t
     train(world, tmp_path / "whole", *how, *more, base=str(tiny_folder))
     out = killed_after(tmp_path / "whole", 3, tmp_path / "o")
     now = [k for k in [*how, *more] if not k.startswith(("train.batch", "train.accumulate"))]
-    now += ["train.accumulate=1", "train.batch=4"] if "train.pack=true" not in how else ["train.batch=1", "train.accumulate=2"]  # fmt: skip
+    now += (
+        ["train.accumulate=1", "train.batch=4"]
+        if "train.pack=true" not in how
+        else ["train.batch=1", "train.accumulate=2"]
+    )
     train(world, out, *now, "data.workers=2", RESUME, base=str(tiny_folder))
     assert losses(out) == pytest.approx(losses(tmp_path / "whole"), rel=1e-4)
 
 
 def test_the_order_is_that_of_the_beginning(quiet, stopped, world):
     """Kind of order, batch and lanes do not follow from what serves now."""
-    argv = [f"train.output={stopped}", RESUME, "train.batch=1", "train.accumulate=4", "data.workers=7"]  # fmt: skip
+    argv = [
+        f"train.output={stopped}",
+        RESUME,
+        "train.batch=1",
+        "train.accumulate=4",
+        "data.workers=7",
+    ]
     config = load(TrainConfig, argv)
     config, start = restore_keys(config, inspect_run_folder(config.train, config.model.name))
     from train.early_checks import check_data
@@ -171,8 +202,15 @@ def test_the_order_is_that_of_the_beginning(quiet, stopped, world):
 
 
 def test_what_was_seen_is_not_seen_otherwise(world, stopped, tiny_folder):
-    for key in ("data.eval_share=0.4", "train.seed=1", "data.max_tokens=300", "data.target=paragraph"):  # fmt: skip
-        with pytest.raises(UserError, match=rf"{key.split('=')[0]}=.* where it began with .*held-out"):  # fmt: skip
+    for key in (
+        "data.eval_share=0.4",
+        "train.seed=1",
+        "data.max_tokens=300",
+        "data.target=paragraph",
+    ):
+        with pytest.raises(
+            UserError, match=rf"{key.split('=')[0]}=.* where it began with .*held-out"
+        ):
             train(world, stopped, *HOW, key, RESUME, base=str(tiny_folder))
     with pytest.raises(UserError, match=r"optim\.name"):
         config = load(TrainConfig, [RESUME, f"train.output={stopped}", "optim.name=adamw_8bit"])
@@ -187,14 +225,19 @@ def test_a_longer_run_says_what_its_schedule_does(world, stopped, tiny_folder, c
     train(world, stopped, *how, "train.steps=12", RESUME, base=str(tiny_folder))
     said = capsys.readouterr().out
     rate = rows(stopped, "learning_rate")[6]
-    assert f"note: 12 steps where it began with 8: cosine over the whole of them, so step 6 has learning rate {rate:.2e} in place of" in said  # fmt: skip
+    assert (
+        f"note: 12 steps where it began with 8: cosine over the whole of them, so step 6 has learning rate {rate:.2e} in place of"
+        in said
+    )
     told = json.loads((stopped / "run.json").read_text())["parts"]
     assert [p["from_step"] for p in told] == [0, 4] and told[1]["changed"]["train.steps"] == 12
     text = model_card(stopped, "you/x")
     assert "Stopped, and resumed after step 4 with " in text and "`train.steps=12`" in text
 
 
-def test_a_run_stopped_before_its_first_checkpoint_begins_again(world, quiet, tiny_folder, tmp_path, capsys):  # fmt: skip
+def test_a_run_stopped_before_its_first_checkpoint_begins_again(
+    world, quiet, tiny_folder, tmp_path, capsys
+):
     out = killed_after(quiet, 0, tmp_path / "early")
     (out / "checkpoint-2").mkdir()
     (out / "checkpoint-2/adapter_model.safetensors").write_bytes(b"half")
@@ -206,7 +249,9 @@ def test_a_run_stopped_before_its_first_checkpoint_begins_again(world, quiet, ti
 # --- the best -----------------------------------------------------------------------------------
 
 
-def test_the_best_is_found_after_a_resume_in_another_place(world, quiet, tiny_folder, tmp_path, capsys):  # fmt: skip
+def test_the_best_is_found_after_a_resume_in_another_place(
+    world, quiet, tiny_folder, tmp_path, capsys
+):
     """Asked for only now, in a folder that was moved: what is said, recorded and saved is one step."""
     out = killed_after(quiet, 6, tmp_path / "moved")
     lines = (out / "metrics.jsonl").read_text()
@@ -232,7 +277,10 @@ def test_a_best_that_is_gone_is_said(world, quiet, tiny_folder, tmp_path, capsys
             row["eval_loss"] = 0.5
     (out / "checkpoint-6/trainer_state.json").write_text(json.dumps(state))
     results = train(world, out, *BEST, RESUME, base=str(tiny_folder))
-    assert "note: step 4 was better (0.5000), but there is no checkpoint of it" in capsys.readouterr().out  # fmt: skip
+    assert (
+        "note: step 4 was better (0.5000), but there is no checkpoint of it"
+        in capsys.readouterr().out
+    )
     assert results["best_step"] == 8 and same_adapter(out, out / "checkpoint-8")
 
 
@@ -241,7 +289,16 @@ def test_a_best_that_is_gone_is_said(world, quiet, tiny_folder, tmp_path, capsys
 
 def test_the_base_keeps_its_revision(world, tiny_folder, tmp_path):
     out = tmp_path / "o"
-    train(world, out, "train.steps=2", "train.save_every=1", "train.accumulate=1", "model.revision=v2", "data.eval_share=0", base=str(tiny_folder))  # fmt: skip
+    train(
+        world,
+        out,
+        "train.steps=2",
+        "train.save_every=1",
+        "train.accumulate=1",
+        "model.revision=v2",
+        "data.eval_share=0",
+        base=str(tiny_folder),
+    )
     assert json.loads((out / "run.json").read_text())["revision"] == "v2"
     for folder in (out, out / "checkpoint-1"):
         assert json.loads((folder / "adapter_config.json").read_text())["revision"] == "v2"
@@ -265,7 +322,13 @@ def test_tensorboard_has_each_step_once(world, tiny_folder, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 
-    how = ["train.steps=4", "train.save_every=2", "train.keep_checkpoints=9", "train.accumulate=1", "log.to=tensorboard"]  # fmt: skip
+    how = [
+        "train.steps=4",
+        "train.save_every=2",
+        "train.keep_checkpoints=9",
+        "train.accumulate=1",
+        "log.to=tensorboard",
+    ]
     train(world, tmp_path / "a", *how, base=str(tiny_folder))
     out = killed_after(tmp_path / "a", 2, tmp_path / "o")
     train(world, out, *how, RESUME, base=str(tiny_folder))

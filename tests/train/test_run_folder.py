@@ -43,9 +43,14 @@ def test_a_folder_has_one_owner_who_is_named(world, plain, tmp_path):
     with locked(out, "here"):
         assert f"process {os.getpid()} on " in owner_of(out)
         for more in ([], ["train.resume=true"]):
-            with pytest.raises(UserError, match=rf"another run is writing there \(process {os.getpid()} on "):  # fmt: skip
+            with pytest.raises(
+                UserError, match=rf"another run is writing there \(process {os.getpid()} on "
+            ):
                 train(world, out, *more)
-        with pytest.raises(UserError, match=rf"is still being trained \(process {os.getpid()}.*checkpoint-2 is its last"):  # fmt: skip
+        with pytest.raises(
+            UserError,
+            match=rf"is still being trained \(process {os.getpid()}.*checkpoint-2 is its last",
+        ):
             read_run(out)
     assert owner_of(out) is None
     with pytest.raises(UserError, match=r"training was stopped; train\.resume=true"):
@@ -53,12 +58,16 @@ def test_a_folder_has_one_owner_who_is_named(world, plain, tmp_path):
     assert read_run(out / "checkpoint-2").frames.max == 6  # a checkpoint serves meanwhile
 
 
-def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(world, plain, tiny_folder, tmp_path):  # fmt: skip
+def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(
+    world, plain, tiny_folder, tmp_path
+):
     out = killed_after(plain, 4, tmp_path / "o")
     with locked(out, "here"), pytest.raises(UserError, match="is still being trained"):
         files_to_push(out, "you/x")
     copied = shutil.copytree(world, tmp_path / "data")
-    config = load(TrainConfig, [f"model.name={tiny_folder}", f"data.path={copied}", "data.workers=0"])  # fmt: skip
+    config = load(
+        TrainConfig, [f"model.name={tiny_folder}", f"data.path={copied}", "data.workers=0"]
+    )
     folder = cache_features(config, open_prepared(copied))
     with locked(folder, "here"), pytest.raises(UserError, match="its features: another run is wri"):
         cache_features(config, open_prepared(copied))
@@ -67,8 +76,14 @@ def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(wo
 @pytest.mark.slow
 def test_of_two_starts_at_once_one_trains(world, tmp_path):
     out = tmp_path / "o"
-    argv = [[sys.executable, "train/sft.py", *keys(world, out, "train.steps=20", f"lora.r={r}")] for r in (4, 16)]  # fmt: skip
-    both = [subprocess.Popen(a, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True) for a in argv]  # fmt: skip
+    argv = [
+        [sys.executable, "train/sft.py", *keys(world, out, "train.steps=20", f"lora.r={r}")]
+        for r in (4, 16)
+    ]
+    both = [
+        subprocess.Popen(a, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True)
+        for a in argv
+    ]
     said = [p.communicate(timeout=300)[1] for p in both]
     codes = [p.returncode for p in both]
     assert sorted(codes) == [0, 2], said
@@ -98,7 +113,9 @@ def test_names_of_one_second_differ(tmp_path):
         (["data.features=true"], "no features of this model"),
     ],
 )
-def test_a_refused_start_changes_nothing(world, plain, tiny_folder, tmp_path, monkeypatch, refused, words):  # fmt: skip
+def test_a_refused_start_changes_nothing(
+    world, plain, tiny_folder, tmp_path, monkeypatch, refused, words
+):
     monkeypatch.setattr("train.run.trackers.find_spec", lambda _: None)
     out = tmp_path / "o"
     shutil.copytree(plain, out)
@@ -159,10 +176,20 @@ def test_what_cannot_be_written_is_one_line_with_what_is_safe(world, tiny_folder
     out = tmp_path / "o"
     train(world, out, "train.accumulate=1", "train.save_every=2", "lora.r=2", base=str(tiny_folder))
     killed = killed_after(out, 2, tmp_path / "killed")
-    again = keys(world, killed, "train.accumulate=1", "train.save_every=2", "lora.r=2", "train.resume=true", base=str(tiny_folder))  # fmt: skip
+    again = keys(
+        world,
+        killed,
+        "train.accumulate=1",
+        "train.save_every=2",
+        "lora.r=2",
+        "train.resume=true",
+        base=str(tiny_folder),
+    )
     fine = run_command("-c", small, "train/sft.py", *again)
     assert fine.returncode == 0, fine.stderr[-2000:]  # so small an adapter fits
-    large = keys(world, tmp_path / "large", "train.accumulate=1", "train.save_every=2", base=str(tiny_folder))  # fmt: skip
+    large = keys(
+        world, tmp_path / "large", "train.accumulate=1", "train.save_every=2", base=str(tiny_folder)
+    )
     done = run_command("-c", small, "train/sft.py", *large)
     assert done.returncode == 2 and "Traceback" not in done.stderr, done.stderr[-2000:]
     (line,) = [x for x in done.stderr.splitlines() if "could not be written" in x]

@@ -159,5 +159,7 @@ def test_words_of_their_own_are_told(chats, run, capsys, tmp_path):
     video = str(chats.parent / "video0.mp4")
     told = run_command("scripts/describe.py", video, f"adapter={run}", "max_new_tokens=2")
     assert told.returncode == 0 and "asked in their own words" in told.stderr, told.stderr
-    told = run_command("scripts/describe.py", video, f"adapter={run}", "max_new_tokens=2", "prompt=What?")  # fmt: skip
+    told = run_command(
+        "scripts/describe.py", video, f"adapter={run}", "max_new_tokens=2", "prompt=What?"
+    )
     assert told.returncode == 0 and "in their own words" not in told.stderr

@@ -31,8 +31,17 @@ def plain(world, tmp_path_factory):
 
 def test_a_run_leaves_what_is_needed_to_use_it(plain):
     names = {p.name for p in plain.iterdir()}
-    assert {"adapter_model.safetensors", "adapter_config.json", "frame_policy.json", "config.yaml", "run.json",
-            "metrics.jsonl", "processor_config.json", "tokenizer.json", "base"} <= names  # fmt: skip
+    assert {
+        "adapter_model.safetensors",
+        "adapter_config.json",
+        "frame_policy.json",
+        "config.yaml",
+        "run.json",
+        "metrics.jsonl",
+        "processor_config.json",
+        "tokenizer.json",
+        "base",
+    } <= names
     policy = json.loads((plain / "frame_policy.json").read_text())
     assert policy["frames"]["policy"] == "scene" and policy["frames"]["max"] == 6
     assert policy["ask"]["target"] == "timeline" and policy["min_decoded"] == 0.9
@@ -131,7 +140,9 @@ def test_nothing_is_bf16_where_the_card_has_none(world, tmp_path, monkeypatch, m
     monkeypatch.setattr(
         "train.loop.loading.pick_precision", lambda _: Precision("cpu", torch.float16)
     )
-    monkeypatch.setattr("train.loop.fit.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1])  # fmt: skip
+    monkeypatch.setattr(
+        "train.loop.fit.fit", lambda trainer, **_: (kept.append(trainer.model), {"steps": 0})[1]
+    )
     train(world, tmp_path / "a", "data.eval_share=0", method=method)
     weights = dict(kept[0].named_parameters())
     dtypes = {p.dtype for p in [*weights.values(), *kept[0].buffers()]}
@@ -150,7 +161,15 @@ def test_variants_of_the_adapter_learn(world, tmp_path, variant):
 
 def test_only_matrices_of_an_adapter_decay(world, tmp_path):
     """DoRA's magnitudes are vectors."""
-    train(world, tmp_path / "a", "lora.dora=true", "optim.weight_decay=0.1", "train.steps=1", "train.save_every=1", "data.eval_share=0")  # fmt: skip
+    train(
+        world,
+        tmp_path / "a",
+        "lora.dora=true",
+        "optim.weight_decay=0.1",
+        "train.steps=1",
+        "train.save_every=1",
+        "data.eval_share=0",
+    )
     groups = torch.load(tmp_path / "a/checkpoint-1/optimizer.pt", weights_only=True)["param_groups"]
     counts = {group["weight_decay"]: len(group["params"]) for group in groups}
     with safe_open(tmp_path / "a/adapter_model.safetensors", "pt") as weights:
@@ -208,7 +227,9 @@ def test_a_resumed_run_has_each_step_once(world, plain, tmp_path):
 def test_a_run_leaves_checkpoints_on_its_way(world, tmp_path):
     """With default keys: a run that Colab cuts off can go on."""
     train(world, tmp_path, "train.steps=21", "train.accumulate=1", "train.keep_checkpoints=9")
-    assert {p.name for p in tmp_path.glob("checkpoint-*")} == {f"checkpoint-{n}" for n in (10, 20, 21)}  # fmt: skip
+    assert {p.name for p in tmp_path.glob("checkpoint-*")} == {
+        f"checkpoint-{n}" for n in (10, 20, 21)
+    }
 
 
 def test_a_run_goes_on_with_the_keys_it_began_with(world, plain, tmp_path, capsys):
@@ -266,7 +287,9 @@ def test_a_gradient_that_is_no_number_stops_with_the_samples(world, tiny_folder,
     weights = load_file(broken / "model.safetensors")
     weights["lm_head.weight"] *= 1e22  # a finite loss, but the square of a gradient is not
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
-    with pytest.raises(UserError, match=r"step 1: the gradients' norm is inf .*world-0.*no checkpoint was"):  # fmt: skip
+    with pytest.raises(
+        UserError, match=r"step 1: the gradients' norm is inf .*world-0.*no checkpoint was"
+    ):
         train(world, tmp_path / "out", "data.eval_share=0", base=str(broken), method="full")
 
 
@@ -307,7 +330,9 @@ def test_wandb_of_ones_own(tmp_path, host, key, mode):
         "WANDB_BASE_URL": "https://wandb.corp.example",
         "HOME": str(tmp_path),
     }
-    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, env=own, cwd=ROOT)  # fmt: skip
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, env=own, cwd=ROOT
+    )
     assert f"mode {mode}" in done.stdout, done.stderr
     assert key not in done.stdout + done.stderr and ("so offline" in done.stdout) == (
         mode is not None

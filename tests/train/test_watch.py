@@ -54,12 +54,18 @@ def test_scores_and_texts_reach_the_loggers(world, tmp_path, capsys):
     texts = [tag for tag in events.Tags()["tensors"] if tag.startswith("samples/")]
     assert len(texts) == 3 and len(events.Tensors(texts[0])) == 4
     assert len(events.Tags()["images"]) == 3  # their frames
-    assert all(r["videos_per_s"] > 0 and r["tokens_per_s"] > r["videos_per_s"] and r["memory_gib"] > 0 for r in rows(out, "loss").values())  # fmt: skip
+    assert all(
+        r["videos_per_s"] > 0 and r["tokens_per_s"] > r["videos_per_s"] and r["memory_gib"] > 0
+        for r in rows(out, "loss").values()
+    )
     assert {"lr_connector", "lr_llm"} <= set(rows(out, "loss")[2])
     page = (out / "run.html").read_text()
     assert page.count("<section>") == 3 and page.count("data:image/jpeg") == 3
     assert all(r["text"][:20] in page or "&" in page for r in said) and "videos a second" in page
-    assert "every 2 steps 3 of them are described, in 300 s at most; that holds up to" in capsys.readouterr().out  # fmt: skip
+    assert (
+        "every 2 steps 3 of them are described, in 300 s at most; that holds up to"
+        in capsys.readouterr().out
+    )
 
 
 @pytest.mark.slow
@@ -83,13 +89,22 @@ def test_the_best_checkpoint_is_kept(world, tmp_path, monkeypatch, capsys):
     measure = GenerationEval.run
 
     def told(self, model, accelerator, step):
-        return {**measure(self, model, accelerator, step), "eval_soda_c": {0: 0.9, 2: 0.5}.get(step, 0.1)}  # fmt: skip
+        return {
+            **measure(self, model, accelerator, step),
+            "eval_soda_c": {0: 0.9, 2: 0.5}.get(step, 0.1),
+        }
 
     monkeypatch.setattr(GenerationEval, "run", told)
     out = tmp_path / "o"
     results = train(world, out, "eval.best=soda_c", "train.keep_checkpoints=2")
-    assert results["best_step"] == 2 and "step 2 is the best by eval_soda_c (0.5000)" in capsys.readouterr().out  # fmt: skip
-    left, best, last = (load_file(p / "model.safetensors") for p in (out, out / "checkpoint-2", out / "checkpoint-6"))  # fmt: skip
+    assert (
+        results["best_step"] == 2
+        and "step 2 is the best by eval_soda_c (0.5000)" in capsys.readouterr().out
+    )
+    left, best, last = (
+        load_file(p / "model.safetensors")
+        for p in (out, out / "checkpoint-2", out / "checkpoint-6")
+    )
     assert all((left[k] == best[k]).all() for k in best)
     assert any((left[k] != last[k]).any() for k in last)
     assert results["eval_loss_after"] == rows(out, "eval_loss")[2]["eval_loss"]
@@ -121,7 +136,10 @@ def test_a_judge_that_is_away_is_a_gap(world, tmp_path, capsys, monkeypatch):
             world, out, "train.steps=4", "eval.best=judge", "eval.judge.model=wise", "eval.samples=2",
             f"eval.judge.base_url={bench.url}", f"eval.judge.cache={tmp_path}/c.jsonl",
         )  # fmt: skip
-    assert "note: step 2: a gap in the curve of held-out videos, training goes on (judge.base_url=" in capsys.readouterr().err  # fmt: skip
+    assert (
+        "note: step 2: a gap in the curve of held-out videos, training goes on (judge.base_url="
+        in capsys.readouterr().err
+    )
     judged = rows(out, "eval_judge")
     assert 2 not in judged and 4 in judged  # the checkpoint of step 2 was saved first
     assert list(rows(out)) == [0, 2, 4] and results["best_step"] == 4  # the other figures are there
@@ -244,10 +262,29 @@ def test_keys_that_do_not_fit(given, words):
 @pytest.mark.slow
 def test_two_processes_share_the_work(world, tmp_path):
     """Each describes its part; all know the same scores, or they would keep different checkpoints."""
-    launch = [sys.executable, "-m", "torch.distributed.run", "--standalone", "--nproc_per_node", "2", "train/sft.py"]  # fmt: skip
-    argv = ["train.method=lora", "model.name=tiny", f"data.path={world}", "data.eval_share=0.2", "data.workers=0", "train.steps=2",
-            "train.accumulate=1", "eval.generate_every=1", "eval.samples=3", "eval.max_new_tokens=12", "eval.best=soda_c",
-            f"train.output={tmp_path}/o"]  # fmt: skip
+    launch = [
+        sys.executable,
+        "-m",
+        "torch.distributed.run",
+        "--standalone",
+        "--nproc_per_node",
+        "2",
+        "train/sft.py",
+    ]
+    argv = [
+        "train.method=lora",
+        "model.name=tiny",
+        f"data.path={world}",
+        "data.eval_share=0.2",
+        "data.workers=0",
+        "train.steps=2",
+        "train.accumulate=1",
+        "eval.generate_every=1",
+        "eval.samples=3",
+        "eval.max_new_tokens=12",
+        "eval.best=soda_c",
+        f"train.output={tmp_path}/o",
+    ]
     done = subprocess.run(
         [*launch, *argv], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
     )  # fmt: skip
