@@ -3,8 +3,11 @@ decoded frame says which frame it is."""
 
 from __future__ import annotations
 
+import contextlib
 import hashlib
+import io
 import os
+import runpy
 import struct
 import subprocess
 import sys
@@ -169,6 +172,21 @@ def run_command(
         text=True,
         timeout=timeout_s,
     )
+
+
+def call_command(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
+    """A script of this project in this process: without the seconds that its imports take."""
+    out, err, code = io.StringIO(), io.StringIO(), 0
+    before = sys.argv, sys.path[0]
+    sys.argv = [script, *arguments]
+    try:
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            runpy.run_path(str(ROOT / script), run_name="__main__")
+    except SystemExit as end:
+        code = int(end.code or 0)
+    finally:
+        sys.argv, sys.path[0] = before
+    return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
 
 
 def digest(folder: Path) -> dict[str, str]:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.videos import ROOT, every, run_command, write_video
+from tests.helpers.videos import ROOT, call_command, every, run_command, write_video
 
 BIN = Path(sys.executable).parent
 
@@ -201,24 +201,24 @@ def test_nothing_to_resume_yet(tmp_path):
 def test_describe_refusals(run, tmp_path):
     good = write_video(tmp_path / "a.mp4", every(0.1, 12))
     (tmp_path / "bad.mp4").write_text("no video")
-    refused(run_command("scripts/describe.py", f"adapter={run}"), "which video?")
-    refused(run_command("scripts/describe.py", str(good)), "adapter: missing")
+    refused(call_command("scripts/describe.py", f"adapter={run}"), "which video?")
+    refused(call_command("scripts/describe.py", str(good)), "adapter: missing")
     refused(
-        run_command("scripts/describe.py", str(good), f"adapter={tmp_path}/no"), "no such folder"
+        call_command("scripts/describe.py", str(good), f"adapter={tmp_path}/no"), "no such folder"
     )
     refused(
-        run_command("scripts/describe.py", str(good), f"adapter={tmp_path}"),
+        call_command("scripts/describe.py", str(good), f"adapter={tmp_path}"),
         "neither an adapter nor a model",
     )
     refused(
-        run_command("scripts/describe.py", str(tmp_path / "bad.mp4"), f"adapter={run}"),
+        call_command("scripts/describe.py", str(tmp_path / "bad.mp4"), f"adapter={run}"),
         "unreadable",
     )
     refused(
-        run_command("scripts/describe.py", str(tmp_path / "no.mp4"), f"adapter={run}"),
+        call_command("scripts/describe.py", str(tmp_path / "no.mp4"), f"adapter={run}"),
         "missing file",
     )
-    long = run_command(
+    long = call_command(
         "scripts/describe.py", str(good), f"adapter={run}", f"context={'word ' * 9000}"
     )
     last = long.stderr.splitlines()[-1]  # below the bars of loading
