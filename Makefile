@@ -25,7 +25,7 @@ demo: install
 	$(BIN)/python scripts/demo.py
 
 # two at a time, a file's tests together, a thread each; but what trains for minutes gets the machine for itself
-PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile
+PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
 LONG = tests/slow/test_demo.py tests/slow/test_policies.py
 
 test: install
@@ -33,7 +33,7 @@ test: install
 
 test-slow: install
 	$(PYTEST) --no-loadscope-reorder -m slow $(LONG:%=--ignore=%)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q -m slow $(LONG)
+	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q --durations=15 -m slow $(LONG)
 
 check: install
 	$(BIN)/ruff check .
