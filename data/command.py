@@ -1,4 +1,4 @@
-"""How every command begins and ends: its help, its keys, a user's mistake as one line."""
+"""What every command shares: `--help`, reading its keys, and a one-line message for a user's mistake."""
 
 from __future__ import annotations
 
@@ -20,7 +20,8 @@ from data.usage import usage
 
 Figures = dict[str, Any]
 FIRST_SPEAKS_S = 5.0
-"""In which the first process of a machine ends all others, where all met the same."""
+"""How long the other processes wait before they print an error. Where all processes met the same one, the
+first prints it, and the launcher ends the others within this time."""
 
 
 def command(
@@ -29,12 +30,13 @@ def command(
     doc: str | None,
     files: str | None = None,
 ) -> NoReturn:
-    """Run a command: `--help`, the keys, and a user's mistake as one line and exit code 2.
+    """Run a command: print `--help`, or read the keys and call `main`. A user's mistake is printed as one
+    line and gives exit code 2.
 
-    Under a launcher the first process of a machine speaks for all: the launcher ends the others when
-    it ends. What only one of them met, that one says itself.
+    Under a launcher, the first process of a machine prints an error that all processes met: when it
+    exits, the launcher ends the others. An error that only one process met is printed by that process.
     """
-    _wait_asleep()
+    _limit_spinning()
     argv = sys.argv[1:]
     try:
         if any(a in ("-h", "--help", "help") for a in argv):
@@ -54,7 +56,7 @@ def command(
         if isinstance(error, BrokenPipeError) and _nobody_reads():
             sys.exit(0)
         if error.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EACCES, errno.EROFS):
-            raise  # not the machine's state but our mistake: show where
+            raise  # a bug of ours, not the machine's state: show the traceback
         where = f" ({error.filename})" if error.filename else ""
         print(
             f"{error.strerror}{where}: fix this, then run the same command again to continue",
@@ -67,7 +69,7 @@ def command(
 
 
 class BenchConfig(Section):
-    """What every bench takes."""
+    """Keys of every benchmark."""
 
     json_: str | None = Field(default=None, alias="json", description="write the figures here")
 
@@ -76,7 +78,8 @@ BenchT = TypeVar("BenchT", bound=BenchConfig)
 
 
 def bench(model: type[BenchT], measure: Callable[[BenchT], Figures], doc: str | None) -> NoReturn:
-    """Run a bench: `measure` prints as it goes, and gives flat figures, which go into `json=`."""
+    """Run a benchmark: `measure` prints its progress and returns a flat dict of figures, which is written
+    to `json=`."""
 
     def main(config: BenchT) -> None:
         check_writable("json", config.json_)
@@ -88,17 +91,19 @@ def bench(model: type[BenchT], measure: Callable[[BenchT], Figures], doc: str | 
     command(model, main, doc)
 
 
-def _wait_asleep() -> None:
-    """Threads of one computation spin for each other a few microseconds, then sleep. As libgomp comes they
-    spin on, and where other work keeps a core, for one that has none: a step takes eight times as long.
-    Sleeping at once (`OMP_WAIT_POLICY=PASSIVE`) would cost a quarter where nothing else works. It is read
-    when torch is loaded."""
+def _limit_spinning() -> None:
+    """Make threads that wait for each other spin a few microseconds, then sleep.
+
+    By default, libgomp's threads keep spinning. Where other work occupies a core, they spin for a thread
+    that has no core, and a step takes eight times as long. Sleeping at once (`OMP_WAIT_POLICY=PASSIVE`)
+    would cost a quarter on an idle machine. The variable is read when torch is loaded.
+    """
     if not {"OMP_WAIT_POLICY", "GOMP_SPINCOUNT"} & os.environ.keys():
         os.environ["GOMP_SPINCOUNT"] = "3000"
 
 
 def _nobody_reads() -> bool:
-    """Whether the reader of our output has gone, as `… | head` does; then nothing more is written to it."""
+    """Whether the reader of stdout has gone, as in `… | head`. If so, stdout is redirected to /dev/null."""
     fd = sys.stdout.fileno()
     pipe = select.poll()
     pipe.register(fd, 0)

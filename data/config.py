@@ -1,6 +1,6 @@
-"""`key=value` + YAML + checks, shared by every command.
+"""Configuration shared by every command: `key=value` arguments, YAML recipes and checks.
 
-Precedence: defaults < recipe < command line. Every mistake is reported at once, with the nearest
+Precedence: defaults < recipe < command line. All mistakes are reported together, with the nearest
 valid key, and nothing heavier than pydantic is imported before that.
 """
 
@@ -26,7 +26,7 @@ from pydantic.fields import FieldInfo
 from data.errors import UserError, one_line, warn
 
 ROOT = Path(__file__).resolve().parents[1]
-"""Of this checkout."""
+"""The root folder of this checkout."""
 RECIPES = ROOT / "recipes"
 GIB = 2**30
 
@@ -39,7 +39,7 @@ class Section(BaseModel):
     )
 
     RENAMED: ClassVar[dict[str, str]] = {}
-    """Keys by the names they had → have; the old ones are accepted for now."""
+    """Old name of a key → its name now. Old names are still accepted."""
 
     @model_validator(mode="before")
     @classmethod
@@ -52,12 +52,12 @@ class Section(BaseModel):
         return {cls.RENAMED.get(key, key): value for key, value in values.items()}
 
     def idle(self) -> list[str]:
-        """A line for each key that is set and changes nothing: refused where a user set it, as a typo
-        is; not where a program passes on what was stored."""
+        """One error line for each key that is set but has no effect. `load` refuses such keys from a
+        user, like typos. Programs that restore a stored config do not check them."""
         return []
 
     def changed(self) -> dict[str, Any]:
-        """Keys with another value than their default; keys of sections apart."""
+        """The keys whose value differs from the default, without those of nested sections."""
         fields = type(self).model_fields
         values = {name: getattr(self, name) for name in fields}
         return {
@@ -74,8 +74,8 @@ ConfigT = TypeVar("ConfigT", bound=Section)
 # --- reading ---------------------------------------------------------------------------------
 
 
-def _there(text: str) -> bool:
-    return os.path.exists(text)  # noqa: PTH110 - Path's raises where a text is too long for a name
+def _exists(text: str) -> bool:
+    return os.path.exists(text)  # noqa: PTH110 - Path.exists raises if the text is too long for a name
 
 
 def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) -> ConfigT:
@@ -86,7 +86,7 @@ def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) ->
     Raises:
         UserError: with one line for every mistake in the recipe and on the command line.
     """
-    paths = [a for a in argv if files and not a.startswith("-") and ("=" not in a or _there(a))]
+    paths = [a for a in argv if files and not a.startswith("-") and ("=" not in a or _exists(a))]
     overrides, problems = _parse([a for a in argv if a not in paths])
     recipe = overrides.pop("recipe", None)
     values = read_recipe(os.path.expanduser(recipe)) if recipe is not None else {}  # noqa: PTH111
@@ -94,7 +94,7 @@ def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) ->
         _assign(values, key, _value(text), problems)
     if files and paths:
         values[files] = paths
-    values = _at_home(_expand_names(model, values))
+    values = _expand_home(_expand_names(model, values))
     for old, new in renamed(model, values):
         warn(f"note: {old} is {new} now; write that")
     try:
@@ -108,7 +108,7 @@ def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) ->
 
 
 def read_recipe(recipe: str) -> dict[str, Any]:
-    """A name in `recipes/` or the path of a YAML file → its keys."""
+    """The keys of a recipe, given by its name in `recipes/` or by the path of a YAML file."""
     path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
     if not path.is_file():
         known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
@@ -140,24 +140,26 @@ def _parse(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
 
 
 def _value(text: str) -> Any:
-    """Command-line text stays text (pydantic reads numbers), but for null and [lists]."""
+    """The value of a command-line text: null and [lists] are parsed, the rest stays text (pydantic reads
+    numbers)."""
     if text in ("null", "None"):
         return None
     if text.startswith("[") and text.endswith("]"):
         try:
             return yaml.safe_load(text)
         except (yaml.YAMLError, ValueError):
-            # `[What happens?, Tell me]`: a question mark means something to YAML
+            # `[What happens?, Tell me]`: a question mark has a meaning in YAML
             return [part.strip() for part in text[1:-1].split(",")]
     return text
 
 
-def _at_home(values: Any) -> Any:
-    """`~/x` is a folder of the user's wherever it stands: a shell leaves it as it is behind `data.path=`."""
+def _expand_home(values: Any) -> Any:
+    """`values` with `~/` expanded to the user's home in every text: a shell does not expand it after
+    `data.path=`."""
     if isinstance(values, dict):
-        return {key: _at_home(value) for key, value in values.items()}
+        return {key: _expand_home(value) for key, value in values.items()}
     if isinstance(values, list | tuple):
-        return [_at_home(value) for value in values]
+        return [_expand_home(value) for value in values]
     if isinstance(values, str) and "~/" in values:
         parts = [os.path.expanduser(p) if p.startswith("~/") else p for p in values.split(",")]  # noqa: PTH111
         return ",".join(parts)
@@ -165,16 +167,16 @@ def _at_home(values: Any) -> Any:
 
 
 def by_commas(value: Any) -> Any:
-    """`a,b` on the command line is a list too, for keys that say so."""
+    """Validator for keys that also accept a list written as `a,b`."""
     return [part.strip() for part in value.split(",")] if isinstance(value, str) else value
 
 
 Names = Annotated[tuple[str, ...], BeforeValidator(by_commas)]
-"""The type of such a key, of texts."""
+"""Type of a key that takes several texts, also written as `a,b`."""
 
 
 def one_of(what: str, known: Collection[str]) -> AfterValidator:
-    """The type of a key that takes one of `known`, for texts that are listed elsewhere."""
+    """Validator for a key that takes one of `known`, a list that is kept elsewhere."""
 
     def check(value: str) -> str:
         if value not in known:
@@ -212,7 +214,7 @@ def _expand_names(model: type[Section], values: dict[str, Any]) -> dict[str, Any
 def renamed(
     model: type[Section], values: dict[str, Any], at: str = ""
 ) -> Iterator[tuple[str, str]]:
-    """Dotted keys of `values` that have another name now, with it."""
+    """(old, new) dotted names of the keys in `values` that were renamed."""
     for old, new in model.RENAMED.items():
         if old in values:
             yield at + old, at + new
@@ -276,6 +278,10 @@ def resolved(config: Section) -> dict[str, Any]:
 
 
 def check_writable(key: str, path: str | None) -> None:
-    """Refuse, before the work, a file that could not be written after it."""
+    """Refuse an output file that cannot be written, before the work starts.
+
+    Raises:
+        UserError: its folder does not exist, or it is a folder itself.
+    """
     if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
         raise UserError(f"{key}={path}: no such folder to write to")

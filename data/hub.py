@@ -1,4 +1,4 @@
-"""Reading from the Hub, and every refusal of it as one line with its remedy."""
+"""Reading from the Hub; each of its errors becomes one line that says how to fix it."""
 
 from __future__ import annotations
 
@@ -57,7 +57,7 @@ def hub_errors(
             f"{what}: no such {kind} on the Hub, or no right to read it; see {page}, log in with {log_in}"
         ) from None
     except (LocalEntryNotFoundError, OfflineModeIsEnabled):
-        raise UserError(_away(what, writing=writing)) from None
+        raise UserError(_no_connection(what, writing=writing)) from None
     except HfHubHTTPError as error:
         status = error.response.status_code if error.response is not None else None
         if status in (401, 403) and writing:
@@ -71,17 +71,17 @@ def hub_errors(
             ) from None
         raise UserError(f"{what}: the Hub answers {status}; try the same command later") from None
     except (HTTPError, ConnectionError):
-        raise UserError(_away(what, writing=writing)) from None
+        raise UserError(_no_connection(what, writing=writing)) from None
     except (RuntimeError, TimeoutError, PermissionError) as error:
         if not writing:
             raise
-        # what sends files has errors of its own (hf_xet) or wraps those of others
+        # the upload library (hf_xet) raises errors of its own or wraps those of others
         raise UserError(
             f"{what}: not sent ({first_line(error)}); try the same command later"
         ) from None
 
 
-def _away(what: str, *, writing: bool) -> str:
+def _no_connection(what: str, *, writing: bool) -> str:
     if writing:
         return f"{what}: the Hub cannot be reached (no network, or HF_HUB_OFFLINE is set); try again later"
     return unreachable(what)
@@ -95,10 +95,10 @@ def unreachable(what: str) -> str:
 
 
 def dataset_commit(repo: str, revision: str | None, *, key: str = "source.path") -> str:
-    """The commit that a branch or tag of a dataset stands for now, checked to be readable.
+    """The commit that a branch or tag of a dataset points to now, after a check that it can be read.
 
     Raises:
-        UserError: not there, not ours to read, or no network.
+        UserError: it does not exist, we may not read it, or there is no network.
     """
     if revision is not None and COMMIT.fullmatch(revision):
         return revision
@@ -113,10 +113,10 @@ def dataset_commit(repo: str, revision: str | None, *, key: str = "source.path")
 
 
 def writable_repo(repo: str, *, private: bool, dataset: bool = False) -> tuple[HfApi, Any, str]:
-    """The repository to push to, made if need be: the client, what is known of it, its page.
+    """The repository to push to, created if it does not exist: (client, repository info, page URL).
 
     Raises:
-        UserError: no token, no right, or it is public where a private one is meant.
+        UserError: no token, no right to write, or the repository is public although `private` is set.
     """
     from huggingface_hub import HfApi, get_token
 
@@ -136,10 +136,10 @@ def writable_repo(repo: str, *, private: bool, dataset: bool = False) -> tuple[H
 
 
 def pinned(url: str) -> str:
-    """An address on the Hub with the commit it stands for now; any other as it is.
+    """The URL of a dataset on the Hub with its current commit added; any other URL unchanged.
 
     Raises:
-        UserError: not there, not ours to read, or no network.
+        UserError: it does not exist, we may not read it, or there is no network.
     """
     found = re.fullmatch(r"hf://datasets/([^/@]+/[^/@]+)((?:/.*)?)", url)
     if found is None:
@@ -148,9 +148,10 @@ def pinned(url: str) -> str:
 
 
 def dataset_files(repo: str, commit: str) -> list[str]:
-    """
+    """Paths of all files of a dataset at a commit, sorted.
+
     Raises:
-        UserError: not there, not ours to read, or no network.
+        UserError: it does not exist, we may not read it, or there is no network.
     """
     from huggingface_hub import HfApi
 
@@ -159,13 +160,13 @@ def dataset_files(repo: str, commit: str) -> list[str]:
 
 
 def opened(url: str) -> Any:
-    """A seekable binary file, local or behind a URL; only what is asked of it is transferred."""
+    """A seekable binary file, local or behind a URL; only the bytes that are read are transferred."""
     return fsspec.open(url, "rb").open()
 
 
 @contextmanager
 def reading(url: str) -> Iterator[None]:
-    """Around reads of `url`: a Hub that refuses or is away ends the run with one line."""
+    """Context for reading `url`: an error of the Hub becomes a one-line UserError."""
     found = re.match(r"hf://datasets/([^/@]+/[^/@]+)", url)
     with hub_errors(found[1] if found else url, dataset=True):
         yield

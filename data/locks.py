@@ -1,4 +1,4 @@
-"""Whose folder it is: one process at a time writes, and others are told which."""
+"""Locks on folders: one process at a time writes, and others are told which one it is."""
 
 from __future__ import annotations
 
@@ -17,17 +17,18 @@ from data.errors import UserError, warn
 
 LOCK = ".lock"
 OWNER = ".owner"
-"""Who holds the lock, in words."""
+"""File whose text names the process that holds the lock."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
-"""Answers of file systems that know none, as some that are mounted over a network."""
+"""Error codes of file systems without locks, such as some network mounts."""
 
 
 @contextmanager
 def locked(place: Path, shown: str) -> Iterator[None]:
-    """One process at a time writes to a folder, by a lock the kernel lets go when the process dies.
+    """Hold the lock of a folder, so that one process at a time writes to it. The kernel releases the lock
+    when the process dies.
 
     Raises:
-        UserError: another has it; the line says which.
+        UserError: another process holds it; the message says which.
     """
     place.mkdir(parents=True, exist_ok=True)
     lock = FileLock(place / LOCK, timeout=0)
@@ -35,12 +36,12 @@ def locked(place: Path, shown: str) -> Iterator[None]:
         lock.acquire()
     except Timeout:
         raise UserError(
-            f"{shown}: another run is writing there ({_told(place)}); let it end, or choose another folder"
+            f"{shown}: another run is writing there ({_owner_text(place)}); let it end, or choose another folder"
         ) from None
     except (NotImplementedError, OSError) as error:
         if isinstance(error, OSError) and error.errno not in NO_LOCKS:
             raise
-        warn(f"note: {shown}: this file system keeps no locks; start one run at a time there")
+        warn(f"note: {shown}: this file system has no locks; start only one run at a time there")
         yield
         return
     try:
@@ -54,23 +55,23 @@ def locked(place: Path, shown: str) -> Iterator[None]:
 
 
 def owner_of(place: Path) -> str | None:
-    """Which process is writing to a folder now; None where there is none."""
+    """A text that names the process now writing to a folder; None if there is none."""
     if not (place / LOCK).is_file():
         return None
     try:
         with FileLock(place / LOCK, timeout=0):
             return None
     except Timeout:
-        return _told(place)
+        return _owner_text(place)
     except (
         NotImplementedError,
         OSError,
-    ):  # no right to write there, or no locks: nobody can have it
+    ):  # no right to write there, or no locks: no process can hold it
         return None
 
 
-def _told(place: Path) -> str:
+def _owner_text(place: Path) -> str:
     try:
         return (place / OWNER).read_text(encoding="utf-8")
-    except OSError:  # it has the lock and did not come to say so yet
+    except OSError:  # the process holds the lock but has not written its name yet
         return "just started"

@@ -1,6 +1,6 @@
 """Where the pictures of a sample are: in files, in bytes in Parquet, in a zip, on the Hub.
 
-An adapter only says where; `data.offline.unpack` reads the bytes when the video's turn has come.
+A source only records the location; `data.offline.unpack` reads the bytes when the video is processed.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ class VideoFile:
 
     path: str
     shown: str = ""
-    """What to call it where `path` is only a copy made for decoding."""
+    """Its name in messages, if `path` is only a copy made for decoding."""
 
     @property
     def name(self) -> str:
@@ -26,13 +26,13 @@ class VideoFile:
 
 @dataclass(frozen=True, slots=True)
 class FrameFiles:
-    """Pictures that are frames already, with the times at which they were taken."""
+    """Picture files that are already frames of a video, with their times in it."""
 
     paths: tuple[str, ...]
     times_s: tuple[float, ...]
     """Strictly increasing."""
     duration_s: float | None = None
-    """None: until as long after the last one as frames usually are apart."""
+    """None: the last frame lasts as long as frames usually are apart."""
 
     @property
     def name(self) -> str:
@@ -81,11 +81,11 @@ Media = VideoFile | FrameFiles | ParquetCell | ZipMember | HubFile
 Local = VideoFile | FrameFiles
 
 Lost = Literal["missing file", "unreadable", "too large"]
-"""Of the reasons of a quarantine."""
+"""The quarantine reasons (`data.sample.Reason`) that `Missing` can have."""
 
 
 class Missing(Exception):
-    """What an adapter points at cannot be had: this sample's fault, not the run's."""
+    """The media of one sample cannot be read. The sample is quarantined; the run goes on."""
 
     def __init__(self, detail: str, reason: Lost = "missing file"):
         super().__init__(detail)
@@ -93,7 +93,7 @@ class Missing(Exception):
 
 
 def content_id(media: Local) -> str:
-    """Names a video by its bytes: the same for a copy under another name.
+    """An id made from a video's bytes, so that a copy under another name has the same id.
 
     Raises:
         OSError: it cannot be read.

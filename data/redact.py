@@ -1,6 +1,6 @@
-"""What of a record may leave this machine: no folder's place, and nothing secret in an address.
+"""Remove local folders and secrets in URLs from records before they leave this machine.
 
-Everything that is pushed goes through here, whether it tells of a dataset or of a run.
+Every record that is pushed, of a dataset or of a run, goes through `redacted`.
 """
 
 from __future__ import annotations
@@ -25,25 +25,25 @@ PLACES = {
     "cache",
     "json",
 }
-"""Keys whose value is a place, also where it does not look like one."""
+"""Keys whose value is a path, even if it does not look like one."""
 LOCAL = {"encoder", "ids"}
-"""Keys whose value may be a place: a folder in place of a Hub id, a file in place of ids."""
+"""Keys whose value may be a path: a folder instead of a Hub id, a file instead of ids."""
 WORDS = {"prompt", "system", "query", "context"}
-"""Keys whose value is said to a model, whatever it looks like."""
+"""Keys whose value is text for a model; it is kept whatever it looks like."""
 ADDRESS = re.compile(r"(?:[\w+.-]+::)*[A-Za-z][\w+.-]*://")
 
 CHAIN = re.compile(rf"::(?=(?:{'|'.join(map(re.escape, available_protocols()))})(?:://|::|$))")
-"""Between the links of fsspec's chained addresses; a password may hold `::`, too."""
+"""The separator between the links of fsspec's chained URLs; a password may contain `::`, too."""
 
 
 def redacted(value: Any, base: str | None = None, key: str = "") -> Any:
-    """A record, as JSON holds it, with folders of this machine cut to their last part, and addresses
-    without user, password, query and fragment. `base`: a folder, wherever it stands."""
+    """A JSON record with local paths cut to their last part, and URLs without user, password, query and
+    fragment. `base`: a folder to cut under any key."""
     if isinstance(value, dict):
         return {name: redacted(inner, base, name) for name, inner in value.items()}
     if isinstance(value, list | tuple):
         return [redacted(inner, base, key) for inner in value]
-    last = key.rsplit(".", 1)[-1]  # keys that changed are told by their dotted names
+    last = key.rsplit(".", 1)[-1]  # changed keys are recorded by their dotted names
     if not isinstance(value, str) or last in WORDS:
         return value
     if ADDRESS.match(value):
@@ -60,8 +60,8 @@ def _is_place(value: str) -> bool:
 
 
 def _address(text: str) -> str:
-    """One link of a chain of addresses. What is no proper address keeps only its scheme: what would be
-    left of it cannot be known to be harmless."""
+    """One link of a chained URL, redacted. A malformed URL keeps only its scheme, because the rest may
+    hold a secret."""
     if "://" not in text:
         return text
     try:

@@ -29,7 +29,7 @@ Reason = Literal[
 
 @dataclass(frozen=True, slots=True)
 class Stated:
-    """An event as somebody's file states it: its times may be reversed, equal or outside the video."""
+    """An event as a file states it, unchecked: its times may be reversed, equal or outside the video."""
 
     start_s: float
     end_s: float
@@ -38,7 +38,7 @@ class Stated:
 
 @dataclass(frozen=True, slots=True)
 class Event(Stated):
-    """Something that happens from `start_s` to `end_s` (half-open), told in `text`."""
+    """Something that happens from `start_s` to `end_s` (half-open), described by `text`."""
 
     def __post_init__(self) -> None:
         if not (math.isfinite(self.start_s) and math.isfinite(self.end_s)):
@@ -76,21 +76,21 @@ class Sample:
     source: str
     video: Media
     video_id: str = ""
-    """Which video it is, whoever else has a row of it: rows of one video are trained on or held out
-    together. Empty: by the content of its file."""
+    """Id of the video, the same in all its rows: they are trained on or held out together. Empty: an id
+    is made from the file's content."""
     events: tuple[Event, ...] = ()
     description: str = ""
     prompt: str = ""
-    """The instruction of this very row; empty: the run's `data.prompt`."""
+    """The instruction of this row alone; empty: the run's `data.prompt`."""
     system: str = ""
-    """The system turn of this very row; empty: the run's `data.system`."""
+    """The system turn of this row alone; empty: the run's `data.system`."""
     context: str = ""
-    """What is known beside the pictures (speech, a title); stands before the instruction."""
+    """Text given in addition to the frames (speech, a title); it is put before the instruction."""
     turns: tuple[Turn, ...] = ()
     credit: str = ""
-    """Who made it, its title and its licence, as they are to be named."""
+    """Author, title and licence, worded as they must be credited."""
     metadata: str = "{}"
-    """What else the dataset says of it, as a JSON object."""
+    """Other facts that the dataset gives about it, as a JSON object."""
     repairs: tuple[Repair, ...] = ()
 
 
@@ -103,12 +103,12 @@ class Rejected:
     reason: Reason
     detail: str
     digest: str = ""
-    """Names the place in the code that gave up: equal digests, equal cause."""
+    """Hash of the place in the code that failed: equal digests mean equal causes."""
 
 
 @dataclass(frozen=True, slots=True)
 class FilteredOut:
-    """A row that the source's filters do not want: counted, not quarantined."""
+    """A row that the source's filters leave out: counted, not quarantined."""
 
     why: str
 
@@ -129,15 +129,16 @@ class ShardItem:
 
 
 Outcome = dict[str, Any] | Rejected | AlreadyWritten
-"""What becomes of a source row: a row of the prepared dataset (`data.prepared.shards.FEATURES`), or not."""
+"""The result for a source row: a row of the prepared dataset (`data.prepared.shards.FEATURES`), a rejection,
+or a mark that an earlier run wrote it."""
 
 
 @dataclass(frozen=True, slots=True)
 class Selection:
     """The frames a policy chose, in time order.
 
-    `ranks[i]` is the place of frame i in the policy's own order of worth: 0 is the last to go
-    when a prompt must become shorter.
+    `ranks[i]` is the rank of frame i in the policy's order of importance: when a prompt must become
+    shorter, the frame of rank 0 is dropped last.
     """
 
     times_s: tuple[float, ...]

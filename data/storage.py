@@ -1,6 +1,6 @@
-"""Where files end up: a folder, or whatever fsspec reaches (s3://, gs://, hf://, memory://).
+"""Output folders: local, or on anything that fsspec reaches (s3://, gs://, hf://, memory://).
 
-Everything is written under a temporary name first, on this machine, and then put in place whole: a
+Every file is first written on this machine under a temporary name and then moved into place whole: a
 reader sees the old file, the new one or none, never half of one.
 """
 
@@ -25,7 +25,7 @@ from data.errors import UserError, one_line
 from data.locks import locked
 
 BUCKETS = {"s3", "s3a", "gs", "gcs", "abfs", "abfss", "az", "adl", "oss", "oci"}
-"""Stores that have no folders, only names with slashes in them."""
+"""Protocols of object stores, which have no folders, only names with slashes in them."""
 
 
 @dataclass(frozen=True)
@@ -36,29 +36,29 @@ class Folder:
     """As the user wrote it."""
     fs: fsspec.AbstractFileSystem
     root: str
-    """As the file system itself calls it."""
+    """Its path on the file system `fs`."""
 
     @property
     def is_local(self) -> bool:
         return isinstance(self.fs, LocalFileSystem)
 
     def location(self, name: str) -> str:
-        """What other libraries open: a plain path, or a URL."""
+        """The plain path or the URL of a file, for other libraries to open."""
         path = f"{self.root}/{name}"
         return path if self.is_local else str(self.fs.unstrip_protocol(path))
 
     def names(self) -> set[str]:
-        """Files and folders directly in it; empty where there is no such folder."""
-        with self._reached():
+        """Names of the files and folders directly inside; empty if the folder does not exist."""
+        with self._fresh():
             try:
                 return {Path(p).name for p in self.fs.ls(self.root, detail=False) if p != self.root}
             except (FileNotFoundError, NotADirectoryError):
                 return set()
 
     @contextmanager
-    def _reached(self) -> Iterator[None]:
-        """As it is now: libraries remember what they listed, and others write here too. A store that
-        refuses or is away, each in its library's own way, is one line."""
+    def _fresh(self) -> Iterator[None]:
+        """Context for reaching the folder. Cached listings are dropped first, because others write here
+        too. Any error of a remote store becomes a one-line UserError."""
         self.fs.invalidate_cache()
         try:
             yield
@@ -70,11 +70,11 @@ class Folder:
             raise UserError(f"{self.url}: {type(error).__name__}: {one_line(error)}") from None
 
     def has(self, name: str) -> bool:
-        with self._reached():
+        with self._fresh():
             return bool(self.fs.isfile(f"{self.root}/{name}"))
 
     def open(self, name: str) -> BinaryIO:
-        with self._reached():
+        with self._fresh():
             return cast(BinaryIO, self.fs.open(f"{self.root}/{name}", "rb"))
 
     def text(self, name: str) -> str:
@@ -82,10 +82,10 @@ class Folder:
             return file.read().decode("utf-8")
 
     def make(self) -> None:
-        """A bucket is not made: it costs money, and its name may be a slip of the pen.
+        """Create the folder. A bucket is not created: it costs money, and its name may be a typo.
 
         Raises:
-            UserError: it cannot be made.
+            UserError: it cannot be created.
         """
         own = self.fs.protocol
         if not BUCKETS.isdisjoint({own} if isinstance(own, str) else own):
@@ -96,14 +96,14 @@ class Folder:
             raise UserError(f"{self.url}: cannot be made ({error.strerror or error})") from None
 
     def _scratch(self) -> Path:
-        """Beside the files where they are local, so that putting one in place is a rename."""
+        """Path of the scratch folder: inside a local folder, so that moving a file into place is a rename."""
         if self.is_local:
             return Path(self.root) / "unfinished.tmp"
         name = hashlib.sha256(self.url.encode()).hexdigest()[:16]
         return Path(tempfile.gettempdir()) / f"scenescribe-{os.getuid()}" / name
 
     def scratch(self) -> Path:
-        """A folder of this machine for what is not finished."""
+        """A local folder for unfinished files, created if it does not exist."""
         folder = self._scratch()
         if not self.is_local:
             _make_own(folder.parent)
@@ -114,21 +114,21 @@ class Folder:
         return self._scratch().is_dir()
 
     def unfinished(self, name: str) -> Path:
-        """A temporary file of this writer alone: on a cluster two may work on one shard for a while."""
+        """Path of a temporary file for this writer alone: on a cluster, two may write one shard at once."""
         return self.scratch() / f"{name}.{os.getpid()}-{uuid4().hex[:8]}"
 
     def clear_scratch(self) -> None:
-        """Throw away what an earlier run, or this one, left unfinished."""
+        """Delete the unfinished files of earlier runs and of this one."""
         shutil.rmtree(self.scratch(), ignore_errors=True)
 
     def commit(self, unfinished: Path, name: str) -> None:
-        """Put a finished file of `scratch` in place."""
+        """Move a finished file from `scratch` into place."""
         if self.is_local:
             _sync(unfinished)
             unfinished.replace(Path(self.root) / name)
         else:
             try:
-                with self._reached():
+                with self._fresh():
                     self.fs.put_file(str(unfinished), f"{self.root}/{name}")
             except FileNotFoundError as error:
                 raise UserError(f"{self.url}: no such bucket or folder ({error})") from None
@@ -145,11 +145,11 @@ class Folder:
 
     @contextmanager
     def locked(self) -> Iterator[None]:
-        """One run at a time. For a folder that is not on this machine only the runs of this machine
-        know of each other.
+        """Hold the folder's lock: one run at a time. For a remote folder, only runs on this machine see
+        each other's locks.
 
         Raises:
-            UserError: another run has it.
+            UserError: another run holds it.
         """
         place = Path(self.root) if self.is_local else self.scratch().with_suffix(".locks")
         with locked(place, self.url):
@@ -157,10 +157,10 @@ class Folder:
 
 
 def _make_own(folder: Path) -> None:
-    """A folder in the common temporary one, whose name anybody can guess.
+    """Create a folder of this user in the shared temporary folder, where anybody can guess its name.
 
     Raises:
-        UserError: somebody else made it, to read or to misdirect what is written there.
+        UserError: another user created it, perhaps to read or to redirect what is written there.
     """
     folder.mkdir(mode=0o700, exist_ok=True)
     there = folder.lstat()
@@ -170,9 +170,10 @@ def _make_own(folder: Path) -> None:
 
 
 def open_folder(url: str | Path) -> Folder:
-    """
+    """The folder at a path or URL.
+
     Raises:
-        UserError: no such kind of address, or its package is missing.
+        UserError: the URL's protocol is unknown, or its package is missing.
     """
     try:
         fs, root = fsspec.core.url_to_fs(str(url))
@@ -187,8 +188,8 @@ def is_url(path: str | Path) -> bool:
 
 @contextmanager
 def atomic(path: Path) -> Iterator[Path]:
-    """A temporary name beside `path` to write to. Left without an error, the file is on the disk and
-    takes its place: readers see the old or the new, never half."""
+    """Yield a temporary path beside `path` to write to. Without an error, that file is flushed to disk and
+    then replaces `path`: readers see the old file or the new one, never half of one."""
     unfinished = path.with_name(path.name + ".tmp")
     try:
         yield unfinished
@@ -200,7 +201,7 @@ def atomic(path: Path) -> Iterator[Path]:
 
 
 def write_atomically(path: str | Path, text: str) -> None:
-    """A text file, by `atomic`."""
+    """Write a text file with `atomic`."""
     with atomic(Path(path)) as unfinished:
         unfinished.write_text(text, encoding="utf-8")
 
@@ -211,5 +212,5 @@ def _sync(path: Path) -> None:
 
 
 def listing_hash(entries: list[Any]) -> str:
-    """Names a set of files by what can be known without reading them."""
+    """A hash that identifies a set of files by facts known without reading them, such as names and sizes."""
     return hashlib.sha256(repr(sorted(entries)).encode("utf-8", "replace")).hexdigest()

@@ -1,8 +1,8 @@
-"""What the model should say: a sample as text, and a generated timeline back as events.
+"""A sample as the text that the model should say, and a generated timeline back as events.
 
 A timeline line is `[MM:SS - MM:SS] text`, on the clock that SmolVLM2's prompt prints for frames
-(minutes may pass 59). Starts are rounded down and ends up, so that an event is never shorter in
-text than it is, and never of zero length.
+(minutes may exceed 59). Starts are rounded down and ends up, so that the text never makes an event
+shorter than it is, and its length is never zero.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def timeline(events: Sequence[Event]) -> str:
 
 
 def target(events: Sequence[Event], description: str, style: Style) -> tuple[str, bool]:
-    """The answer to learn, and whether it had to fall back to the other form.
+    """The answer to learn, and whether it had to fall back to the other style.
 
     `timeline` without events falls back to the description, `paragraph` without a description to
     the timeline.
@@ -48,9 +48,10 @@ def target(events: Sequence[Event], description: str, style: Style) -> tuple[str
 
 
 def parse_timeline(text: str) -> tuple[list[Event], int]:
-    """Events of a generated timeline, and how many non-empty lines were none. Never raises.
+    """The events of a generated timeline, and the number of non-empty lines that are no events. Never
+    raises.
 
-    Times are `MM:SS` or `H:MM:SS`, with fractions behind a point or a comma where there are some.
+    Times are `MM:SS` or `H:MM:SS`, optionally with a fraction after a point or a comma.
     """
     events, bad = [], 0
     for line in text.splitlines():

@@ -1,4 +1,4 @@
-"""A page to try a model: drop a video, see the frames chosen and what is said, beside the base model.
+"""Serve a page to try a model: upload a video, see the chosen frames, compare the answer with the base's.
 
 python scripts/app.py adapter=runs/clips
 python scripts/app.py adapter=you/clips host=0.0.0.0 port=7860 max_mb=100

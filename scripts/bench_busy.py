@@ -1,4 +1,4 @@
-"""Commands on a CPU beside other work: how long they take, and how long with threads that spin.
+"""Time commands on a CPU that does other work too, and time them again with threads that spin.
 
 python scripts/bench_busy.py json=out.json        about ten minutes
 """

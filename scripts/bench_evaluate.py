@@ -1,4 +1,4 @@
-"""Speed and memory of scoring, size and opening time of a large report; makes its own material.
+"""Measure speed and memory of scoring, and size and opening time of a large report; makes its own data.
 
 python scripts/bench_evaluate.py json=out.json          about three minutes on 2 cores
 """

@@ -1,4 +1,4 @@
-"""What fits on a small card, and how fast: real steps at published shapes under a memory cap. No downloads.
+"""What fits on a small GPU, and how fast: real steps at published shapes, memory capped. No downloads.
 
 python scripts/bench_gpu.py                                          everything, under 9 minutes
 python scripts/bench_gpu.py models=2.2B methods=qlora json=out.json

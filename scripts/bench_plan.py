@@ -1,4 +1,4 @@
-"""Is the memory plan right? Planned bytes beside those counted in real steps, at published shapes.
+"""Check the memory plan: planned bytes beside those counted in real training steps, at published shapes.
 
 python scripts/bench_plan.py                                      256M and 500M, 8 minutes on 2 cores
 python scripts/bench_plan.py models=256M frames=4 json=out.json

@@ -1,4 +1,4 @@
-"""Does choosing frames by scene make descriptions better? A tiny model per policy on the micro-world.
+"""Does choosing frames by scene make descriptions better? Trains a tiny model per policy on the micro-world.
 
 python scripts/bench_policies.py                                about half an hour on 2 cores
 python scripts/bench_policies.py seeds=0 steps=300 videos=1200 policies=scene,uniform json=out.json

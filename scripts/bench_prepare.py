@@ -1,4 +1,4 @@
-"""Speed, memory and resume of the offline run; makes its own videos.
+"""Measure speed, memory and resume of scripts/prepare.py; makes its own videos.
 
 python scripts/bench_prepare.py                          everything, about half an hour on 2 cores
 python scripts/bench_prepare.py parts=speed json=out.json
@@ -27,8 +27,8 @@ class Config(BenchConfig):
         default=["speed", "memory", "resume"], description="what to measure: speed, memory, resume"
     )
     work: str = Field(default="prepared/bench", description="where videos and runs are kept")
-    videos: int = Field(default=16, ge=1, description="speed: rows, of 282 s of 360p each")
-    rows: list[int] = Field(default=[1000, 20_000], description="memory: rows of the runs")
+    videos: int = Field(default=16, ge=1, description="speed: number of videos, each 282 s of 360p")
+    rows: list[int] = Field(default=[1000, 20_000], description="memory: rows of each run")
     resume_rows: int = Field(default=100_000, ge=1, description="resume: rows of the run")
 
 

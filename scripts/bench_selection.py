@@ -1,4 +1,4 @@
-"""Speed and quality of frame selection, as ratios measured in one run; makes its own videos.
+"""Measure speed and quality of frame selection, as ratios within one run; makes its own videos.
 
 python scripts/bench_selection.py                       everything, about twelve minutes on 2 cores
 python scripts/bench_selection.py parts=labels,clips json=out.json
@@ -23,7 +23,7 @@ Part = Literal["speed", "labels", "built", "clips", "memory"]
 
 
 def folder(name: str, file: str) -> str | None:
-    """Labelled material beside the checkout, where there is some."""
+    """A folder of labelled data beside the checkout, or None if `file` is not in it."""
     return str(SHARED / name) if (SHARED / name / file).is_file() else None
 
 

@@ -1,4 +1,4 @@
-"""One training step: TRL's own SFTTrainer beside ours, with cached features, and packed; as ratios.
+"""Time one training step as ratios: TRL's own SFTTrainer, ours, ours with cached features, ours packed.
 
 python scripts/bench_step.py                            256M shapes, LoRA: 5 minutes on 2 cores
 python scripts/bench_step.py model=500M frames=16 json=out.json       (with a GPU)

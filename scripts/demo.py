@@ -1,4 +1,4 @@
-"""The main job on synthetic videos and a tiny model, on a CPU: `make demo`."""
+"""Prepare, train, describe and score with synthetic videos and a tiny model, on a CPU: `make demo`."""
 
 import sys
 from pathlib import Path

@@ -1,4 +1,4 @@
-"""Describe videos with a fine-tuned model: the frame policy and the prompt of its training.
+"""Describe videos with a fine-tuned model, with the frame policy and the prompt of its training.
 
 python scripts/describe.py VIDEO [VIDEO …] adapter=runs/clips
 python scripts/describe.py VIDEO adapter=runs/clips format=json

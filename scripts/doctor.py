@@ -1,4 +1,4 @@
-"""What this machine can train: versions, GPU, precision, decoders, Hub, disk, recipes that fit.
+"""Show what this machine can train: versions, GPU, precision, decoders, Hub, disk, recipes that fit.
 
 python scripts/doctor.py                  exit code 0: training can start
 python scripts/doctor.py recipes=false    without planning each recipe
@@ -17,14 +17,14 @@ from train.machine.packages import Finding, packages
 
 
 def main(config: DoctorConfig) -> None:
-    _tell(packages())
-    from train.machine.doctor import findings  # imports them all
+    _print_findings(packages())
+    from train.machine.doctor import findings  # imports all of the packages
 
-    _tell(findings(recipes=config.recipes))
+    _print_findings(findings(recipes=config.recipes))
     print("training can start")
 
 
-def _tell(findings: Iterable[Finding]) -> None:
+def _print_findings(findings: Iterable[Finding]) -> None:
     bad = 0
     for found in findings:
         bad += found.verdict == "BAD"

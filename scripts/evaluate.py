@@ -1,4 +1,4 @@
-"""Does it describe better? Scores with intervals, side by side, and a report to look at.
+"""Score the descriptions of one or several models: figures with intervals, side by side, and a report page.
 
 python scripts/evaluate.py data.path=prepared/videos adapter=runs/clips base=true out=evals/clips
 python scripts/evaluate.py data.path=prepared/videos adapter=runs/clips frames.policy=scene,uniform out=evals/policies

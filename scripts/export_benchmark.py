@@ -1,4 +1,4 @@
-"""Held-out videos as a benchmark for VLMEvalKit; its answers come back to scripts/evaluate.py.
+"""Export held-out videos as a benchmark for VLMEvalKit; scripts/evaluate.py then scores its answers.
 
 python scripts/export_benchmark.py data.path=prepared/videos name=my_videos out=LMUData model=merged/clips
 """

@@ -1,4 +1,4 @@
-"""Look into a prepared dataset: counts, lengths, what was quarantined, the first rows with their frames.
+"""Show what is in a prepared dataset: counts, lengths, quarantined rows, the first rows with their frames.
 
 python scripts/inspect_dataset.py data.path=prepared/clips
 python scripts/inspect_dataset.py data.path=prepared/clips page=clips.html model.name=HuggingFaceTB/SmolVLM2-500M-Video-Instruct

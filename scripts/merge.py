@@ -1,4 +1,4 @@
-"""Merge an adapter into its base: a folder that transformers, and tools that read its models, load by themselves.
+"""Merge an adapter into its base model: writes a folder that transformers and compatible tools load directly.
 
 python scripts/merge.py adapter=runs/clips out=merged/clips
 python scripts/merge.py adapter=you/clips out=merged/clips dtype=fp16

@@ -1,4 +1,4 @@
-"""Videos to a prepared dataset: choose frames, keep them with their true times.
+"""Turn videos into a prepared dataset: choose frames and store them with their true times.
 
 python scripts/prepare.py source=jsonl source.path=clips.jsonl out=prepared/clips
 python scripts/prepare.py source=microworld source.limit=64 out=prepared/microworld

@@ -1,4 +1,4 @@
-"""A run to the Hub: adapter or model, processor, frame policy, curves, scores and a model card; private unless you say otherwise.
+"""Push a run to the Hub: weights, processor, frame policy, curves, scores and model card; private by default.
 
 python scripts/push.py run=runs/clips hub.repo=you/clips
 python scripts/push.py run=runs/clips hub.repo=you/clips evaluation=evals/clips hub.private=false

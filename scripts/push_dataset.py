@@ -1,4 +1,4 @@
-"""A prepared dataset to the Hub, with a card; private unless you say otherwise.
+"""Push a prepared dataset to the Hub, with a card; private by default.
 
 python scripts/push_dataset.py data.path=prepared/clips hub.repo=you/clips
 """

@@ -37,7 +37,7 @@ class TrainConfig(Section):
     hub: HubKeys = HubKeys()
 
     @model_validator(mode="after")
-    def _go_together(self) -> TrainConfig:
+    def _check_conflicts(self) -> TrainConfig:
         if lines := list(_conflicts(self)):
             raise ValueError("\n".join(lines))
         return self
@@ -46,18 +46,18 @@ class TrainConfig(Section):
         return _idle(self)
 
     def leaves_tower_out(self, devices: int) -> bool:
-        """With cached features nobody looks through the vision tower: it need not be on the device.
-        With several devices all of them hold what one does."""
+        """Whether the vision tower can stay off the device: features are cached and nothing is generated.
+        With several devices it stays on all of them, as all must hold the same."""
         return self.data.features and self.eval.generate_every is None and devices == 1
 
     @property
     def eval_every(self) -> int | None:
-        """Steps between evaluations (None: an epoch)."""
+        """Optimizer steps between evaluations (None: one epoch)."""
         return self.train.eval_every or self.eval.generate_every
 
 
 def _conflicts(config: TrainConfig) -> Iterator[str]:
-    """A line for each pair of keys that cannot both be."""
+    """An error line for each pair of keys that cannot be combined."""
     if config.train.method != "full":
         for name in ("lr_vision", "lr_connector"):
             if getattr(config.optim, name) is not None:
@@ -66,9 +66,9 @@ def _conflicts(config: TrainConfig) -> Iterator[str]:
                 )
     batch = config.train.batch
     if config.train.pack and batch > 1:
-        yield f"train.batch={batch}: with train.pack=true a pass takes one row; use train.pack_tokens"
+        yield f"train.batch={batch}: with train.pack=true a forward pass takes one row; use train.pack_tokens"
     if config.train.pack and config.data.stream:
-        yield "train.pack=true: not with data.stream=true yet; leave one of them out"
+        yield "train.pack=true: cannot be combined with data.stream=true yet; leave one of them out"
     if config.train.pack and config.model.attention == "eager":
         yield "train.pack=true: needs model.attention=sdpa or flash_attention_2"
     every = config.train.eval_every
@@ -84,18 +84,18 @@ def _conflicts(config: TrainConfig) -> Iterator[str]:
     if config.data.eval_share == 0 and (config.eval.generate_every or config.eval.best != "none"):
         yield "eval.*: no video is held out; give data.eval_share"
     if config.data.features and config.data.stream:
-        yield "data.features=true: not with data.stream=true; leave one of them out"
+        yield "data.features=true: cannot be combined with data.stream=true; leave one of them out"
     if config.data.target == "paragraph" and config.eval.best == "soda_c":
-        yield "eval.best=soda_c: needs times; data.target=timeline, or eval.best=loss"
+        yield "eval.best=soda_c: needs times; use data.target=timeline or eval.best=loss"
 
 
 def _idle(config: TrainConfig) -> list[str]:
-    """A line for each key that is set and changes nothing."""
+    """A line for each key that is set but has no effect."""
     train, evals = config.train, config.eval
     lines = []
     if train.method == "full":
         values = config.lora.changed()
-        given = [k for k, v in values.items() if (k, v) != ("dropout", 0)]  # which asks for nothing
+        given = [k for k, v in values.items() if (k, v) != ("dropout", 0)]  # needs no adapter
         lines += [f"lora.{key}: train.method=full has no adapter" for key in given]
     if not train.pack and "pack_tokens" in train.changed():
         lines.append(f"train.pack_tokens={train.pack_tokens}: needs train.pack=true")
@@ -110,12 +110,12 @@ def _idle(config: TrainConfig) -> list[str]:
         lines.append(
             f"train.eval_every={train.eval_every}: no video is held out; give data.eval_share"
         )
-    if evals.generate_every is not None:  # else eval.* waits: null switches off what a recipe asks
+    if evals.generate_every is not None:  # null switches off the eval.* keys of a recipe on purpose
         lines += [
             f"eval.{line.replace('judge.model', 'eval.judge.model')}" for line in evals.judge.idle()
         ]
     if config.log.to == "none" and "project" in config.log.changed():
-        lines.append(f"log.project={config.log.project}: of which tracker? give log.to")
+        lines.append(f"log.project={config.log.project}: no tracker is set; give log.to")
     if config.hub.repo is not None and config.hub.target is None:
         lines.append(f"hub.repo={config.hub.repo}: nothing is pushed there; add hub.push=true")
     return lines

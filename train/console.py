@@ -1,4 +1,4 @@
-"""What a run says to people."""
+"""Messages of a run to the user."""
 
 from __future__ import annotations
 
@@ -6,6 +6,6 @@ import os
 
 
 def say(text: str) -> None:
-    """One line for people, from the first process only."""
+    """Print one line, from the first process only."""
     if os.environ.get("RANK", "0") == "0":
         print(text, flush=True)

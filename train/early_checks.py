@@ -1,5 +1,5 @@
-"""What can be refused early, in one line with the command that mends it. The data is checked before
-torch is imported, the model before any weight is loaded."""
+"""Early checks of data, model and machine. An error is one line with the command that fixes it.
+The data is checked before torch is imported, the model before any weight is loaded."""
 
 from __future__ import annotations
 
@@ -27,14 +27,14 @@ MICROWORLD = (
 
 
 SUBSET = "finevideo-500"
-"""What the recipes train on unless told otherwise: recipes/finevideo-500.yaml prepares it."""
+"""The dataset that the recipes train on by default; recipes/finevideo-500.yaml prepares it."""
 
 
 def check_data(keys: DataKeys) -> Prepared:
-    """The prepared dataset, opened.
+    """Open the prepared dataset.
 
     Raises:
-        UserError: it is not there; the line names the command that makes it.
+        UserError: it does not exist or is empty; the message names the command that makes it.
     """
     if not is_url(keys.path) and not Path(keys.path).exists():
         if Path(keys.path).name == SUBSET:
@@ -68,14 +68,18 @@ LARGE = 2048  # text hidden size from which a CPU needs minutes for one step
 
 
 def check_reachable(keys: ModelKeys, *, force: bool = False) -> ModelKeys:
-    """Refuse early, in one line, what cannot be loaded or would take days on this machine. Returns the
-    keys with the commit that a checkpoint on the Hub stands for now."""
+    """Check that the checkpoint can be loaded, and is not so large that this machine would take days.
+    Returns the keys with the current commit of a checkpoint on the Hub as `revision`.
+
+    Raises:
+        UserError: one of these checks fails (`force`: the size is not checked).
+    """
     folder = Path(keys.name)
     if folder.is_dir():
         file = folder / "config.json"
         if not file.is_file():
             raise UserError(
-                f"model.name={keys.name}: no config.json in that folder, so no checkpoint"
+                f"model.name={keys.name}: no config.json in that folder, so it is not a checkpoint"
             )
     elif keys.name.count("/") != 1 or keys.name.startswith((".", "/", "~")):
         raise UserError(
@@ -97,11 +101,11 @@ def check_reachable(keys: ModelKeys, *, force: bool = False) -> ModelKeys:
 
     if large and not torch.cuda.is_available() and not force:
         raise UserError(
-            f"model.name={keys.name}: no CUDA device here, and on a CPU so large a model takes minutes a step; "
+            f"model.name={keys.name}: no CUDA device here, and on a CPU a model this large takes minutes per step; "
             "this machine can train model.name=tiny, or with patience "
             "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct (train.force=true tries anyway)"
         )
-    commit = file.parent.name  # the cache of the Hub's client: snapshots/<commit>/config.json
+    commit = file.parent.name  # in the Hub client's cache: snapshots/<commit>/config.json
     if keys.revision is None and not folder.is_dir() and COMMIT.fullmatch(commit):
         return keys.model_copy(update={"revision": commit})
     return keys
@@ -112,30 +116,36 @@ HALVES = ("bf16", "fp16", "fp8")
 
 
 def note_launch(compute: str, *, on_gpu: bool) -> None:
-    """Say what a launcher was told and does not come about: accelerate's own file and flags.
+    """Warn about settings of `accelerate launch`, from its file or flags, that this run does not use.
 
     Args:
         compute: the precision of this run, as model.dtype names it.
     """
-    told = os.environ
-    alone = "WORLD_SIZE" not in told and not any(name in told for name in MPI)
-    if not on_gpu and alone and "ACCELERATE_USE_CPU" in told and "MASTER_ADDR" in told:
+    environment = os.environ
+    alone = "WORLD_SIZE" not in environment and not any(name in environment for name in MPI)
+    if (
+        not on_gpu
+        and alone
+        and "ACCELERATE_USE_CPU" in environment
+        and "MASTER_ADDR" in environment
+    ):
         warn(
-            "note: on CPUs `accelerate launch --num_processes` starts one process, and this is it; two are started by "
+            "note: on CPUs `accelerate launch --num_processes` starts one process only, which is this one; to start two, use "
             f"`torchrun --nproc_per_node 2 {' '.join(sys.argv)}`"
         )
-    asked = told.get("ACCELERATE_MIXED_PRECISION", "no")
-    if asked in HALVES and asked != compute and told.get("RANK", "0") == "0":
+    asked = environment.get("ACCELERATE_MIXED_PRECISION", "no")
+    if asked in HALVES and asked != compute and environment.get("RANK", "0") == "0":
         warn(
             f"note: mixed_precision={asked} of accelerate's configuration is not used; this run computes in {compute} "
-            "(model.dtype chooses)"
+            "(model.dtype sets it)"
         )
 
 
 def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
-    """
+    """Check that this machine and its packages can do what the keys ask for.
+
     Raises:
-        UserError: a key needs a GPU, all weights on each, or a package that is not there.
+        UserError: a key needs a GPU, all weights on each device, or a package that is missing.
     """
     from train.model.sharding import sharding, weights_are_sharded
     from train.run.trackers import check_tracker
@@ -155,14 +165,15 @@ def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
 
 
 def check_context(keys: DataKeys, positions: int) -> None:
-    """
+    """Check that samples fit into the model's context of `positions` tokens.
+
     Raises:
-        UserError: samples may be longer than what the model has learned positions for.
+        UserError: data.max_tokens is larger.
     """
     if keys.max_tokens > positions:
         raise UserError(
             f"data.max_tokens={keys.max_tokens}: the model's context ends at {positions}; set data.max_tokens={positions} "
-            "(longer samples lose whole frames; prepared with a smaller frames.max they lose none)"
+            "(longer samples lose whole frames; prepare with a smaller frames.max to lose none)"
         )
 
 
@@ -170,7 +181,7 @@ def fetch_config(keys: ModelKeys) -> str:
     """The local copy of a Hub checkpoint's `config.json`.
 
     Raises:
-        UserError: it cannot be had.
+        UserError: it cannot be downloaded.
     """
     from huggingface_hub import hf_hub_download
 

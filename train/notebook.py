@@ -1,4 +1,4 @@
-"""What the notebook shows beside the commands' own words: a live loss curve, frames, pages."""
+"""Helpers of the notebook: run commands, draw a live loss curve, show pages and answers."""
 
 from __future__ import annotations
 
@@ -23,16 +23,16 @@ EVERY_S = 2.0
 
 
 def run(script: str, *keys: str) -> None:
-    """A command of this project, its words as they come; the notebook stops where it fails."""
-    _speak(_started([sys.executable, script, *keys]), repeat(None))
+    """Run a command of this project and print its output live. A failure stops the notebook."""
+    _print_output(_start([sys.executable, script, *keys]), repeat(None))
 
 
 def train(*keys: str, output: str, resume: bool = False) -> None:
-    """`accelerate launch train/sft.py`, with the loss drawn while it falls. `resume`: go on where a run
-    was cut off; one that has not begun begins, one that is finished stays as it is."""
+    """Run `accelerate launch train/sft.py` and draw the loss curve live. `resume`: continue a run that
+    was cut off. A run that has not begun starts; a finished run stays as it is."""
     started = time.time()
     keys = (*keys, *resuming(ROOT / output, asked=resume))
-    process = _started(
+    process = _start(
         [
             sys.executable,
             "-m",
@@ -46,16 +46,16 @@ def train(*keys: str, output: str, resume: bool = False) -> None:
             f"train.output={output}",
         ]
     )
-    _speak(process, _drawing(ROOT / output, started))
+    _print_output(process, _redraw_curve(ROOT / output, started))
 
 
 def resuming(folder: Path, *, asked: bool) -> list[str]:
-    """The key that resumes, if there is something to resume."""
+    """The key that resumes a run, if it is asked for and there is a run to resume."""
     return ["train.resume=true"] if asked and (folder / STATE).is_file() else []
 
 
-def _drawing(folder: Path, started: float) -> Iterator[None]:
-    """Each `next` draws the curve of a run anew if there is more of it."""
+def _redraw_curve(folder: Path, started: float) -> Iterator[None]:
+    """Each `next` redraws the loss curve of a run if new steps were logged."""
     curve: DisplayHandle | None = display(HTML("<i>the loss is drawn here</i>"), display_id=True)
     metrics, drawn = folder / METRICS, started
     while True:
@@ -73,15 +73,16 @@ def _png(figure: Figure) -> bytes:
     return buffer.getvalue()
 
 
-def _started(argv: list[str]) -> subprocess.Popen[bytes]:
+def _start(argv: list[str]) -> subprocess.Popen[bytes]:
     return subprocess.Popen(argv, cwd=ROOT, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
 
 
-def _speak(process: subprocess.Popen[bytes], meanwhile: Iterator[None]) -> None:
-    """Its lines as they come; a progress bar's go over each other, as in a terminal.
+def _print_output(process: subprocess.Popen[bytes], meanwhile: Iterator[None]) -> None:
+    """Print a process's output live; a progress bar overwrites its own line, as in a terminal.
+    `meanwhile` is advanced about every EVERY_S seconds.
 
     Raises:
-        SystemExit: it failed; with its last line.
+        SystemExit: the process failed; carries its last line.
     """
     assert process.stdout is not None
     next(meanwhile)
@@ -100,7 +101,7 @@ def _speak(process: subprocess.Popen[bytes], meanwhile: Iterator[None]) -> None:
 
 
 def page(path: str, height_px: int = 640) -> HTML:
-    """A page that a command wrote, inside the notebook."""
+    """An HTML page that a command wrote, embedded in the notebook."""
     text = html.escape((ROOT / path).read_text(encoding="utf-8"))
     return HTML(
         f'<iframe srcdoc="{text}" width="100%" height="{height_px}" style="border:0"></iframe>'
@@ -108,7 +109,7 @@ def page(path: str, height_px: int = 640) -> HTML:
 
 
 def before_and_after(evaluation: str, videos: int = 3) -> HTML:
-    """What was said of a few held-out videos before and after, beside what happens."""
+    """A table of a few held-out videos: the reference, and each system's answer (before, after)."""
     folder = ROOT / evaluation
     systems = json.loads((folder / "scores.json").read_text(encoding="utf-8"))["systems"]
     truth = json.loads((folder / "references.json").read_text(encoding="utf-8"))

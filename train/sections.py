@@ -16,20 +16,22 @@ INSTRUCTIONS = {
     "timeline": "Describe what happens in this video, scene by scene, with times.",
     "paragraph": "Describe this video in detail.",
 }
-"""What is asked where `data.prompt` does not say."""
+"""The default instruction for each `data.target`, if `data.prompt` is null."""
 
 
 class ModelKeys(Section):
-    """Which checkpoint, and how it is held in memory."""
+    """The checkpoint, its precision and its attention kernel."""
 
     name: str = Field(
         default="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
         description="Hub id or folder of a SmolVLM2 checkpoint; 'tiny' builds one for a CPU",
     )
-    revision: str | None = Field(default=None, description="branch, tag or commit on the Hub")
+    revision: str | None = Field(
+        default=None, description="branch, tag or commit on the Hub (null: main)"
+    )
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto",
-        description="precision of compute: bf16 where native, fp16 on a T4, fp32 on CPU",
+        description="compute precision (auto: bf16 where native, fp16 on a T4, fp32 on a CPU)",
     )
     attention: Literal["sdpa", "flash_attention_2", "eager"] = Field(
         default="sdpa", description="attention kernel"
@@ -43,52 +45,55 @@ class DataKeys(Section):
 
     path: str = Field(
         default="prepared/videos",
-        description="folder made by scripts/prepare.py, or its URL, as hf://datasets/you/name",
+        description="folder made by scripts/prepare.py, or its URL, e.g. hf://datasets/you/name",
     )
     stream: bool = Field(
-        default=False, description="read pictures as they are needed: no copy, no download before"
+        default=False, description="read frames during training, without a copy or download first"
     )
     features: bool = Field(
-        default=False, description="read what scripts/cache_features.py made, not pictures"
+        default=False,
+        description="read vision features cached by scripts/cache_features.py, not frames",
     )
     shuffle_buffer: int = Field(
-        default=128, ge=1, description="data.stream=true: rows shuffled among each other"
+        default=128, ge=1, description="shuffle buffer in rows (needs data.stream=true)"
     )
     eval_share: float = Field(default=0.05, ge=0, lt=1, description="share of videos held out")
     eval_max: int = Field(
-        default=200, ge=1, description="held-out videos at most: each evaluation sees all"
+        default=200, ge=1, description="largest number of held-out rows; all are evaluated"
     )
     target: Literal["timeline", "paragraph"] = Field(
-        default="timeline", description="what to say: a line per event with times, or prose"
+        default="timeline", description="form of the answer: a line per event with times, or prose"
     )
     prompt: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         default=None,
-        description="instruction, or a list chosen from by sample id (null: by target)",
+        description="instruction, or a list of them (sample id picks one; null: by data.target)",
     )
     system: str | None = Field(default=None, description="system turn (null: none)")
     max_tokens: int = Field(
         default=8192,
         ge=64,
-        description="longer samples lose whole frames, the least valuable first",
+        description="longest sample, in tokens; longer ones lose whole frames, least valuable first",
     )
-    workers: int = Field(default=2, ge=0, description="processes that decode frames for the step")
+    workers: int = Field(
+        default=2, ge=0, description="data loader processes that decode frames, per device"
+    )
 
 
 class LoraKeys(Section):
     """The adapter (train.method=lora|qlora)."""
 
     r: int = Field(default=16, ge=1, description="rank")
-    alpha: int = Field(default=32, ge=1, description="scale: the update counts alpha / r")
+    alpha: int = Field(default=32, ge=1, description="scale: the update is multiplied by alpha / r")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="dropout on the adapter's input")
     targets: Literal["llm", "llm+connector", "all"] = Field(
         default="llm", description="which linear layers get an adapter"
     )
     dora: bool = Field(default=False, description="weight-decomposed adapters (DoRA)")
-    rslora: bool = Field(default=False, description="scale by alpha / sqrt(r)")
+    rslora: bool = Field(default=False, description="scale by alpha / sqrt(r) instead of alpha / r")
 
 
 class OptimKeys(Section):
-    """How weights move."""
+    """Optimizer, learning rates and schedule."""
 
     name: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
         default="adamw", description="optimizer; the 8-bit ones need a GPU"
@@ -97,24 +102,26 @@ class OptimKeys(Section):
         default=1e-4, gt=0, description="peak learning rate (language model, adapters)"
     )
     lr_vision: float | None = Field(
-        default=None, ge=0, description="train.method=full: of the vision tower (null or 0: frozen)"
+        default=None,
+        ge=0,
+        description="learning rate of the vision tower, train.method=full (null or 0: frozen)",
     )
     lr_connector: float | None = Field(
         default=None,
         ge=0,
-        description="train.method=full: of the connector (null: as optim.lr; 0: frozen)",
+        description="learning rate of the connector, train.method=full (null: optim.lr; 0: frozen)",
     )
     schedule: Literal["cosine", "linear", "constant"] = Field(
-        default="cosine", description="learning rate after the warm-up"
+        default="cosine", description="learning rate schedule after the warm-up"
     )
     warmup: float = Field(default=0.03, ge=0, lt=1, description="share of steps spent warming up")
-    weight_decay: float = Field(default=0.0, ge=0, description="decay of weights that are matrices")
+    weight_decay: float = Field(default=0.0, ge=0, description="weight decay, of matrices only")
     beta2: float = Field(default=0.999, gt=0, lt=1, description="Adam's second-moment decay")
-    clip: float = Field(default=1.0, gt=0, description="largest gradient norm")
+    clip: float = Field(default=1.0, gt=0, description="clip gradients to this norm")
 
 
 class TrainKeys(Section):
-    """The run."""
+    """The training run: method, batch, length, checkpoints, memory."""
 
     RENAMED: ClassVar = {"keep": "keep_checkpoints", "frames_at_once": "vision_batch"}
 
@@ -122,23 +129,32 @@ class TrainKeys(Section):
     batch: int = Field(default=1, ge=1, description="videos in one forward pass, per device")
     pack: bool = Field(
         default=False,
-        description="join videos in one row of train.pack_tokens instead of padding them",
+        description="packing: join videos in one row of train.pack_tokens instead of padding",
     )
-    pack_tokens: int = Field(default=8192, ge=64, description="train.pack=true: tokens in a row")
-    accumulate: int = Field(default=8, ge=1, description="forward passes per optimizer step")
+    pack_tokens: int = Field(
+        default=8192, ge=64, description="tokens in a packed row (needs train.pack=true)"
+    )
+    accumulate: int = Field(
+        default=8, ge=1, description="gradient accumulation: forward passes per optimizer step"
+    )
     epochs: float = Field(default=1.0, gt=0, description="passes over the data")
-    steps: int | None = Field(default=None, ge=1, description="optimizer steps (overrides epochs)")
+    steps: int | None = Field(
+        default=None, ge=1, description="optimizer steps (null: by train.epochs)"
+    )
     output: str | None = Field(default=None, description="run folder (null: runs/<method>-<time>)")
-    resume: bool = Field(default=False, description="continue from the last checkpoint in output")
+    resume: bool = Field(
+        default=False, description="continue from the last checkpoint in train.output"
+    )
     seed: int = Field(default=0, ge=0, description="seed of data order and new weights")
     checkpointing: bool = Field(
-        default=True, description="recompute activations in backward: less memory, more time"
+        default=True,
+        description="gradient checkpointing: recompute activations; less memory, more time",
     )
     offload: bool = Field(
-        default=False, description="keep what backward needs in the computer's memory: slower"
+        default=False, description="offload activations to CPU memory: less GPU memory, slower"
     )
     vision_batch: int = Field(
-        default=16, ge=1, description="frames through the vision tower at a time: only memory"
+        default=16, ge=1, description="frames per pass of the vision tower (only changes memory)"
     )
     log_every: int = Field(default=10, ge=1, description="steps between log lines")
     eval_every: int | None = Field(
@@ -147,14 +163,17 @@ class TrainKeys(Section):
     save_every: int | None = Field(
         default=None,
         ge=1,
-        description="steps between checkpoints (null: a tenth of the run, from 10 to 500)",
+        description="steps between checkpoints (null: a tenth of the run, at least 10, at most 500)",
     )
-    force: bool = Field(default=False, description="start even where this machine seems too small")
-    keep_checkpoints: int = Field(default=2, ge=1, description="checkpoints kept")
+    force: bool = Field(
+        default=False,
+        description="start even if this machine seems too small or a resumed run's samples differ",
+    )
+    keep_checkpoints: int = Field(default=2, ge=1, description="number of checkpoints kept")
 
 
 class EvalKeys(Section):
-    """What the model says of held-out videos while it trains."""
+    """Descriptions of held-out videos, generated and scored during training."""
 
     RENAMED: ClassVar = {"text": "soda_text"}
 
@@ -162,17 +181,17 @@ class EvalKeys(Section):
         default=None, ge=1, description="steps between descriptions of held-out videos (null: none)"
     )
     samples: int = Field(default=16, ge=1, description="held-out videos described each time")
-    batch: int = Field(default=4, ge=1, description="of them at a time")
-    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
-    max_seconds: float = Field(default=300, gt=0, description="never describe longer than this")
-    soda_text: TextScore = Field(default="meteor_lite", description="SODA's text score")
+    batch: int = Field(default=4, ge=1, description="held-out videos described in one batch")
+    max_new_tokens: int = Field(default=512, ge=1, description="longest answer, in tokens")
+    max_seconds: float = Field(default=300, gt=0, description="time limit of each generation, in s")
+    soda_text: TextScore = Field(default="meteor_lite", description="text score used by SODA")
     best: Literal["none", "loss", "soda_c", "judge"] = Field(
-        default="none", description="keep the checkpoint that is best by this, not the last"
+        default="none", description="keep the best checkpoint by this (none: keep the last one)"
     )
     judge: JudgeKeys = JudgeKeys()
 
     @model_validator(mode="after")
-    def _can_be_known(self) -> EvalKeys:
+    def _check_best(self) -> EvalKeys:
         if self.best in ("soda_c", "judge") and self.generate_every is None:
             raise ValueError(f"best={self.best}: needs eval.generate_every=STEPS")
         if self.best == "judge" and self.judge.model is None:
@@ -181,26 +200,28 @@ class EvalKeys(Section):
 
 
 class LogKeys(Section):
-    """Where curves go, beside the local metrics.jsonl."""
+    """The experiment tracker, beside the local metrics.jsonl."""
 
     to: Literal["none", "wandb", "tensorboard", "trackio"] = Field(
-        default="none", description="also log to this tracker"
+        default="none", description="tracker to log to as well"
     )
-    project: str = Field(default="scenescribe", description="project name there")
+    project: str = Field(default="scenescribe", description="project name in the tracker")
 
 
 class HubKeys(Section):
-    """Where the result goes on the Hub."""
+    """Pushing the result to the Hub."""
 
     push: bool = Field(default=False, description="push the result when the run has ended")
-    repo: str | None = Field(default=None, description="owner/name of the model on the Hub")
-    private: bool = Field(default=True, description="only you can see it (of a new repository)")
+    repo: str | None = Field(
+        default=None, description="owner/name of the model on the Hub (null: none)"
+    )
+    private: bool = Field(default=True, description="make a new repository private")
     checkpoints: bool = Field(
-        default=False, description="push each checkpoint's weights too; training waits"
+        default=False, description="also push each checkpoint's weights; training waits for it"
     )
 
     @model_validator(mode="after")
-    def _somewhere(self) -> HubKeys:
+    def _check_repo(self) -> HubKeys:
         if (self.push or self.checkpoints) and self.repo is None:
             raise ValueError("hub.push=true needs hub.repo=owner/name")
         if self.repo is not None and self.repo.count("/") != 1:
@@ -209,5 +230,5 @@ class HubKeys(Section):
 
     @property
     def target(self) -> str | None:
-        """Where to push, if something is to be pushed."""
+        """The repository to push to; None if nothing is pushed."""
         return self.repo if self.push or self.checkpoints else None

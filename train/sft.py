@@ -29,7 +29,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     dataset = check_data(config.data)
     order = resume.check_same(config, start, dataset)
 
-    # these import torch, which takes seconds: only where the keys and the data are right
+    # these import torch, which takes seconds: only after the keys and the data are checked
     from train.loop.finish import finish
     from train.loop.fit import fit
     from train.loop.loading import check_machine, load, make_trainable
@@ -45,7 +45,7 @@ def main(config: TrainConfig) -> dict[str, float]:
         # load
         loaded = load(config, base, dataset, machine, start, order)
 
-        # train: nothing can refuse any more, so the folder becomes ours
+        # train: all checks have passed, so claim the run folder
         with folder.claimed(found, config.train, machine.processes) as output:
             if machine.base.name == "tiny":
                 tiny_base.move_into_run(base, loaded.model, output, machine.processes)

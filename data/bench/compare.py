@@ -1,4 +1,4 @@
-"""Policies side by side on labelled videos: the figures behind the table in the README."""
+"""Compares the policies on labelled videos: the figures of the table in the README."""
 
 from __future__ import annotations
 
@@ -40,19 +40,19 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
         "motion (vectors)": {"method": "vectors"},
     },
 }
-"""Policy → name in the table → keys, where a policy is compared in more than one way."""
+"""Policy → name in the table → keys, for policies with more than one entry."""
 ENTRIES: dict[str, dict[str, object]] = {
     name: {"policy": policy, **keys}
     for policy, known in POLICIES.items()
     if known.measures != "features"  # these need a learned encoder
     for name, keys in VARIANTS.get(policy, {policy: {}}).items()
 }
-"""Name in the table → keys: every policy."""
+"""Name in the table → keys, for every policy that needs no learned encoder."""
 
 
 @dataclass(frozen=True)
 class Score:
-    """One policy on one video with one budget."""
+    """The metrics of one entry on one video with one budget."""
 
     video: str
     group: str
@@ -71,7 +71,7 @@ class Score:
 
 @dataclass(frozen=True)
 class ShotMatches:
-    """The shots of one video against its labels."""
+    """The detected transitions of one video against its labels."""
 
     video: str
     group: str
@@ -87,7 +87,7 @@ def compare(
     *,
     workers: int = 2,
 ) -> tuple[list[Score], list[ShotMatches]]:
-    """Every entry on every video with every budget, as a user would get it."""
+    """Score every entry on every video with every budget, each in a decode pass of its own as for a user."""
     with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
         work = partial(_compare_one, budgets=budgets, entries=entries)
         results = list(pool.map(work, videos))
@@ -138,7 +138,7 @@ def _compare_one(
 
 
 def recall_of(scores: Sequence[Score]) -> quality.Recall:
-    """Event recall over the videos of the scores."""
+    """Event recall over these scores, one per video."""
     return quality.Recall(
         hit=sum(s.hit for s in scores),
         total=sum(s.total for s in scores),
@@ -147,7 +147,7 @@ def recall_of(scores: Sequence[Score]) -> quality.Recall:
 
 
 def by_group(scores: Sequence[Score]) -> dict[str, list[Score]]:
-    """Scores by the videos' group."""
+    """Group of videos → scores."""
     groups: dict[str, list[Score]] = defaultdict(list)
     for score in scores:
         groups[score.group].append(score)

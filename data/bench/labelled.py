@@ -1,4 +1,4 @@
-"""Quality of selection against labels: without video, on built videos, on real clips."""
+"""Measures selection against labels: from shot scores alone, on synthetic videos, on real clips."""
 
 from __future__ import annotations
 
@@ -19,13 +19,13 @@ from data.selection.policies.allocate import allocate, boundary_probability, eve
 
 BUDGETS = (8, 16, 32, 64)
 SUITE_BUDGETS = (8, 16, 32)
-RATE = 25.0  # frames a second that the label files are read at: they hold frame numbers only
+RATE = 25.0  # frames per second assumed for the label files, which hold frame numbers only
 
 
 def measure_labels(folder: Path) -> dict[str, float]:
-    """Recall of labelled shots by the allocation alone, fed with published transition scores.
+    """Recall of labelled shots by `allocate` alone, from published transition scores; prints a table.
 
-    The constants of the allocation were tuned on the even-numbered videos (ids sorted).
+    `allocate`'s constants were tuned on the even-numbered videos (ids sorted).
     """
     try:
         labels = json.loads((folder / "shot_test.json").read_text(encoding="utf-8"))
@@ -38,7 +38,7 @@ def measure_labels(folder: Path) -> dict[str, float]:
         f"{'frames':>6} {'even':>7} {'odd':>7} {'all':>7} {'uniform':>8} {'best':>7}  below uniform"
     )
     for budget in BUDGETS:
-        rows = []  # (hit, hit by uniform, most that can be hit, shots) per video
+        rows = []  # per video: shots hit, hit by uniform, most that can be hit, all shots
         for name in sorted(labels):
             count, shots = labels[name]["num_frames"], np.asarray(labels[name]["shots"])
             times_s = np.arange(count) / RATE
@@ -66,13 +66,13 @@ def measure_labels(folder: Path) -> dict[str, float]:
 
 
 def _hit(chosen: np.ndarray, shots: np.ndarray) -> int:
-    """Shots (S, 2), first and last frame, with a chosen one."""
+    """Number of shots (S, 2), given by first and last frame, that contain a chosen frame."""
     first, last = shots[:, :1], shots[:, 1:]
     return int(((chosen >= first) & (chosen <= last)).any(axis=1).sum())
 
 
 def measure_clips(folder: Path) -> dict[str, float]:
-    """Hand-labelled real clips: cuts found, events shown."""
+    """Errors on hand-labelled real clips: shot boundaries missed or false, events without a chosen frame."""
     rows = [json.loads(line) for line in (folder / "clips.jsonl").read_text("utf-8").splitlines()]
     missed = false = gradual_missed = gradual_false = 0
     lost: dict[str, list[str]] = {"exact": [], "fast": [], "keyframes": []}
@@ -123,16 +123,16 @@ def measure_clips(folder: Path) -> dict[str, float]:
 
 
 def measure_built(work: Path, clips: Path | None, per_half: int) -> dict[str, float]:
-    """The built videos' report half: shots, and every policy side by side."""
+    """Shot detection and every policy on the report half of the synthetic videos; prints tables."""
     name = f"built-{'textures' if clips is None else 'real'}"
     print(f"\nbuilding videos in {work / name} …", flush=True)
     videos = [v for v in build(work / name, per_half=per_half, clips=clips) if v.half == "report"]
     scores, found = compare(videos, SUITE_BUDGETS)
     cuts = sum((f.cuts for f in found), quality.Matches(0, 0, 0))
     gradual = sum((f.gradual for f in found), quality.Matches(0, 0, 0))
-    restless = [f for f in found if f.group in ("flash", "whip", "one-take", "static")]
-    num_shots = sum(f.num_shots for f in restless)
-    false_share = sum(f.cuts.false + f.gradual.false for f in restless) / num_shots
+    disturbed = [f for f in found if f.group in ("flash", "whip", "one-take", "static")]
+    num_shots = sum(f.num_shots for f in disturbed)
+    false_share = sum(f.cuts.false + f.gradual.false for f in disturbed) / num_shots
     figures = {
         "hard_cut_f1": cuts.f1,
         "gradual_f1": gradual.f1,
@@ -150,15 +150,16 @@ def measure_built(work: Path, clips: Path | None, per_half: int) -> dict[str, fl
     figures["time_error_s"] = max(s.time_error_s for s in scores)
     print(f"\nshots: hard cuts F1 {cuts.f1:.3f} ({cuts}), gradual F1 {gradual.f1:.3f} ({gradual})")
     print(
-        f"false transitions under flashes, whip pans, stillness: {false_share:.3f} a shot ({num_shots} shots)"
+        f"false transitions per shot (flash, whip, one-take, static): {false_share:.3f} "
+        f"({num_shots} shots)"
     )
-    print("scene less uniform, event recall by group: ", end="")
+    print("event recall of scene minus uniform, by group: ", end="")
     print(", ".join(f"{group} {gain:+.3f}" for group, gain in gains.items()))
     return figures
 
 
 def _table(scores: list[Score]) -> dict[str, dict[int, float]]:
-    """Print the comparison; event recall by entry and budget."""
+    """Print the comparison; returns entry → budget → event recall."""
     head = [f"@{k}" for k in SUITE_BUDGETS]
     print(
         f"\n| policy | recall {' | '.join(head)} | all shown @16 | frames @16 | distance | redundancy | in transition | unclear |"
@@ -180,5 +181,5 @@ def _table(scores: list[Score]) -> dict[str, dict[int, float]]:
             f"{np.mean([s.unclear for s in middle]):.3f}",
         ]
         print(f"| {name} | {' | '.join(cells)} |")
-    print("| embedding, query | not measured: need a learned encoder |")
+    print("| embedding, query | not measured: they need a learned encoder |")
     return recall

@@ -1,4 +1,4 @@
-"""The offline run: what it costs beside the selection itself, what it holds, how fast it goes on."""
+"""Measures the offline run: its overhead over the selection alone, its peak memory, the time to resume."""
 
 from __future__ import annotations
 
@@ -20,11 +20,11 @@ from data.sources import microworld
 
 FINEVIDEO_HOURS = 3425
 KEYS = FrameKeys(max=32)
-FILM_S = 282  # as long as FineVideo's are on average
+FILM_S = 282  # average duration of FineVideo's videos
 
 
 def _rows(path: Path, video: Path, count: int) -> Path:
-    """So many rows of one video, each under an id of its own."""
+    """Write a JSONL source with `count` rows of one video, each with its own id."""
     with path.open("w", encoding="utf-8") as file:
         for i in range(count):
             row = {"id": f"row {i}", "video": str(video.resolve()), "description": "x"}
@@ -39,8 +39,8 @@ def _command(rows: Path, out: Path, *arguments: str) -> list[str]:
 
 
 def _run(command: list[str]) -> tuple[float, dict[str, float]]:
-    """Seconds of a whole command, and the most memory it held, MiB: the run itself and the largest
-    of its workers."""
+    """Wall time of a command in seconds, and its peak memory (RSS) in MiB: of its main process and of its
+    largest worker."""
     started = time.perf_counter()
     process = psutil.Popen(command, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
     main = worker = 0
@@ -57,15 +57,15 @@ def _run(command: list[str]) -> tuple[float, dict[str, float]]:
 
 
 def measure_speed(work: Path, num_rows: int) -> dict[str, float]:
-    """Videos and seconds of video a second with one worker and two, and the overhead: whole command
-    with one worker ÷ the selection alone, of the same videos in this process."""
+    """Throughput (videos, and seconds of video, per second) with one and two workers, and the overhead: time
+    of the command with one worker ÷ time of the selection alone in this process, on the same videos, - 1."""
     video = film(work, "360p", FILM_S)
     rows = _rows(work / "speed.jsonl", video, num_rows)
     figures: dict[str, float] = {}
-    choose_frames(str(video), KEYS, threads=1)  # libraries are loaded
+    choose_frames(str(video), KEYS, threads=1)  # warm-up: loads the libraries
     bare: list[float] = []
     runs: dict[int, list[float]] = {1: [], 2: []}
-    for _ in range(3):  # in turns: what else the machine does hits all of them
+    for _ in range(3):  # in turns, so that other load on the machine affects all alike
         started = time.perf_counter()
         for _ in range(num_rows):
             choose_frames(str(video), KEYS, threads=1)
@@ -85,7 +85,7 @@ def measure_speed(work: Path, num_rows: int) -> dict[str, float]:
             f"{min(seconds):.1f} s, {num_rows / min(seconds):.2f} videos/s, {rate:.0f} × real time"
         )
     figures["overhead"] = min(runs[1]) / min(bare) - 1
-    print(f"overhead of the whole command over the selection alone: {figures['overhead']:.1%}")
+    print(f"overhead of the command over the selection alone: {figures['overhead']:.1%}")
     days = FINEVIDEO_HOURS * 3600 / figures["video_s_per_s.workers2"] / 86400
     figures["finevideo_days.cores2"] = days
     for cores in (2, 8, 32, 256):
@@ -96,7 +96,7 @@ def measure_speed(work: Path, num_rows: int) -> dict[str, float]:
 
 
 def _tiny(work: Path) -> Path:
-    """The shortest micro-world video: a run over many rows is then about the rows."""
+    """The shortest micro-world video, so that a run over many rows measures the cost per row."""
     folder = work / "tiny"
     folder.mkdir(parents=True, exist_ok=True)
     lengths = {i: sum(s.num_frames for s in microworld.story(0, i)) for i in range(40)}
@@ -104,7 +104,7 @@ def _tiny(work: Path) -> Path:
 
 
 def measure_memory(work: Path, sizes: tuple[int, ...]) -> dict[str, float]:
-    """Most memory of runs of different length: it must not grow with the number of rows."""
+    """Peak memory of runs over different numbers of rows: it must not grow with them."""
     video, figures = _tiny(work), {}
     for size in sizes:
         out = work / "memory"
@@ -117,14 +117,14 @@ def measure_memory(work: Path, sizes: tuple[int, ...]) -> dict[str, float]:
             figures[f"peak_mib.{name}.rows{size}"] = mib
         figures[f"rows_per_s.rows{size}"] = size / seconds
         print(
-            f"{size:,} rows: at most {peak['run']:.0f} MiB in the run, {peak['worker']:.0f} MiB in a "
-            f"worker; {size / seconds:.0f} rows/s"
+            f"{size:,} rows: peak memory {peak['run']:.0f} MiB in the main process, "
+            f"{peak['worker']:.0f} MiB in a worker; {size / seconds:.0f} rows/s"
         )
     return figures
 
 
 def measure_resume(work: Path, num_rows: int) -> dict[str, float]:
-    """Time of the same command over a run that was complete, and over one that lacks its last shard."""
+    """Time of the same command again: on a complete run, and on one whose last shard is missing."""
     video, out = _tiny(work), work / "resume"
     rows = _rows(work / "resume.jsonl", video, num_rows)
     command = _command(
@@ -136,8 +136,8 @@ def measure_resume(work: Path, num_rows: int) -> dict[str, float]:
     last.unlink()
     interrupted, _ = _run(command)
     print(
-        f"{num_rows:,} rows: the same command again takes {complete:.1f} s; without its last shard "
-        f"{interrupted:.1f} s"
+        f"{num_rows:,} rows: the same command again takes {complete:.1f} s on the complete run, "
+        f"{interrupted:.1f} s if the last shard is missing"
     )
     figures: dict[str, Any] = {
         f"resume_s.rows{num_rows}": complete,

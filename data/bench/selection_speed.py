@@ -1,4 +1,4 @@
-"""Speed of selection against its floor (decoding alone) and its peer (PySceneDetect), in one run."""
+"""Measures the speed of selection against decoding alone and against PySceneDetect, in one run."""
 
 from __future__ import annotations
 
@@ -31,7 +31,7 @@ SIZES = {"1080p": (1920, 1080), "360p": (640, 360)}
 
 
 def _film(width: int, height: int, num_frames: int) -> Iterator[np.ndarray]:
-    """Shots of 2 to 8 s: a pan over a random landscape, an object crossing it, film grain."""
+    """Frames of shots of 2 to 8 s: a pan over a random texture, an object that crosses it, film grain."""
     rng = np.random.default_rng(7)
     grain = np.repeat(rng.normal(0, 2.5, (height + 99, width + 99, 1)), 3, axis=2).astype(np.int16)
     done = 0
@@ -58,7 +58,7 @@ def _film(width: int, height: int, num_frames: int) -> Iterator[np.ndarray]:
 
 
 def film(folder: Path, name: str, seconds: int = SECONDS) -> Path:
-    """H.264 as x264 makes it by default (B-frames, key frames at scene cuts)."""
+    """The path of a synthetic H.264 film of the size `SIZES[name]`, written if it does not exist yet."""
     path = folder / f"film-{name}-{seconds}s.mp4"
     if path.exists():
         return path
@@ -71,7 +71,7 @@ def film(folder: Path, name: str, seconds: int = SECONDS) -> Path:
 
 
 def repeated_file(folder: Path, times: int) -> Path:
-    """The 360p film over and over, its packets copied: hours of video in a second."""
+    """The path of the 360p film repeated `times` times. Packets are copied: hours of video in a second."""
     source = film(folder, "360p")
     path = folder / f"film-360p-x{times}.mkv"
     if path.exists():
@@ -96,7 +96,7 @@ def repeated_file(folder: Path, times: int) -> Path:
 
 
 def _decode(path: str, threads: int) -> None:
-    """The floor: PyAV hands over every frame, nobody looks at it."""
+    """Decode every frame with PyAV and drop it: the lower bound of a selection's time."""
     with av.open(path) as container:
         stream = container.streams.video[0]
         stream.thread_type = "AUTO"
@@ -106,8 +106,8 @@ def _decode(path: str, threads: int) -> None:
 
 
 def _peer(path: str, threads: int) -> float:
-    """Seconds of PySceneDetect by itself, in a process of its own: OpenCV reads the number of its
-    decoder's threads from the environment when it is loaded. No frame is kept."""
+    """Seconds of PySceneDetect alone, which keeps no frames. It runs in a process of its own, because OpenCV
+    reads the number of decoder threads from the environment when it is loaded."""
     os.environ["OPENCV_FFMPEG_THREADS"] = str(threads)
     with multiprocessing.get_context("spawn").Pool(1) as pool:
         return pool.apply(_timed_peer, (path,))
@@ -120,13 +120,13 @@ def _timed_peer(path: str) -> float:
 
 
 def _select(path: str, threads: int, speed: str = "exact") -> None:
-    """Ours, to the encoded JPEGs."""
+    """Our selection, including the encoding of the JPEGs."""
     keys = FrameKeys.model_validate({"max": BUDGET, "speed": speed})
     choose_frames(path, keys, threads=threads)
 
 
 def _fastest(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
-    """Seconds of each, taken in turns so that a slow moment of the machine hits all alike."""
+    """Name → seconds of the fastest run, in turns so that other load on the machine affects all alike."""
     best = dict.fromkeys(runs, float("inf"))
     for _ in range(repeat):
         for name, run in runs.items():
@@ -137,7 +137,7 @@ def _fastest(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, fl
 
 
 def measure_speed(folder: Path, repeat: int, video: str | None) -> dict[str, float]:
-    """The speed bars; prints a table."""
+    """Figures of the selection's speed: ratios to decoding and to PySceneDetect. Prints a table."""
     figures: dict[str, float] = {}
     files = {name: str(film(folder, name)) for name in SIZES}
     if video is not None:
@@ -182,7 +182,7 @@ def measure_speed(folder: Path, repeat: int, video: str | None) -> dict[str, flo
 
 
 def _correlation(repeat: int) -> float:
-    """Seconds for 375 frames of 128 × 128, each against the last kept one, all kept."""
+    """Seconds to correlate 375 frames of 128 × 128, each with the last kept one, if all are kept."""
     rng = np.random.default_rng(0)
     pictures = rng.integers(0, 256, (375, 128, 128)).astype(np.uint8)
 
@@ -195,9 +195,9 @@ def _correlation(repeat: int) -> float:
     points = cv2.getOptimalDFTSize(255) ** 2
     transforms = (375 + 374) * 2.5 * points * np.log2(points)
     print(
-        f"\ncorrelation, 375 frames at 128 × 128, zero-padded: {transforms / 1e9:.1f} G operations"
+        f"\ncorrelation, 375 frames at 128 × 128, zero-padded: {transforms / 1e9:.1f} G operations "
+        f"in 749 real transforms, instead of {direct / 1e9:.0f} G multiplications of the direct sum"
     )
-    print(f"in 749 real transforms, against {direct / 1e9:.0f} G multiplications of the direct sum")
     return _fastest({"run": run}, repeat)["run"]
 
 
@@ -206,7 +206,8 @@ def _work(path: str, speed: str) -> None:
 
 
 def _throughput(path: str) -> dict[str, float]:
-    """Many videos in worker processes of one thread each: seconds per video without the start."""
+    """Speed over many videos in worker processes of one thread each, without their start: ratio of two workers
+    to one, and seconds of video per second."""
 
     def per_video(workers: int, speed: str) -> float:
         few, many = 2 * workers, 10 * workers
@@ -228,13 +229,13 @@ def _throughput(path: str) -> dict[str, float]:
         seconds = both if speed == "exact" else per_video(2, speed)
         figures[f"realtime_360p_{speed}"] = SECONDS / seconds
     print(
-        f"\n2 workers of {cores} cores at 360p; FineVideo's 3,425 hours in a day need 143 × real time"
+        f"\n2 workers on {cores} cores at 360p; FineVideo's 3,425 hours in a day need 143 × real time"
     )
     return figures
 
 
 def measure_memory(folder: Path) -> dict[str, float]:
-    """Peak memory of one process on a 3-hour and on a 2-minute video."""
+    """Peak memory (MiB) of one process on a 2-minute and on a 3-hour video."""
     figures = {}
     for name, path in (("2min", film(folder, "360p")), ("3h", repeated_file(folder, 90))):
         with multiprocessing.get_context("spawn").Pool(1) as pool:
@@ -245,7 +246,6 @@ def measure_memory(folder: Path) -> dict[str, float]:
 
 def _peak_mib(path: str) -> float:
     _select(path, 1)
-    status = Path("/proc/self/status").read_text(
-        encoding="utf-8"
-    )  # getrusage keeps a parent's peak
+    # not getrusage: it includes the parent's peak
+    status = Path("/proc/self/status").read_text(encoding="utf-8")
     return int(status.split("VmHWM:")[1].split()[0]) / 1024

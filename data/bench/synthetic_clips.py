@@ -1,4 +1,4 @@
-"""Pictures for built videos: micro-world scenes, moving textures, takes of real clips."""
+"""Pictures for the synthetic videos: micro-world scenes, moving textures, pieces of real clips."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ Half = Literal["tune", "report"]
 
 
 def one_takes(clips: Path | None, half: Half) -> list[Path]:
-    """The clips without cuts of one half: every second one, by name."""
+    """The labelled clips without cuts that belong to one half: every second one, by name."""
     if clips is None:
         return []
     rows = [json.loads(line) for line in (clips / "clips.jsonl").read_text("utf-8").splitlines()]
@@ -32,9 +32,10 @@ def one_takes(clips: Path | None, half: Half) -> list[Path]:
 def segment(
     length: int, rng: np.random.Generator, takes: Sequence[Path], still: bool, before: str
 ) -> tuple[list[np.ndarray], list[int], str]:
-    """`length` pictures of one take, where inside it something new begins, and what it shows.
+    """One shot: `length` pictures, the positions at which something new begins in it, and a name of what it
+    shows.
 
-    Never what was shown `before`: a cut inside one take is none to the eye.
+    Its content differs from that of the shot `before`: a cut within the same content would be invisible.
     """
     kind = str(rng.choice(["world", "texture", "real"]))
     seed = int(rng.integers(2**31))
@@ -51,8 +52,8 @@ def segment(
         what = path.stem.split("_")[0]  # `frog` and `frog_vp8` show the same
         every = _take(path)
         start = int(rng.integers(max(1, len(every) - length)))
-        forth = [*every[start:], *every[::-1], *every]  # runs to and fro where it is too short
-        shown = [forth[i % len(forth)] for i in range(length)]
+        looped = [*every[start:], *every[::-1], *every]  # backwards and forwards if it is too short
+        shown = [looped[i % len(looped)] for i in range(length)]
     else:
         shown, phases = _texture(length, seed)
         what = str(seed)
@@ -65,6 +66,7 @@ def segment(
 
 @lru_cache(maxsize=3)
 def _take(path: Path) -> list[np.ndarray]:
+    """The first 400 frames of a clip, at the size of the synthetic videos."""
     pictures = []
     for frame in Video(str(path)).decode():
         picture = frame.rgb(HEIGHT)
@@ -75,7 +77,7 @@ def _take(path: Path) -> list[np.ndarray]:
 
 
 def _world(length: int, scene: microworld.Scene) -> list[np.ndarray]:
-    """One micro-world scene, its background widened to the picture."""
+    """One micro-world scene; its square is extended to the sides by its background."""
     shown = []
     for i in range(length):
         square = microworld.draw(scene, (i + 0.5) / length, HEIGHT)
@@ -85,7 +87,8 @@ def _world(length: int, scene: microworld.Scene) -> list[np.ndarray]:
 
 
 def _texture(length: int, seed: int) -> tuple[list[np.ndarray], list[int]]:
-    """A camera over a random landscape, in phases (hold, pan, zoom), with an object on its way."""
+    """Pictures of a camera over a random texture (phases of hold, pan and zoom) that an object crosses, and
+    the positions at which phases begin."""
     rng = np.random.default_rng(seed)
     height, width = HEIGHT * 3, WIDTH * 3
     land = np.zeros((height, width, 3), np.float32)
@@ -116,7 +119,7 @@ def _texture(length: int, seed: int) -> tuple[list[np.ndarray], list[int]]:
 
 
 def slide(rng: np.random.Generator) -> np.ndarray:
-    """Dark lines of letters on white."""
+    """A presentation slide: dark lines of text on white."""
     picture = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
     for line in range(int(rng.integers(2, 6))):
         y = 20 + 22 * line

@@ -1,9 +1,8 @@
-"""Built videos whose shots, transitions and events are known exactly: the measure of selection.
+"""Builds synthetic videos whose shots, transitions and events are known exactly, to measure selection.
 
-One-take material (micro-world scenes, moving textures, and real one-take clips where a folder of
-them is given) is joined by hard cuts, dissolves and fades, and disturbed by flashes and whip pans.
-Deterministic by seed; one half of the videos is for tuning, the other, from other takes, for the
-report.
+Shots (micro-world scenes, moving textures, and real clips without cuts if a folder of them is given) are
+joined by hard cuts, dissolves and fades, and disturbed by flashes and whip pans. The videos are deterministic
+by seed. One half is for tuning; the other, made from other clips, is for the report.
 """
 
 from __future__ import annotations
@@ -29,7 +28,7 @@ SEED = 20261120
 
 @dataclass(frozen=True)
 class BuiltVideo:
-    """A video and everything that is known about it, in seconds."""
+    """A synthetic video and its labels; times in seconds."""
 
     id: str
     group: str
@@ -42,21 +41,27 @@ class BuiltVideo:
 
 @dataclass(frozen=True)
 class Group:
-    """How the videos of one group are put together. Ranges are inclusive."""
+    """How the videos of one group are composed. Ranges are inclusive."""
 
     segments: tuple[int, int]
+    """Number of shots."""
     length_s: tuple[float, float]
+    """Duration of a shot."""
     joins: tuple[str, ...]
+    """Transitions to draw from."""
     flashes: int = 0
+    """Most flashes per shot."""
     whips: int = 0
+    """Most whip pans per shot."""
     still: bool = False
+    """Shots are still pictures with noise."""
     variable_rate: bool = False
     camera: str = "held"
-    """moving: every other shot sweeps past; shaken: in a hand; crowd: dim, with cameras that flash."""
+    """held; moving: every other shot pans; shaken: hand-held; crowd: dim, with camera flashes."""
     slides: bool = False
-    """Dark lines of text on white; nothing else ever changes."""
+    """Shots are presentation slides; nothing moves within a shot."""
     rate: float = FPS
-    """Frames a second; 30: film, every fourth frame shown twice."""
+    """Frames per second; 30: 24 fps film, in which every fourth frame is shown twice."""
 
 
 GROUPS = {
@@ -82,10 +87,10 @@ GROUPS = {
 
 
 def build(folder: Path, *, per_half: int = 4, clips: Path | None = None) -> list[BuiltVideo]:
-    """Render what is missing into `folder` and return all videos with their labels.
+    """Render the missing videos into `folder`; returns all videos with their labels.
 
-    `clips`: a folder with `clips.jsonl` (rows with `video`, `cuts_s`, `gradual_s`); its clips
-    without cuts lend their pictures. Without it textures stand in.
+    `clips`: a folder with `clips.jsonl` (rows with `video`, `cuts_s`, `gradual_s`), whose clips without cuts
+    are used as shots. Without it, textures are used instead.
     """
     folder.mkdir(parents=True, exist_ok=True)
     halves: tuple[Half, ...] = ("tune", "report")
@@ -101,7 +106,7 @@ def _build_one(job: tuple[str, Half, int], folder: Path, clips: Path | None) -> 
     path, labels = folder / f"{name}.mp4", folder / f"{name}.json"
     if path.exists() and labels.exists():
         return _read_labels(labels)
-    pictures, joins, events = _retimed(
+    pictures, joins, events = _resampled(
         *_compose(GROUPS[group], rng, one_takes(clips, half)), GROUPS[group].rate
     )
     times_s = _clock(len(pictures), GROUPS[group], rng)
@@ -131,18 +136,18 @@ def _read_labels(path: Path) -> BuiltVideo:
     return BuiltVideo(**row)
 
 
-# --- putting a video together ------------------------------------------------------------------
+# --- composing a video -------------------------------------------------------------------------
 
 
 def _compose(
     group: Group, rng: np.random.Generator, takes: Sequence[Path]
 ) -> tuple[list[np.ndarray], list[tuple[int, int]], list[tuple[int, int]]]:
-    """Pictures; (last of old, first of new) per join; events as half-open index ranges."""
+    """Pictures; per transition (last frame of old shot, first of new); events as half-open index ranges."""
     pictures: list[np.ndarray] = []
     joins: list[tuple[int, int]] = []
     events: list[tuple[int, int]] = []
     count = int(rng.integers(group.segments[0], group.segments[1] + 1))
-    tail: list[np.ndarray] = []  # what the segment before still shows during the join
+    tail: list[np.ndarray] = []  # frames of the shot before that are shown during the transition
     kind, what = "cut", ""
     for k in range(count):
         before = len(tail)
@@ -155,7 +160,7 @@ def _compose(
             if group.slides
             else segment(total, rng, takes, group.still, what)
         )
-        shown = _filmed(shown, group, k, rng)
+        shown = _with_camera(shown, group, k, rng)
         for _ in range(int(rng.integers(0, group.whips + 1)) if length > 40 else 0):
             at = before + int(rng.integers(12, length - 24))
             shown = _whip(shown, at, int(rng.integers(5, 12)), rng)
@@ -191,6 +196,7 @@ def _blend(a: np.ndarray, b: np.ndarray, share: float) -> np.ndarray:
 
 
 def _flash(shown: list[np.ndarray], at: int, rng: np.random.Generator) -> None:
+    """Add a flash of one to three frames, which fades, in place."""
     white = np.full((HEIGHT, WIDTH, 3), 255, np.uint8)
     strength = float(rng.uniform(0.5, 0.95))
     for j in range(int(rng.integers(1, 4))):
@@ -200,21 +206,22 @@ def _flash(shown: list[np.ndarray], at: int, rng: np.random.Generator) -> None:
 def _whip(
     shown: list[np.ndarray], at: int, length: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """A fast pan to the other side of a mirrored panorama, blurred along its way; one shot."""
+    """The shot with a whip pan at `at`: a fast pan of `length` frames, with motion blur, to the other side of
+    a mirrored panorama."""
     side = int(rng.choice([-1, 1]))
     result = shown[:at]
     for j, picture in enumerate(shown[at:]):
         share = 0.5 - 0.5 * np.cos(np.pi * min(1.0, j / length))
         speed = np.sin(np.pi * min(1.0, j / length)) * np.pi / 2 * WIDTH / length
-        turned = _turned(picture, -side * round(share * WIDTH))
-        result.append(cv2.blur(turned, (max(1, round(speed / 2)), 1)))
+        panned = _panned(picture, -side * round(share * WIDTH))
+        result.append(cv2.blur(panned, (max(1, round(speed / 2)), 1)))
     return result
 
 
-def _filmed(
+def _with_camera(
     shown: list[np.ndarray], group: Group, number: int, rng: np.random.Generator
 ) -> list[np.ndarray]:
-    """The same pictures by a camera that is not held still."""
+    """The pictures of shot `number` with the group's camera motion and light."""
     if group.camera == "crowd":
         lit = shown[0].mean() or 1.0
         dim = [np.asarray(p * min(1.0, 55 / lit)).astype(np.uint8) for p in shown]
@@ -229,10 +236,10 @@ def _filmed(
             return shown
         speed = float(rng.uniform(4, 24)) * (1 if rng.random() < 0.5 else -1)
         speed *= min(1.0, group.rate / FPS)  # pixels from one frame of `shown` to the next
-        return [_turned(p, round(speed * i)) for i, p in enumerate(shown)]
+        return [_panned(p, round(speed * i)) for i, p in enumerate(shown)]
     if group.camera == "shaken":
         steps = rng.normal(0, 1, (len(shown), 2)).cumsum(axis=0)
-        steps -= cv2.blur(steps, (1, 25))  # back to where it was held
+        steps -= cv2.blur(steps, (1, 25))  # no drift: only the shaking stays
         return [
             np.roll(
                 cv2.copyMakeBorder(p, 12, 12, 12, 12, cv2.BORDER_REFLECT),
@@ -244,24 +251,24 @@ def _filmed(
     return shown
 
 
-def _turned(picture: np.ndarray, by: int) -> np.ndarray:
-    """A mirrored panorama of it, turned by so many pixels."""
+def _panned(picture: np.ndarray, by: int) -> np.ndarray:
+    """The view of the picture's mirrored panorama after a pan by so many pixels."""
     wide = np.concatenate([picture, picture[:, ::-1, ::-1]], axis=1)  # (H, 2W, 3)
     return np.roll(wide, by, axis=1)[:, :WIDTH]
 
 
-def _retimed(
+def _resampled(
     pictures: list[np.ndarray],
     joins: list[tuple[int, int]],
     events: list[tuple[int, int]],
     rate: float,
 ) -> tuple[list[np.ndarray], list[tuple[int, int]], list[tuple[int, int]]]:
-    """Fewer frames a second, or film in a faster file: the same time, other frames."""
+    """The video at another frame rate, of the same duration: frames are dropped, or every fourth repeated."""
     if rate == FPS:
         return pictures, joins, events
     if rate < FPS:
         kept = np.arange(0, len(pictures), round(FPS / rate))
-    else:  # every fourth one twice
+    else:  # every fourth frame twice
         kept = np.arange(len(pictures) * 5 // 4) * 4 // 5
     joins = [
         (int(np.searchsorted(kept, last, side="right")) - 1, int(np.searchsorted(kept, first)))
@@ -272,7 +279,8 @@ def _retimed(
 
 
 def _clock(count: int, group: Group, rng: np.random.Generator) -> np.ndarray:
-    """(count,) times in whole milliseconds: at the group's rate, or steps of 20 to 80 ms in stretches."""
+    """(count,) timestamps in whole milliseconds: at the group's rate, or in runs of ten equal steps of 20 to
+    80 ms."""
     if not group.variable_rate:
         return np.round(np.arange(count) / group.rate, 3)
     steps = np.repeat(rng.choice([20, 40, 60, 80], count // 10 + 1), 10)[:count]

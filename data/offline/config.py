@@ -25,38 +25,44 @@ class PrepareConfig(Section):
     )
     address: str | None = Field(
         default=None,
-        description="engine=ray: a running cluster (null: RAY_ADDRESS, or one of its own)",
+        description="engine=ray: address of a cluster (null: RAY_ADDRESS, else a new local one)",
     )
     workers: int | None = Field(
         default=None,
         ge=1,
-        description="videos decoded at a time (null: as cores and memory allow)",
+        description="worker processes, one video each (null: as cores and memory allow)",
     )
     threads: int = Field(
-        default=1, ge=0, le=64, description="decoder threads of one worker (0: as many as cores)"
+        default=1, ge=0, le=64, description="decoder threads per worker (0: as many as cores)"
     )
     min_decoded: float = Field(
-        default=0.9, gt=0, le=1, description="a file of which less can be decoded is bad"
+        default=0.9, gt=0, le=1, description="share of a video's frames that must be decodable"
     )
-    min_s: float = Field(default=0, ge=0, description="a shorter video is bad")
-    timeout_s: float = Field(default=600, gt=0, description="time limit for one video")
-    memory_gib: float = Field(default=4, ge=1, le=1024, description="memory limit of one worker")
+    min_s: float = Field(default=0, ge=0, description="shortest video that is accepted, in seconds")
+    timeout_s: float = Field(default=600, gt=0, description="time limit per video, in seconds")
+    memory_gib: float = Field(default=4, ge=1, le=1024, description="memory limit per worker")
     on_bad: Literal["quarantine", "stop"] = Field(
         default="quarantine",
-        description="a bad video is quarantined with its reason, or ends the run",
+        description="quarantine a bad video with its reason, or stop the run",
     )
     retry: Literal["nothing", "quarantine"] = Field(
         default="nothing",
         description="quarantine: try the quarantined rows of an earlier run again",
     )
-    shard_rows: int = Field(default=256, ge=1, description="source rows in one shard")
-    overwrite: bool = Field(default=False, description="replace what is in out")
-    json_: str | None = Field(default=None, alias="json", description="write the summary here")
+    shard_rows: int = Field(default=256, ge=1, description="source rows per shard")
+    overwrite: bool = Field(default=False, description="replace the dataset in out")
+    json_: str | None = Field(
+        default=None, alias="json", description="file to write the summary to, as JSON"
+    )
 
     def idle(self) -> list[str]:
+        """One line for each key that is set but has no effect."""
         lines = [line for one in (self.frames, self.source, *self.sources) for line in one.idle()]
         if self.address is not None and self.engine != "ray":
-            lines.append(f"address={self.address}: of a Ray cluster; add engine=ray")
+            lines.append(f"address={self.address}: used only with a Ray cluster; add engine=ray")
         if self.source.weight is not None or (len(self.sources) == 1 and self.sources[0].weight):
-            lines.append("source.weight: of a mixture; there is one source (recipe=sources mixes)")
+            lines.append(
+                "source.weight: only for the sources of a mixture; there is one source "
+                "(recipe=sources is a mixture)"
+            )
         return lines

@@ -1,6 +1,6 @@
-"""Who does the work: processes of this machine, or the tasks of a Ray cluster. Same shards, byte for byte.
+"""The engines that write the shards: worker processes of this machine, or tasks of a Ray cluster.
 
-A shard is written by one process, from rows in source order; only it decides what is in the file.
+Both write the same bytes, because each shard is written by one process from rows in source order.
 """
 
 from __future__ import annotations
@@ -27,6 +27,7 @@ from data.sample import Outcome, Rejected, Sample, ShardItem
 from data.storage import Folder, open_folder
 
 Timed = Callable[[str, float], None]
+"""Callback that gets the id of a video, and the seconds that choosing its frames took."""
 
 
 def run_local(
@@ -36,15 +37,17 @@ def run_local(
     settled: Callable[[int], None],
     timed: Timed | None = None,
 ) -> None:
-    """Write the shards of `rows`, which come in order; call `settled(1)` after each row, and `timed`
-    with the id and the seconds of each that was made.
+    """Write the shards of `rows`, which are ordered by shard.
+
+    Args:
+        settled: called with 1 after each row.
+        timed: called after each prepared row.
 
     Raises:
-        UserError: a video is bad and `on_bad=stop`, or the source or the Hub is gone.
+        UserError: a video is bad and `on_bad=stop`, or the source or the Hub cannot be read any more.
     """
-    from data.prepared.shards import (
-        write_shard,  # `datasets` takes a second to import: not in the workers
-    )
+    # imported here because it imports `datasets`, which takes a second; the workers do not need it
+    from data.prepared.shards import write_shard
 
     work = partial(
         prepare_row,
@@ -67,7 +70,7 @@ def run_local(
                 if isinstance(outcome, Rejected) and config.on_bad == "stop":
                     raise UserError(
                         f"{outcome.id}: {outcome.reason}: {outcome.detail} "
-                        "(on_bad=quarantine sets it aside and goes on)"
+                        "(on_bad=quarantine quarantines it and continues)"
                     )
                 settled(1)
                 if timed is not None and isinstance(outcome, dict):
@@ -82,19 +85,22 @@ def run_local(
 
 
 def _media(row: ShardItem) -> Media | None:
+    """The video that must be fetched for a row, if any."""
     return row.item.video if isinstance(row.item, Sample) else None
 
 
 def _with_local(row: ShardItem, local: Local | Missing) -> ShardItem:
+    """The row with its video replaced by the local file, or rejected if that is missing."""
     assert isinstance(row.item, Sample)
     if isinstance(local, Missing):
-        lost = Rejected(row.item.id, row.item.video.name, local.reason, str(local))
-        return replace(row, item=lost)
+        rejected = Rejected(row.item.id, row.item.video.name, local.reason, str(local))
+        return replace(row, item=rejected)
     return replace(row, item=replace(row.item, video=local))
 
 
 def _outcome(done: Done[ShardItem, Outcome], spool: Path) -> Outcome:
-    """What a row came to; its copy of the video, if it had one, goes."""
+    """The outcome of a row; a `Failure` of its worker becomes a `Rejected`. Deletes the row's temporary copy
+    of the video, if there is one."""
     item, outcome = done.item.item, done.outcome
     copy = item.video if isinstance(item, Sample) and isinstance(item.video, VideoFile) else None
     if copy is not None and Path(copy.path).parent == spool:
@@ -114,18 +120,18 @@ def run_ray(
     config: PrepareConfig,
     settled: Callable[[int], None],
 ) -> None:
-    """A task a shard, each with one worker process, as many as the cluster has room for.
+    """Write each shard in a Ray task with one worker process; as many tasks run as the cluster has room for.
 
-    A task whose node dies is run again elsewhere. Videos and `out` must be reachable from all nodes.
+    If a node dies, its tasks run again on another node. Videos and `out` must be reachable from all nodes.
 
     Raises:
-        UserError: Ray is not installed, no cluster at the address, or as `run_local`.
+        UserError: Ray is not installed, there is no cluster at the address, or as `run_local`.
     """
     ray = _ray(config.address)
     one = config.model_copy(update={"workers": 1, "engine": "local"})
     memory = int(config.memory_gib * GIB)
     most = max((node["Resources"].get("memory", 0) for node in ray.nodes()), default=0)
-    if most < memory:  # Ray would wait for such a node for ever
+    if most < memory:  # Ray would wait forever for such a node
         ray.shutdown()
         raise UserError(
             f"memory_gib={config.memory_gib:g}: the largest node of the cluster has "
@@ -137,22 +143,28 @@ def run_ray(
     try:
         for _, of_shard in groupby(rows, key=lambda row: row.shard):
             while len(pending) >= at_once:
-                pending = _finished(ray, pending, settled)
+                pending = _wait_for_one(ray, pending, settled)
             pending.add(task.remote(out.url, list(of_shard), one, str(Path.cwd())))
         while pending:
-            pending = _finished(ray, pending, settled)
+            pending = _wait_for_one(ray, pending, settled)
     finally:
         ray.shutdown()
 
 
 def _ray_task(url: str, rows: list[ShardItem], config: PrepareConfig, folder: str) -> int:
-    if Path(folder).is_dir():  # relative paths mean what they mean where the run was started
+    """Write one shard in the Ray task; returns its number of rows."""
+    if Path(folder).is_dir():  # relative paths refer to the folder in which the run was started
         os.chdir(folder)
     run_local(open_folder(url), iter(rows), config, lambda count: None)
     return len(rows)
 
 
-def _finished(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> set[Any]:
+def _wait_for_one(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> set[Any]:
+    """Wait until a task has finished; returns the tasks that are still pending.
+
+    Raises:
+        UserError: the cluster failed, or the task raised one.
+    """
     done, waiting = ray.wait(list(pending), num_returns=1)
     for reference in done:
         try:
@@ -163,22 +175,22 @@ def _finished(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> se
             raise
         except ray.exceptions.RayError as error:
             raise UserError(
-                f"the cluster failed ({one_line(error)}); the same command continues"
+                f"the cluster failed ({one_line(error)}); run the same command again to continue"
             ) from None
     return set(waiting)
 
 
 def _ray(address: str | None) -> Any:
-    """Connected to the cluster at `address`, to the one RAY_ADDRESS names, or to one of its own."""
+    """The `ray` module, connected to the cluster at `address`, else at RAY_ADDRESS, else to a new one."""
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    # the last words of a node that died, fifty lines of its state, and twice: its work goes elsewhere
+    # suppress Ray's report of a dead node (fifty lines, printed twice): its tasks run again elsewhere
     os.environ.setdefault("RAY_DEDUP_LOGS_SKIP_REGEX", "Raylet is terminated")
     try:
         import ray
     except ImportError:
         raise UserError("engine=ray: Ray is not installed; pip install -e '.[ray]'") from None
     try:
-        if address and ":" in address:  # Ray itself would wait for minutes
+        if address and ":" in address:  # fail within 10 s; Ray itself would wait for minutes
             host, _, port = address.removeprefix("ray://").rpartition(":")
             socket.create_connection((host, int(port)), timeout=10).close()
         ray.init(

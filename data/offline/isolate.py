@@ -1,8 +1,8 @@
-"""Run a function over many items in worker processes that may hang, crash or eat memory.
+"""Runs a function over many items in worker processes that may hang, crash or run out of memory.
 
-Whatever one item does to its process costs that item only: the worker is replaced, the rest go on.
-A process may also die through no fault of its item (the system kills it to get memory back), so an
-item whose process died is tried again before it is given up.
+If an item hangs or crashes its process, only that item fails: the worker is replaced, the others continue.
+A process may also die through no fault of its item (the system's out-of-memory killer), so an item whose
+process died is tried again before it fails.
 """
 
 from __future__ import annotations
@@ -32,26 +32,26 @@ from data.offline.workers import Died, TimeUp, Workers
 Item = TypeVar("Item")
 Result = TypeVar("Result")
 TRIES = 3
-"""Processes that may die over one item before it is given up."""
+"""Number of processes that die on an item before the item fails."""
 NO_MEMORY = 77
-"""Exit code of a worker whose item wants more memory than it may have."""
+"""Exit code of a worker whose item exceeded the memory limit."""
 KILLS = 10
-"""SIGKILLs (the system out of memory, an operator) tolerated per item: they say little about it."""
+"""Number of SIGKILLs (out-of-memory killer, an operator) before an item fails: they say little about it."""
 
 
 @dataclass(frozen=True)
 class Failure:
-    """The item's process did not return a result."""
+    """Why an item has no result."""
 
     reason: Literal["timeout", "memory", "crash"]
     detail: str
     digest: str = ""
-    """Names the code that was running: equal digests, equal cause."""
+    """Hash of the stack trace: equal digests, equal cause."""
 
 
 @dataclass(frozen=True)
 class Done(Generic[Item, Result]):
-    """One item and what came of it."""
+    """One item and its outcome."""
 
     item: Item
     outcome: Result | Failure
@@ -67,8 +67,9 @@ def run_each(
 ) -> Iterator[Done[Item, Result]]:
     """Yield one `Done` per item, in the order of `items`, which is read only as fast as needed.
 
-    Workers are spawned (a forked decoder can hang) and limited to `memory_gib` of memory of their own
-    each (RLIMIT_DATA: address space would also count what libraries only map). `function` and its results must be picklable. A UserError of `function` ends the run.
+    Workers are spawned (a forked decoder can hang). Each is limited to `memory_gib` of private memory
+    (RLIMIT_DATA; a limit of the address space would also count what libraries only map). `function` and its
+    results must be picklable. A UserError of `function` ends the run.
     """
     with tempfile.TemporaryDirectory(prefix="scenescribe-") as traces:
         work = partial(_traced, function, traces, timeout_s)
@@ -85,7 +86,7 @@ def run_each(
                     outcome = future.result()
                     break
                 except TimeUp:
-                    where, digest = _last_words(Path(traces, str(number)))
+                    where, digest = _last_traceback(Path(traces, str(number)))
                     late = f"took longer than timeout_s={timeout_s:g}{where}"
                     outcome = Failure("timeout", late, digest)
                     break
@@ -95,7 +96,7 @@ def run_each(
                     if deaths < TRIES and kills < KILLS:
                         future = pool.submit((number, item), first=True)
                         continue
-                    where, digest = _last_words(Path(traces, str(number)))
+                    where, digest = _last_traceback(Path(traces, str(number)))
                     if died.exitcode == NO_MEMORY:
                         outcome = Failure(
                             "memory", f"needs more than memory_gib={memory_gib:g}", digest
@@ -125,8 +126,8 @@ def _traced(
     timeout_s: float,
     numbered: tuple[int, Item],
 ) -> Result | Failure:
-    """In the worker. What its code was doing is written down even where no Python can run any more:
-    on a fatal signal, and shortly before the time is up."""
+    """Run the function in the worker. A traceback is written to a file on a fatal signal and shortly before
+    the timeout, when no Python code may be able to run any more."""
     number, item = numbered
     with Path(traces, str(number)).open("w") as file:
         faulthandler.enable(file, all_threads=False)
@@ -135,13 +136,13 @@ def _traced(
             return function(item)
         except (
             MemoryError
-        ) as error:  # what other items left behind may count: again, in a new process
+        ) as error:  # earlier items' leaks may be the cause: retry in a new process
             traceback.print_exception(error, file=file)
             file.flush()
             os._exit(NO_MEMORY)
         except UserError:
             raise
-        except Exception as error:  # noqa: BLE001 - whatever a decoder raises is that video's fault, and counted
+        except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the video is quarantined
             return Failure("crash", f"{type(error).__name__}: {one_line(error)}", digest_of(error))
         finally:
             faulthandler.cancel_dump_traceback_later()
@@ -149,7 +150,7 @@ def _traced(
 
 
 def digest_of(error: BaseException) -> str:
-    """Eight hex digits for the kind of an error and where it was raised, line by line."""
+    """Eight hex digits: a hash of an error's type and of its stack trace."""
     frames = traceback.extract_tb(error.__traceback__)
     lines = [f"{Path(f.filename).name}:{f.lineno}:{f.name}" for f in frames]
     return _digest([type(error).__name__, *lines])
@@ -162,8 +163,9 @@ def _digest(lines: list[str]) -> str:
 _FRAME = re.compile(r'File "([^"]*)", line (\d+),? in (\S+)')
 
 
-def _last_words(trace: Path) -> tuple[str, str]:
-    """Where a process was when it last could say: the innermost line of ours, and a digest."""
+def _last_traceback(trace: Path) -> tuple[str, str]:
+    """From the traceback file of a process: its innermost line, as text to append to a message, and a digest.
+    Both are empty if there is no traceback."""
     try:
         text = trace.read_text(errors="replace")
     except OSError:
@@ -171,7 +173,7 @@ def _last_words(trace: Path) -> tuple[str, str]:
     frames = [f"{Path(file).name}:{line}:{name}" for file, line, name in _FRAME.findall(text)]
     if "most recent call last" in text:
         frames.reverse()
-    # innermost first; below our own call lies the machinery of the workers
+    # innermost first; what comes after `_traced` belongs to the worker's main loop
     frames = frames[
         : next((i for i, f in enumerate(frames) if f.endswith(":_traced")), len(frames))
     ]
@@ -181,6 +183,7 @@ def _last_words(trace: Path) -> tuple[str, str]:
 
 
 def _set_limits(memory_gib: float) -> None:
+    """Limit this process's private memory; a lower hard limit of the system stays."""
     limit = int(memory_gib * GIB)
     _, hard = resource.getrlimit(resource.RLIMIT_DATA)
     if hard != resource.RLIM_INFINITY:
@@ -189,15 +192,15 @@ def _set_limits(memory_gib: float) -> None:
 
 
 def fitting_workers(memory_gib: float) -> int:
-    """How many workers this machine has cores for, and memory for all of their limits at once."""
-    # it knows of a container's share of the cores; loading it takes a quarter of a second
+    """Number of workers for which this machine has cores, and memory even if each reaches its limit."""
+    # joblib knows a container's share of the cores; importing it takes a quarter of a second
     from joblib import cpu_count
 
     return max(1, min(cpu_count(), int(memory_bytes() / (memory_gib * GIB))))
 
 
 def memory_bytes() -> int:
-    """Of this machine, or of the container it gives us."""
+    """Total memory of this machine, or of the container if that has less."""
     total = int(psutil.virtual_memory().total)
     try:
         limit = Path("/sys/fs/cgroup/memory.max").read_text().strip()

@@ -1,7 +1,7 @@
-"""Sources × policy → prepared dataset: one pass over the rows, many workers, nothing lost.
+"""Sources and a frame policy → a prepared dataset, in one pass over the source rows with many workers.
 
-A run that is stopped continues where it stopped; the same input gives the same bytes. A video that
-cannot be used becomes a quarantine row with a reason, never a crash.
+A stopped run continues where it stopped; the same input gives the same bytes. A video that cannot be used is
+quarantined with a reason and never ends the run with a crash.
 """
 
 from __future__ import annotations
@@ -40,11 +40,11 @@ Manifest = dict[str, Any]
 def prepare(
     config: PrepareConfig, only: Collection[str] | None = None, timed: Timed | None = None
 ) -> dict[str, Any]:
-    """Run to the end and return the summary, which is also in `manifest.json`.
+    """Prepare the dataset in `config.out`; returns the manifest (as in `manifest.json`) and the run's time.
 
     Args:
-        only: ids of the samples to prepare; None for all.
-        timed: is told how long choosing the frames of each video took.
+        only: ids of the samples to prepare; None: all.
+        timed: called after each video with its id and the seconds that choosing its frames took.
 
     Raises:
         UserError: the source cannot be read, or `out` holds something else.
@@ -53,28 +53,29 @@ def prepare(
 
     started = time.monotonic()
     out = open_folder(config.out)
-    there = _manifest_there(out)
-    config = _completed(config, there)
+    existing = _existing_manifest(out)
+    config = _completed_config(config, existing)
     check_policy(config.frames)
-    sources = _pinned(config.sources or (config.source,), {} if config.overwrite else there)
-    identity = _identity(config, sources)  # refuses a source that is not there
+    sources = _pinned(config.sources or (config.source,), {} if config.overwrite else existing)
+    identity = _identity(config, sources)  # raises if a source does not exist
     if only is not None:
         identity["only_sha256"] = listing_hash(list(only))
-    sources = _pinned(sources, identity)  # what is read is what the manifest says
+    sources = _pinned(sources, identity)  # read the revisions that the manifest records
     retry = config.retry == "quarantine"
-    if _fits(out, there, identity, config.overwrite) and _whole(out, there) and not retry:
-        # killed while it tidied up, or of an earlier version
+    same_run = _holds_same_run(out, existing, identity, config.overwrite)
+    if same_run and _is_complete(out, existing) and not retry:
+        # the run was killed while it cleaned up, or an earlier version wrote no card
         if out.has_scratch() or not out.has(CARD):
             with out.locked():
-                out.write(CARD, dataset_card(there))
+                out.write(CARD, dataset_card(existing))
                 out.clear_scratch()
-        return _summary(there, started, before=there["source_rows"])
-    expected = catalog.count(sources)  # refuses an empty one, before out is ours
+        return _summary(existing, started, before=existing["source_rows"])
+    expected = catalog.count(sources)  # raises if a source is empty, before `out` is changed
     if only is not None:
         expected = len(only)
     out.make()
     with out.locked():
-        finished = _claim(out, _manifest_there(out), identity, config.overwrite)
+        finished = _claim(out, _existing_manifest(out), identity, config.overwrite)
         out.clear_scratch()
         plan = ShardPlan(out, config.shard_rows, finished, retry, only)
         run = run_ray if config.engine == "ray" else partial(run_local, timed=timed)
@@ -105,22 +106,26 @@ def _summary(manifest: Manifest, started: float, before: int) -> dict[str, Any]:
 
 @dataclass
 class ShardPlan:
-    """Which rows of the source are still to be done, and in which shard they belong."""
+    """Decides which source rows must still be prepared, and to which shard each belongs."""
 
     out: Folder
     shard_rows: int
     finished: set[int]
-    """Shards that are there."""
+    """Numbers of the shards that exist."""
     retry: bool
     """Try the quarantined rows again."""
     only: Collection[str] | None = None
     bar: Any = None
     total: int = 0
+    """Rows so far, without those filtered out."""
     done_before: int = 0
+    """Those of them that an earlier run has done."""
     left_out: Counter[str] = field(default_factory=Counter)
+    """Reason → number of rows filtered out."""
 
     def todo(self, rows: Iterator[catalog.SourceRow]) -> Iterator[ShardItem]:
-        """In source order. Of a shard that is done again, good rows are taken over."""
+        """The rows to prepare, in source order. In a shard that is written again, rows that an earlier run
+        prepared come as `AlreadyWritten`."""
         shard, kept = -1, set[str]()
         for row in rows:
             if self.only is not None:
@@ -133,8 +138,8 @@ class ShardPlan:
                 continue
             if self.total // self.shard_rows != shard:
                 shard = self.total // self.shard_rows
-                kept = self._kept(shard)
-                again = shard not in self.finished or (self.retry and self._lost_some(shard))
+                kept = self._prepared_ids(shard)
+                again = shard not in self.finished or (self.retry and self._has_quarantined(shard))
             self.total += 1
             if not again:
                 self.done_before += 1
@@ -149,22 +154,22 @@ class ShardPlan:
         """Advance the progress bar."""
         self.bar.update(count)
 
-    def _kept(self, shard: int) -> set[str]:
+    def _prepared_ids(self, shard: int) -> set[str]:
         from data.prepared.shards import shard_ids
 
         return shard_ids(self.out, shard) if self.retry and shard in self.finished else set()
 
-    def _lost_some(self, shard: int) -> bool:
+    def _has_quarantined(self, shard: int) -> bool:
         from data.prepared.shards import quarantined
 
         return next(quarantined(self.out, shard), None) is not None
 
 
-# --- whose folder it is ----------------------------------------------------------------------
+# --- what the output folder holds -------------------------------------------------------------
 
 
 def _identity(config: PrepareConfig, sources: Sequence[SourceKeys]) -> Manifest:
-    """What decides the content of the shards: two runs with one identity write the same bytes."""
+    """Everything that decides the content of the shards: runs of equal identity write the same bytes."""
     from data.prepared.shards import FORMAT_VERSION
 
     identity = {
@@ -178,24 +183,24 @@ def _identity(config: PrepareConfig, sources: Sequence[SourceKeys]) -> Manifest:
     return dict(json.loads(json.dumps(identity)))
 
 
-def _manifest_there(out: Folder) -> Manifest:
-    """What a run wrote there before; empty where there was none, or it cannot be read."""
+def _existing_manifest(out: Folder) -> Manifest:
+    """The manifest of an earlier run in `out`; empty if there is none, or it cannot be read."""
     try:
-        there = dict(json.loads(out.text(MANIFEST)))
-        for old, new in list(renamed(FrameKeys, there["policy"])):
-            there["policy"][new] = there["policy"].pop(old)
-        return there
+        manifest = dict(json.loads(out.text(MANIFEST)))
+        for old, new in list(renamed(FrameKeys, manifest["policy"])):
+            manifest["policy"][new] = manifest["policy"].pop(old)
+        return manifest
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 
 
-def _completed(config: PrepareConfig, there: Manifest) -> PrepareConfig:
-    """Without a source, the run in `out` goes on as it was begun."""
+def _completed_config(config: PrepareConfig, existing: Manifest) -> PrepareConfig:
+    """The config, completed from the run in `out` if it names no source: that run is continued unchanged."""
     if config.sources and config.source.name is not None:
-        raise UserError("source, sources: give one of them")
+        raise UserError("source, sources: both are given; give only one of them")
     if config.sources or config.source.name is not None:
         return config
-    if "sources" not in there:
+    if "sources" not in existing:
         raise UserError(
             f"source: missing; write source=… ({', '.join(SOURCES)}); "
             f"out={config.out} holds no run to continue"
@@ -203,20 +208,20 @@ def _completed(config: PrepareConfig, there: Manifest) -> PrepareConfig:
     fixed = sorted(config.model_fields_set & {"frames", "min_decoded", "min_s", "shard_rows"})
     if fixed:
         raise UserError(
-            f"{', '.join(fixed)}: without a source the run in out={config.out} goes on as it was "
-            "begun; leave that out, or give the source"
+            f"{', '.join(fixed)}: without a source, the run in out={config.out} continues with its "
+            "own settings; leave these keys out, or give the source"
         )
-    policy = {name: value for name, value in there["policy"].items() if name != "version"}
+    policy = {name: value for name, value in existing["policy"].items() if name != "version"}
     update = {
-        "sources": sources_of(there),
+        "sources": sources_of(existing),
         "frames": FrameKeys.model_validate(policy),
-        **{name: there[name] for name in ("min_decoded", "min_s", "shard_rows")},
+        **{name: existing[name] for name in ("min_decoded", "min_s", "shard_rows")},
     }
     return config.model_copy(update=update)
 
 
 def sources_of(manifest: Manifest) -> tuple[SourceKeys, ...]:
-    """The sources of a prepared dataset, to be read again as they were."""
+    """The sources of a prepared dataset, pinned to the revisions that it was made from."""
     sources = []
     for record in manifest["sources"]:
         keys = {k: v for k, v in record.items() if k not in catalog.DERIVED}
@@ -224,10 +229,10 @@ def sources_of(manifest: Manifest) -> tuple[SourceKeys, ...]:
     return tuple(_pinned(sources, manifest))
 
 
-def _pinned(sources: Sequence[SourceKeys], there: Manifest) -> Sequence[SourceKeys]:
-    """A dataset on the Hub may have moved on since the run began: go on with the commit it began
-    with, unless another is asked for."""
-    begun = there.get("sources", [])
+def _pinned(sources: Sequence[SourceKeys], manifest: Manifest) -> Sequence[SourceKeys]:
+    """The sources with the Hub commits that `manifest` records, unless a revision is given: a dataset on the
+    Hub may have changed since the run began."""
+    begun = manifest.get("sources", [])
     if len(begun) != len(sources):
         return sources
     return [
@@ -240,8 +245,8 @@ def _pinned(sources: Sequence[SourceKeys], there: Manifest) -> Sequence[SourceKe
     ]
 
 
-def _fits(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> bool:
-    """True where `out` holds a run of this identity, False where it holds none.
+def _holds_same_run(out: Folder, existing: Manifest, identity: Manifest, overwrite: bool) -> bool:
+    """Whether `out` holds a run of this identity to continue; False if it is empty or is to be overwritten.
 
     Raises:
         UserError: it holds something else.
@@ -251,45 +256,44 @@ def _fits(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> 
         if out.fs.isfile(out.root):
             raise UserError(f"out={out.url}: is a file; give a folder")
         return False
-    if not there:
+    if not existing:
         raise UserError(
-            f"out={out.url}: is not empty and no prepared dataset; choose another folder"
+            f"out={out.url}: is not empty and holds no prepared dataset; choose another folder"
         )
-    changed = [key for key in identity if there.get(key) != identity[key]]
-    # a run of this very kind that was stopped goes on, also if it began by overwriting
-    if overwrite:
-        return not changed and not there.get("finished")
+    changed = [key for key in identity if existing.get(key) != identity[key]]
+    if overwrite:  # a stopped run of the same identity is continued, not overwritten once more
+        return not changed and not existing.get("finished")
     if changed and _shards_in(names):
         raise UserError(
-            f"out={out.url}: holds a dataset prepared otherwise ({', '.join(changed)} differs); "
+            f"out={out.url}: holds a dataset with other settings ({', '.join(changed)} differs); "
             "choose another out, or add overwrite=true"
         )
     return not changed
 
 
-def _whole(out: Folder, there: Manifest) -> bool:
-    """True where the run has ended and all of its shards are still there."""
+def _is_complete(out: Folder, existing: Manifest) -> bool:
+    """Whether the run has finished and all of its shards still exist."""
     from data.prepared.shards import shard_name
 
     names = out.names()
-    return bool(there.get("finished")) and all(
-        shard_name(i) in names for i in range(there["shards"])
+    return bool(existing.get("finished")) and all(
+        shard_name(i) in names for i in range(existing["shards"])
     )
 
 
-def _claim(out: Folder, there: Manifest, identity: Manifest, overwrite: bool) -> set[int]:
-    """Make `out` ours and say which shards are there already."""
-    if not _fits(out, there, identity, overwrite):
+def _claim(out: Folder, existing: Manifest, identity: Manifest, overwrite: bool) -> set[int]:
+    """Remove another run's files from `out` and write the manifest; returns the shards that exist already."""
+    if not _holds_same_run(out, existing, identity, overwrite):
         for name in out.names():
             if name.startswith("shard-") or name in ("quarantine.jsonl", CARD):
                 out.remove(name)
-        out.remove(MANIFEST)  # last: killed before that, the folder still says what it is
+        out.remove(MANIFEST)  # last, so that a run killed here leaves a recognisable folder
     begun = {"finished": False, **identity}
     out.write(MANIFEST, json.dumps(begun, indent=1) + "\n")
     return _shards_in(out.names())
 
 
 def _shards_in(names: set[str]) -> set[int]:
-    """Numbers of the shards among the files of a folder."""
+    """Numbers of the shards among these file names."""
     found = (re.fullmatch(r"shard-(\d+)\.parquet", name) for name in names)
     return {int(match[1]) for match in found if match}

@@ -1,4 +1,4 @@
-"""One sample → one row of the prepared dataset, or the reason why not. Runs in the workers."""
+"""One sample → one row of the prepared dataset, or a quarantine reason. Runs in the worker processes."""
 
 from __future__ import annotations
 
@@ -18,19 +18,22 @@ from data.selection.config import FrameKeys
 from data.video.info import BadVideo
 
 INSTANT_S = 0.05
+"""An event that starts up to this long after the video's end is kept, moved to the end."""
 
 
 @dataclass(frozen=True)
 class Limits:
-    """What a video must be to be used."""
+    """The limits below which a video is quarantined."""
 
     min_decoded: float
+    """Share of its frames that can be decoded."""
     min_s: float
+    """Duration in seconds."""
 
 
 def prepare_row(numbered: ShardItem, keys: FrameKeys, limits: Limits, threads: int) -> Outcome:
-    """One sample → one row of the prepared dataset, or the reason why not. Runs in a worker. The row
-    also says, in `seconds`, how long choosing took; that is not stored, for no two runs agree on it."""
+    """One sample → one row of the prepared dataset, or a `Rejected` with the quarantine reason. Runs in a
+    worker. The row also has `seconds`, how long it took: it differs from run to run, so it is not stored."""
     started = time.monotonic()
     item = numbered.item
     if not isinstance(item, Sample):
@@ -46,7 +49,7 @@ def prepare_row(numbered: ShardItem, keys: FrameKeys, limits: Limits, threads: i
         detail = error.detail
         if (
             isinstance(media, VideoFile) and media.shown
-        ):  # not the name of a copy that is gone by then
+        ):  # the path of a temporary copy means nothing
             detail = detail.replace(media.path, media.shown)
         return Rejected(item.id, media.name, error.reason, detail, digest_of(error))
     row = _row(item, chosen, keys, item.video_id or content_id(media))
@@ -59,15 +62,15 @@ def prepare_row(numbered: ShardItem, keys: FrameKeys, limits: Limits, threads: i
 def _row(item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str) -> dict[str, Any]:
     """See `data.prepared.shards.FEATURES`."""
     end_s = chosen.duration_s
-    # what is said of the last instant is about the last frame; labels and frames round it apart
+    # an event that starts just after the end is about the last frame: labels round times differently
     events = [asdict(e) for e in item.events if e.start_s <= end_s + INSTANT_S]
-    # up to a second is how durations are rounded in labels, no mistake of theirs
+    # labels round durations by up to a second: no more than that is not counted as a repair
     cut = sum(event["end_s"] > end_s + 1 for event in events)
     for event in events:
         event["start_s"] = min(event["start_s"], end_s)
         event["end_s"] = min(event["end_s"], end_s)
     repairs = Counter({r.what: r.count for r in (*item.repairs, *chosen.repairs)})
-    # one that the source cut already, at a duration that was too long, is one repair all the same
+    # the source may have cut the same event already, at a duration that was too long: count it once
     repairs["cut at the video's end"] = max(cut, repairs["cut at the video's end"])
     repairs["starts after the video's end"] += len(item.events) - len(events)
     return {
@@ -97,13 +100,13 @@ def _row(item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str) -> 
 def choose_in_subprocess(
     path: str, keys: FrameKeys, min_decoded: float, *, timeout_s: float, memory_gib: float
 ) -> ChosenFrames:
-    """`choose_frames` in a process of its own, for a file that nobody knows.
+    """`choose_frames` in a process of its own, for an untrusted file.
 
     Raises:
-        BadVideo: with the quarantine reason; whatever the file does to that process is one.
+        BadVideo: with the quarantine reason, also if the process crashes, hangs or runs out of memory.
     """
     (done,) = run_each(
-        partial(_choose_or_say, keys, min_decoded),
+        partial(_choose_or_error, keys, min_decoded),
         [path],
         workers=1,
         timeout_s=timeout_s,
@@ -116,7 +119,8 @@ def choose_in_subprocess(
     return done.outcome
 
 
-def _choose_or_say(keys: FrameKeys, min_decoded: float, path: str) -> ChosenFrames | BadVideo:
+def _choose_or_error(keys: FrameKeys, min_decoded: float, path: str) -> ChosenFrames | BadVideo:
+    """`choose_frames`, with BadVideo returned instead of raised: the worker would report it as a crash."""
     try:
         return choose_frames(path, keys, min_decoded)
     except BadVideo as error:

@@ -1,4 +1,4 @@
-"""How the pictures of a sample become files that a decoder opens, one video after another."""
+"""Makes the video of each sample a local file: downloads it, or unpacks it from a Parquet file or a zip."""
 
 from __future__ import annotations
 
@@ -17,9 +17,9 @@ from data.errors import UserError, one_line
 from data.media import HubFile, Local, Media, Missing, ParquetCell, VideoFile, ZipMember
 
 DOWNLOADS = 8
-"""Files fetched from the Hub at once."""
+"""Parallel downloads from the Hub."""
 AHEAD = 16
-"""How many videos are fetched ahead of the decoder: bounds the disk they take."""
+"""Most videos that are fetched ahead of the decoder: bounds the disk space they take."""
 DAMAGED = (
     EOFError,
     zipfile.BadZipFile,
@@ -28,14 +28,14 @@ DAMAGED = (
     NotImplementedError,
     RuntimeError,
 )
-"""What `zipfile` raises of a member that is there and cannot be read."""
+"""What `zipfile` raises for a member that exists but cannot be read."""
 MAX_BYTES = 8 * GIB
-"""A video larger than this is not unpacked."""
+"""A larger video is not unpacked from a zip."""
 Item = TypeVar("Item")
 
 
 class Unpacker:
-    """Media → local files, for media in the order in which their containers hold them.
+    """Turns media into local files. Media of one container must come in the container's order.
 
     A Parquet file or a zip stays open from one video to the next, and is read forward only.
     """
@@ -47,16 +47,17 @@ class Unpacker:
         self._zip: tuple[str, zipfile.ZipFile] | None = None
 
     def to_local_file(self, media: Media) -> Local:
-        """
+        """The local file of one medium; bytes from a container are written to `folder`.
+
         Raises:
-            Missing: it is not where the adapter said.
+            Missing: it is not where the source said, or cannot be read.
             UserError: the Hub or the store cannot be reached.
         """
         if isinstance(media, ParquetCell):
             from data.hub import reading
 
             with reading(media.url):
-                return self._spooled(self._cell(media), media.name)
+                return self._write_file(self._cell(media), media.name)
         if isinstance(media, ZipMember):
             return self._member(media)
         if isinstance(media, HubFile):
@@ -68,12 +69,12 @@ class Unpacker:
             self._cells = _Cells(media)
         return self._cells.read(media.row)
 
-    def _spooled(self, content: bytes, name: str) -> VideoFile:
-        path = self._next()
+    def _write_file(self, content: bytes, name: str) -> VideoFile:
+        path = self._new_path()
         path.write_bytes(content)
         return VideoFile(str(path), shown=name)
 
-    def _next(self) -> Path:
+    def _new_path(self) -> Path:
         self._count += 1
         return self._folder / f"{self._count}.video"
 
@@ -83,7 +84,7 @@ class Unpacker:
                 self._zip = (media.archive, zipfile.ZipFile(media.archive))
             if self._zip[1].getinfo(media.member).file_size > MAX_BYTES:
                 raise Missing(f"{media.name}: larger than {MAX_BYTES} bytes", "too large")
-            path = self._next()
+            path = self._new_path()
             with self._zip[1].open(media.member) as packed, path.open("wb") as file:
                 shutil.copyfileobj(packed, file, 2**20)
             return VideoFile(str(path), shown=media.name)
@@ -94,7 +95,7 @@ class Unpacker:
 
 
 class _Cells:
-    """One column of one Parquet file, read forward row by row without holding a row group."""
+    """One column of one Parquet file, read forward row by row, without a whole row group in memory."""
 
     def __init__(self, first: ParquetCell):
         import pyarrow.parquet as pq
@@ -102,7 +103,7 @@ class _Cells:
         from data.hub import opened
 
         self._url, self._column = first.url, first.column
-        # a buffered stream: otherwise a whole column chunk (FineVideo: 0.45 GB) is held at a time
+        # a buffered stream: otherwise a whole column chunk (FineVideo: 0.45 GB) is in memory
         self._file = pq.ParquetFile(opened(first.url), buffer_size=2**20, pre_buffer=False)
         counts = [
             self._file.metadata.row_group(i).num_rows for i in range(self._file.num_row_groups)
@@ -119,9 +120,15 @@ class _Cells:
         )
 
     def reaches(self, cell: ParquetCell) -> bool:
+        """Whether the cell lies ahead in this column."""
         return (cell.url, cell.column) == (self._url, self._column) and cell.row >= self._next
 
     def read(self, row: int) -> bytes:
+        """The bytes of a row that lies ahead.
+
+        Raises:
+            Missing: the row does not exist or holds no bytes.
+        """
         batch: Any = None
         while self._next <= row:
             batch = next(self._batches, None)
@@ -135,6 +142,12 @@ class _Cells:
 
 
 def _downloaded(media: HubFile) -> VideoFile:
+    """The file in the Hub's local cache, downloaded if it is not there yet.
+
+    Raises:
+        Missing: the repository has no such file.
+        UserError: the Hub cannot be reached.
+    """
     from huggingface_hub import hf_hub_download
     from huggingface_hub.errors import EntryNotFoundError, LocalEntryNotFoundError
 
@@ -145,7 +158,7 @@ def _downloaded(media: HubFile) -> VideoFile:
             path = hf_hub_download(
                 media.repo, media.path, repo_type="dataset", revision=media.revision
             )
-        except LocalEntryNotFoundError:  # no network: of every file alike
+        except LocalEntryNotFoundError:  # no network: not this file's fault
             raise
         except EntryNotFoundError:
             raise Missing(f"{media.name}: no such file") from None
@@ -158,7 +171,7 @@ def fetch_ahead(
     with_local: Callable[[Item, Local | Missing], Item],
     folder: Path,
 ) -> Iterator[Item]:
-    """The items in order, their media replaced by local ones (or by why there are none).
+    """The items in order, their media fetched: `with_local` gets each item and its local file, or `Missing`.
 
     Downloads run ahead in threads; containers are read in order, by this thread.
     """
@@ -187,7 +200,7 @@ def fetch_ahead(
                 except Missing as missing:
                     local = missing
             waiting.append((item, local))
-            # only downloads gain by running ahead; what is unpacked would wait on the disk
+            # only downloads gain by running ahead; unpacked videos would only take disk space
             if not isinstance(local, Future) or len(waiting) >= AHEAD:
                 yield settled()
             while waiting and not isinstance(waiting[0][1], Future):
@@ -195,15 +208,16 @@ def fetch_ahead(
         while waiting:
             yield settled()
     except OSError as error:
-        raise _stopped(error) from None
+        raise _source_error(error) from None
     finally:
         threads.shutdown(wait=False, cancel_futures=True)
 
 
-def _stopped(error: OSError) -> Exception:
-    """A store that fails while it is read stops the run: skipping would quarantine all that is left."""
+def _source_error(error: OSError) -> Exception:
+    """The exception that stops the run when a store fails while it is read: to skip the row instead would
+    quarantine all remaining rows. An error that names no file and no errno becomes a UserError."""
     if error.filename is None and error.errno is None:
         return UserError(
-            f"reading the source failed ({one_line(error)}); the same command continues from here"
+            f"reading the source failed ({one_line(error)}); run the same command again to continue"
         )
     return error

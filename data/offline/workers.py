@@ -1,9 +1,8 @@
-"""Processes that work on one task each, and may be killed at any moment.
+"""A pool of worker processes that work on one task at a time and may be killed at any moment.
 
-Every worker has a pipe of its own, so that its death is seen at once, is charged to the task it had,
-and harms no other: pools whose workers share a queue can lose a task or stand still for ever when
-one of them dies with its hand on the queue's lock. Pebble's pool, which has limits like these, was
-tried and lost tasks that way.
+Every worker has its own pipe, so its death is noticed at once, is attributed to its task, and does not
+affect other workers. Pools whose workers share a queue can lose a task or hang forever when a worker dies
+while it holds the queue's lock. Pebble's pool, which has similar limits, was tried and lost tasks that way.
 """
 
 from __future__ import annotations
@@ -27,17 +26,17 @@ from typing import Any
 from data.errors import UserError
 
 STARTS = 10
-"""Workers in a row that die before they begin anything: then something is wrong with all of them."""
+"""After this many workers in a row that died before they began a task, the run stops with an error."""
 START_S = 120.0
-"""To load libraries and begin; longer is as good as dead."""
+"""Time limit for a worker to load its libraries and begin a task; then it counts as dead."""
 FITS = 2**14
-"""Bytes that an empty pipe takes at once on any system."""
+"""Bytes that can be written to an empty pipe without blocking, on any system."""
 TASKS = 500
-"""After so many a worker is replaced: what libraries leak does not add up over days."""
+"""Tasks after which a worker is replaced, so that memory leaks of libraries do not add up over days."""
 
 
 class Died(Exception):
-    """The process of a task ended; `exitcode` is negative for a signal."""
+    """The worker process of a task ended; `exitcode` is negative for a signal."""
 
     def __init__(self, exitcode: int | None):
         super().__init__(exitcode)
@@ -45,7 +44,7 @@ class Died(Exception):
 
 
 class TimeUp(Exception):
-    """The task took too long, and its process was killed."""
+    """The task exceeded its timeout, and its worker process was killed."""
 
 
 @dataclass
@@ -65,8 +64,8 @@ class _Worker:
     sender: threading.Thread | None = None
 
     def send(self, content: Any) -> None:
-        """What fits into the pipe at once; the rest is left to a thread, for whoever does not read blocks
-        who writes, and the others' deadlines are to be kept."""
+        """Send a task without blocking: one that does not fit into the pipe is sent by a thread. A worker
+        that does not read must not delay the supervising thread, which enforces the others' deadlines."""
         packed = ForkingPickler.dumps(content)
         if len(packed) <= FITS:
             self.pipe.send_bytes(packed)
@@ -75,19 +74,24 @@ class _Worker:
         self.sender.start()
 
     def close(self) -> None:
-        """Once its process has ended: then nothing blocks a sender any more."""
+        """Close the pipe. Call it after the process has ended: then the sender thread cannot block."""
         if self.sender is not None:
             self.sender.join()
         self.pipe.close()
 
 
 def _send(pipe: Connection, packed: Any) -> None:
-    with suppress(OSError):  # its process ended: that is seen at the pipe's other end
+    with suppress(OSError):  # the process ended: the supervising thread notices
         pipe.send_bytes(packed)
 
 
 class Workers:
-    """`count` processes that run `function` on what is submitted. A thread looks after them."""
+    """Up to `count` worker processes that run `function` on submitted tasks, supervised by a thread.
+
+    Args:
+        timeout_s: time limit per task, from its beginning.
+        prepare: called once in each new worker.
+    """
 
     def __init__(
         self,
@@ -98,7 +102,7 @@ class Workers:
         prepare: Callable[[], None],
     ):
         self._context = get_context("spawn")  # a forked decoder can hang
-        self._main = (function, prepare)
+        self._worker_args = (function, prepare)
         self._timeout_s = timeout_s
         self._waiting: deque[_Task] = deque()
         self._lock = threading.Lock()
@@ -108,11 +112,12 @@ class Workers:
         self._broken: BaseException | None = None
         self._count = count
         self._workers: list[_Worker] = []
-        self._thread = threading.Thread(target=self._look_after, daemon=True)
+        self._thread = threading.Thread(target=self._supervise, daemon=True)
         self._thread.start()
 
     def submit(self, content: Any, *, first: bool = False) -> Future[Any]:
-        """Its result, `Died`, `TimeUp`, or what the function raised. `first`: before all others."""
+        """A future of the result; it raises `Died`, `TimeUp`, or what the function raised. `first`: the task
+        goes before all waiting ones."""
         task = _Task(content, Future())
         with self._lock:
             if self._broken is not None:
@@ -125,7 +130,7 @@ class Workers:
         return task.future
 
     def close(self) -> None:
-        """Kill whatever still runs."""
+        """Kill all workers, also those that still work."""
         self._closed = True
         self._wake_out.send_bytes(b"w")
         self._thread.join()
@@ -134,10 +139,11 @@ class Workers:
             worker.process.join()
             worker.close()
 
-    def _look_after(self) -> None:
+    def _supervise(self) -> None:
+        """The thread: an error of its own fails all tasks, so that no caller waits forever."""
         try:
             self._serve()
-        except BaseException as error:  # noqa: BLE001 - nobody would wait for the others in vain
+        except BaseException as error:  # noqa: BLE001 - passed on to the futures
             with self._lock:
                 self._broken = error
                 left = [w.task for w in self._workers if w.task] + list(self._waiting)
@@ -147,6 +153,7 @@ class Workers:
                     task.future.set_exception(error)
 
     def _serve(self) -> None:
+        """Hand out tasks, receive answers and enforce deadlines, until the pool is closed."""
         while not self._closed:
             self._assign()
             by_pipe = {w.pipe: w for w in self._workers}
@@ -156,13 +163,13 @@ class Workers:
                 if ready is self._wake_in:
                     self._wake_in.recv_bytes()
                 else:
-                    self._hear(by_pipe[ready])  # type: ignore[index] # only pipes are waited for
+                    self._receive(by_pipe[ready])  # type: ignore[index] # only pipes are waited for
             for worker in list(self._workers):
                 if worker.task and worker.task.deadline <= time.monotonic():
-                    self._end(worker, TimeUp() if worker.task.begun else Died(None))
+                    self._kill(worker, TimeUp() if worker.task.begun else Died(None))
 
     def _assign(self) -> None:
-        """Give every idle worker a task; start workers only for tasks that wait."""
+        """Give a waiting task to every idle worker; start new workers only while tasks are waiting."""
         with self._lock:
             while self._waiting:
                 worker = next((w for w in self._workers if w.task is None), None)
@@ -175,31 +182,34 @@ class Workers:
                 worker.task.deadline = time.monotonic() + START_S
                 try:
                     worker.send(worker.task.content)
-                except OSError:  # it died before it had the task: no fault of that
+                except OSError:  # it died before it got the task: not the task's fault
                     self._waiting.appendleft(worker.task)
                     worker.task = None
                     self._drop(worker)
                     self._failed_start()
-                except Exception as error:  # noqa: BLE001 - what cannot be sent fails; the thread must live
+                except Exception as error:  # noqa: BLE001 - a task that cannot be pickled fails alone
                     task, worker.task = worker.task, None
                     task.future.set_exception(error)
 
     def _start(self) -> _Worker:
         here, there = self._context.Pipe()
-        process = self._context.Process(target=_work, args=(there, *self._main), daemon=False)
+        process = self._context.Process(
+            target=_work, args=(there, *self._worker_args), daemon=False
+        )
         process.start()
-        there.close()  # its copy alone keeps the pipe open: it breaks when the process ends
+        there.close()  # the worker holds the only copy: the pipe breaks when the process ends
         worker = _Worker(process, here)
         self._workers.append(worker)
         return worker
 
-    def _hear(self, worker: _Worker) -> None:
+    def _receive(self, worker: _Worker) -> None:
+        """Read one message of a worker: `begun`, `done` or `failed`, or its death."""
         try:
             kind, value = worker.pipe.recv()
         except (EOFError, OSError):
-            self._end(worker, Died(None))
+            self._kill(worker, Died(None))
             return
-        except Exception as error:  # noqa: BLE001 - an answer that cannot be read; the thread must live
+        except Exception as error:  # noqa: BLE001 - an answer that cannot be unpickled fails alone
             kind, value = "failed", error
         assert worker.task is not None
         if kind == "begun":
@@ -216,14 +226,15 @@ class Workers:
         else:
             task.future.set_exception(value)
 
-    def _end(self, worker: _Worker, why: Died | TimeUp) -> None:
-        """The worker is gone or goes now; its task hears why."""
+    def _kill(self, worker: _Worker, why: Died | TimeUp) -> None:
+        """Remove a worker that is dead or too late; its task fails with `why`, or waits again if it had not
+        begun."""
         task, worker.task = worker.task, None
         exitcode = self._drop(worker)
         if task is None:
             return
         if isinstance(why, Died):
-            if not task.begun:  # killed while it was starting up: no fault of the task
+            if not task.begun:  # the worker died while it was starting: not the task's fault
                 with self._lock:
                     self._waiting.appendleft(task)
                 self._failed_start()
@@ -235,13 +246,14 @@ class Workers:
         self._failed_starts += 1
         if self._failed_starts >= STARTS:
             raise UserError(
-                f"{STARTS} worker processes in a row died before they began; what they say is above. "
+                f"{STARTS} worker processes in a row died before they began; their messages are above. "
                 "Is memory_gib too small for the libraries?"
             )
 
     def _drop(self, worker: _Worker) -> int | None:
+        """Remove a worker and make sure that its process has ended; returns the exit code."""
         self._workers.remove(worker)
-        worker.process.join(timeout=0.2)  # ended by itself: keep its exit code
+        worker.process.join(timeout=0.2)  # if it is just ending by itself, keep its exit code
         worker.process.kill()
         worker.process.join()
         worker.close()
@@ -249,7 +261,7 @@ class Workers:
 
 
 def _work(pipe: Connection, function: Callable[[Any], Any], prepare: Callable[[], None]) -> None:
-    """In a worker: task after task, until the other end of the pipe is gone."""
+    """The main loop of a worker: works on task after task, until the other end of the pipe is closed."""
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: die with the parent
@@ -260,7 +272,7 @@ def _work(pipe: Connection, function: Callable[[Any], Any], prepare: Callable[[]
             pipe.send(("begun", None))
             try:
                 answer = ("done", function(content))
-            except Exception as error:  # noqa: BLE001 - it is raised again where it is waited for
+            except Exception as error:  # noqa: BLE001 - the future raises it in the parent
                 answer = ("failed", error)
             pipe.send(answer)
         except (EOFError, BrokenPipeError):

@@ -1,4 +1,4 @@
-"""Templates filled in: pages that work offline (one file each, nothing loaded, every text escaped), and Markdown."""
+"""Fill in templates: pages that work offline (one file, nothing loaded, every text escaped), and Markdown."""
 
 from __future__ import annotations
 
@@ -12,8 +12,8 @@ HERE = Path(__file__).parent
 
 
 def render(template: Path, **values: Any) -> str:
-    """The text of a template. One that ends in `.html` is escaped, and may extend `base.html`, which
-    needs a `title`."""
+    """The text of a template filled in with `values`. In a template that ends in `.html`, values are
+    escaped; it may extend `base.html`, which needs a `title`."""
     page = template.suffix == ".html"
     environment = Environment(
         loader=FileSystemLoader([template.parent, HERE]),
@@ -25,5 +25,5 @@ def render(template: Path, **values: Any) -> str:
 
 
 def data_url(picture: bytes, kind: str = "jpeg") -> str:
-    """An encoded picture as an address that holds it."""
+    """An encoded picture as a `data:` URL."""
     return f"data:image/{kind};base64,{base64.b64encode(picture).decode()}"

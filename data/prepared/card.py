@@ -1,4 +1,4 @@
-"""The README of a prepared dataset: on the Hub its card, in a folder what tells readers which files are rows."""
+"""The README of a prepared dataset: its card on the Hub; in a folder, it says which files hold rows."""
 
 from __future__ import annotations
 
@@ -18,9 +18,10 @@ def dataset_card(manifest: dict[str, Any], repo: str | None = None) -> str:
     would take the manifest for the only row.
 
     Args:
-        repo: on the Hub; None for a folder, whose name is not told (equal runs write equal bytes).
+        repo: repository on the Hub; None for a folder, whose name is left out so that equal runs write
+            equal bytes.
     """
-    from data.pages.render import render  # where a card is written, and nowhere before
+    from data.pages.render import render  # imported only when a card is written
 
     sources = [about(name) for name in sorted(manifest["by_source"])]
     licences = {source.licence for source in sources}

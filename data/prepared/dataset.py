@@ -1,7 +1,7 @@
-"""A prepared dataset as one run sees it: opened once, and the same to the run's end.
+"""A prepared dataset as one run sees it: opened once, and the same until the run ends.
 
-What is behind a path may change while a run goes on: a branch on the Hub moves, a folder is prepared
-anew. So the address is pinned, the manifest read and everything hashed before anything is loaded.
+The data at a path may change during a run: a branch on the Hub moves, a folder is prepared again. So the
+URL is pinned to a commit, and the manifest and the shards' footers are hashed, before any row is loaded.
 """
 
 from __future__ import annotations
@@ -19,29 +19,30 @@ from data.hub import opened, pinned, reading
 from data.prepared.shards import STORED, manifest_text, parse_manifest, shard_locations
 
 AT_ONCE = 16
-"""Shards whose footers are read at a time."""
+"""Number of shards whose footers are read at the same time."""
 FOOTER_END = 8
-"""A Parquet file ends in its footer, the footer's length (4 bytes) and a mark (4 bytes)."""
+"""Bytes after the footer of a Parquet file: the footer's length (4 bytes) and a magic number (4 bytes)."""
 
 
 @dataclass(frozen=True)
 class Prepared:
-    """Where a prepared dataset is and which one it is."""
+    """Location and identity of a prepared dataset."""
 
     path: str
     """As the user wrote it."""
     url: str
-    """On the Hub with the commit it stood for when it was opened."""
+    """`path`; on the Hub, with the commit it pointed to when it was opened."""
     manifest: dict[str, Any] = field(repr=False)
     manifest_sha256: str
     sha256: str
-    """Of the manifest and every shard's footer, which holds sizes and bounds of all that is in it."""
+    """Hash of the manifest and of every shard's footer, which holds the sizes and bounds of its data."""
     shards: tuple[str, ...] = field(repr=False)
     """Paths or URLs."""
 
 
 def open_prepared(path: str | Path) -> Prepared:
-    """
+    """Open the prepared dataset at a path or URL, and check that it is complete.
+
     Raises:
         UserError: there is no prepared dataset, its run has not finished, a shard is missing, or the
             Hub refuses it.
@@ -52,7 +53,7 @@ def open_prepared(path: str | Path) -> Prepared:
         manifest = parse_manifest(text, str(path))
         shards = shard_locations(url, manifest)
         digest = hashlib.sha256(text.encode())
-        with ThreadPoolExecutor(AT_ONCE) as pool:  # behind an address each is a round trip
+        with ThreadPoolExecutor(AT_ONCE) as pool:  # for a URL, each footer is a round trip
             for footer in pool.map(_footer, shards):
                 digest.update(footer)
     return Prepared(
@@ -83,7 +84,7 @@ def read_rows(prepared: Prepared) -> Dataset:
     with reading(prepared.path):
         return load_dataset(
             "parquet",
-            # part of the cache's address: the library itself tells files by path and time only
+            # makes the cache depend on the content: by itself the library compares only path and time
             name=f"prepared-{prepared.sha256[:16]}",
             data_files={"train": list(prepared.shards)},
             split="train",
@@ -92,7 +93,7 @@ def read_rows(prepared: Prepared) -> Dataset:
 
 
 def read_dataset(path: str | Path) -> Dataset:
-    """All rows of what is at a path now.
+    """All rows of the prepared dataset that is at a path now.
 
     Raises:
         UserError: as `open_prepared`.

@@ -1,4 +1,4 @@
-"""What is in a prepared dataset: counts, lengths, what was quarantined, the first rows. Text or page."""
+"""Overview of a prepared dataset as text or page: counts, lengths, quarantined rows, the first rows."""
 
 from __future__ import annotations
 
@@ -20,23 +20,23 @@ from data.target import Style, clock, target
 
 BINS = 12
 MOST_LOST = 200
-"""Lines of the quarantine on a page."""
+"""Maximum number of quarantined rows on a page."""
 COLUMNS = ["id", "duration_s", "times_s", "events", "description"]
 
 
 @dataclass(frozen=True)
 class Histogram:
-    """How often values lie between two edges."""
+    """The number of values between each two neighbouring edges."""
 
     name: str
     edges: tuple[float, ...]
     counts: tuple[int, ...]
     median: float
     whole: bool
-    """Of whole numbers."""
+    """Whether all values are whole numbers."""
 
     def bars(self) -> Iterator[tuple[str, int, float]]:
-        """Caption, count, share of the largest bar."""
+        """(caption, count, height as a share of the largest bar) of each bin."""
         most = max(self.counts, default=0) or 1
         for low, high, count in zip(self.edges, self.edges[1:], self.counts, strict=False):
             caption = (
@@ -47,19 +47,19 @@ class Histogram:
 
 @dataclass(frozen=True)
 class ShownRow:
-    """One row as it is looked at."""
+    """One row as the overview shows it."""
 
     id: str
     duration_s: float
     answer: str
     credit: str
     frames: tuple[tuple[bytes, float, str], ...]
-    """JPEG, time, reason."""
+    """(JPEG, time in seconds, reason) of each."""
 
 
 @dataclass(frozen=True)
 class Overview:
-    """What is worth knowing about a prepared dataset."""
+    """The facts about a prepared dataset that text and page show."""
 
     path: str
     manifest: dict[str, Any]
@@ -69,7 +69,7 @@ class Overview:
 
 
 def histogram(name: str, values: Sequence[float]) -> Histogram:
-    """Of finite values: equal bins from the least to the largest; whole numbers keep whole edges."""
+    """Histogram of finite values, in equal bins from the smallest to the largest, with whole edges."""
     if not len(values):
         return Histogram(name, (), (), 0.0, True)
     low, high = float(np.min(values)), float(np.max(values))
@@ -83,8 +83,8 @@ def histogram(name: str, values: Sequence[float]) -> Histogram:
 def overview(
     path: str, style: Style, num_rows: int, tokens: Sequence[int] | None = None
 ) -> Overview:
-    """Read what is small of all rows, and everything of the first `num_rows`. `tokens`: lengths of
-    whole samples, where a tokenizer was at hand.
+    """Read the small columns of all rows, and all columns of the first `num_rows`. `tokens`: lengths of
+    whole samples, if a tokenizer was given.
 
     Raises:
         UserError: no finished prepared dataset there.
@@ -113,7 +113,7 @@ def overview(
         histograms.append(histogram("tokens of a sample, frames and all", tokens))
     histograms.append(histogram(f"words of the answer ({style})", words))
     return Overview(
-        path, dataset.manifest, tuple(histograms), tuple(first), tuple(_lost(dataset.url))
+        path, dataset.manifest, tuple(histograms), tuple(first), tuple(_quarantined(dataset.url))
     )
 
 
@@ -124,9 +124,9 @@ def _shown(row: dict[str, Any], style: Style) -> ShownRow:
     return ShownRow(row["id"], row["duration_s"], answer, row["credit"], cards)
 
 
-def _lost(path: str) -> Iterator[dict[str, str]]:
+def _quarantined(path: str) -> Iterator[dict[str, str]]:
     folder = open_folder(path)
-    if not folder.has("quarantine.jsonl"):  # a published dataset says only how many
+    if not folder.has("quarantine.jsonl"):  # a published dataset holds only their number
         return
     with folder.open("quarantine.jsonl") as lines:
         for i, line in enumerate(lines):
@@ -152,14 +152,14 @@ def tables(found: Overview) -> list[tuple[str, list[tuple[str, int]]]]:
         "quarantined": "quarantined",
         "filtered out": "left_out",
         "repaired or dropped": "repairs",
-        "rows with words of their own": "own_words",
+        "rows with their own prompt, system or context": "own_words",
     }
     shown = [(title, list(found.manifest[key].items())) for title, key in names.items()]
     return [(title, counts) for title, counts in shown if counts]
 
 
 def text(found: Overview) -> str:
-    """For a terminal."""
+    """The overview as text for a terminal."""
     lines = [f"{found.path}: {headline(found)}"]
     for title, counts in tables(found):
         lines += ["", title, *(f"{count:>9,}  {name}" for name, count in counts)]
@@ -174,7 +174,7 @@ def text(found: Overview) -> str:
 
 
 def page(found: Overview) -> str:
-    """One self-contained page: no script, nothing loaded, every text escaped."""
+    """The overview as one self-contained page: no script, nothing loaded, every text escaped."""
     return render(
         HERE / "overview.html",
         title=found.path,

@@ -1,4 +1,4 @@
-"""A prepared dataset to the Hub: shards first, then one commit with card and manifest."""
+"""Push a prepared dataset to the Hub: shards first, then one commit with card and manifest."""
 
 from __future__ import annotations
 
@@ -24,14 +24,14 @@ AT_ONCE = 8
 
 
 class DatasetHubKeys(Section):
-    """Where it goes."""
+    """The repository to push to."""
 
     repo: str = Field(description="owner/name of the dataset on the Hub")
-    private: bool = Field(default=True, description="only you can see it (of a new repository)")
+    private: bool = Field(default=True, description="only you can see it (for a new repository)")
 
 
 class PreparedKeys(Section):
-    """What goes."""
+    """The dataset to push."""
 
     path: str = Field(description="folder made by scripts/prepare.py")
 
@@ -44,7 +44,8 @@ class PushConfig(Section):
 
 
 def push_dataset(config: PushConfig) -> str:
-    """Upload what is not there yet and return the page's address. Stopped, it goes on where it was.
+    """Upload the shards that the Hub lacks, and return the URL of its page. A stopped push continues when
+    it is run again.
 
     Raises:
         UserError: no finished dataset, no token, or the Hub refuses.
@@ -62,20 +63,20 @@ def push_dataset(config: PushConfig) -> str:
             raise UserError(
                 f"hub.repo={repo}: holds something that was not pushed from here; choose another"
             )
-        there = dict(_there(api, repo))
+        on_hub = dict(_shards_on_hub(api, repo))
         names = [shard_name(i) for i in range(manifest["shards"])]
-        missing = [n for n in names if there.get(f"data/{n}") != _sha256(path / n)]
+        missing = [n for n in names if on_hub.get(f"data/{n}") != _sha256(path / n)]
         added = [CommitOperationAdd(f"data/{n}", str(path / n)) for n in missing]
         with tqdm(total=len(names), initial=len(names) - len(missing), unit="shard") as bar:
-            for some in batched(added):  # the Hub keeps what it has: a stopped push goes on
+            for some in batched(added):  # the Hub keeps uploaded files: a stopped push can continue
                 api.preupload_lfs_files(repo, some, repo_type="dataset")
                 bar.update(len(some))
-        stale = sorted(set(there) - {f"data/{n}" for n in names})
+        stale = sorted(set(on_hub) - {f"data/{n}" for n in names})
         last = {
             CARD: dataset_card(manifest, repo),
             "manifest.json": json.dumps(redacted(manifest), indent=1) + "\n",
         }
-        api.create_commit(  # one for all: a reader finds the old dataset or the new one
+        api.create_commit(  # one commit for all: a reader finds the old dataset or the new one
             repo,
             [
                 *added,
@@ -93,8 +94,8 @@ def batched(added: Sequence[Any]) -> Iterator[list[Any]]:
         yield list(added[start : start + AT_ONCE])
 
 
-def _there(api: Any, repo: str) -> Iterator[tuple[str, str]]:
-    """Shards on the Hub with the hashes of their content."""
+def _shards_on_hub(api: Any, repo: str) -> Iterator[tuple[str, str]]:
+    """(path, SHA-256 of the content) of the shards on the Hub."""
     from huggingface_hub import RepoFile
 
     for entry in api.list_repo_tree(repo, repo_type="dataset", recursive=True):

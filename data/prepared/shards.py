@@ -2,9 +2,9 @@
 
     out/manifest.json                 source, policy, versions, counts
     out/shard-00000.parquet           rows, with pictures that `datasets` and the Hub viewer show
-    out/shard-00000.quarantine.jsonl  what this shard's rows lost, and why
-    out/quarantine.jsonl              all of it, written when the run ends
-    out/README.md                     says to `datasets` and the Hub which files are rows
+    out/shard-00000.quarantine.jsonl  this shard's quarantined rows, with reasons
+    out/quarantine.jsonl              those of all shards, written when the run ends
+    out/README.md                     tells `datasets` and the Hub which files are rows
 
 A shard is complete when its Parquet file has its final name, and is then never changed in place.
 `out` is a folder or anything else that fsspec reaches.
@@ -30,7 +30,7 @@ from data.storage import Folder, open_folder
 
 FORMAT_VERSION = 4
 GROUP_ROWS = 8
-"""Rows held in memory before they are written; also what a reader of single rows fetches at a time."""
+"""Rows per row group: so many are held in memory before they are written, and read at a time."""
 FEATURES = Features(
     {
         "id": Value("string"),
@@ -58,9 +58,9 @@ FEATURES = Features(
     }
 )
 STORED = Features({**FEATURES, "frames": List(Image(decode=False))})
-"""The same with pictures as the bytes they are."""
+"""`FEATURES` with pictures as undecoded bytes."""
 OWN = ("prompt", "system", "context")
-"""What a row may bring in its own words, where others get the run's."""
+"""Columns in which a row may have its own text instead of the run's."""
 Row = dict[str, Any]
 
 
@@ -76,8 +76,8 @@ def quarantine_name(index: int) -> str:
 
 
 def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
-    """Rows as they come, a group at a time; the quarantine lines, then the final name of the rows,
-    which says that both are there. Whatever stops it leaves no trace but an unfinished file."""
+    """Write a shard's rows, a group at a time, then its quarantine lines. Last, the Parquet file gets its
+    final name, which marks both as complete. A process killed before that leaves only an unfinished file."""
     unfinished = out.unfinished(shard_name(index))
     rejected: list[Rejected] = []
     group: list[Row] = []
@@ -88,24 +88,24 @@ def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)
                     continue
-                group.append(_taken(before, outcome))
+                group.append(_row_to_write(before, outcome))
                 if len(group) == GROUP_ROWS:
                     writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
                     group.clear()
             if group:  # an empty group would break readers; a file without one does not
                 writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
-        # a shard that is done again goes first: killed between these lines, it is made anew, where
-        # old rows beside new quarantine lines would have lost what was rescued
+        # the old version of the shard is removed first: if the process is killed between these lines,
+        # the shard is made again. Old rows beside new quarantine lines would lose the rescued rows
         out.remove(shard_name(index))
         out.write(quarantine_name(index), _lines(rejected))
         out.commit(unfinished, shard_name(index))
     except BaseException:
-        unfinished.unlink(missing_ok=True)  # on a full disk its room is needed
+        unfinished.unlink(missing_ok=True)  # free its space: the disk may be full
         raise
 
 
-def _taken(before: Iterator[Row], outcome: Row | AlreadyWritten) -> Row:
-    """The row itself, or the next of those written before, which come in the same order."""
+def _row_to_write(before: Iterator[Row], outcome: Row | AlreadyWritten) -> Row:
+    """The row itself, or the next row of the shard's old version, which has the same order."""
     if not isinstance(outcome, AlreadyWritten):
         return outcome
     row = next(before)
@@ -114,7 +114,7 @@ def _taken(before: Iterator[Row], outcome: Row | AlreadyWritten) -> Row:
 
 
 def _rows(out: Folder, index: int) -> Iterator[Row]:
-    """Rows of a finished shard, a group in memory at a time."""
+    """Rows of a finished shard, with one group in memory at a time."""
     with out.open(shard_name(index)) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         for group in range(parquet.num_row_groups):
@@ -128,8 +128,8 @@ def shard_ids(out: Folder, index: int) -> set[str]:
 
 
 def _column_table(file: BinaryIO, columns: list[str]) -> pa.Table:
-    """Without Arrow's threads: those that read through a Python file may outlive the interpreter and
-    abort or hang it at its exit (apache/arrow#34314, #50482)."""
+    """Some columns of a shard, read without Arrow's threads: threads that read through a Python file may
+    outlive the interpreter and abort or hang it at its exit (apache/arrow#34314, #50482)."""
     return pq.read_table(file, columns=columns, use_threads=False, pre_buffer=False)
 
 
@@ -138,14 +138,14 @@ def _lines(rejected: Iterable[Rejected]) -> str:
 
 
 def quarantined(out: Folder, index: int) -> Iterator[Rejected]:
-    """What a finished shard's rows lost."""
+    """The quarantined rows of a finished shard."""
     for line in out.text(quarantine_name(index)).split("\n"):
         if line:  # not splitlines: file names may hold any other line separator
             yield Rejected(**json.loads(line))
 
 
 def summed(out: Folder, num_shards: int) -> dict[str, Any]:
-    """Counts over all shards, and `quarantine.jsonl`; one shard in memory at a time."""
+    """Return the counts over all shards and write `quarantine.jsonl`, with one shard in memory at a time."""
     columns = ["source", "video_id", "times_s", "duration_s", "unseen_s", "repairs", *OWN]
     totals: dict[str, Any] = {"rows": 0, "frames": 0, "video_s": 0.0, "unseen_s": 0.0}
     videos: set[str] = set()
@@ -186,7 +186,8 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
 
 
 def manifest_text(url: str, *, shown: str) -> str:
-    """
+    """The text of the manifest at `url`, which error messages call `shown`.
+
     Raises:
         UserError: there is no prepared dataset.
     """
@@ -199,7 +200,8 @@ def manifest_text(url: str, *, shown: str) -> str:
 
 
 def parse_manifest(text: str, path: str) -> dict[str, Any]:
-    """
+    """The manifest in `text`, checked.
+
     Raises:
         UserError: not a manifest of this version, or of a run that has not finished.
     """
@@ -230,7 +232,7 @@ def read_manifest(path: str | Path) -> dict[str, Any]:
 
 
 def shard_locations(path: str, manifest: dict[str, Any]) -> list[str]:
-    """The shards of a finished prepared dataset, as paths or URLs; `path` is pinned.
+    """The shards of a finished prepared dataset, as paths or URLs. `path` must be pinned.
 
     Raises:
         UserError: one of them is missing.

@@ -1,4 +1,4 @@
-"""What a run of prepare came to, for people."""
+"""The result of a run of scripts/prepare.py as text for people."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ from typing import Any
 
 
 def counted(manifest: dict[str, Any]) -> str:
-    """How much a dataset holds; several rows may tell of one video."""
+    """The number of videos in a dataset, and of rows if several rows belong to one video."""
     rows, videos = manifest["rows"], manifest["videos"]
     return (
         f"{rows:,} videos"
@@ -17,7 +17,7 @@ def counted(manifest: dict[str, Any]) -> str:
 
 
 def own_words(counts: Mapping[str, int]) -> str:
-    """How many rows bring what in words of their own."""
+    """The numbers of rows with their own prompt, system turn or context, as text."""
     names = {"prompt": "prompts", "system": "system turns", "context": "contexts"}
     return ", ".join(f"{count} {names[what]}" for what, count in counts.items())
 
@@ -34,7 +34,7 @@ def report(summary: dict[str, Any]) -> str:
             f"({summary['video_s'] / max(summary['seconds'], 1e-3):.1f} × real time)"
         )
     if summary["own_words"]:
-        lines.append(f"rows with words of their own: {own_words(summary['own_words'])}")
+        lines.append(f"rows with their own texts: {own_words(summary['own_words'])}")
     if len(summary["by_source"]) > 1:
         shares = (f"{n} of {name}" for name, n in summary["by_source"].items())
         lines.append(f"from {', '.join(shares)}")
@@ -47,7 +47,7 @@ def report(summary: dict[str, Any]) -> str:
     if rows and summary["policy"]["speed"] != "exact":
         lines.append(
             f"speed={summary['policy']['speed']}: frames are shown at their true times; what happens "
-            f"between two that were decoded is not seen, at most {summary['unseen_s']:.2f} s at a time"
+            f"between two decoded frames is not seen, at most {summary['unseen_s']:.2f} s at a time"
         )
     if summary["rows_from_before"]:
         lines.append(f"{summary['rows_from_before']} source rows were done by an earlier run")

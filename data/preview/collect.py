@@ -1,4 +1,4 @@
-"""What a preview shows of one video: its signals, and what each policy chose."""
+"""What a preview shows of one video: its signals, and the frames that each policy chose."""
 
 from __future__ import annotations
 
@@ -35,7 +35,7 @@ class PolicyChoice:
 
 @dataclass(frozen=True)
 class Preview:
-    """Everything that is drawn of one video."""
+    """All data of one video that a preview draws."""
 
     info: VideoInfo
     signals: Signals
@@ -46,7 +46,7 @@ class Preview:
 
 
 def collect(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> Preview:
-    """Look at one video as every policy does.
+    """Choose the frames of one video by every policy, with figures that compare the policies.
 
     Raises:
         BadVideo: it cannot be used.
@@ -90,7 +90,7 @@ def labelled(path: str | None) -> dict[Path, Sample]:
     """The samples of a jsonl source by their video's absolute path.
 
     Raises:
-        UserError: there is no such file, or it is no jsonl.
+        UserError: there is no such file, or it is not a jsonl source.
     """
     if path is None:
         return {}

@@ -11,7 +11,7 @@ from data.selection.config import FrameKeys
 
 
 class PreviewConfig(Section):
-    """Keys of scripts/preview.py. `frames.policy` may name several, as scene,uniform."""
+    """Keys of scripts/preview.py. `frames.policy` may name several: `scene,uniform`."""
 
     videos: list[str] = Field(min_length=1, description="video files")
     frames: FrameKeys = FrameKeys()
@@ -19,7 +19,8 @@ class PreviewConfig(Section):
         default=[], description="more policies; frames.policy=scene,uniform is short for it"
     )
     labels: str | None = Field(
-        default=None, description="a jsonl source with these videos' events, as for prepare"
+        default=None,
+        description="a jsonl file with these videos' events, as for scripts/prepare.py",
     )
     out: str = Field(default="preview", description="folder of the pages")
     format: Literal["html", "png"] = Field(default="html", description="a page or a picture")
@@ -46,11 +47,11 @@ class PreviewConfig(Section):
         return self
 
     def idle(self) -> list[str]:
-        """A key is of use if one of the policies takes notice of it."""
+        """Error lines for the frame keys that none of the policies uses."""
         unused = [frames.unused() for frames in self._every]
         return [line for key, line in unused[0].items() if all(key in one for one in unused)]
 
     @property
     def every(self) -> tuple[FrameKeys, ...]:
-        """One set of keys per policy, in the order given, each once."""
+        """One set of frame keys per policy, in the order given, each policy once."""
         return self._every

@@ -84,7 +84,7 @@ def png(preview: Preview, title: str, path: Path) -> None:
 
 
 def time_label(time_s: float) -> str:
-    """1:02.5"""
+    """62.5 → `1:02.5`."""
     tenths = round(time_s * 10)
     return f"{tenths // 600}:{tenths // 10 % 60:02d}.{tenths % 10}"
 
@@ -104,7 +104,7 @@ def _cards(chosen: PolicyChoice) -> list[tuple[str, str, str]]:
 
 
 def _svg(preview: Preview) -> Any:
-    """The timeline as SVG text. Nothing of a dataset is written into it."""
+    """The timeline as SVG text. No text of a dataset is written into it."""
     with matplotlib.rc_context({"svg.fonttype": "none", "svg.hashsalt": "preview", "font.size": 9}):
         figure = Figure(figsize=(9, 2.2 + 0.28 * len(preview.chosen)), layout="constrained")
         _timeline(figure.add_subplot(), preview)

@@ -1,7 +1,6 @@
-"""One video → its chosen frames: one decode pass, the policy's choice, JPEGs with true times.
+"""One video → its chosen frames: one decode pass, the policy's choice, JPEGs with their timestamps.
 
-`choose_frames` serves the offline run and the description of a new video alike, so that both see the
-same pictures.
+The offline run and the description of a new video both use `choose_frames`, so both see the same pictures.
 """
 
 from __future__ import annotations
@@ -27,9 +26,9 @@ from data.video.info import BadVideo, Skip, StoredPicture, VideoInfo
 from data.video.video import Video
 
 JPEG_QUALITY = 92
-SAME_PICTURE_S = 1e-3  # decord's clock and PyAV's agree so far
+SAME_PICTURE_S = 1e-3  # timestamps of decord and PyAV for one frame differ by less
 MIN_DECODED = 0.9
-"""Share of a file's frames; one of which less can be decoded is bad."""
+"""Share of a file's frames that must be decodable; below it the file is quarantined."""
 
 
 @dataclass(frozen=True)
@@ -43,9 +42,9 @@ class ChosenFrames:
     duration_s: float
     decoded_share: float
     unseen_s: float
-    """The longest time between two frames that were decoded: how far off a boundary can be."""
+    """Longest gap between two decoded frames: how far off a shot boundary can be."""
     repairs: tuple[Repair, ...] = ()
-    """What was put right in the file's times and pictures."""
+    """What was repaired in the file's timestamps and pictures."""
 
 
 SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey"}
@@ -53,14 +52,14 @@ SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey
 
 @dataclass(frozen=True)
 class Analysis:
-    """What one pass over a video found, before any picture is encoded."""
+    """The result of one decode pass over a video, before any picture is encoded."""
 
     source: Video | FrameFiles
     info: VideoInfo
     signals: Signals
     selection: Selection
     kept: dict[float, StoredPicture]
-    """Pictures by time; a chosen one that is not here must be fetched."""
+    """Time → picture; a chosen picture that is missing here must be fetched."""
 
 
 def analyse(
@@ -71,7 +70,7 @@ def analyse(
     threads: int = 0,
     keep: bool = True,
 ) -> Analysis:
-    """One decode pass and the policy's choice. `keep=False`: no pictures are kept.
+    """Measure a video in one decode pass and let the policy choose. `keep=False`: no pictures are kept.
 
     Raises:
         BadVideo: with the quarantine reason.
@@ -83,20 +82,24 @@ def analyse(
     plan = plan_for(keys, info, keep=keep and keys.decoder == "pyav")
     only_key = POLICIES[keys.policy].candidates == "key frames"
     skip = "nonkey" if only_key else SKIP[keys.speed]
-    if info.by_order:  # what is left out would move all that follows
+    if info.by_order:  # timestamps go by frame number: a skipped frame would shift all later ones
         skip = "none"
     frames = video.decode(threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure_signals(info, frames, plan, skip=skip)
-    _require(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
+    _require_decoded(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
     selection, kept = select(signals, keys), plan.candidates.kept
     if keys.speed == "keyframes" and not only_key and info.seekable:
         selection, kept = refine_key_frames(video, selection, short_px=keys.px, threads=threads)
-    if keys.decoder != "pyav":  # the choice is the same; the pictures are to be that decoder's
+    if keys.decoder != "pyav":  # the pictures are fetched with the other decoder
         kept = {}
     return Analysis(video, info, signals, selection, kept)
 
 
-def _require(signals: Signals, min_decoded: float, name: str, what: str) -> None:
+def _require_decoded(signals: Signals, min_decoded: float, name: str, what: str) -> None:
+    """
+    Raises:
+        BadVideo: less than `min_decoded` of the frames were decoded.
+    """
     if signals.decoded_share < min_decoded:
         raise BadVideo(
             "truncated",
@@ -106,11 +109,11 @@ def _require(signals: Signals, min_decoded: float, name: str, what: str) -> None
 
 
 def _analyse_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> Analysis:
-    """Pictures that somebody chose already are all kept where they fit the budget."""
+    """`analyse` for given frame files: all are kept if they fit the budget, else the policy chooses."""
     info = image_frames.probe(frames)
     plan = plan_for(keys, info, keep=False)
     signals = measure_signals(info, image_frames.read(frames, info), plan, skip="none")
-    _require(signals, min_decoded, frames.name, "frame files")
+    _require_decoded(signals, min_decoded, frames.name, "frame files")
     fits = len(signals.times_s) <= keys.max
     selection = (
         in_order(signals, range(len(signals.times_s)), "given") if fits else select(signals, keys)
@@ -119,10 +122,10 @@ def _analyse_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> A
 
 
 def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> list[np.ndarray]:
-    """The chosen frames, (H, W, 3) uint8 each: kept from the pass, else fetched.
+    """The chosen frames, (H, W, 3) uint8 each: those kept in the decode pass, the others by a seek.
 
     Raises:
-        BadVideo: one that was decoded before cannot be any more.
+        BadVideo: a frame that was decoded before cannot be decoded again.
     """
     times_s, kept, source = analysis.selection.times_s, analysis.kept, analysis.source
     if isinstance(source, FrameFiles):
@@ -145,10 +148,7 @@ def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) ->
 def choose_frames(
     path: str | FrameFiles, keys: FrameKeys, min_decoded: float = MIN_DECODED, *, threads: int = 0
 ) -> ChosenFrames:
-    """Measure a video in one decode, select, and give the selected frames as JPEG.
-
-    The same function serves the offline run and the description of a new video, so that both see
-    the same pictures.
+    """Measure a video in one decode pass, let the policy choose, and encode the chosen frames as JPEG.
 
     Raises:
         BadVideo: with the quarantine reason.
@@ -174,5 +174,5 @@ def _jpeg(rgb: np.ndarray) -> bytes:
 
 
 def policy_record(keys: FrameKeys) -> dict[str, Any]:
-    """The frame policy as it travels with the dataset, the run and the adapter."""
+    """The frame policy as it is stored with the dataset, the run and the adapter."""
     return {**resolved(keys), "version": POLICY_VERSION}

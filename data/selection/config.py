@@ -18,20 +18,20 @@ class FrameKeys(Section):
     policy: Annotated[str, one_of("policy", POLICIES)] = Field(
         default="scene", description=f"how frames are chosen: {', '.join(POLICIES)}"
     )
-    max: int = Field(default=32, ge=1, le=1024, description="at most this many frames a video")
+    max: int = Field(default=32, ge=1, le=1024, description="at most this many frames per video")
     px: int = Field(
         default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
     )
     speed: Literal["exact", "fast", "keyframes"] = Field(
         default="exact",
-        description="fast skips frames no other needs; keyframes decodes I-frames only",
+        description="fast skips non-reference frames; keyframes decodes I-frames only",
     )
-    fps: float = Field(default=1.0, gt=0, description="policy=fps|smolvlm: frames a second")
+    fps: float = Field(default=1.0, gt=0, description="policy=fps|smolvlm: frames per second")
     candidate_fps: float = Field(
         default=4.0,
         gt=0,
         le=60,
-        description="candidates a second, where pictures are compared (at most 4096 a video)",
+        description="candidates per second, where pictures are compared (at most 4096 per video)",
     )
     method: str | None = Field(
         default=None,
@@ -39,7 +39,8 @@ class FrameKeys(Section):
         + "; ".join("|".join(p.methods) for p in POLICIES.values() if p.methods),
     )
     threshold: float | None = Field(
-        default=None, description="policy=shots|l1|l2|correlation|embedding (null: its default)"
+        default=None,
+        description="policy=shots|l1|l2|correlation|embedding: its threshold (null: its default)",
     )
     size: int = Field(
         default=128, ge=8, le=512, description="policy=correlation: side of the compared pictures"
@@ -60,23 +61,25 @@ class FrameKeys(Section):
         "histogram-fine",
     ] = Field(default="adaptive", description="policy=shots: PySceneDetect's detector or a preset")
     detector_options: dict[str, bool | int | float | list[float]] = Field(
-        default={}, description="policy=shots: more of its parameters, as {bins: 256}"
+        default={}, description="policy=shots: more parameters of the detector, as {bins: 256}"
     )
     min_shot_s: float = Field(
-        default=0.3, ge=0, description="policy=scene|shots: a shorter shot is not cut off"
+        default=0.3, ge=0, description="policy=scene|shots: shortest shot that is detected"
     )
     pick: Literal["first", "middle", "sharpest"] = Field(
         default="middle", description="policy=shots: which frame stands for a shot"
     )
     max_gap_s: float = Field(
-        default=10.0, gt=0, description="policy=scene: where nothing moves, frames at most this far"
+        default=10.0,
+        gt=0,
+        description="policy=scene: largest gap between frames of a shot in which nothing moves",
     )
     encoder: str | None = Field(
         default=None, description="policy=embedding|query: image encoder, a Hub id or a folder"
     )
     query: str | None = Field(default=None, description="policy=query: the text to look for")
     decoder: Literal["pyav", "decord"] = Field(
-        default="pyav", description="what decodes the kept pictures; the choice is the same"
+        default="pyav", description="decoder of the stored pictures; the choice is the same"
     )
 
     @model_validator(mode="after")
@@ -103,7 +106,7 @@ class FrameKeys(Section):
         return self
 
     def unused(self) -> dict[str, str]:
-        """Keys that are set and that the policy takes no notice of, each with the line that says so."""
+        """Keys that are set although the policy ignores them → the line that says so."""
         found, own = {}, POLICIES[self.policy]
         for key in sorted(self.changed().keys() - SHARED - own.keys):
             owners = ", ".join(name for name, policy in POLICIES.items() if key in policy.keys)
@@ -116,4 +119,5 @@ class FrameKeys(Section):
         return found
 
     def idle(self) -> list[str]:
+        """The lines of `unused`."""
         return list(self.unused().values())

@@ -1,8 +1,8 @@
-"""Every frame policy: what it needs measured, which keys mean something to it, how it chooses.
+"""The registry of frame policies: what each needs measured, which keys it uses, which function chooses.
 
 A policy is a function `(signals, keys) -> Selection` in a file of `data/selection/policies/` and one
-entry here. All take the same budget `frames.max`, return true times in order with a reason per frame,
-and rank their frames, so that a prompt that must become shorter loses the least valuable first.
+entry here. Every policy takes the budget `frames.max` and returns frames in time order, each with its
+timestamp, a reason and a rank. When a prompt must become shorter, the frames of the highest rank go first.
 """
 
 from __future__ import annotations
@@ -11,36 +11,37 @@ from dataclasses import dataclass
 from typing import Literal
 
 POLICY_VERSION = 3
-"""Raised when the same keys would choose other frames; stored with every prepared dataset."""
+"""Increased whenever the same keys choose other frames than before; stored with every prepared dataset."""
 
 
 @dataclass(frozen=True)
 class Policy:
-    """What is known of a policy before a video is opened. Imports nothing heavy."""
+    """The properties of a policy. Its function is named, not imported, so that this module loads fast."""
 
     choose: str
     """`module:function` in `data.selection.policies`."""
     candidates: Literal["clearest", "clock", "ticks", "every frame", "key frames"]
-    """Frames it may choose, whose pictures are kept while the one decode pass runs by: the clearest of
-    each short window, those at times known beforehand, `frames.candidate_fps` a second, all, or I-frames only."""
+    """Frames it may choose; their pictures are kept during the decode pass. In this order: the clearest of
+    each short window, frames at times known beforehand, `frames.candidate_fps` per second, all, I-frames."""
     measures: Literal["signals", "cuts", "thumbs", "features"] = "signals"
-    """Beside each frame's signals: PySceneDetect's cuts, small grey pictures of the candidates, or their
-    features by `frames.encoder`."""
+    """What is measured in addition to the signals of each frame: PySceneDetect's cuts, the candidates' small
+    grey pictures, or their features by `frames.encoder`."""
     keys: frozenset[str] = frozenset()
-    """Keys that mean something to it, beside those of every policy (`SHARED`)."""
+    """Keys that it uses, in addition to those of every policy (`SHARED`)."""
     methods: tuple[str, ...] = ()
     """Values of `frames.method`; the first is the default."""
     without_threshold: tuple[str, ...] = ()
-    """Methods that have none."""
+    """Methods that do not use `frames.threshold`."""
     threshold: tuple[float, float] = (0.0, float("inf"))
-    """Range of `frames.threshold`."""
+    """Valid range of `frames.threshold`."""
     words: str = ""
-    """How frames are chosen, for a model card."""
+    """How frames are chosen, in words for a model card."""
 
 
 SHARED = frozenset({"policy", "max", "px", "speed", "decoder"})
-"""Keys that mean something to every policy."""
+"""Keys that every policy uses."""
 GREY = frozenset({"candidate_fps", "threshold", "size"})
+"""Keys of the policies that compare small grey pictures."""
 
 POLICIES: dict[str, Policy] = {
     "scene": Policy(

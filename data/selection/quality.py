@@ -1,4 +1,4 @@
-"""How good a selection is, measured without a model: coverage of events, of content, of time."""
+"""Metrics of a selection that need no model: coverage of events and content, errors of times and shots."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ class Recall:
 
     @property
     def macro(self) -> float:
-        """Mean over videos of their share."""
+        """Mean of the videos' shares."""
         return float(np.mean(self.per_video)) if self.per_video else 1.0
 
     @property
@@ -35,7 +35,7 @@ class Recall:
 
 
 def events_hit(times_s: Sequence[float], events: Sequence[tuple[float, float]]) -> int:
-    """How many half-open events `[start_s, end_s)` hold a chosen time."""
+    """How many half-open events `[start_s, end_s)` contain a chosen time."""
     chosen = np.sort(np.asarray(times_s, dtype=np.float64))
     return sum(int(np.searchsorted(chosen, b) > np.searchsorted(chosen, a)) for a, b in events)
 
@@ -43,7 +43,7 @@ def events_hit(times_s: Sequence[float], events: Sequence[tuple[float, float]]) 
 def event_recall(
     chosen: Sequence[Sequence[float]], events: Sequence[Sequence[tuple[float, float]]]
 ) -> Recall:
-    """Event recall over videos; those without events are left out."""
+    """Event recall over videos; videos without events are left out."""
     hits = [
         (events_hit(times_s, wanted), len(wanted))
         for times_s, wanted in zip(chosen, events, strict=True)
@@ -58,7 +58,7 @@ def event_recall(
 
 @dataclass(frozen=True)
 class Matches:
-    """Predicted against labelled transitions."""
+    """Counts of predicted transitions against labelled ones."""
 
     matched: int
     missed: int
@@ -74,7 +74,7 @@ class Matches:
 
     @property
     def f1(self) -> float:
-        """Harmonic mean of precision and recall; 1 where nothing was to be found or was."""
+        """Harmonic mean of precision and recall; 1 if there are neither labels nor predictions."""
         wrong = self.missed + self.false
         return 2 * self.matched / (2 * self.matched + wrong) if self.matched + wrong else 1.0
 
@@ -82,8 +82,8 @@ class Matches:
 def match_cuts(
     predicted: Sequence[Transition], labelled: Sequence[Transition], *, tolerance_s: float
 ) -> Matches:
-    """Hard cuts, TRECVID's way as PySceneDetect's benchmark has it: all pairs within the
-    tolerance, nearest first, one to one. A cut's time is that of its new shot's first frame.
+    """Match hard cuts one to one: pairs within the tolerance, nearest first (TRECVID's rule, as
+    PySceneDetect's benchmark implements it). A cut's time is that of the first frame after it.
     """
     found = np.array([t.end_s for t in predicted if t.hard])
     wanted = np.array([t.end_s for t in labelled if t.hard])
@@ -100,9 +100,9 @@ def match_cuts(
 
 
 def match_gradual(predicted: Sequence[Transition], labelled: Sequence[Transition]) -> Matches:
-    """Gradual transitions: one whose middle lies inside a labelled one matches it; a second one
-    inside the same is false. A hard cut found where a gradual one is labelled matches nothing
-    here, and is false among the cuts.
+    """Match gradual transitions: a prediction whose middle lies inside a labelled one matches it; a second
+    prediction inside the same one is false. A hard cut predicted inside a labelled gradual transition is not
+    counted here; `match_cuts` counts it as false.
     """
     wanted = [t for t in labelled if not t.hard]
     found = [(t.start_s + t.end_s) / 2 for t in predicted if not t.hard]
@@ -114,19 +114,20 @@ def match_gradual(predicted: Sequence[Transition], labelled: Sequence[Transition
 
 
 def nearest_distance(features: np.ndarray, chosen: Sequence[int]) -> tuple[float, float]:
-    """Features (N, D) and chosen rows → mean and maximum over all rows of the Euclidean distance
-    to the nearest chosen one, as root mean square per value (the mean is VKF's Mean Minimum
-    Distance; lower is better)."""
+    """Features (N, D) and chosen rows → mean and maximum over all rows of the distance to the nearest
+    chosen row, lower is better. The distance is Euclidean ÷ √D: root mean square per value. The mean is
+    VKF's Mean Minimum Distance."""
     picked = features[list(chosen)].astype(np.float64)  # (K, D)
     rows = features.astype(np.float64)
     squared = (rows**2).sum(1)[:, None] + (picked**2).sum(1)[None] - 2 * rows @ picked.T  # (N, K)
     nearest = np.sqrt(np.maximum(squared, 0)).min(axis=1)
-    grey = np.sqrt(features.shape[1])  # per value: grey levels, whatever the number of values
+    grey = np.sqrt(features.shape[1])  # distance per value, in grey levels, whatever D is
     return float(nearest.mean() / grey), float(nearest.max() / grey)
 
 
 def redundancy(features: np.ndarray, chosen: Sequence[int]) -> float:
-    """Mean over the chosen of the largest cosine to another chosen one, about the video's mean."""
+    """Mean over the chosen rows of the largest cosine to another chosen row, after subtraction of the
+    video's mean; 0 for fewer than two."""
     picked = features[list(chosen)].astype(np.float64) - features.mean(axis=0)  # (K, D)
     if len(picked) < 2:
         return 0.0
@@ -147,8 +148,8 @@ def share_in_transitions(times_s: Sequence[float], labelled: Sequence[Transition
 def share_unclear(
     luma: np.ndarray, contrast: np.ndarray, sharpness: np.ndarray, chosen: Sequence[int]
 ) -> float:
-    """Share of chosen frames that are black or blank, or less than half as sharp as the median
-    of the half second (12 frames) on either side. All arrays (N,)."""
+    """Share of chosen frames that are black or blank, or less than half as sharp as the median of the 12
+    frames (half a second) on either side. All arrays (N,)."""
     if not len(chosen):
         return 0.0
     bad = 0
@@ -159,7 +160,7 @@ def share_unclear(
 
 
 def time_error_s(reported_s: Sequence[float], true_s: np.ndarray) -> float:
-    """Largest distance of a reported time from the nearest real presentation time."""
+    """Largest distance of a reported time from the nearest true timestamp (PTS)."""
     if not len(reported_s):
         return 0.0
     apart = np.abs(np.asarray(reported_s)[:, None] - true_s[None, :])  # (K, N)

@@ -1,10 +1,10 @@
-"""ActivityNet Captions, YouCook2 and any file in their form.
+"""ActivityNet Captions, YouCook2 and any file in one of their formats.
 
 ActivityNet:  {"v_…": {"duration": 55.15, "timestamps": [[0.28, 55.15], …], "sentences": ["…", …]}}
 YouCook2:     {"database": {"<id>": {"subset": "training", "duration": …,
                "annotations": [{"segment": [s, e], "sentence": "…"}]}}}
 
-Videos lie below `source.videos` (or beside the file) as `<id>.mp4`, with or without `v_`.
+Videos are found below `source.videos` (default: beside the file) as `<id>.mp4`, with or without `v_`.
 """
 
 from __future__ import annotations
@@ -46,7 +46,7 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected | FilteredOut]:
 
 
 def count(keys: SourceKeys) -> int | None:
-    """How many rows `read` will give, where filters leave none out."""
+    """Number of rows that `read` will yield; with a filter set, the limit, or None without a limit."""
     if keys.split != "all" or keys.ids is not None:
         return keys.limit
     rows = len(_load(keys)[1])
@@ -54,7 +54,7 @@ def count(keys: SourceKeys) -> int | None:
 
 
 def version(keys: SourceKeys) -> str:
-    """The file's own hash."""
+    """SHA-256 of the file."""
     with _load(keys)[0].open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -73,7 +73,7 @@ def _load(keys: SourceKeys) -> tuple[Path, list[tuple[str, Any]]]:
 
 
 def entries(content: dict[str, Any]) -> dict[str, Any]:
-    """The videos of a file in either form."""
+    """The entries of a file in either format: video id → entry."""
     inner = content.get("database")
     return inner if isinstance(inner, dict) else content
 
@@ -113,7 +113,7 @@ def sample_of(
 
 
 def spans(row: dict[str, Any]) -> Iterator[Span]:
-    """The events of an entry as they stand there, right or wrong."""
+    """The events of an entry as written there, unchecked."""
     for annotation in as_dicts(row.get("annotations")):
         yield Span(*pair(annotation.get("segment")), single_line(annotation.get("sentence")))
     times, sentences = row.get("timestamps"), row.get("sentences")

@@ -1,4 +1,4 @@
-"""All sources by name, several mixed, every id once."""
+"""Read one source or a mixture of several; no id is used twice."""
 
 from __future__ import annotations
 
@@ -23,19 +23,19 @@ def _module(keys: SourceKeys) -> Any:
 
 
 def about(name: str) -> Source:
-    """What is known of a source; little, where a dataset was prepared from one that is not here."""
+    """Facts about a source; defaults if this version does not have it, as an older dataset may name it."""
     return SOURCES.get(name, Source())
 
 
 DERIVED = ("version", "ids_sha256", "texts")
-"""What a source's record holds beside its keys."""
+"""The fields of a source's record that are not keys."""
 
 
 def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
-    """What decides which rows come, for the manifest.
+    """One record per source, for the manifest: all that decides which rows are read.
 
     Raises:
-        UserError: a source is not there or not ours to read.
+        UserError: a source does not exist, or we may not read it.
     """
     records = []
     for keys in sources:
@@ -48,17 +48,17 @@ def describe_sources(sources: Sequence[SourceKeys]) -> list[dict[str, Any]]:
     return records
 
 
-def same_rows(told: Any, sources: Sequence[dict[str, Any]]) -> bool:
-    """Whether a record of sources (a stranger's, perhaps) names the rows of `sources`, whatever became
-    of their texts."""
-    records = as_dicts(told)
+def same_rows(stored: Any, sources: Sequence[dict[str, Any]]) -> bool:
+    """Whether stored records of sources select the same rows as `sources`, even if `texts` differs. They
+    may come from a stranger's file: any value is accepted."""
+    records = as_dicts(stored)
     return bool(records) and [{**r, "texts": 0} for r in records] == [
         {**r, "texts": 0} for r in sources
     ]
 
 
 def count(sources: Sequence[SourceKeys]) -> int | None:
-    """How many rows `read` will give, where that is known.
+    """Number of rows that `read` will yield, or None if it is not known.
 
     Raises:
         UserError: a source is empty.
@@ -75,7 +75,7 @@ def count(sources: Sequence[SourceKeys]) -> int | None:
 
 
 def read(sources: Sequence[SourceKeys]) -> Iterator[SourceRow]:
-    """Rows of all sources, each id once. Ids of a mixture carry their source's name in front."""
+    """Rows of all sources, each id once. In a mixture, ids begin with the name of their source."""
     rows = (
         _module(sources[0]).read(sources[0])
         if len(sources) == 1
@@ -87,10 +87,10 @@ def read(sources: Sequence[SourceKeys]) -> Iterator[SourceRow]:
 def mixed(
     streams: Sequence[Iterator[SourceRow]], sources: Sequence[SourceKeys]
 ) -> Iterator[SourceRow]:
-    """Interleave by weight: at any point each source has given its share of the rows.
+    """Rows of several sources, interleaved by weight: at any point each source has given its share.
 
-    With weights the mixture ends when a source runs out, for its share could no longer be kept;
-    without, every source is read to its end. Rows that filters leave out take no place.
+    With weights, the mixture ends when a source runs out, because its share could no longer be kept.
+    Without weights, every source is read to its end. Rows that filters leave out are not counted.
     """
     weighted = any(keys.weight is not None for keys in sources)
     weights = [keys.weight or 1.0 for keys in sources]
@@ -116,7 +116,7 @@ def _labelled(keys: SourceKeys, index: int, sources: Sequence[SourceKeys]) -> It
 
 
 def without_repeats(rows: Iterator[SourceRow]) -> Iterator[SourceRow]:
-    """The second row of one id is quarantined."""
+    """The rows; a row whose id was used before is quarantined."""
     seen: set[str] = set()
     for row in rows:
         if isinstance(row, Sample) and row.id in seen:

@@ -1,4 +1,4 @@
-"""The keys of a source: which dataset, which of its rows, what of them becomes the target."""
+"""The keys of a source: which dataset, which of its rows, and what becomes the target."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class SourceKeys(Section):
         description="folder (or zip) with the videos; null: beside the rows, videofeedback: the Hub",
     )
     limit: int | None = Field(
-        default=None, gt=0, description="at most this many of the wanted rows"
+        default=None, gt=0, description="read at most this many rows, not counting filtered ones"
     )
     shuffle_seed: int | None = Field(
-        default=None, ge=0, description="rows in another order (finevideo: its Parquet files)"
+        default=None, ge=0, description="shuffle the rows (finevideo: its Parquet files)"
     )
     weight: float | None = Field(
         default=None, gt=0, description="share of this source in a mixture (recipe=sources)"
@@ -44,10 +44,10 @@ class SourceKeys(Section):
         default="real", description="videofeedback: real videos, or generated ones with five scores"
     )
     split: Literal["all", "train", "validation", "test"] = Field(
-        default="all", description="finevideo: by hash of the video; else the dataset's own"
+        default="all", description="finevideo: split by hash of the video; else the dataset's own"
     )
     shares: tuple[Share, Share, Share] = Field(
-        default=(0.9, 0.05, 0.05), description="finevideo: of train, validation and test"
+        default=(0.9, 0.05, 0.05), description="finevideo: shares of train, validation and test"
     )
     ids: Names | None = Field(
         default=None, description="only these videos; or a text file with one id a line"
@@ -63,26 +63,26 @@ class SourceKeys(Section):
     )
     max_duration_s: float | None = Field(default=None, gt=0, description="finevideo: longest video")
     language: Names | None = Field(
-        default=None, description="finevideo: language of the speech, as en (extra: language)"
+        default=None, description="finevideo: language of the speech, like en (extra: language)"
     )
     min_av_correlation: float | None = Field(
-        default=None, ge=0, le=1, description="finevideo: least mean audioVisualCorrelation"
+        default=None, ge=0, le=1, description="finevideo: lowest mean audioVisualCorrelation"
     )
     level: Literal["scene", "activity"] = Field(
         default="scene", description="finevideo: an event is a scene or an activity"
     )
     speech: Literal["drop", "keep"] = Field(
-        default="drop", description="finevideo: notes of what is said, which cannot be seen"
+        default="drop", description="finevideo: notes about speech, which no frame shows"
     )
     speech_context: bool = Field(
-        default=False, description="finevideo: time-coded speech goes before the instruction"
+        default=False, description="finevideo: put time-coded speech before the instruction"
     )
-    qa: bool = Field(default=False, description="finevideo: its questions follow as more turns")
+    qa: bool = Field(default=False, description="finevideo: add its questions as further turns")
     min_alignment: int | None = Field(
-        default=None, ge=1, le=4, description="videofeedback: least text-to-video alignment"
+        default=None, ge=1, le=4, description="videofeedback: lowest text-to-video alignment"
     )
     rating: bool = Field(
-        default=False, description="videofeedback: the five scores follow as a second turn"
+        default=False, description="videofeedback: add the five scores as a second turn"
     )
 
     @model_validator(mode="after")
@@ -118,15 +118,15 @@ class SourceKeys(Section):
             )
         if self.revision is not None and self.path is not None and "://" not in self.path:
             lines.append(
-                f"source.revision={self.revision}: of the Hub; source.path={self.path} is read"
+                f"source.revision={self.revision}: a revision of the Hub, no effect on source.path={self.path}"
             )
         return lines
 
     def record(self) -> dict[str, Any]:
-        """What decides which rows come and what they say, as kept in a manifest."""
+        """The keys that decide which rows are read and what they say, for the manifest."""
         assert self.name is not None
         values = resolved(self)
         wanted = (SHARED | SOURCES[self.name].keys) - {
             "revision"
-        }  # the version says which it came to
+        }  # `version` holds the commit it points to
         return {k: v for k, v in values.items() if k in wanted and v is not None}

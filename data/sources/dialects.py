@@ -1,15 +1,15 @@
-"""Rows of other datasets in the `jsonl` source, each turned into our own form.
+"""Rows of other datasets in the `jsonl` source, each converted to our own format.
 
 ShareGPT4Video  {"video_id", "video_path", "captions": [{"idx": "-1", "content": …}, …]}
-                → the caption of index -1, which is that of the whole video
+                → the caption of index -1, which describes the whole video
 PLM-Video-Human {"uid", "video", "total_frames", "dense_captions": [{"start_frame", "end_frame", "caption"}]}
                 (rdcap), or one "caption" with "start_frame" and "end_frame" (rcap, rtloc)
-                → events; frames are numbered at six a second, the last one included
+                → events; frames are numbered at six per second, and `end_frame` is included
 Vript           {"meta": …, "data": {"<id>-Scene-001": {"clip_id", "caption": {"content", …}}, …}}
-                → one row a clip, whose file is found by its name below `source.videos`
+                → one row per clip, whose file is found by its name below `source.videos`
 
-LLaVA-Video-178K and PLM's training rows are LLaVA rows and need no mapping. Where a dataset's videos
-lie elsewhere than beside the rows, `source.videos` says where.
+LLaVA-Video-178K and PLM's training rows are LLaVA rows and need no mapping. If a dataset's videos are
+not beside the rows, `source.videos` says where they are.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ class BadRow(Exception):
 
 
 def own_rows(row: Row) -> list[Row]:
-    """A row of a known dataset as rows of our own form; any other row as it is."""
+    """A row of a known dataset as rows in our own format; any other row unchanged."""
     if "captions" in row and ("video_path" in row or "video_id" in row):
         return [_sharegpt4video(row)]
     if "total_frames" in row and ("dense_captions" in row or "start_frame" in row):

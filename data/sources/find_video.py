@@ -32,15 +32,15 @@ ENDINGS = frozenset(
 
 @dataclass(frozen=True)
 class VideoFolder:
-    """The videos below a folder or in a zip, found by their path or, wherever they lie, by name."""
+    """The videos below a folder or in a zip, wherever they lie in it, to be found by name."""
 
     place: str
     by_name: dict[str, str] = field(repr=False)
-    """Stem → path below the folder, or member of the zip; empty where several are called so."""
+    """Stem → path below the folder, or member of the zip; empty if several files have that stem."""
     zipped: bool
 
     def find(self, name: str, prefixes: tuple[str, ...] = ("",)) -> Media | None:
-        """The video called so: `name` is a stem, with one of these prefixes or none."""
+        """The first video whose stem is one of `prefixes` followed by `name`; None if there is none."""
         for prefix in prefixes:
             found = self.by_name.get(prefix + name)
             if found:
@@ -51,13 +51,14 @@ class VideoFolder:
 
 
 def stem(name: str) -> str:
-    """A file's name without folders and a video's ending: `v1.0` has none."""
+    """A file's name without folders and without a video file's extension (`v1.0` has none)."""
     path = PurePosixPath(name)
     return path.stem if path.suffix.lower() in ENDINGS else path.name
 
 
 def video_files(place: str) -> VideoFolder:
-    """
+    """The videos below a folder or in a zip.
+
     Raises:
         UserError: no such folder or zip, or it contains no video.
     """

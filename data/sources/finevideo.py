@@ -1,8 +1,8 @@
 """FineVideo (HuggingFaceFV/finevideo): 43,751 videos with time-coded scenes, activities and speech.
 
 Rows are read as Parquet from the Hub, a folder or a URL, or in the layout of the dataset card's own
-recipe (`videos/sample_0.mp4` beside `metadata/sample_0.json`). Whether a row is wanted is decided
-from its `json` column alone; the bytes of a video are read when its turn has come.
+recipe (`videos/sample_0.mp4` beside `metadata/sample_0.json`). Filters use a row's `json` column
+alone; the bytes of a video are read only when it is processed.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from typing import Any
 from data.errors import UserError
 from data.media import Media, ParquetCell, VideoFile
 from data.sample import FilteredOut, Rejected, Sample, Turn
-from data.sources import finevideo_events as told
+from data.sources import finevideo_events
 from data.sources.config import SourceKeys
 from data.sources.known_sources import FINEVIDEO
 from data.sources.parquet import (
@@ -37,18 +37,18 @@ PATTERN = "data/train-*.parquet"
 LICENCE = "CC BY"
 SPLITS = ("train", "validation", "test")
 Row = tuple[str, Any, Media]
-"""Where it stands, its `json`, its video."""
+"""(name of the file and the row in it, its `json`, its video)"""
 
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected | FilteredOut]:
-    """Rows in the dataset's order: samples, and what the filters or the row itself forbid."""
+    """Rows in the dataset's order: samples, rows that filters leave out, and rows that are rejected."""
     ids = wanted_ids(keys.ids)
     rows = (sample_of(row, keys, video, where, ids) for where, row, video in _rows(keys))
     yield from at_most(rows, keys.limit)
 
 
 def count(keys: SourceKeys) -> int | None:
-    """How many rows `read` will give, where that is known without reading them."""
+    """Number of rows that `read` will yield, or None if it is not known without reading them."""
     if keys.limit is not None:
         return keys.limit
     filters = (
@@ -70,7 +70,7 @@ def count(keys: SourceKeys) -> int | None:
 
 
 def version(keys: SourceKeys) -> str:
-    """Names the state of the dataset: two runs with one version read the same rows."""
+    """A text that identifies the state of the dataset: runs with equal versions read the same rows."""
     dump = _dump(keys)
     if dump is not None:
         return listing_hash([(p.name, p.stat().st_size) for p in dump])
@@ -78,7 +78,7 @@ def version(keys: SourceKeys) -> str:
 
 
 def _dump(keys: SourceKeys) -> list[Path] | None:
-    """The metadata files of the card's layout, by number; None where it is not that layout."""
+    """The metadata files of the card's layout, sorted by number; None for any other layout."""
     if hub_repo(keys, FINEVIDEO) is not None or keys.path is None:
         return None
     folder = Path(keys.path) / "metadata"
@@ -137,11 +137,14 @@ def sample_of(
     content = content if isinstance(content, dict) else {}
     scenes, speech = as_dicts(content.get("scenes")), keys.speech == "keep"
     seconds = number(row.get("duration_seconds"))
-    # whole seconds, rounded somehow; the decoded length decides later
+    # whole seconds with unknown rounding; the decoded length decides later
     duration_s = seconds + 1 if seconds is not None and seconds > 0 else None
-    build = told.scene_events if keys.level == "scene" else told.activity_events
+    by_scene = keys.level == "scene"
+    build = finevideo_events.scene_events if by_scene else finevideo_events.activity_events
     events, repairs = build(scenes, duration_s, speech=speech)
-    description = told.paragraph(single_line(content.get("description")), scenes, speech=speech)
+    description = finevideo_events.paragraph(
+        single_line(content.get("description")), scenes, speech=speech
+    )
     if not events and not description:
         return Rejected(name, video.name, "no target left", f"{where}: no scene and no description")
     return Sample(
@@ -151,7 +154,7 @@ def sample_of(
         video=video,
         events=events,
         description=description,
-        context=told.speech_lines(row.get("timecoded_text_to_speech"))
+        context=finevideo_events.speech_lines(row.get("timecoded_text_to_speech"))
         if keys.speech_context
         else "",
         turns=tuple(_questions(content)) if keys.qa else (),
@@ -162,7 +165,7 @@ def sample_of(
 
 
 def video_id(row: dict[str, Any]) -> str:
-    """There is no id column: the name of the original file, without its ending."""
+    """The name of the original file without its extension, since there is no id column."""
     for key in ("original_video_filename", "original_json_filename"):
         name = single_line(row.get(key)).rsplit("/", 1)[-1]
         if name.rsplit(".", 1)[0]:
@@ -173,7 +176,7 @@ def video_id(row: dict[str, Any]) -> str:
 def unwanted(
     row: dict[str, Any], name: str, keys: SourceKeys, ids: frozenset[str] | None
 ) -> str | None:
-    """The first filter that does not want the row, cheapest first."""
+    """Why a filter leaves the row out, or None if all keep it. The cheapest filters come first."""
     if ids is not None and name not in ids:
         return "not in source.ids"
     if keys.split != "all" and split_of(name, keys.shares) != keys.split:
@@ -202,7 +205,7 @@ def unwanted(
 
 
 def split_of(name: str, shares: tuple[float, float, float]) -> str:
-    """Which split a video is in, by hash of its id: always the same, whatever else is read."""
+    """The split of a video, by hash of its id: always the same, whatever else is read."""
     digest = hashlib.sha256(f"finevideo {name}".encode("utf-8", "replace")).digest()
     place = int.from_bytes(digest[:8], "big") / 2**64
     if place < shares[0]:
@@ -222,7 +225,7 @@ def _detector() -> Any:
 
 
 def language_of(row: dict[str, Any]) -> str:
-    """ISO 639-1 code of the speech, `none` where there is none: no column says it."""
+    """ISO 639-1 code of the speech, detected because no column holds it; `none` without speech."""
     text = single_line(row.get("text_to_speech"))[:2000]
     if len(re.sub(r"\[.*?\]|\W", "", text)) < 20:
         return "none"

@@ -1,9 +1,9 @@
-"""What FineVideo's notes say of a video, as events and as prose.
+"""FineVideo's notes on a video, as events and as prose.
 
 FineVideo is a timeline of short notes, not of captions: a scene has a title, activities of about
-seven words, props and a mood. A third of the notes tell what is said, which no frame shows; some tell
-of the notes themselves. Sentences stay as they were written. What is no sentence (props, a mood) is
-listed behind a word that says what it is, for grammar around it would have to change it.
+seven words, props and a mood. A third of the notes report speech, which no frame shows; some describe
+the annotation itself. Sentences are kept as written. Props and moods are not sentences: they are
+listed after a label (`Seen:`, `Mood:`), since a sentence around them would have to change their words.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ from data.sources.speech import without_speech
 from data.target import clock
 
 Left = Counter[str]
-"""What was dropped → how often."""
+"""Why sentences or events were dropped → how many."""
 _NOTE = "analysis|breakdown|summary|overview|description|annotation|transcript(?:ion)?|synopsis|outline|account|recap"
 _KIND = (
     "video|visual|audiovisual|content|scene|shot|structured|detailed|comprehensive|in-depth|thorough|brief|"
@@ -56,17 +56,17 @@ _ONLY_PLACE = regex.compile(
     regex.I,
 )
 LEAST_WORDS = 4
-"""Of an event: whoever learns from one of two words learns to say two words."""
+"""Minimum words of an event: a model that learns from events of two words answers with two words."""
 MOST = 20_000
-"""Characters of one note: a longer one is none."""
+"""Characters of a note that are used; the rest is cut off."""
 PROP_LENGTH = 200
-"""Characters of the name of a thing."""
+"""Maximum characters of a prop's name; a longer one is left out."""
 MOOD_WORDS = 4
-"""A mood of more words is a thought about the scene."""
+"""Maximum words of a mood; a longer one is a remark about the scene."""
 
 
 def times_of(item: dict[str, Any]) -> tuple[float | None, float | None]:
-    """Start and end, under whichever of the dataset's names."""
+    """Start and end in seconds, under any of the field names that the dataset uses."""
     value = item.get("timestamps", item.get("timestamp"))
     if not isinstance(value, dict):
         return clock_s(value), None
@@ -77,7 +77,7 @@ def times_of(item: dict[str, Any]) -> tuple[float | None, float | None]:
 
 
 def title_of(scene: dict[str, Any], *, speech: bool) -> str:
-    """A scene's title, if it tells more than the scene's place (`Scene 1`, `Introduction`)."""
+    """A scene's title; empty if it only says where the scene comes (`Scene 1`, `Introduction`)."""
     title = _NUMBERED.sub("", single_line(scene.get("title"))).strip()
     if _ONLY_PLACE.fullmatch(title):
         return ""
@@ -85,7 +85,7 @@ def title_of(scene: dict[str, Any], *, speech: bool) -> str:
 
 
 def seen(texts: list[str], left: Left, *, speech: bool) -> list[str]:
-    """Sentences of notes that tell of the pictures; the others are counted in `left`."""
+    """The sentences of notes that describe the pictures; the others are counted in `left`."""
     kept = []
     for text in filter(said, texts):
         for one in sentences(text[:MOST]):
@@ -113,8 +113,8 @@ def scene_notes(scene: dict[str, Any], left: Left, *, speech: bool) -> list[str]
 def scene_events(
     scenes: list[dict[str, Any]], duration_s: float | None, *, speech: bool
 ) -> tuple[tuple[Event, ...], tuple[Repair, ...]]:
-    """One event a scene: title and what happens in it; what is to be seen there, where that is
-    nothing."""
+    """One event per scene: its title and notes. Props are added if these have fewer than `LEAST_WORDS`
+    words."""
     left: Left = Counter()
     spans = []
     for scene in scenes:
@@ -129,7 +129,7 @@ def scene_events(
 def activity_events(
     scenes: list[dict[str, Any]], duration_s: float | None, *, speech: bool
 ) -> tuple[tuple[Event, ...], tuple[Repair, ...]]:
-    """One event an activity; a very short one stands behind its scene's title."""
+    """One event per activity; a very short one is put after its scene's title."""
     left: Left = Counter()
     spans = []
     for scene in scenes:
@@ -154,7 +154,7 @@ def _events(
 
 
 def paragraph(description: str, scenes: list[dict[str, Any]], *, speech: bool) -> str:
-    """Description, then scene by scene title, activities, props and mood; nothing twice."""
+    """The description, then each scene's title, activities, props and mood; nothing is repeated."""
     told = new_sentences(seen([description], Counter(), speech=speech), [])
     for scene in scenes:
         title, notes = (
@@ -169,7 +169,7 @@ def paragraph(description: str, scenes: list[dict[str, Any]], *, speech: bool) -
 
 
 def props_of(scene: dict[str, Any], told: str) -> str:
-    """`Seen: NASA logo, Queen Elizabeth.` Nothing that was told already, nothing empty."""
+    """`Seen: NASA logo, Queen Elizabeth.` Leaves out empty props and those that `told` mentions."""
     known = telling(told)
     props = [single_line(p.get("name")).rstrip(" .,;:") for p in as_dicts(scene.get("props"))]
     unseen = [
@@ -181,7 +181,7 @@ def props_of(scene: dict[str, Any], told: str) -> str:
 
 
 def mood_of(scene: dict[str, Any]) -> str:
-    """`Mood: Excited.`: the words before the reasons, where they are few; a neutral one is none."""
+    """`Mood: Excited.`: the words before the reasons. Empty if they are many, or the mood is neutral."""
     value = scene.get("mood")
     mood = single_line(value.get("description")) if isinstance(value, dict) else single_line(value)
     for separator in (r"[.;:()\[\]–—]| - |\bas\b|\bwith\b|\bbecause\b", r","):
@@ -194,7 +194,7 @@ def mood_of(scene: dict[str, Any]) -> str:
 
 
 def speech_lines(segments: Any) -> str:
-    """Time-coded speech, a line each; what is only a sound in brackets goes."""
+    """Time-coded speech, one line per segment; a segment that is only a sound in brackets is left out."""
     lines = []
     for segment in as_dicts(segments):
         start_s, end_s = clock_s(segment.get("start")), clock_s(segment.get("end"))

@@ -1,17 +1,17 @@
-"""A user's own videos: one JSON object a line.
+"""A user's own videos: one JSON object per line.
 
 Own rows:   {"video": "a.mp4", "description": "…", "events": [[0.0, 2.5, "…"], …], "id"?, "video_id"?, "prompt"?, "credit"?}
 LLaVA rows: {"video": "a.mp4" | ["a.mp4"], "conversations": [{"from": "human", "value": "…"}, {"from": "gpt", …}]}
 Chat rows:  {"messages": [{"role": "user", "content": "…" | [{"type": "video", "path": …}, {"type": "text", …}]}, …],
              "videos"?: ["a.mp4"]}
 Frame rows: {"frames": ["a/0.jpg", "a/1.jpg", …], "times_s": [0.0, 0.5, …] | "fps": 2, "duration_s"?, …}: pictures
-             taken from a video already, with their own times; also as "video" or "videos": [["a/0.jpg", …]]
+             already taken from a video, with their own times; also as "video" or "videos": [["a/0.jpg", …]]
 
-A relative `video` is looked up beside the JSONL file, or below `source.videos`: by its path, else by
-its name wherever it lies there. `events` may also be objects with `start_s`, `end_s`, `text`; times
-are seconds or `MM:SS`. Conversations of one video without an `id` get one each. A file named `.json`
-holds one list of such objects (LLaVA's form). Rows of ShareGPT4Video, PLM-Video-Human and Vript are
-mapped in `foreign.py`.
+A relative `video` is looked up beside the JSONL file, or below `source.videos`: there by its path, else
+by its name in any folder. `events` may also be objects with `start_s`, `end_s`, `text`; times are
+seconds or `MM:SS`. Several conversations on one video without an `id` get one each. A file named
+`.json` holds one list of such objects, as LLaVA writes it. Rows of ShareGPT4Video, PLM-Video-Human and
+Vript are converted in `dialects.py`.
 """
 
 from __future__ import annotations
@@ -51,7 +51,7 @@ class _Place:
 
     root: Path
     given: bool
-    """By `source.videos`: then a video is also found by its name."""
+    """Whether `root` is `source.videos`; then a video is also found by its name alone."""
     files: VideoFolder | None = None
 
     def find(self, video: str) -> Media:
@@ -63,14 +63,14 @@ class _Place:
 
 
 class _Ids:
-    """Ids of rows that bring none."""
+    """Makes ids for rows that have none."""
 
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
     def of(self, row: dict[str, Any], video: str) -> str:
-        """After its video; of several conversations on one video, the further ones after what they say
-        too. One that is there twice gets one name twice."""
+        """The name of the row's video; for further conversations on it, with a hash of the row added. An
+        exact repeat gets an id that is taken, so that it counts as a repeat."""
         if "messages" not in row and "conversations" not in row:
             self._seen.add(video)
             return video
@@ -82,7 +82,7 @@ class _Ids:
 
 
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
-    """Samples in file order; a row that cannot be read comes as `Rejected`, never as an exception."""
+    """Samples in file order; a row that cannot be read is yielded as `Rejected`, never raised."""
     path = _file(keys)
     place = _Place(Path(keys.videos or path.parent), keys.videos is not None)
     names = _Ids()
@@ -124,7 +124,7 @@ def _rejected(row: Any, where: str, error: Exception) -> Rejected:
 
 
 def count(keys: SourceKeys) -> int | None:
-    """How many rows `read` will give, for the progress bar's ETA; None where that takes parsing.
+    """Number of rows that `read` will yield, for the progress bar's ETA; None if counting needs parsing.
 
     Raises:
         UserError: there is no such file.
@@ -137,7 +137,7 @@ def count(keys: SourceKeys) -> int | None:
 
 
 def version(keys: SourceKeys) -> str:
-    """The file's own hash."""
+    """SHA-256 of the file."""
     with _file(keys).open("rb") as file:
         return hashlib.file_digest(file, "sha256").hexdigest()
 
@@ -203,8 +203,8 @@ def _sample(row: dict[str, Any], place: _Place, names: _Ids) -> Sample:
 
 
 def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, str]:
-    """The video, and the id of a row that gives none: its path without the ending, or the folder of
-    its pictures."""
+    """(the video, the id to use if the row has none): that id is the video's path without its extension,
+    or the folder of its pictures."""
     value = row.get("frames")
     if value is None:
         value = row.get("video") or row.get("videos") or chat_video
@@ -212,7 +212,7 @@ def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, 
             value = value[0]
         if not isinstance(value, list):
             path = _path(value)
-            return place.find(path), _named(Path(path).with_suffix(""), place)
+            return place.find(path), _public_id(Path(path).with_suffix(""), place)
     if not isinstance(value, list) or not value:
         raise BadRow(f"frames must be a list of picture files, got {type(value).__name__}")
     names = [_path(item) for item in value]
@@ -220,11 +220,11 @@ def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, 
         raise BadRow(f"one video a row, got {len(names)}")
     paths = tuple(str(place.root / name) for name in names)
     frames = FrameFiles(paths, _frame_times(row, len(paths)), _duration(row))
-    return frames, _named(Path(names[0]).parent, place)
+    return frames, _public_id(Path(names[0]).parent, place)
 
 
-def _named(path: Path, place: _Place) -> str:
-    """An id that does not tell where on this machine a video lies, for it goes wherever the rows go."""
+def _public_id(path: Path, place: _Place) -> str:
+    """An id made from a path. It hides where the video is on this machine, since ids go with the rows."""
     if not path.is_absolute():
         return path.as_posix()
     if path.is_relative_to(place.root):
@@ -278,7 +278,11 @@ def _text(row: dict[str, Any], key: str) -> str:
 
 
 def _spans(value: Any) -> Iterator[Span]:
-    """Events as they stand there; what is no event at all is a mistake in the row."""
+    """The events of a row as written there, times unchecked.
+
+    Raises:
+        BadRow: an entry is not an event at all.
+    """
     if value is not None and not isinstance(value, list):
         raise BadRow(f"events must be a list of [start_s, end_s, text], got {type(value).__name__}")
     for i, item in enumerate(value or ()):

@@ -1,8 +1,8 @@
-"""Every source: which keys mean something to it, and what is known of its dataset.
+"""Every source: which keys it uses, and facts about its dataset.
 
 A source is a module of its name in `data/sources/` and one entry here. The module has `read(keys)` →
-samples, `count(keys)` → how many or None, and `version(keys)` → a text that names the state of what is
-read, or None where the keys say it all.
+samples, `count(keys)` → their number or None, and `version(keys)` → a text that identifies the state of
+the data, or None if the keys already do.
 """
 
 from __future__ import annotations
@@ -10,27 +10,28 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 SHARED = frozenset({"name", "path", "limit", "shuffle_seed", "weight"})
-"""Keys that mean something to every source."""
+"""Keys that every source uses."""
 
 
 @dataclass(frozen=True)
 class Source:
-    """What is known of a source before a row is read. Imports nothing heavy."""
+    """Facts about a source that are known before a row is read. Imports nothing heavy."""
 
     keys: frozenset[str] = frozenset()
-    """Keys that mean something to it, beside `SHARED`."""
+    """Keys that it uses in addition to `SHARED`."""
     needs_path: bool = False
-    """It has no dataset on the Hub to fall back on."""
+    """Whether `source.path` must be given, as there is no default dataset on the Hub."""
     repo: str | None = None
-    """On the Hub."""
+    """The dataset's repository on the Hub."""
     licence: str = "other"
-    """As the Hub calls it."""
+    """The licence's id on the Hub."""
     credit: str = "not known; ask its makers"
     """Licence and credit in words, for a model card."""
     note: str = ""
-    """What comes with its rows, for a dataset card."""
+    """The terms that come with its rows, for a dataset card."""
     texts: int = 1
-    """Goes up where the same notes become other texts: a half-made dataset is not finished with both."""
+    """Version of the texts made from its rows. It is raised when they change, so that a half-finished
+    dataset does not mix old and new texts."""
 
 
 FINEVIDEO = "HuggingFaceFV/finevideo"

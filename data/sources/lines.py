@@ -1,4 +1,4 @@
-"""The rows of a JSON Lines file, whatever Unicode it is written in: all of them, or none."""
+"""Reading a JSON Lines file in any Unicode encoding; a file that is not Unicode to its end is refused."""
 
 from __future__ import annotations
 
@@ -16,10 +16,10 @@ _PIECE = 1 << 20
 
 
 def unicode_of(path: Path) -> str:
-    """The Unicode encoding of a JSON file, by its first bytes and checked to its last.
+    """The Unicode encoding of a JSON file, detected by its first bytes and checked on the whole file.
 
     Raises:
-        UserError: it is no Unicode.
+        UserError: it is not Unicode.
     """
     line = 1
     with path.open("rb") as file:
@@ -39,7 +39,7 @@ def unicode_of(path: Path) -> str:
 
 
 def _no_unicode(path: Path, encoding: str, line: int) -> UserError:
-    from charset_normalizer import from_path  # a guess, where something is wrong
+    from charset_normalizer import from_path  # only to guess the encoding for the message
 
     guess = from_path(path).best()
     name = "ENCODING" if guess is None else guess.encoding
@@ -51,11 +51,11 @@ def _no_unicode(path: Path, encoding: str, line: int) -> UserError:
 
 
 def json_lines(path: Path, shuffle_seed: int | None) -> Iterator[tuple[int, Any]]:
-    """(line number, what stands there): parsed, or the ValueError or RecursionError of the parser.
-    Empty lines are passed over.
+    """(line number, parsed row) for every line that is not empty. For a line that cannot be parsed, the
+    row is the parser's ValueError or RecursionError.
 
     Raises:
-        UserError: the file is no Unicode.
+        UserError: the file is not Unicode.
     """
     encoding = unicode_of(path)
     for number, line in _lines(path, encoding, shuffle_seed):
@@ -67,10 +67,10 @@ def json_lines(path: Path, shuffle_seed: int | None) -> Iterator[tuple[int, Any]
 
 
 def num_lines(path: Path) -> int:
-    """Those with anything on them.
+    """Number of lines that are not empty.
 
     Raises:
-        UserError: the file is no Unicode.
+        UserError: the file is not Unicode.
     """
     return sum(bool(line.strip()) for _, line in _lines(path, unicode_of(path), None))
 

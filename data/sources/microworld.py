@@ -1,7 +1,8 @@
 """A synthetic world with exact labels: short encoded videos of shapes doing things.
 
-Each video is told in scenes of very unequal length with hard cuts between them; about a third last
-under a second, so that evenly spaced frames miss them. Deterministic by seed, rendered locally.
+Each video is a sequence of scenes of very unequal length with hard cuts between them. About a third of
+the scenes last under a second, so that evenly spaced frames miss them. Videos are rendered locally and
+depend on the seed alone.
 """
 
 from __future__ import annotations
@@ -80,7 +81,7 @@ _FACTS = re.compile(
 
 
 def facts(text: str) -> Facts | None:
-    """What a text says: (colour, shape, background), or None where it does not say all three."""
+    """The (colour, shape, background) that a text names, or None if it does not name all three."""
     found = _FACTS.search(text)
     return (found[1], found[2], found[3]) if found else None
 
@@ -169,7 +170,7 @@ def pictures(scenes: tuple[Scene, ...]) -> Iterator[np.ndarray]:
 
 
 def events(scenes: tuple[Scene, ...]) -> tuple[Event, ...]:
-    """The exact labels: one event a scene."""
+    """The exact labels: one event per scene."""
     result, start = [], 0
     for scene in scenes:
         end = start + scene.num_frames
@@ -194,16 +195,16 @@ def _id(seed: int, index: int) -> str:
 
 
 def count(keys: SourceKeys) -> int:
-    """How many videos `read` will give."""
+    """Number of videos that `read` will yield."""
     return keys.limit or 64
 
 
 def version(keys: SourceKeys) -> None:
-    """Seed and number say it all."""
+    """None: the seed and the number of videos already identify the data."""
 
 
 def read(keys: SourceKeys) -> Iterator[Sample]:
-    """Render what is missing into `source.path`, then one sample a video."""
+    """Render the missing videos into `source.path`, then yield one sample per video."""
     folder = Path(keys.path or "prepared/microworld-videos")
     try:
         folder.mkdir(parents=True, exist_ok=True)

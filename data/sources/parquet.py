@@ -1,4 +1,4 @@
-"""Rows of datasets kept as Parquet: in a folder, behind a URL, or on the Hub; chosen columns only."""
+"""Reading chosen columns of datasets stored as Parquet: in a folder, behind a URL, or on the Hub."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from data.storage import is_url, listing_hash, open_folder
 
 
 def hub_repo(keys: SourceKeys, default: str) -> str | None:
-    """`owner/name` where the rows are a dataset on the Hub, else None."""
+    """`owner/name` if the rows are a dataset on the Hub, else None."""
     if keys.path is None:
         return default
     found = re.fullmatch(r"hf://datasets/([^/@]+/[^/@]+)/?", keys.path)
@@ -26,7 +26,7 @@ def hub_repo(keys: SourceKeys, default: str) -> str | None:
 
 
 def tables(keys: SourceKeys, default: str, pattern: str) -> list[str]:
-    """Paths or URLs of the Parquet files whose path in the dataset matches, in a fixed order.
+    """Paths or URLs of the Parquet files whose path in the dataset matches `pattern`, in a fixed order.
 
     Raises:
         UserError: no such dataset, folder or file.
@@ -64,11 +64,11 @@ def _below(path: str, pattern: str) -> list[str]:
 def table_rows(
     url: str, columns: Sequence[str], optional: Sequence[str] = (), later: Sequence[str] = ()
 ) -> Iterator[tuple[int, dict[str, Any]]]:
-    """Row number and the named columns, whatever else there is and in whatever order. Only these
-    columns are read; those needed `later` must be there.
+    """(row number, row) for every row. A row holds `columns`, and those of `optional` that exist; no other
+    column is read. The columns in `later` must exist but are not read.
 
     Raises:
-        UserError: no Parquet, a column is missing, or the Hub cannot be reached.
+        UserError: not a Parquet file, a column is missing, or the Hub cannot be reached.
     """
     with reading(url):
         file = _table(url)
@@ -88,10 +88,10 @@ def table_rows(
 
 
 def num_rows(urls: Sequence[str]) -> int:
-    """From the files' footers.
+    """Total number of rows, from the files' footers.
 
     Raises:
-        UserError: one of them is no Parquet.
+        UserError: one of them is not a Parquet file.
     """
     return sum(_table(url).metadata.num_rows for url in urls)
 
@@ -107,7 +107,7 @@ def _table(url: str) -> Any:
 
 
 def tables_version(keys: SourceKeys, default: str, pattern: str) -> str:
-    """The commit on the Hub, or a hash of names and sizes of the files.
+    """The commit on the Hub, or a hash of the files' names and sizes.
 
     Raises:
         UserError: no such dataset, folder or file.

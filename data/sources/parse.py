@@ -1,4 +1,4 @@
-"""Fields of rows that others wrote: the value in the type that is wanted, or nothing. Never raises."""
+"""Reading fields of foreign rows: the value in the wanted type, or nothing, without raising."""
 
 from __future__ import annotations
 
@@ -19,32 +19,32 @@ _CONTROLS = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 
 
 def without_surrogates(text: str) -> str:
-    """Lone ones are legal JSON, but nothing a tokenizer, a shard or a path could hold."""
+    """`text` with lone surrogates replaced: legal in JSON, but not in a tokenizer, a shard or a path."""
     return text.encode("utf-8", "replace").decode("utf-8")
 
 
 def prose(text: str) -> str:
     """Text of any number of lines without control characters and surrogates.
 
-    Joiners and soft hyphens are no controls but parts of words (Persian, Sinhala, emoji).
+    Joiners and soft hyphens are kept: they are parts of words (Persian, Sinhala, emoji).
     """
     return _CONTROLS.sub(" ", without_surrogates(text).replace("\r\n", "\n")).strip()
 
 
 def single_line(value: Any) -> str:
-    """`prose` on one line; anything but text is none."""
+    """`prose` on one line; empty if `value` is not text."""
     return " ".join(prose(value).split()) if isinstance(value, str) else ""
 
 
 def as_dicts(value: Any) -> list[dict[str, Any]]:
-    """The objects of a list; an object by itself is a list of one."""
+    """The objects of a list; a single object gives a list of one, anything else an empty list."""
     if isinstance(value, dict):
         return [value]
     return [v for v in value if isinstance(v, dict)] if isinstance(value, list | tuple) else []
 
 
 def number(value: Any) -> float | None:
-    """A finite number, also written as text."""
+    """A finite number, which may be written as text; else None."""
     if isinstance(value, bool) or not isinstance(value, int | float | str):
         return None
     try:
@@ -55,7 +55,8 @@ def number(value: Any) -> float | None:
 
 
 def clock_s(value: Any) -> float | None:
-    """`HH:MM:SS.mmm`, `MM:SS`, or seconds → seconds from zero, or None. A comma may stand for the point."""
+    """`HH:MM:SS.mmm`, `MM:SS`, or seconds → seconds, not negative, or None. The decimal point may be a
+    comma."""
     if isinstance(value, str):
         found = _CLOCK.fullmatch(value.strip())
         if found is None:
@@ -68,14 +69,14 @@ def clock_s(value: Any) -> float | None:
 
 
 def time_s(value: Any) -> float | None:
-    """As `clock_s`, and a number below zero as it is: it is wrong, but not missing."""
+    """As `clock_s`, but a number below zero is returned too: it is wrong, not missing."""
     found_s = clock_s(value)
     return number(value) if found_s is None else found_s
 
 
 @dataclass(frozen=True, slots=True)
 class Span:
-    """An event as a dataset tells it: its times may be missing or wrong."""
+    """An event as a dataset states it: its times may be missing or wrong."""
 
     start_s: float | None
     end_s: float | None
@@ -85,9 +86,9 @@ class Span:
 def clean_events(
     spans: Iterable[Span], duration_s: float | None
 ) -> tuple[tuple[Event, ...], tuple[Repair, ...]]:
-    """Events sorted, inside the video, longer than nothing, each told once; and what that took.
+    """(events, repairs): the events are sorted, inside the video, not empty and not repeated.
 
-    A span whose times cannot be right is dropped: any other place would be invented.
+    A span whose times cannot be right is dropped, because any other times would be invented.
     """
     counts: dict[str, int] = {}
 
@@ -127,7 +128,8 @@ def clean_events(
 
 
 def at_most(rows: Iterable[Row], limit: int | None) -> Iterator[Row]:
-    """The first `limit` rows that filters do not leave out; nothing is read behind the last."""
+    """Rows up to the `limit`-th that filters keep; nothing is read after it. Filtered rows are yielded
+    too, but not counted."""
     taken = 0
     for row in rows:
         yield row
@@ -137,7 +139,11 @@ def at_most(rows: Iterable[Row], limit: int | None) -> Iterator[Row]:
 
 
 def wanted_ids(ids: Sequence[str] | None) -> frozenset[str] | None:
-    """The ids of `source.ids`: a list, or one text file with an id a line."""
+    """The ids of `source.ids`: a list, or one text file with one id per line.
+
+    Raises:
+        UserError: the file cannot be read, or there are no ids.
+    """
     if ids is None:
         return None
     if len(ids) == 1 and ids[0].endswith(".txt"):

@@ -1,4 +1,4 @@
-"""Notes that people wrote, as whole sentences; names stay as they are."""
+"""Split written notes into whole sentences, without changing names."""
 
 from __future__ import annotations
 
@@ -9,9 +9,9 @@ import regex
 from sentencex import segment
 
 SAME = 0.8
-"""A sentence with this share of its words in an earlier one says nothing new."""
+"""A sentence with this share of its words in an earlier one is a repeat."""
 NEAR = 12
-"""Sentences back that it is compared with; what is further away may be said again."""
+"""Number of earlier sentences that it is compared with; one further back may be repeated."""
 _STOP = frozenset(
     [
         "a",
@@ -60,7 +60,7 @@ _WORD = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}]|[\p{L}\p{M}\p{N}\p{Cf}_]+(?:['’-][\p{L}\p{M}\p{N}]+)*"
 )
 _MARK = regex.compile(r"^(?:[-*•–—]|\(?\d{1,2}[.)])\s+")
-"""Of a list, before its items."""
+"""The mark before an item of a list."""
 _ENDS = frozenset(".!?…。！？؟।॥။")
 _CLOSING = "\"'”’»)]}」』）"
 _PAIRS = (("(", ")"), ("[", "]"), ("{", "}"), ("“", "”"), ("«", "»"), ("「", "」"), ("（", "）"))
@@ -72,28 +72,28 @@ _UNSAID = regex.compile(
 
 
 def said(text: str) -> bool:
-    """Whether a field holds more than a word for nothing (`N/A`, `None`, `-`)."""
+    """Whether a field says anything: `N/A`, `None` and `-` do not."""
     return _UNSAID.fullmatch(text) is None
 
 
 def words_of(text: str) -> tuple[str, ...]:
-    """Its words in any script, in small letters."""
+    """The words of a text in any script, in lower case."""
     return tuple(_WORD.findall(text.lower()))
 
 
 def telling(text: str) -> frozenset[str]:
-    """The words that carry what it says."""
+    """The content words of a text: all its words except stop words."""
     return frozenset(words_of(text)) - _STOP
 
 
 def balanced(text: str) -> bool:
-    """Every bracket and quotation mark has its partner."""
+    """Whether every bracket and quotation mark has its partner."""
     return text.count('"') % 2 == 0 and all(text.count(a) == text.count(b) for a, b in _PAIRS)
 
 
 def sentences(text: str) -> Iterator[str]:
-    """The sentences of a text, without list marks and ends left open; one that a bracket or quotation
-    runs through stays in one piece."""
+    """The sentences of a text, without list marks and without commas, colons or dashes at their ends. A
+    bracket or quotation is not split: its sentences stay in one piece."""
     piece, whole = "", balanced(text)
     parts = [_MARK.sub("", part.strip()) for part in segment("en", _MARK.sub("", text))]
     for i, part in enumerate(parts, 1):
@@ -106,19 +106,20 @@ def sentences(text: str) -> Iterator[str]:
 
 
 def ended(text: str) -> str:
-    """With a full stop, where it does not end already, be it before a closing quotation mark."""
+    """`text` with a full stop, unless it has an end mark already, at its end or before a closing quote."""
     last = text.rstrip(_CLOSING)[-1:]
     return text if not text or last in _ENDS else f"{text}."
 
 
 def capital(text: str) -> str:
-    """Begins with a capital; a first word with one further in (`iPhone`) is a name and stays."""
+    """`text` with a capital first letter. A first word with a capital inside (`iPhone`) is a name and is
+    kept."""
     first = "".join(text.split(maxsplit=1)[:1])
     return text[:1].title() + text[1:] if first.islower() else text
 
 
 def new_sentences(texts: Iterable[str], before: list[str]) -> list[str]:
-    """Texts as sentences, without those that say what one in `before` or an earlier one says."""
+    """Texts as sentences, without those that repeat an earlier one or one in `before`."""
     kept: list[str] = []
     recent = deque((telling(s) for s in before[-NEAR:]), maxlen=2 * NEAR)
     for text in texts:

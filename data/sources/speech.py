@@ -1,5 +1,5 @@
-"""Which sentences tell what is said, which no frame shows: by words, for a tagger small enough to ship
-with the project takes `notes` and `details` for nouns everywhere."""
+"""Find the sentences that report speech, which no frame shows. Word lists decide: a part-of-speech tagger
+small enough to ship with the project takes `notes` and `details` for nouns everywhere."""
 
 from __future__ import annotations
 
@@ -75,9 +75,9 @@ _SAYING = [
     "vow",
     "warn",
 ]
-"""Verbs of which every form tells of speech."""
+"""Verbs that report speech in all their forms."""
 _WITH_OBJECT = ("detail", "highlight", "note", "outline", "question", "state", "stress")
-"""Verbs that are nouns too: only with an object behind them (`details the process`)."""
+"""Verbs that can also be nouns: they count only with an object after them (`details the process`)."""
 _OBJECT = (
     r"\s+(?:that|how|why|what|the|this|these|his|her|their|its|some|key|several|an?|\w+['’]s)\b"
 )
@@ -132,18 +132,18 @@ _TAIL = re.compile(
     rf"|(?:,?\s+(?:as|while)|,\s+(?:and|but))\s+(?:he|she|it|they|(?:the|an?)\s+\w+(?:\s+\w+)?)\s+{_ADVERB}(?:is\s+|are\s+)?(?=(?:{_VERBS}))",
     re.I,
 )
-"""Where a clause of speech begins, whose subject is that of the clause before or its own: without it the
-sentence is still whole."""
+"""The start of a clause that reports speech. The clause has its own subject or that of the clause before
+it, so the sentence is still whole without it."""
 
 
 def tells_speech(text: str) -> bool:
-    """Whether a sentence tells of something that is said, or says it."""
+    """Whether a sentence reports speech or is itself speech (a question or a quotation)."""
     quoted = text.endswith("?") or _QUOTATION.fullmatch(text) is not None
     return quoted or _SPEECH.search(text) is not None
 
 
 def without_speech(text: str) -> str:
-    """The sentence; up to a clause at its end that tells of speech; nothing, where all of it does.
+    """The sentence without a clause at its end that reports speech; empty if all of it does.
 
     `Lena slices a tomato while explaining why` → `Lena slices a tomato`.
     """

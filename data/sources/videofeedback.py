@@ -1,8 +1,8 @@
 """VideoFeedback (TIGER-Lab/VideoFeedback): short clips with a one-line caption and five scores.
 
-`real` holds real videos; `annotated` generated ones, whose caption is the prompt they were made
-from: `source.min_alignment=3` keeps those that show it. Videos come from a folder or the zip of the
-dataset (`source.videos`), or one by one from the Hub.
+`real` holds real videos, `annotated` generated ones. The caption of a generated video is the prompt it
+was made from; `source.min_alignment=3` keeps the videos that match it. Videos are read from a folder or
+the dataset's zip (`source.videos`), or one by one from the Hub.
 """
 
 from __future__ import annotations
@@ -65,7 +65,7 @@ def _rows(keys: SourceKeys) -> Iterator[tuple[str, dict[str, Any]]]:
         for url in tables(keys, VIDEOFEEDBACK, _pattern(keys))
         for i, row in table_rows(url, needed, optional=[*optional, "video link"])
     )
-    if keys.shuffle_seed is not None:  # no video is in the rows: all of them are a few megabytes
+    if keys.shuffle_seed is not None:  # rows hold no videos: all together are a few megabytes
         every = list(rows)
         random.Random(keys.shuffle_seed).shuffle(every)
         return iter(every)
@@ -73,7 +73,7 @@ def _rows(keys: SourceKeys) -> Iterator[tuple[str, dict[str, Any]]]:
 
 
 def count(keys: SourceKeys) -> int | None:
-    """How many rows `read` will give, where that is known without reading them."""
+    """Number of rows that `read` will yield, or None if it is not known without reading them."""
     if keys.limit is not None or keys.ids is not None or keys.min_alignment is not None:
         return keys.limit
     urls = tables(keys, VIDEOFEEDBACK, _pattern(keys))
@@ -81,7 +81,7 @@ def count(keys: SourceKeys) -> int | None:
 
 
 def version(keys: SourceKeys) -> str:
-    """Names the state of the dataset."""
+    """A text that identifies the state of the dataset."""
     return tables_version(keys, VIDEOFEEDBACK, _pattern(keys))
 
 

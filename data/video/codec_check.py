@@ -1,4 +1,4 @@
-"""Which codecs this machine's decoders really decode: a clip of each is made, read and fetched."""
+"""Tests which codecs this machine's decoders decode, by encoding a short clip of each and reading it back."""
 
 from __future__ import annotations
 
@@ -20,14 +20,14 @@ ENCODERS = {
     "av1": ("libaom-av1", "libsvtav1"),
     "mpeg4": ("mpeg4",),
 }
-"""Codec → candidate encoders, in order of preference."""
+"""Codec → FFmpeg encoders to try, in order of preference."""
 FRAMES, FPS = 12, 12
 QUICK_AND_QUIET = {"cpu-used": "8", "x265-params": "log-level=none"}
 
 
 def decodable(work: Path) -> dict[str, dict[Decoder, bool] | None]:
-    """Codec → decoder → does it; None where no encoder is at hand, so that it cannot be tried."""
-    os.environ.setdefault("SVT_LOG", "1")  # its encoder would tell all its settings
+    """Codec → decoder → whether it decodes the test clip; None for a codec without an encoder here."""
+    os.environ.setdefault("SVT_LOG", "1")  # errors only: SVT-AV1 logs all its settings by default
     found: dict[str, dict[Decoder, bool] | None] = {}
     for codec, encoders in ENCODERS.items():
         path = work / f"{codec}.mkv"
@@ -37,6 +37,7 @@ def decodable(work: Path) -> dict[str, dict[Decoder, bool] | None]:
 
 
 def _clip(path: Path, encoder: str) -> bool:
+    """Write the test clip: frame i has grey level 20 · i. False if the encoder is missing or fails."""
     try:
         with av.open(str(path), "w") as container:
             stream: Any = container.add_stream(encoder, rate=FPS)
@@ -52,7 +53,7 @@ def _clip(path: Path, encoder: str) -> bool:
 
 
 def _reads(path: Path, decoder: Decoder) -> bool:
-    """The frame at half a second is the one that was put there."""
+    """Whether the frame at 0.5 s decodes to the grey level that `_clip` gave frame 6."""
     try:
         (frame,) = Video(str(path)).frames_played_at([0.5], short_px=96, decoder=decoder)
     except (BadVideo, ImportError, RuntimeError):

@@ -1,8 +1,8 @@
-"""Fetching with decord (the maintained `decord2`), behind the same function as PyAV.
+"""Fetches frames with decord (the maintained fork `decord2`), through the same function as PyAV.
 
-decord numbers frames in presentation order, so its frame i is the packet scan's i-th time. Where the two
-disagree on how many frames there are (an edit list cuts some away, the clock starts again), no number
-of its can be trusted to mean the same picture, and the file is refused.
+decord numbers frames in presentation order, so its frame i belongs to the i-th timestamp of the packet
+scan. If the two frame counts differ (an edit list removes frames, the timestamps restart), decord's frame
+numbers cannot be mapped to timestamps, and the file is refused.
 """
 
 from __future__ import annotations
@@ -15,14 +15,21 @@ from PIL import Image
 from data.errors import first_line
 from data.video.info import BadVideo, Frame, VideoInfo, played_at, scaled_size, square_px
 
-CHUNK = 16  # frames decoded at a time: bounds memory whatever the length of the video
+CHUNK = 16  # frames decoded at a time: bounds memory for videos of any length
 
 
 def _open(info: VideoInfo, threads: int) -> object:
+    """A decord reader of the file.
+
+    Raises:
+        BadVideo: decord cannot open it, or would return wrong frames for it.
+    """
     import decord
     from decord import DECORDError
 
-    if info.container == "mpegts":  # it starts at the second key frame and repeats the last frame
+    if (
+        info.container == "mpegts"
+    ):  # decord skips to the second key frame and repeats the last frame
         raise BadVideo(
             "unreadable", f"{info.path}: decord misreads MPEG-TS; use frames.decoder=pyav"
         )
@@ -36,11 +43,13 @@ def _open(info: VideoInfo, threads: int) -> object:
     if count != len(info.times_s) or info.restarts:
         raise BadVideo(
             "unreadable",
-            f"{info.path}: decord counts {count} frames where {len(info.times_s)} are shown; use frames.decoder=pyav",
+            f"{info.path}: decord counts {count} frames where {len(info.times_s)} are shown; "
+            "use frames.decoder=pyav",
         )
     if info.hdr:
         raise BadVideo(
-            "unreadable", f"{info.path}: HDR, which decord gives as grey; use frames.decoder=pyav"
+            "unreadable",
+            f"{info.path}: decord returns HDR video as flat grey; use frames.decoder=pyav",
         )
     return reader
 

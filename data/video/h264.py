@@ -1,4 +1,4 @@
-"""Rendered pictures as an H.264 file."""
+"""Writes rendered pictures to an H.264 file."""
 
 from __future__ import annotations
 
@@ -23,12 +23,13 @@ def write_h264(
     crf: int = 23,
     threads: int = 1,
 ) -> None:
-    """An MP4 as x264 makes it (B-frames, key frames at scene cuts), whole or not at all.
+    """Write an MP4 with x264 (B-frames, key frames at scene cuts). The write is atomic.
 
     Args:
-        pictures: (H, W, 3) uint8 RGB, all of one size, sides even; at least one.
-        times_s: of each, to the millisecond; None: one after the other at `rate` a second.
-        threads: of the encoder. With one the bytes are the same whatever the machine; 0: as many as cores.
+        pictures: (H, W, 3) uint8 RGB, all of one size with even sides; at least one.
+        rate: frames a second.
+        times_s: timestamp of each picture, rounded to milliseconds; None: a constant `rate`.
+        threads: encoder threads; 0: one per core. With 1 the output bytes are the same on every machine.
     """
     stream = None
     with atomic(path) as unfinished, av.open(str(unfinished), "w", format="mp4") as container:

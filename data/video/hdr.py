@@ -1,6 +1,6 @@
-"""HDR pictures as a screen of ordinary range shows them: light, curve and colours by the standards.
+"""Converts HDR pictures to SDR: transfer function, tone mapping and colours, by the standards.
 
-Without this, what a phone records as HDR10 or HLG would be stored as flat grey.
+Without this, HDR10 and HLG recordings of phones would be stored as flat grey.
 """
 
 from __future__ import annotations
@@ -8,15 +8,15 @@ from __future__ import annotations
 import numpy as np
 
 CURVES = {16: "HDR (PQ)", 18: "HDR (HLG)"}
-"""FFmpeg's numbers (ITU-T H.273) of the curves that this undoes."""
+"""The HDR transfer functions that are supported, by their H.273 code (FFmpeg's `color_trc`)."""
 WHITE = 100.0
-"""cd/m²: the brightest that an ordinary screen is meant to show (ITU-R BT.2035)."""
+"""Peak luminance of an SDR screen, cd/m² (ITU-R BT.2035)."""
 BRIGHTEST = 0.999
-"""Of the pixels: the light below which they lie is the picture's peak; sparks and noise do not decide."""
+"""Quantile of the pixels' luminance that counts as the picture's peak: sparks and noise do not set it."""
 PQ_M1, PQ_M2, PQ_C1, PQ_C2, PQ_C3 = 2610 / 16384, 2523 / 32, 3424 / 4096, 2413 / 128, 2392 / 128
 HLG_A, HLG_B, HLG_C = 0.17883277, 0.28466892, 0.55991073
 HLG_PEAK, HLG_GAMMA = 1000.0, 1.2
-"""Of the screen that HLG is made for."""
+"""Peak luminance (cd/m²) and system gamma of HLG's reference screen."""
 TO_BT709 = np.array(
     [[1.6605, -0.5876, -0.0728], [-0.1246, 1.1329, -0.0083], [-0.0182, -0.1006, 1.1187]]
 )
@@ -24,16 +24,16 @@ TO_BT709 = np.array(
 
 
 def to_sdr(rgb: np.ndarray, curve: int) -> np.ndarray:
-    """(H, W, 3) uint16, full range, BT.2020 colours on `curve` → (H, W, 3) uint8 as sRGB.
+    """(H, W, 3) uint16, full range, BT.2020 primaries, transfer function `curve` → (H, W, 3) uint8 sRGB.
 
-    Light by SMPTE ST 2084 or ARIB STD-B67 with BT.2100's system gamma; what is brighter than `WHITE` is
-    rolled off by BT.2390's EETF, from the picture's own peak.
+    Luminance is decoded by SMPTE ST 2084, or by ARIB STD-B67 with BT.2100's system gamma. If the picture's
+    peak is above `WHITE`, it is tone-mapped from that peak by BT.2390's EETF.
     """
     signal = rgb.astype(np.float32) / 65535
     light = _pq_light(signal) if curve == 16 else _hlg_light(signal)  # (H, W, 3) cd/m²
     brightest = light.max(axis=2, keepdims=True)  # (H, W, 1)
     peak = float(np.quantile(brightest, BRIGHTEST))
-    if peak > WHITE:  # one factor for all three: colours keep their hue
+    if peak > WHITE:  # one factor for all three channels keeps the hue
         light = light * (_eetf(brightest, peak) / np.maximum(brightest, 1e-6))
     linear = np.clip(light / WHITE @ TO_BT709.T, 0, 1)
     srgb = np.where(linear <= 0.0031308, 12.92 * linear, 1.055 * linear ** (1 / 2.4) - 0.055)
@@ -57,7 +57,8 @@ def _hlg_light(signal: np.ndarray) -> np.ndarray:
 
 
 def _eetf(light: np.ndarray, peak: float) -> np.ndarray:
-    """ITU-R BT.2390, 5.4: a spline in PQ that leaves the dark as it is and ends at `WHITE`."""
+    """Tone-mapped luminance (ITU-R BT.2390, 5.4): below the knee unchanged, above it a spline in PQ that
+    maps `peak` to `WHITE`."""
     top = _pq_signal(np.array(peak))
     e1 = np.minimum(_pq_signal(light) / top, 1)
     most = _pq_signal(np.array(WHITE)) / top

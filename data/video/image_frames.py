@@ -1,4 +1,4 @@
-"""Pictures that are frames already, read like the frames of a video."""
+"""Reads a sequence of image files as if they were the frames of a video."""
 
 from __future__ import annotations
 
@@ -16,9 +16,10 @@ from data.video.pyav_backend import PyavFrame, Scalers
 
 
 def probe(frames: FrameFiles) -> VideoInfo:
-    """
+    """The `VideoInfo` of the image files; the size is that of the first readable one.
+
     Raises:
-        BadVideo: none of the pictures can be opened.
+        BadVideo: none of the files can be read as a picture.
     """
     times_s = np.asarray(frames.times_s, dtype=np.float64)
     last_s = float(times_s[-1])
@@ -48,7 +49,7 @@ def probe(frames: FrameFiles) -> VideoInfo:
 
 
 def read(frames: FrameFiles, info: VideoInfo) -> Iterator[PyavFrame]:
-    """The pictures that can be read, in order."""
+    """The readable pictures in order; unreadable files are skipped."""
     scalers = Scalers()
     for i, image in _readable(frames):
         frame = av.VideoFrame.from_image(image)
@@ -58,13 +59,22 @@ def read(frames: FrameFiles, info: VideoInfo) -> Iterator[PyavFrame]:
 def frames_played_at(
     frames: FrameFiles, times_s: Sequence[float], short_px: int
 ) -> list[np.ndarray]:
-    """The pictures shown at these times, (H, W, 3) uint8 each, never enlarged."""
+    """The picture shown at each of these times, (H, W, 3) uint8.
+
+    Args:
+        short_px: pictures are scaled down to it, never enlarged.
+
+    Raises:
+        BadVideo: a file that could be read before cannot be read any more.
+    """
     found = []
     starts_s = np.asarray(frames.times_s)
     for time_s in times_s:
         image = _open(frames.paths[played_at(starts_s, time_s)])
         if image is None:
-            raise BadVideo("truncated", f"{frames.name}: the picture at {time_s} s is gone")
+            raise BadVideo(
+                "truncated", f"{frames.name}: the picture at {time_s} s can no longer be read"
+            )
         size = scaled_size(image.width, image.height, short_px=short_px)
         found.append(
             np.asarray(image if size == image.size else image.resize(size, Image.Resampling.BOX))
@@ -73,6 +83,7 @@ def frames_played_at(
 
 
 def _readable(frames: FrameFiles) -> Iterator[tuple[int, Image.Image]]:
+    """Position and picture of each file that can be read."""
     for i, path in enumerate(frames.paths):
         image = _open(path)
         if image is not None:
@@ -80,7 +91,7 @@ def _readable(frames: FrameFiles) -> Iterator[tuple[int, Image.Image]]:
 
 
 def _open(path: str) -> Image.Image | None:
-    """Upright RGB; None where the file is no picture, is damaged or too large."""
+    """The picture, upright, as RGB; None if the file is missing, damaged, too large or not a picture."""
     try:
         with warnings.catch_warnings(action="ignore"), Image.open(path) as image:
             if image.width * image.height > MAX_PIXELS:

@@ -1,4 +1,4 @@
-"""What a video file says about itself: a scan of its packets, in which no frame is decoded but one."""
+"""Scans a video file's packets for its metadata; only the first frame is decoded."""
 
 from __future__ import annotations
 
@@ -27,16 +27,17 @@ from data.video.info import (
 from data.video.stamps import UNSTAMPED, Clock
 
 SLACK_S = 0.25
-"""By which a header's duration may be longer than what is there: some count the last frame twice, or a gap in the sound."""
+"""How much longer than its packets a complete file's header duration may be: some muxers count the last frame
+twice, or a gap in the audio."""
 MOST_STRETCH = 4.0
-"""Of a pixel's sides: beyond that a header is wrong, and its pixels are taken for square."""
+"""Largest plausible pixel aspect ratio; beyond it the header is wrong, and pixels are taken as square."""
 
 
 def probe(path: str) -> VideoInfo:
-    """Scan the packets of a file.
+    """The metadata of a video file, in a few milliseconds.
 
     Raises:
-        BadVideo: missing file, unreadable, no video stream, no frames.
+        BadVideo: missing file, unreadable, too large, no video stream, no frames.
     """
     try:
         size_bytes = Path(path).stat().st_size if Path(path).is_file() else None
@@ -54,7 +55,7 @@ def probe(path: str) -> VideoInfo:
     except (FFmpegError, ValueError, OverflowError) as error:
         listed = isinstance(error, FFmpegError) and error.errno == errno.EINVAL
         why = (
-            "a playlist, a still picture or another kind of file that is not read as a video"
+            "not a supported video container (a playlist, a still picture or another kind of file)"
             if listed
             else error
         )
@@ -66,7 +67,7 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     width, height = stream.codec_context.width, stream.codec_context.height
     if not 0 < width * height <= MAX_PIXELS:
         reason: Reason = "too large" if width * height else "unreadable"
-        raise BadVideo(reason, f"{path}: pictures of {width} × {height} pixels")
+        raise BadVideo(reason, f"{path}: frames of {width} × {height} pixels")
     start_s = container_start_s(container)
     packets = _packets(container, stream, start_s)
     times_s, by_order = _times_s(path, container, packets)
@@ -89,10 +90,10 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
     width = square_px(width, stretch)
     if rotation % 180:
         width, height = height, width
-    lacking = sum(at_s is None for at_s in packets.shown)
+    unstamped = sum(at_s is None for at_s in packets.shown)
     repairs = (
         Repair("clock that started again", packets.restarts),
-        Repair("frame without a time", 0 if lacking == len(packets.shown) else lacking),
+        Repair("frame without a time", 0 if unstamped == len(packets.shown) else unstamped),
         Repair(f"{CURVES.get(curve, '')} pictures shown as SDR", int(curve in CURVES)),
     )
     return VideoInfo(
@@ -117,25 +118,28 @@ def _scan(path: str, container: av.container.InputContainer) -> VideoInfo:
 
 @dataclass
 class _Packets:
-    """Of the video stream as they are stored, and where the others end; seconds from the container's start."""
+    """The video stream's packets in storage order, and the ends of all streams; seconds from the container's
+    start."""
 
     shown: list[float | None] = field(default_factory=list)
-    """Presentation times of what is not cut away by an edit list."""
+    """Presentation timestamp (PTS) of each packet that no edit list discards; None if it has none."""
     decoded: list[float | None] = field(default_factory=list)
-    """Decoding times of the same."""
+    """Decoding timestamp (DTS) of the same packets."""
     keys: list[tuple[int, float | None]] = field(default_factory=list)
-    """Which of them decoding can start at, and when it is shown."""
+    """Key frames: index into `shown`, and PTS."""
     discarded: int = 0
+    """Packets that an edit list discards."""
     restarts: int = 0
     pictures_end_s: float = 0.0
     sound_end_s: float = 0.0
     end_s: float = 0.0
-    """Of all streams: where the file ends, or is cut short."""
+    """End of the longest stream: where the file ends, or was truncated."""
 
 
 def _packets(
     container: av.container.InputContainer, stream: av.VideoStream, start_s: float
 ) -> _Packets:
+    """Demux the whole file."""
     seen = _Packets()
     units = {
         s.index: (s.time_base.numerator, s.time_base.denominator)
@@ -162,7 +166,7 @@ def _packets(
             continue
         if packet.is_keyframe:
             seen.keys.append((len(seen.shown), at_s))
-        if packet.is_discard:  # cut away by an edit list
+        if packet.is_discard:  # by an edit list
             seen.discarded += 1
             continue
         seen.shown.append(at_s)
@@ -175,10 +179,10 @@ def _packets(
 def _times_s(
     path: str, container: av.container.InputContainer, packets: _Packets
 ) -> tuple[np.ndarray, bool]:
-    """(N,) when frames are shown, and whether only their order says which is which.
+    """(N,) timestamps of the frames, and whether frames get them by their order (`VideoInfo.by_order`).
 
     Raises:
-        BadVideo: there are none, or nothing says when.
+        BadVideo: there are no frames, or none has a timestamp.
     """
     if not packets.shown:
         raise BadVideo("no frames", f"{path}: the video stream is empty")
@@ -190,20 +194,22 @@ def _times_s(
         given = packets.decoded
         known = [at_s for at_s in given if at_s is not None]
     if not known:
-        raise BadVideo("no frames", f"{path}: its frames carry no times; remux it into MP4 or MKV")
+        raise BadVideo(
+            "no frames", f"{path}: its frames have no timestamps; remux it into MP4 or MKV"
+        )
     times_s = np.unique(np.asarray(known, dtype=np.float64))
     return _filled(times_s, len(given) - len(known)), by_order
 
 
-def _filled(times_s: np.ndarray, lacking: int) -> np.ndarray:
-    """With `lacking` times more, where those that are known leave the most room."""
-    if not lacking or len(times_s) < 2:
+def _filled(times_s: np.ndarray, missing: int) -> np.ndarray:
+    """The known timestamps and `missing` more, which are placed evenly in the widest gaps."""
+    if not missing or len(times_s) < 2:
         return times_s
     gaps = np.diff(times_s)
     more = np.zeros(len(gaps), np.int64)
     heap = [(-gap, i) for i, gap in enumerate(gaps.tolist())]
     heapq.heapify(heap)
-    for _ in range(lacking):
+    for _ in range(missing):
         _, i = heap[0]
         more[i] += 1
         heapq.heapreplace(heap, (-gaps[i] / (more[i] + 1), i))
@@ -218,23 +224,27 @@ def _announced(
     container: av.container.InputContainer,
     stream: av.VideoStream,
     packets: _Packets,
-    there: int,
+    num_times: int,
     start_s: float,
 ) -> int:
-    """Frames that the header or the packets promise, whichever is more."""
-    repeated = len(packets.shown) - there  # two frames of one time: only one is ever shown
-    # the header counts what an edit cuts away
+    """Number of frames by the header or by the packets, whichever is more."""
+    repeated = len(packets.shown) - num_times  # of two frames with one timestamp, one is shown
+    # the header's frame count includes frames that an edit list discards: then it is of no use
     counted = 0 if packets.discarded else stream.frames - repeated
-    announced = max(counted, there)
-    if counted <= 0 and container.duration:  # no usable frame count: ask the header's duration
+    announced = max(counted, num_times)
+    if counted <= 0 and container.duration:  # no usable frame count: use the header's duration
         header_s = container.duration / av.time_base - max(0.0, start_s)  # some count from zero
         if math.isfinite(header_s) and header_s - SLACK_S > packets.end_s > 0:
-            announced = max(announced, round(there * header_s / packets.end_s))
+            announced = max(announced, round(num_times * header_s / packets.end_s))
     return announced
 
 
 def _first_picture(path: str) -> tuple[int, int]:
-    """Its rotation (the display matrix) and its curve of light, which come with a decoded frame only."""
+    """Rotation (display matrix) and transfer function, which only a decoded frame tells: the first one's.
+
+    Raises:
+        BadVideo: no frame can be decoded.
+    """
     with opened(path) as container:
         for packet in container.demux(best_stream(container)):
             try:

@@ -1,4 +1,4 @@
-"""Decoding with PyAV: the default, right on every codec and frame rate tried."""
+"""Decodes with PyAV: the default decoder, correct on every codec and frame rate tried."""
 
 from __future__ import annotations
 
@@ -36,19 +36,20 @@ SKIP: dict[Skip, Literal["DEFAULT", "NONREF", "NONKEY"]] = {
     "nonref": "NONREF",
     "nonkey": "NONKEY",
 }
-CHROMA_PX = 192  # short side that chroma keeps at least
-PLANAR = {f"yuv{j}{s}p" for j in ("", "j") for s in ("420", "422", "444")}
+CHROMA_PX = 192  # shortest side of a chroma plane; below twice this, 4:4:4 is kept
+PLANAR = {f"yuv{j}{s}p" for j in ("", "j") for s in ("420", "422", "444")}  # read as they are
 
 
 @contextmanager
 def _opened(
     info: VideoInfo, threads: int, skip: Skip = "none", vectors: bool = False
 ) -> Iterator[tuple[av.container.InputContainer, av.VideoStream]]:
+    """The file and its video stream, set up for decoding; FFmpeg's errors become BadVideo."""
     try:
         with opened(info.path) as container:
             stream = best_stream(container)
             stream.thread_type = "AUTO"
-            # key frames alone gain nothing by threads, and near damage they would be lost in them
+            # threads do not speed up key frames alone, and lose those next to damaged packets
             stream.codec_context.thread_count = 1 if skip == "nonkey" else threads
             if vectors:
                 stream.codec_context.options = {"flags2": "+export_mvs"}
@@ -61,11 +62,9 @@ def _opened(
 def _frames(
     container: av.container.InputContainer, stream: av.VideoStream, info: VideoInfo
 ) -> Iterator[tuple[float, av.VideoFrame]]:
-    """Decode onwards from where the container stands; each frame with the time at which it is shown.
-
-    After a damaged packet the decoder patches pictures together from what it has; those are left
-    out until the next key frame, so that a caller who counts frames counts real ones.
-    """
+    """(timestamp, frame) from the container's current position to the end. After a damaged packet the decoder
+    conceals errors with invented pixels: such frames are skipped until the next key frame, so that a caller
+    who counts frames counts real ones."""
     start_s = container_start_s(container)
     clock, order = Clock(container, stream), Order(info)
     half_s = float(np.median(np.diff(info.times_s))) / 2 if len(info.times_s) > 1 else 0.0
@@ -88,7 +87,7 @@ def _frames(
             assert isinstance(frame, av.VideoFrame)
             time_s = order.time_s(frame) if info.by_order else _time_s(frame, start_s)
             damaged = (damaged or frame.is_corrupt) and not frame.key_frame
-            if time_s is None and not info.by_order:  # shown between its neighbours
+            if time_s is None and not info.by_order:  # half a frame after the one before it
                 time_s = last_s + half_s
             last_s = last_s if time_s is None else time_s
             if not damaged and time_s is not None:
@@ -96,7 +95,7 @@ def _frames(
 
 
 class Order:
-    """Frames that carry no time: they come in the order in which they are shown."""
+    """Timestamps for frames without their own: the i-th frame in decoder output order gets `times_s[i]`."""
 
     def __init__(self, info: VideoInfo):
         self._times_s = info.times_s
@@ -104,25 +103,27 @@ class Order:
         self._keys: deque[int] = deque()
 
     def fed(self, packet: av.Packet) -> None:
+        """Count a packet that goes to the decoder, and note the numbers of key frames."""
         if packet.size and packet.is_keyframe:
             self._keys.append(self._fed)
         self._fed += packet.size > 0
 
     def time_s(self, frame: av.VideoFrame) -> float | None:
-        """None for more frames than were announced."""
-        if frame.key_frame and self._keys:  # after a loss: no frame is shown before its turn
+        """The timestamp of the next decoded frame; None if there are more frames than timestamps."""
+        if frame.key_frame and self._keys:  # frames were lost: go on at the key frame's own number
             self._next = max(self._next, self._keys.popleft())
         number, self._next = self._next, self._next + 1
         return float(self._times_s[number]) if number < len(self._times_s) else None
 
 
 def _ticks(stream: av.VideoStream, time_s: float) -> int:
+    """Seconds → units of the stream's time base."""
     return round(time_s / (stream.time_base or Fraction(1, av.time_base)))
 
 
 def _time_s(frame: av.VideoFrame, start_s: float) -> float | None:
-    stamp = frame.pts if frame.pts is not None else frame.dts
-    unit = frame.time_base
+    """The frame's own timestamp (PTS, else DTS) in seconds; None if it has neither."""
+    stamp, unit = frame.pts if frame.pts is not None else frame.dts, frame.time_base
     if stamp is None or unit is None:
         return None
     return seconds(stamp, unit.numerator, unit.denominator) - start_s
@@ -137,10 +138,9 @@ class PyavFrame:
 
     def planes(self) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
         frame = self._frame
-        if frame.format.name not in PLANAR:  # high bit depths, RGB: converted small
-            frame = self._scalers.small.reformat(
-                frame, 256, 144, format="yuv420p", interpolation="FAST_BILINEAR"
-            )
+        if frame.format.name not in PLANAR:  # high bit depths, RGB: converted at a small size
+            small = self._scalers.small
+            frame = small.reformat(frame, 256, 144, format="yuv420p", interpolation="FAST_BILINEAR")
         y, u, v = (
             np.frombuffer(p, dtype=np.uint8).reshape(-1, p.line_size)[: p.height, : p.width]  # type: ignore[call-overload] # PyAV's types do not say that a plane is a buffer
             for p in frame.planes
@@ -148,23 +148,19 @@ class PyavFrame:
         return y, u, v
 
     def keep(self, short_px: int) -> PyavPicture:
-        frame, size = self._frame, self._size(short_px)
-        if frame.color_trc in CURVES:  # its range is wanted to the end
-            frame = self._scalers.keep.reformat(
-                frame, *size, format="yuv444p10le", interpolation="AREA"
-            )
+        frame, size, scaler = self._frame, self._size(short_px), self._scalers.keep
+        if frame.color_trc in CURVES:  # tone mapping needs 10 bits
+            frame = scaler.reformat(frame, *size, format="yuv444p10le", interpolation="AREA")
             return PyavPicture(frame, self._info.rotation_deg, self._scalers)
         if size != (frame.width, frame.height) or frame.format.name not in PLANAR:
-            # half-size chroma is how video is stored; a small picture would lose colour by it
+            # 4:2:0, as video is stored; a small picture would lose colour detail by it
             pixels = "yuv420p" if min(size) >= 2 * CHROMA_PX else "yuv444p"
-            frame = self._scalers.keep.reformat(frame, *size, format=pixels, interpolation="AREA")
+            frame = scaler.reformat(frame, *size, format=pixels, interpolation="AREA")
         return PyavPicture(frame, self._info.rotation_deg, self._scalers)
 
     def rgb(self, short_px: int) -> np.ndarray:
-        width, height = self._size(short_px)
-        scaled = self._scalers.look.reformat(
-            self._frame, width, height, format="rgb24", interpolation="FAST_BILINEAR"
-        )
+        size, look = self._size(short_px), self._scalers.look
+        scaled = look.reformat(self._frame, *size, format="rgb24", interpolation="FAST_BILINEAR")
         return upright(scaled.to_ndarray(), self._info.rotation_deg)
 
     def motion(self) -> float | None:
@@ -179,13 +175,13 @@ class PyavFrame:
         return float((length * area).sum() / max(1.0, area.sum()) / self._frame.width)
 
     def _size(self, short_px: int) -> tuple[int, int]:
-        """Width and height before turning, with square pixels."""
+        """Width and height before rotation, with square pixels."""
         width = square_px(self._frame.width, self._info.stretch)
         return scaled_size(width, self._frame.height, short_px=short_px)
 
 
 class PyavPicture:
-    """See `data.video.info.StoredPicture`: turned and coloured when it is asked for."""
+    """See `data.video.info.StoredPicture`; converted to RGB and rotated only when `rgb` is called."""
 
     def __init__(self, frame: av.VideoFrame, rotation_deg: int, scalers: Scalers):
         self.num_bytes = sum(plane.buffer_size for plane in frame.planes)
@@ -201,7 +197,7 @@ class PyavPicture:
 
 
 class Scalers:
-    """One per use and file: a scaler rebuilds its tables whenever sizes change."""
+    """One scaler per purpose, for one file: a scaler rebuilds its tables whenever sizes change."""
 
     def __init__(self) -> None:
         self.small, self.keep = VideoReformatter(), VideoReformatter()
@@ -210,8 +206,7 @@ class Scalers:
 
 def decode(info: VideoInfo, threads: int, skip: Skip, vectors: bool) -> Iterator[PyavFrame]:
     """See `Video.decode`."""
-    scalers = Scalers()
-    last_s = -np.inf
+    scalers, last_s = Scalers(), -np.inf
     with _opened(info, threads, skip, vectors) as (container, stream):
         for time_s, frame in _frames(container, stream, info):
             if time_s <= last_s + SAME_S:
@@ -242,12 +237,14 @@ def decode_ranges(
 def frames_played_at(
     info: VideoInfo, times_s: Sequence[float], short_px: int, threads: int
 ) -> list[Frame]:
-    """See `Video.frames_played_at`; `times_s` increase. Seeks only where a wanted frame lies in a later
-    group of pictures."""
+    """See `Video.frames_played_at`; `times_s` must increase. Seeks only if at least one whole group of
+    pictures (GOP) can be skipped."""
     keys_s = info.key_times_s if info.seekable else ()
     found = _collect(info, times_s, short_px, keys_s, threads)
     missed = [t for t in times_s if t not in found]
-    if missed:  # some containers (MPEG-TS) seek past the key frame they were asked for
+    if (
+        missed
+    ):  # some containers (MPEG-TS) seek past the requested key frame: decode without seeking
         found |= _collect(info, missed, short_px, [], threads)
     if missed := [t for t in times_s if t not in found]:
         raise BadVideo("truncated", f"{info.path}: no frame can be decoded for {missed} s")
@@ -255,14 +252,10 @@ def frames_played_at(
 
 
 def _collect(
-    info: VideoInfo,
-    times_s: Sequence[float],
-    short_px: int,
-    keys_s: Sequence[float],
-    threads: int,
+    info: VideoInfo, times_s: Sequence[float], short_px: int, keys_s: Sequence[float], threads: int
 ) -> dict[float, Frame]:
-    """Decode forward to each wanted time, jumping to the last of `keys_s` before it if that is ahead.
-    After such a jump a time before the first frame is left out: the jump went too far."""
+    """Wanted time → frame. Decodes forward, and seeks to the last of `keys_s` before a wanted time if that
+    is ahead. A wanted time before the first frame after a seek is left out: the seek went too far."""
     scalers = Scalers()
     found: dict[float, Frame] = {}
     wanted = list(times_s)
@@ -277,12 +270,12 @@ def _collect(
         now_s, sought_s = -np.inf, 0.0
         while wanted:
             key_s = max((k for k in keys_s if k <= wanted[0] + SAME_S), default=-np.inf)
-            if key_s > max(now_s, sought_s):  # each key once: a seek may land far before it
+            if key_s > max(now_s, sought_s):  # seek to each key once: a seek may land far before it
                 sought_s, last = key_s, None
                 container.seek(_ticks(stream, key_s + start_s), stream=stream)
             for time_s, frame in _frames(container, stream, info):
                 now_s = time_s
-                while wanted and wanted[0] < time_s - SAME_S:  # shown until this one begins
+                while wanted and wanted[0] < time_s - SAME_S:  # the frame before is still shown
                     if last is not None:
                         take(*last)
                     elif sought_s > 0:
@@ -290,7 +283,7 @@ def _collect(
                     else:
                         take(time_s, frame)
                 last = (time_s, frame)
-                while wanted and abs(time_s - wanted[0]) <= SAME_S:  # no need to see the next
+                while wanted and abs(time_s - wanted[0]) <= SAME_S:  # exact: the next is not needed
                     take(time_s, frame)
                 if not wanted or _seeking_pays(keys_s, max(now_s, sought_s), wanted[0]):
                     break
@@ -302,5 +295,5 @@ def _collect(
 
 
 def _seeking_pays(keys_s: Sequence[float], now_s: float, wanted_s: float) -> bool:
-    """True where a whole group of pictures lies between here and the wanted frame's own."""
+    """Whether at least one whole group of pictures (GOP) lies between now and the wanted frame's own."""
     return sum(now_s < key_s <= wanted_s for key_s in keys_s) >= 2

@@ -1,6 +1,6 @@
-"""Packets' time stamps put right, as they come out of a file, before anything believes them.
+"""Repairs packet timestamps as the packets are demuxed, before anything uses them.
 
-The scan of a file and its decoding both go through here, and so agree on when each frame is shown.
+Both the scan of a file and its decoding use this, so they agree on each frame's timestamp.
 """
 
 from __future__ import annotations
@@ -8,17 +8,17 @@ from __future__ import annotations
 import av
 
 RESTARTS = ("mpegts", "mpeg")
-"""Containers that recorders and broadcasters join end to end: a leap of their clock is no time that passes."""
+"""Containers that recorders and broadcasters join end to end: a jump of the timestamps is no real gap."""
 LEAP_S = 10.0
-"""In these, ahead; FFmpeg's own limit."""
+"""In `RESTARTS`: a jump ahead by more than this is a new recording (FFmpeg's own limit)."""
 BACK_S = 0.1
-"""A stamp that goes back so far, where each should be later than the one before, is of another clock."""
+"""A decoding timestamp (DTS) that goes back by more than this starts a new recording; DTS should increase."""
 UNSTAMPED = ("avi", "h264", "hevc", "m4v", "mpegvideo", "mjpeg", "obu")
-"""Containers that number packets as they are stored, not as they are shown: with B-frames the number is wrong."""
+"""Containers that number packets in storage order, not in presentation order: with B-frames that is wrong."""
 
 
 class Clock:
-    """One stream's. A recording that was joined to another goes on where that ended."""
+    """Repairs the timestamps of one stream: a joined recording continues where the one before it ended."""
 
     def __init__(self, container: av.container.InputContainer, stream: av.stream.Stream):
         base = stream.time_base
@@ -29,23 +29,23 @@ class Clock:
                 self._leap = int(LEAP_S / base)
         self._offset = 0
         self._last: int | None = None
-        """The decoding time of the last packet, on the clock so far."""
+        """Repaired DTS of the last packet."""
         self._next: int | None = None
-        """That which the next should have."""
+        """Repaired DTS that the next packet should have."""
         self._end = 0
-        """When the last of what came so far is shown to its end, on that clock."""
+        """Repaired end of the frame that is shown last so far."""
         self._step = 0
-        """From one packet to the next: not every container says how long a frame is shown."""
+        """DTS difference of two packets, used where the container does not give frame durations."""
         self.restarts = 0
 
     def set_right(self, packet: av.Packet) -> None:
-        """Move the packet's stamps onto the first packet's clock, in place."""
+        """Repair the packet's timestamps in place: relative to the first recording's clock."""
         if packet.dts is not None and self._back is not None:
             dts = packet.dts + self._offset
             ahead = 0 if self._next is None else dts - self._next
             if ahead < -self._back or (self._leap is not None and ahead > self._leap):
                 first = packet.dts if packet.pts is None else packet.pts
-                # what is shown first there, right after what was shown last here
+                # its first frame starts where the last frame of the recording before it ended
                 self._offset = self._end - first
                 self.restarts += 1
             elif self._last is not None and dts > self._last:

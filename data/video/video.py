@@ -1,7 +1,7 @@
-"""A video file opened once: what is known of it, and its frames by time.
+"""A video file: its metadata and its frames by time.
 
-What is measured, and chosen by it, is always decoded by PyAV, so that it is the same everywhere; the
-pictures of a few times may also be decord's (from `decord2`).
+Frames are always measured, and so chosen, from PyAV's decode, so that the choice is the same everywhere.
+Only the pictures at given times can also be decoded by decord (package `decord2`).
 """
 
 from __future__ import annotations
@@ -26,7 +26,7 @@ class Video:
         [Frame(time_s=0.480, rgb=(512, 910, 3)), Frame(time_s=9.960, rgb=(512, 910, 3))]
 
     Raises:
-        BadVideo: it is not there, or no video; the reason is one of quarantine's.
+        BadVideo: the file is missing or cannot be used, with the quarantine reason.
     """
 
     def __init__(self, path: str):
@@ -42,13 +42,14 @@ class Video:
     def decode(
         self, *, threads: int = 0, skip: Skip = "none", vectors: bool = False
     ) -> Iterator[DecodedFrame]:
-        """Every frame in presentation order, in one sequential decode; none is converted until it is kept.
+        """Every frame in presentation order, in one sequential decode; frames are converted only on request.
 
-        Damaged packets are passed over, as the ffmpeg program does; compare what came with
+        Damaged packets are skipped, as by the ffmpeg program: compare the number of frames with
         `info.num_announced`.
 
         Args:
-            threads: of the decoder; 0 for as many as there are cores.
+            threads: decoder threads; 0: one per core.
+            skip: frames that the decoder skips.
             vectors: also export motion vectors (H.264 and MPEG-4 have them).
 
         Raises:
@@ -59,8 +60,8 @@ class Video:
     def decode_ranges(
         self, ranges_s: Sequence[tuple[float, float]], *, threads: int = 0
     ) -> Iterator[list[DecodedFrame]]:
-        """For each range [start, stop), which begins at a key frame: its frames, by one seek. A start
-        that cannot be reached gives an empty list."""
+        """The frames of each range [start, stop), one seek per range; a range must start at a key frame. If
+        the seek lands past a range, its list is empty."""
         return pyav_backend.decode_ranges(self.info, ranges_s, threads)
 
     def frames_played_at(
@@ -71,21 +72,21 @@ class Video:
         decoder: Decoder = "pyav",
         threads: int = 0,
     ) -> list[Frame]:
-        """What a player shows at these times, in any order: for each the last frame that begins at or
-        before it; before the first frame the first. Damaged frames are passed over.
+        """The frame that a player shows at each of these times, which may be in any order: the last frame
+        that starts at or before the time, or the first one if none does. Damaged frames are skipped.
 
         Args:
-            short_px: frames are scaled to it by area averaging, never enlarged.
+            short_px: short side of the frames, scaled by area averaging, never enlarged.
 
         Raises:
-            BadVideo: the decoder gives none of the wanted frames.
-            ValueError: a time is no number.
+            BadVideo: the decoder returns no frame for a wanted time.
+            ValueError: a time is not a finite number.
         """
         if not np.isfinite(np.asarray(times_s, dtype=np.float64)).all():
             raise ValueError(f"times_s={list(times_s)}: a time is a number of seconds")
         wanted = sorted({float(t) for t in times_s})
         if decoder == "decord":
-            # its libraries take a while, so only where asked for
+            # imported here because its libraries load slowly
             from data.video import decord_backend
 
             frames = decord_backend.frames_played_at(self.info, wanted, short_px, threads)

@@ -53,7 +53,7 @@ def asked(run, rows, file, monkeypatch):
     from train.evaluation import answers as module
 
     seen = []
-    real = module.prompt_of
+    real = module.generation_prompt
     monkeypatch.setattr(
         module, "generation_prompt", lambda row, *a: (seen.append(row["id"]), real(row, *a))[1]
     )

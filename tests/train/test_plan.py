@@ -83,7 +83,7 @@ def test_layers_that_only_count_take_what_layers_take(argv, monkeypatch):
     load_ = BatchShape(20, 1600, 200, 2)
     quick = estimate(shape_of(config.model), config, load_, BF16)
     monkeypatch.setattr("train.memory.estimate.pretend_between", lambda layers, bytes_: [])
-    monkeypatch.setattr("train.memory.estimate.alike", lambda layers, bytes_: None)
+    monkeypatch.setattr("train.memory.estimate.run_each_kind_once", lambda layers, bytes_: None)
     whole = estimate(shape_of(config.model), config, load_, BF16)
     assert quick == whole
 
@@ -103,7 +103,7 @@ def test_what_each_switch_does_to_memory():
     assert estimated("data.features=true", cached=True).tflop < lora.tflop
     assert estimated("data.features=true", cached=True).parts["weights"] < lora.parts["weights"]
     assert estimated("train.offload=true", frames=32).peak_bytes < estimated(frames=32).peak_bytes
-    packed = estimated(row=4 * 164)
+    packed = estimated(packed_tokens=4 * 164)
     assert packed.parts["attention mask"] == (4 * 164) ** 2 * 5
     eager = "model.attention=eager"
     assert estimated(eager, frames=64).peak_bytes > 2 * estimated(frames=64).peak_bytes

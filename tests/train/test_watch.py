@@ -153,7 +153,7 @@ def test_what_only_watches_cannot_end_a_training(world, tmp_path, capsys, monkey
         raise ConnectionError("the wire is cut")
 
     monkeypatch.setattr("train.loop.callbacks.write_page", broken)
-    monkeypatch.setattr("train.evaluation.in_training.sheet", broken)
+    monkeypatch.setattr("train.evaluation.in_training.contact_sheet", broken)
     monkeypatch.setattr("transformers.integrations.TensorBoardCallback.on_log", broken)
     results = train(world, tmp_path / "o", "log.to=tensorboard", "train.steps=4")
     said = capsys.readouterr().err

@@ -1,4 +1,5 @@
-"""What `scripts/cache_features.py` does: all frames of a prepared dataset through the frozen tower, once."""
+"""Cache vision features: all frames of a prepared dataset pass the frozen vision tower once.
+`scripts/cache_features.py` calls it."""
 
 from __future__ import annotations
 
@@ -43,10 +44,10 @@ class _Rows(Dataset[torch.Tensor]):
 
 
 def cache_features(config: TrainConfig, dataset: Prepared) -> Path:
-    """Write what is not there yet; returns the folder.
+    """Write the features that the cache lacks; returns its folder.
 
     Raises:
-        UserError: the tower trains, the model cannot be loaded, or the disk is too small.
+        UserError: the vision tower trains, the model cannot be loaded, or the disk is too small.
     """
     stage = stage_of(config.train.method, config.lora, config.optim)
     precision = pick_precision(config.model.dtype)
@@ -89,15 +90,15 @@ def _write(
     workers: int,
     frames_at_once: int,
 ) -> None:
-    """What is not there yet, a row group at a time."""
+    """Compute and save the features that the cache lacks, one row group at a time."""
     counts = [len(times) for times in texts["times_s"]]
     ends = [*groups.starts[1:], len(counts)]
     spans = dict(enumerate(zip(groups.starts, ends, strict=True)))
     left = {g: span for g, span in spans.items() if not (folder / part_name(g)).is_file()}
     rows = [row for start, end in left.values() for row in range(start, end)]
-    _tell(model, stage, precision.compute, sum(counts), sum(counts[r] for r in rows), folder)
+    _print_cost(model, stage, precision.compute, sum(counts), sum(counts[r] for r in rows), folder)
 
-    # the order of the groups is that of the loader, whose workers take turns
+    # the loader returns rows in the order of `rows`: its workers take turns
     loader = DataLoader(
         _Rows(groups, rows, frame_size_px(processor)),
         batch_size=None,
@@ -124,7 +125,7 @@ def _write(
 
 
 def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
-    """Whole or not at all, whenever it is killed.
+    """Write a file atomically: a kill leaves all of it or nothing.
 
     Raises:
         UserError: the disk is full.
@@ -138,7 +139,7 @@ def _save(tensors: dict[str, torch.Tensor], path: Path) -> None:
         ) from None
 
 
-def _tell(
+def _print_cost(
     model: SmolVLMForConditionalGeneration,
     stage: str,
     compute: torch.dtype,
@@ -146,10 +147,10 @@ def _tell(
     missing: int,
     folder: Path,
 ) -> None:
-    """Size and break-even, before it starts.
+    """Print the size of the cache and from when on it pays off.
 
     Raises:
-        UserError: the disk has not that much room.
+        UserError: the disk has too little room.
     """
     vision: Any = model.config.vision_config
     text: Any = model.config.text_config
@@ -163,8 +164,8 @@ def _tell(
     free = stat.f_bavail * stat.f_frsize
     say(
         f"{frames:,} frames × {each / 1024:,.0f} KiB (after the {stage}, {compute}) = {frames * each / GIB:.2f} GiB, "
-        f"of them {missing * each / GIB:.2f} to make; {free / GIB:.0f} GiB are free. It costs one pass of the tower "
-        "over all frames, as an epoch without a cache does: it pays from the second epoch on"
+        f"of them {missing * each / GIB:.2f} to make; {free / GIB:.0f} GiB are free. Making all costs one pass of the "
+        "vision tower over all frames, as an epoch without a cache does: it pays from the second epoch on"
     )
     if missing * each > free:
         raise UserError(

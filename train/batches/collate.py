@@ -1,12 +1,12 @@
 """Encoded samples → one batch.
 
     input_ids       (B, T) int64, right-padded; packed: (1, T), one sample after the other
-    attention_mask  (B, T) int64; packed: none, `position_ids` (1, T) restart with each sample instead
-    labels          (B, T) int64, -100 where nothing is learned
-    answers         (A,) int64, positions in B·T from which a token of an answer is predicted
-    shift_labels    (1, A) int64, those tokens
+    attention_mask  (B, T) int64; packed: none, `position_ids` (1, T) restart at each sample instead
+    labels          (B, T) int64, -100 at tokens that are not supervised
+    answers         (A,) int64, positions in the flattened batch (B·T) that predict a supervised token
+    shift_labels    (1, A) int64, the supervised tokens
     frames          (F, 3, S, S) uint8, the frames of all samples one after the other; or
-    features        (F, N, H) what the vision tower made of them
+    features        (F, N, H) cached vision features of these frames
     sample_ids      names of the samples, for messages
 
 The model takes the frames of a batch in reading order, so samples with unequal frame counts need no
@@ -26,8 +26,9 @@ from train.batches.encode import IGNORED
 def collate(
     samples: Sequence[dict[str, Any]], pad_id: int, *, left: bool = False
 ) -> dict[str, Any]:
-    """Samples hold `id`, `input_ids`, `labels` and `frames` (F_i, 3, S, S) or `features`; F = ΣF_i.
+    """One padded batch.
 
+    Samples hold `id`, `input_ids`, `labels` and `frames` (F_i, 3, S, S) or `features`; F = ΣF_i.
     `left=True` pads on the left, for generation.
     """
     longest = max(len(s["input_ids"]) for s in samples)
@@ -49,11 +50,11 @@ def collate(
 
 
 def collate_packed(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
-    """All samples in one row: no token is padding, and none sees another sample.
+    """One packed batch: all samples in one row, without padding. No token attends to another sample.
 
     With `position_ids` that restart and no attention mask, transformers builds the block-diagonal mask
-    itself, if `use_cache` is false. The first label of a sample is never learned, so that nothing is
-    predicted across a border.
+    itself, if `use_cache` is false. The first token of a sample is never supervised, so that no
+    sample predicts a token of the next one.
     """
     ids = [token for s in samples for token in s["input_ids"]]
     places = [place for s in samples for place in range(len(s["input_ids"]))]
@@ -67,13 +68,13 @@ def collate_packed(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
 
 
 def collate_bins(bins: Sequence[Sequence[dict[str, Any]]]) -> dict[str, Any]:
-    """What a loader hands over when each of its items is a pack of samples."""
+    """One packed batch, from a loader whose items are packs of samples."""
     return collate_packed([sample for one in bins for sample in one])
 
 
 def _shift_labels(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     following = torch.full_like(labels, IGNORED)
-    following[:, :-1] = labels[:, 1:]  # the state at t predicts the token at t + 1
+    following[:, :-1] = labels[:, 1:]  # the hidden state at t predicts the token at t + 1
     answers = following.flatten().ne(IGNORED).nonzero().squeeze(1)  # (A,)
     return {
         "labels": labels,

@@ -9,10 +9,10 @@ from train.sections import DataKeys
 
 
 class CountKeys(Section):
-    """Whose tokens are counted."""
+    """The checkpoint that counts tokens."""
 
     name: str | None = Field(
-        default=None, description="count tokens as this checkpoint does (null: words only)"
+        default=None, description="checkpoint whose processor counts tokens (null: only words)"
     )
 
 
@@ -22,4 +22,4 @@ class InspectConfig(Section):
     data: DataKeys = DataKeys()
     model: CountKeys = CountKeys()
     rows: int = Field(default=3, ge=0, le=100, description="first rows to show")
-    page: str | None = Field(default=None, description="also write an HTML page here")
+    page: str | None = Field(default=None, description="HTML page to write (null: none)")

@@ -1,4 +1,4 @@
-"""A prepared dataset as the trainer wants it: split, surveyed, encoded as it is read."""
+"""A prepared dataset for the trainer: split, surveyed, and encoded when it is read."""
 
 from __future__ import annotations
 
@@ -42,26 +42,27 @@ TEXT_COLUMNS = [
 
 @dataclass(frozen=True)
 class Survey:
-    """What encoding the whole set would give, found without decoding a picture."""
+    """Token and frame counts of a whole set, found without decoding a frame."""
 
     usable: tuple[int, ...]
+    """Positions of the samples that fit."""
     tokens: tuple[int, ...]
     """Length of each usable sample."""
     frames: tuple[int, ...]
-    """Of each usable sample, those that are kept."""
+    """Frames kept of each usable sample."""
     answers: tuple[int, ...]
-    """Tokens of each usable sample that are learned."""
+    """Supervised tokens of each usable sample."""
     too_long: tuple[str, ...]
     frames_dropped: int
     samples_shortened: int
     fell_back: int
     unmarked: int
-    """Usable samples whose texts held marks of the model's own, as `<image>`, without their brackets now."""
+    """Usable samples whose texts contained special tokens such as `<image>`; these lost their brackets."""
     own_words: Mapping[str, int]
     """Usable samples with a prompt, system or context text of their own."""
 
     def lines(self, keys: DataKeys) -> list[str]:
-        """For people: lengths first, then everything that is not as it was stored."""
+        """Lines to print: lengths first, then every way in which samples differ from the stored rows."""
         count = len(self.usable)
         lengths = sorted(self.tokens)
         shown = [
@@ -73,7 +74,7 @@ class Survey:
             shown.append(f"{self.fell_back} of them have no {keys.target} and use their {other}")
         if self.unmarked:
             shown.append(
-                f"{self.unmarked} of them hold marks of the model's own, as <image>: these lost their brackets"
+                f"{self.unmarked} of them contain special tokens, such as <image>, as text: these lost their brackets"
             )
         if self.own_words:
             shown.append(
@@ -95,18 +96,18 @@ class Survey:
 
 @dataclass(frozen=True)
 class Sets:
-    """What a run learns from and is measured on, encoded as it is read."""
+    """The training and held-out samples of a run, encoded when they are read."""
 
     train: Dataset
     evaluation: Dataset | None
     survey: Survey
-    """Of the training part."""
+    """Of the training samples."""
     split: Split
-    """Of all rows, also of those that are too long to be measured on."""
+    """Of all rows, including held-out rows that are too long to be used."""
     eval_tokens: tuple[int, ...] = ()
     """Length of each sample of `evaluation`."""
     held: Dataset | None = None
-    """Rows of `evaluation` as they were prepared."""
+    """The rows of `evaluation`, not encoded."""
     groups: tuple[int, ...] | None = None
     """With `data.stream`: the row group of each training sample."""
     starts: tuple[int, ...] = ()
@@ -117,7 +118,7 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     """Read, split and survey a prepared dataset.
 
     Raises:
-        UserError: nothing usable in it.
+        UserError: no sample is usable.
     """
     if keys.stream or keys.features:
         everything, groups = read_texts(dataset, TEXT_COLUMNS)
@@ -137,9 +138,8 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         learned = encoded(train, processor, keys)
         return Sets(learned, evaluation, found, parts, eval_tokens, held)
     pictures = Pictures(groups, keep=1 + window(keys.shuffle_buffer, GROUP_ROWS))
-    if (
-        keys.features
-    ):  # attached once the model is there; pictures of held-out videos may be described
+    if keys.features:
+        # `with_features` attaches them once the model is loaded; held-out frames may be described
         if held is not None:
             held = with_pictures(held, Pictures(groups, keep=1))
         return Sets(train, held, found, parts, eval_tokens, held, starts=groups.starts)
@@ -161,7 +161,7 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
 def with_features(
     sets: Sets, features: Features, processor: SmolVLMProcessor, keys: DataKeys
 ) -> Sets:
-    """The same samples, which bring features in place of frames."""
+    """The same samples with cached features in place of frames."""
     held = sets.evaluation
     return replace(
         sets,
@@ -171,7 +171,7 @@ def with_features(
 
 
 def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: str) -> Survey:
-    """Encode every text once.
+    """Encode every text once and count its tokens and frames.
 
     Raises:
         UserError: nothing to train on, or a sample without a supervised token.
@@ -193,7 +193,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         answer_tokens = sum(label >= 0 for label in encoded.labels)
         if answer_tokens <= 1:  # only <end_of_utterance>: an empty answer
             raise UserError(
-                f"sample {row['id']}: no token to learn, its answer is empty; correct the row and prepare again"
+                f"sample {row['id']}: no supervised token, its answer is empty; correct the row and prepare again"
             )
         usable.append(i)
         tokens.append(len(encoded.input_ids))
@@ -224,7 +224,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
 
 
 def token_counts(keys: DataKeys, model: str) -> tuple[int, ...]:
-    """Length in tokens of every sample that fits, frames and all, with a checkpoint's processor.
+    """Tokens, frames included, of every sample that fits, with a checkpoint's processor.
 
     Raises:
         UserError: no such checkpoint or dataset.
@@ -248,14 +248,14 @@ def encoded(
     pictures: Pictures | None = None,
     features: Features | None = None,
 ) -> Dataset:
-    """Rows are encoded and their frames decoded when read, in the loader's workers. `pictures`: where
-    the frames come from if they are not in the rows; `features`: what to give in their place."""
+    """The dataset with a transform that encodes rows and decodes frames when they are read, in the
+    loader's workers. `pictures`: source of frames that are not in the rows. `features`: replace frames."""
     return dataset.with_transform(Encoder(processor, keys, pictures, features))
 
 
 @dataclass(frozen=True)
 class Encoder:
-    """Prepared rows → samples, as `datasets` wants a transform: columns in, columns out. A class at
+    """Prepared rows → samples, as a transform of `datasets`: columns in, columns out. It is a class at
     module level, because loader workers that are not forked receive it by pickling."""
 
     processor: SmolVLMProcessor
@@ -284,7 +284,7 @@ def to_sample(
     size_px: int,
     features: Features | None = None,
 ) -> dict[str, Any]:
-    """A prepared row → what `collate` takes."""
+    """A prepared row → a sample for `collate`."""
     text = encode(row, processor, keys)
     sample = {"id": text.id, "input_ids": text.input_ids, "labels": text.labels}
     if features is not None:

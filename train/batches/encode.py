@@ -1,8 +1,8 @@
 """A prepared row → token ids and labels, built together, and uint8 frames.
 
-The prompt is transformers' own (`SmolVLMProcessor`), given the frames' true times; only the
-instruction and the answer are ours. Labels are -100 everywhere but on the answers and the
-`<end_of_utterance>` that closes each: no second place decides the mask.
+transformers' `SmolVLMProcessor` writes the prompt, given the frames' true times; only the
+instruction and the answer are ours. Labels are -100 everywhere except on each answer and the
+`<end_of_utterance>` that closes it. The label mask is made here and nowhere else.
 """
 
 from __future__ import annotations
@@ -48,20 +48,20 @@ class Encoded:
     input_ids: list[int]
     labels: list[int]
     kept: list[int]
-    """Which of the row's frames are in the prompt."""
+    """Indices of the row's frames that are in the prompt."""
     fell_back: bool
     """The row had no target in the form asked for, so the other form was used."""
 
 
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
-    """What is said about a row's video, and whether the target fell back to the other form."""
+    """The instructions and answers of a row, and whether the target fell back to the other form."""
     answer, fell_back = target(events_of(row), row["description"], keys.target)
     first = Exchange(first_prompt(row, keys), answer)
     return [first, *(Exchange(t["prompt"], t["answer"]) for t in row["turns"])], fell_back
 
 
 def first_prompt(row: dict[str, Any], keys: DataKeys) -> str:
-    """What is known beside the pictures, then the instruction: the row's own, else the run's."""
+    """The row's context text, then the instruction: the row's own, else the run's."""
     prompt = row["prompt"] or instruction(row["id"], keys)
     return "\n\n".join(filter(None, (row["context"], prompt)))
 
@@ -77,7 +77,7 @@ def instruction(sample_id: str, keys: DataKeys) -> str:
 
 
 def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> Encoded:
-    """Ids and labels of a row; frames are dropped whole, least valuable first, until it fits.
+    """Ids and labels of a row; whole frames are dropped, least valuable first, until it fits.
 
     Raises:
         TooLong: the text alone is too long.
@@ -90,7 +90,7 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
 def fit_frames(
     talk: Sequence[Exchange], row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> tuple[list[int], list[int], list[int]]:
-    """Ids, labels and which frames are kept; frames go whole, least valuable first, until it fits.
+    """Ids, labels and indices of kept frames; whole frames are dropped, least valuable first, until it fits.
 
     Raises:
         TooLong: the text alone is too long.
@@ -121,7 +121,7 @@ def encode_text(
 ) -> tuple[list[int], list[int]]:
     """Prompt and answers → (ids, labels), both (T,).
 
-    An open last answer (None) ends the ids where the model is to go on.
+    If the last answer is None, the ids end where the model is to generate it.
     """
     tokenizer = processor.tokenizer
     ids: list[int] = []
@@ -143,7 +143,7 @@ def encode_text(
 def _pieces(
     talk: Sequence[Exchange], processor: SmolVLMProcessor, system: str
 ) -> Iterator[tuple[str, str | None]]:
-    """The chat template's text, cut at the answers: (what comes before, the answer with its end)."""
+    """The chat template's text, cut at the answers: (text before, answer with its end token)."""
     messages: list[dict[str, Any]] = []
     if system.strip():
         messages.append({"role": "system", "content": [_text(system, processor)]})
@@ -157,7 +157,7 @@ def _pieces(
         if not whole.startswith(so_far):
             raise UserError(
                 "the checkpoint's chat template changes what was said before when a turn is added; "
-                "the answers could not be told from the rest"
+                "the answers could not be located in it"
             )
         prompt, answer = whole[len(so_far) :], None
         if exchange.answer is not None:
@@ -174,18 +174,18 @@ def _text(text: str, processor: SmolVLMProcessor) -> dict[str, str]:
 
 
 def without_marks(text: str, processor: SmolVLMProcessor) -> str:
-    """Marks that mean something to the model lose their brackets: text is only text. A word that
-    somebody added to the vocabulary is no such mark and stays as it is, `<loc001>` and `[SCENE]` alike."""
+    """The text with the brackets of special tokens removed, so that text never acts as a special token.
+    Ordinary words added to the vocabulary, such as `<loc001>` or `[SCENE]`, stay as they are."""
     special = [str(t) for t in processor.tokenizer.added_tokens_decoder.values() if t.special]
     marks = [m for m in (*special, processor.video_token) if len(m) > 2 and m.strip("<>|") != m]
-    while found := [mark for mark in marks if mark in text]:  # again: `<<image>>` leaves another
+    while found := [mark for mark in marks if mark in text]:  # repeat: `<<image>>` leaves another
         for mark in found:
             text = text.replace(mark, mark.strip("<>|"))
     return text.strip()
 
 
 def holds_marks(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> bool:
-    """Whether a row's texts hold marks of the model's own, which lose their brackets."""
+    """Whether a row's texts contain special tokens, whose brackets `without_marks` removes."""
     talk, _ = exchanges(row, keys)
     texts = [row["system"], *(text for e in talk for text in (e.prompt, e.answer or ""))]
     return any(without_marks(text, processor) != text.strip() for text in texts)
@@ -194,7 +194,8 @@ def holds_marks(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 def _with_frames(
     prompt: str, times_s: Sequence[float], duration_s: float, processor: SmolVLMProcessor
 ) -> list[int]:
-    """Let the processor write the frames' place in the prompt. It needs their number, not them."""
+    """Ids of the prompt with the frames' placeholder tokens. The processor writes them; it needs only the
+    number of frames, not their pixels."""
     stand_in = np.zeros((len(times_s), 4, 4, 3), dtype=np.uint8)  # (F, H, W, C)
     metadata = {
         "total_num_frames": max(1, round(duration_s * TICKS)),
@@ -218,7 +219,7 @@ def _with_frames(
 
 
 def frame_size_px(processor: SmolVLMProcessor) -> int:
-    """Side of the square that the model sees."""
+    """Side of the square frames that the model takes."""
     return int(processor.video_processor.max_image_size["longest_edge"])
 
 
@@ -238,7 +239,7 @@ def normalise(frames: torch.Tensor, processor: SmolVLMProcessor) -> torch.Tensor
 
 
 def rescale(frames: torch.Tensor, video: SmolVLMVideoProcessor) -> torch.Tensor:
-    """`normalise`, where there is a video processor but no tokenizer."""
+    """`normalise` with only a video processor, without a tokenizer."""
     shape = frames.shape
     flat = video.rescale_and_normalize(
         frames.reshape(-1, *shape[-3:]),

@@ -1,9 +1,9 @@
-"""Vision features computed once: what a frozen tower makes of a frame never changes.
+"""Cached vision features: the output of a frozen vision tower for a frame never changes.
 
 A cache lies beside the prepared dataset, in `features/<stage>-<key>/`, one safetensors file per row
-group, one tensor (F, N, H) per row. The key is a hash of everything that the features follow from:
+group, one tensor (F, N, H) per row. The key is a hash of everything that the features depend on:
 weights, precision, preprocessing and the bytes of the frames. Another model or another dataset has
-another key, so that a stale cache is never found.
+another key, so that a stale cache is never used.
 """
 
 from __future__ import annotations
@@ -31,10 +31,10 @@ FOLDER = "features"
 
 
 def stage_of(method: Method, lora: LoraKeys, optim: OptimKeys) -> Stage:
-    """The last frozen part: its output is what can be kept.
+    """The last frozen part of the model: its output can be cached.
 
     Raises:
-        UserError: the tower itself trains.
+        UserError: the vision tower itself trains.
     """
     if method == "full":
         tower, connector = bool(optim.lr_vision), optim.lr_connector != 0
@@ -54,12 +54,12 @@ def cache_folder(
     processor: SmolVLMProcessor,
     compute: torch.dtype,
 ) -> Path:
-    """Where the features of this model for this dataset are, or would be.
+    """The cache folder of this model for this dataset, whether it exists or not.
 
-    Reads the dataset's files once for their hash (about a second a gigabyte).
+    Reads the dataset's files once for their hash (about a second per gigabyte).
 
     Raises:
-        UserError: the dataset is not in a folder here.
+        UserError: the dataset is not in a local folder.
     """
     path = dataset.path
     if is_url(path):
@@ -88,7 +88,7 @@ def part_name(group: int) -> str:
 
 @dataclass
 class Features:
-    """The features of a row, read when they are needed."""
+    """A feature cache; the features of a row are read when they are needed."""
 
     folder: Path
     starts: tuple[int, ...]
@@ -97,7 +97,7 @@ class Features:
     _process: int = 0
 
     def of(self, row: int) -> torch.Tensor:
-        """(F, N, H), of all frames that are stored."""
+        """Features (F, N, H) of all stored frames of a row."""
         if self._process != os.getpid():  # a loader worker inherits no open file
             self._process, self._files = os.getpid(), {}
         group = bisect_right(self.starts, row) - 1
@@ -106,7 +106,7 @@ class Features:
         return self._files[group].get_tensor(str(row))
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"folder": self.folder, "starts": self.starts}  # what can go to another process
+        return {"folder": self.folder, "starts": self.starts}  # open files cannot be pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
@@ -123,13 +123,13 @@ def open_features(
     """The finished cache for this model and dataset.
 
     Raises:
-        UserError: there is none, or it is not finished; the line says how to make it.
+        UserError: it is missing or not finished; the message says how to make it.
     """
     folder = cache_folder(stage, dataset, model, processor, compute)
     make = f"{this_python()} scripts/cache_features.py with the keys of this run makes it"
     if not folder.is_dir():
         others = len(list(folder.parent.glob("*-*"))) if folder.parent.is_dir() else 0
-        stale = f" ({others} of another model, precision or of other frames)" if others else ""
+        stale = f" ({others} of another model, precision or other frames)" if others else ""
         raise UserError(
             f"data.features=true: {dataset.path} has no features of this model{stale}; {make}"
         )

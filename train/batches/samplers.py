@@ -1,5 +1,5 @@
-"""In which order samples are seen, and which of them together: the same for the same seed and epoch,
-so that a resumed run goes on where it stopped."""
+"""Samplers: the order of samples, and which of them share a batch. Seed and epoch alone decide both,
+so that a resumed run continues where it stopped."""
 
 from __future__ import annotations
 
@@ -20,13 +20,13 @@ from train.run.state import Ordering, devices
 from train.sections import DataKeys, TrainKeys
 
 LIKE_TOKENS = 32
-"""Lengths are rounded up to it before packing, so that an epoch can shuffle samples of like length."""
+"""Lengths are rounded up to a multiple of it before packing; samples of equal rounded length are shuffled."""
 GROUPED_STEPS = 50
-"""Window, in steps, within which samples are sorted by length."""
+"""Window, in optimizer steps, within which samples are sorted by length."""
 
 
 class LengthGroupedSampler(Sampler[int]):
-    """Steps of samples that are about equally long, the steps in random order."""
+    """Samples of an optimizer step are about equally long; the steps come in random order."""
 
     def __init__(self, lengths: Sequence[int], *, step: int, seed: int):
         """`step`: samples of one optimizer step on all devices."""
@@ -49,13 +49,13 @@ class LengthGroupedSampler(Sampler[int]):
             alike = sorted(order[start : start + size], key=self._lengths.__getitem__)
             steps += [alike[i : i + self._step] for i in range(0, len(alike), self._step)]
         short = [steps.pop(i) for i in range(len(steps) - 1, -1, -1) if len(steps[i]) < self._step]
-        draw.shuffle(steps)  # an incomplete step stays at the end, or it would tear all others
+        draw.shuffle(steps)  # an incomplete step stays last, or it would shift all steps after it
         for step in [*steps, *short]:
             yield from step
 
 
 def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
-    """Best fit, longest first: each sample into the fullest bin that still has room for it.
+    """Bins of samples by best fit, longest first: each sample goes into the fullest bin with room for it.
 
     Raises:
         ValueError: a sample is longer than a bin.
@@ -77,10 +77,10 @@ def pack(lengths: Sequence[int], capacity: int) -> list[list[int]]:
 
 
 class PackSampler(Sampler[tuple[int, ...]]):
-    """Packs of samples; who shares one, and the order of packs, change with the epoch.
+    """Packs of samples; the members of a pack and the order of packs change with the epoch.
 
-    Which lengths go together is decided once; samples of like length then swap their places. So every
-    epoch has the same number of packs, and none is fuller than `capacity`.
+    The lengths in each pack are decided once. Each epoch shuffles the samples of equal rounded length.
+    So every epoch has the same number of packs, and none exceeds `capacity`.
     """
 
     def __init__(
@@ -114,12 +114,12 @@ class PackSampler(Sampler[tuple[int, ...]]):
 
 
 Order = LengthGroupedSampler | PackSampler | ShardShuffleSampler
-"""A sampler that knows its epoch."""
+"""A sampler whose order depends on the epoch."""
 
 
 class PackedDataset(Dataset[list[dict[str, Any]]]):
-    """A dataset asked for a pack of samples at a time. len() is the number of packs: accelerate drops
-    the repeats of the last batch by it."""
+    """A dataset that returns a pack of samples at a time. Its length is the number of packs, by which
+    accelerate drops the items that it repeats in the last batch."""
 
     def __init__(self, samples: Table, packs: int):
         self.samples, self._packs = samples, packs
@@ -132,14 +132,14 @@ class PackedDataset(Dataset[list[dict[str, Any]]]):
 
 
 def padding_share(batches: Sequence[Sequence[int]]) -> float:
-    """Share of a padded batch's tokens that are padding, from the lengths in each batch."""
+    """Share of tokens that are padding, given the sample lengths in each batch."""
     padded = sum(max(batch) * len(batch) for batch in batches)
     return 1 - sum(map(sum, batches)) / padded
 
 
 @dataclass(frozen=True)
 class Orders:
-    """How training and held-out samples are drawn."""
+    """The samplers of training and held-out samples."""
 
     train: Order | None
     """None: the library's random order."""
@@ -148,7 +148,8 @@ class Orders:
 
 
 def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) -> Orders:
-    """
+    """The samplers of a run.
+
     Raises:
         UserError: a sample is longer than a pack.
     """

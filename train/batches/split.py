@@ -1,5 +1,5 @@
-"""Which videos a run is measured on and never learns from: decided by video, so that no other row of
-one is trained on."""
+"""Hold out videos for evaluation. The split is by video, so that no row of a held-out video is
+trained on."""
 
 from __future__ import annotations
 
@@ -15,19 +15,19 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class Split:
-    """Rows of a prepared dataset, in its order."""
+    """Row numbers of a prepared dataset, in its order."""
 
     train: tuple[int, ...]
     held: tuple[int, ...]
-    """With all rows of their videos."""
+    """All rows of the held-out videos."""
     held_ids: tuple[str, ...]
     videos: int
-    """Of the held-out rows."""
+    """Number of held-out videos."""
 
 
 def split(rows: Dataset, eval_share: float, eval_max: int) -> Split:
-    """Hold out a share of the videos, at most `eval_max` rows (but one video): always the same ones,
-    by hash of the video's id.
+    """Hold out a share of the videos: at least one video, and beyond that at most `eval_max` rows.
+    A hash of the video's id decides, so that they are always the same ones.
 
     Raises:
         UserError: nothing would be left to train on.

@@ -1,9 +1,9 @@
-"""A prepared dataset that is read while it is trained on: nothing is copied, nothing fetched before.
+"""Stream a prepared dataset: it is read during training, without a copy or a download first.
 
-Texts are small and read at once; pictures come a row group at a time when their rows are due. What
-is near in the files is near in the order: rows are shuffled within a buffer of groups that were
-drawn at random, and every loader process has groups of its own. The order follows from seed and
-epoch alone, so that a resumed run goes on with the very next sample without reading what it skips.
+Texts are small and read at the start. Frames are read one row group at a time, when their rows are
+due. Row groups come in random order, and rows are shuffled within a buffer of groups. Every loader
+process has groups of its own. The order depends on seed and epoch alone, so that a resumed run
+continues with the next sample without reading the ones it skips.
 """
 
 from __future__ import annotations
@@ -33,10 +33,10 @@ ROW = "row"
 
 @dataclass(frozen=True)
 class Groups:
-    """Where the row groups of a prepared dataset are."""
+    """The row groups of a prepared dataset."""
 
     places: tuple[tuple[str, int], ...]
-    """Shard and number of the group in it."""
+    """Shard of each group, and the group's number in it."""
     starts: tuple[int, ...]
     """First row of each group."""
 
@@ -45,10 +45,10 @@ class Groups:
 
 
 def read_texts(dataset: Prepared, columns: Sequence[str]) -> tuple[Dataset, Groups]:
-    """The named columns of all rows, in memory, with their row numbers; no picture is read.
+    """The named columns of all rows, in memory, with their row numbers; no frame is read.
 
     Raises:
-        UserError: the Hub refuses it.
+        UserError: the Hub refuses access.
     """
     tables, places, sizes = [], [], []
     for url in tqdm(dataset.shards, desc="texts", unit="shard"):
@@ -67,7 +67,7 @@ def read_texts(dataset: Prepared, columns: Sequence[str]) -> tuple[Dataset, Grou
 
 @dataclass
 class Pictures:
-    """Encoded frames by row number; the last `keep` row groups stay in memory."""
+    """JPEG frames by row number; the `keep` row groups used last stay in memory."""
 
     groups: Groups
     keep: int
@@ -95,14 +95,14 @@ class Pictures:
         return [[frame["bytes"] for frame in frames] for frames in table["frames"].to_pylist()]
 
     def __getstate__(self) -> dict[str, Any]:
-        return {"groups": self.groups, "keep": self.keep}  # what can go to another process
+        return {"groups": self.groups, "keep": self.keep}  # open files cannot be pickled
 
     def __setstate__(self, state: dict[str, Any]) -> None:
         self.__init__(**state)  # type: ignore[misc]
 
 
 def with_pictures(dataset: Dataset, pictures: Pictures) -> Dataset:
-    """The same rows with their frames, in memory: for what is seen again and again."""
+    """The same rows with their frames in memory, for rows that are read many times."""
     rows = tqdm(dataset[ROW], desc="held-out videos", unit="video")
     frames = [[{"bytes": jpeg, "path": None} for jpeg in pictures.of(row)] for row in rows]
     return dataset.add_column("frames", frames)
@@ -112,7 +112,7 @@ class ShardShuffleSampler(Sampler[int]):
     """Positions in an order that reads each row group once, by one loader process.
 
     `lanes` is the number of loader processes on all devices. Batch b goes to lane b mod lanes, as
-    accelerate deals batches to devices and torch to their workers.
+    accelerate distributes batches over devices and torch over their workers.
     """
 
     def __init__(
@@ -144,12 +144,12 @@ class ShardShuffleSampler(Sampler[int]):
         turn = 0
         while left:
             lane = turn % self._lanes
-            if len(lanes[lane]) - at[lane] < min(self._batch, left):  # its own are used up
+            if len(lanes[lane]) - at[lane] < min(self._batch, left):  # its rows are used up
                 lane = max(range(self._lanes), key=lambda i: len(lanes[i]) - at[i])
             taken = lanes[lane][at[lane] : at[lane] + self._batch]
             at[lane] += len(taken)
             missing = min(self._batch, left) - len(taken)
-            for other in range(self._lanes):  # the very last batches take what is left anywhere
+            for other in range(self._lanes):  # the last batches take leftover rows of any lane
                 more = lanes[other][at[other] : at[other] + missing]
                 at[other] += len(more)
                 taken += more
@@ -159,7 +159,7 @@ class ShardShuffleSampler(Sampler[int]):
             yield from taken
 
     def _shuffled(self, groups: Sequence[int], draw: random.Random) -> list[int]:
-        """Rows of groups in order, shuffled within windows."""
+        """Positions of the given groups, shuffled within windows of groups."""
         result: list[int] = []
         for start in range(0, len(groups), self._window):
             rows = [r for g in groups[start : start + self._window] for r in self._by_group[g]]
@@ -169,5 +169,5 @@ class ShardShuffleSampler(Sampler[int]):
 
 
 def window(buffer_rows: int, group_rows: int) -> int:
-    """Row groups in the buffer."""
+    """Number of row groups in the shuffle buffer."""
     return max(1, math.ceil(buffer_rows / group_rows))

@@ -1,5 +1,5 @@
-"""How long commands that compute on a CPU take, alone and beside other work, as they come and as threads
-of libgomp wait by themselves."""
+"""Time of commands that compute on a CPU, on an idle and on a busy machine, with our setting for waiting
+threads and with libgomp's own, which spins."""
 
 from __future__ import annotations
 
@@ -18,23 +18,23 @@ from train.bench.config import BenchBusyConfig
 from train.console import say
 
 SPINNING = {"GOMP_SPINCOUNT": "300000"}
-"""As libgomp has it where nobody says otherwise."""
+"""libgomp's default where no variable sets it."""
 BUSY = "while True: pass"
 
 
 def measure(config: BenchBusyConfig) -> dict[str, float]:
-    """Seconds of each command as `COMMAND/idle|busy/ours|spinning`, and how many times as long spinning takes."""
+    """Median seconds of each command, as `COMMAND/idle|busy/ours|spinning`."""
     figures: dict[str, float] = {}
     with TemporaryDirectory() as folder:
         commands = _commands(Path(folder), config.steps)
         say(
-            "| command | idle, s | spinning | beside other work, s | spinning |\n|---|---|---|---|---|"
+            "| command | idle, s | idle, spinning, s | busy, s | busy, spinning, s |\n|---|---|---|---|---|"
         )
         for name, argv in commands.items():
             for load in ("idle", "busy"):
-                with _beside(os.cpu_count() or 1 if load == "busy" else 0):
+                with _busy_processes(os.cpu_count() or 1 if load == "busy" else 0):
                     taken: dict[str, list[float]] = {"ours": [], "spinning": []}
-                    for _ in range(config.repeats):  # in turns: a machine's speed drifts
+                    for _ in range(config.repeats):  # alternating, because a machine's speed drifts
                         taken["ours"].append(_seconds(argv, {}))
                         taken["spinning"].append(_seconds(argv, SPINNING))
                 for how, seconds in taken.items():
@@ -45,7 +45,7 @@ def measure(config: BenchBusyConfig) -> dict[str, float]:
 
 
 def _commands(folder: Path, steps: int) -> dict[str, list[str]]:
-    """The tiny model on the micro-world, each command so that it may be run again and again."""
+    """Commands with the tiny model on the micro-world, by name; each can be run repeatedly."""
     from train.model import tiny
 
     base, encoder = tiny.build(folder / "base"), _encoder(folder / "encoder")
@@ -125,8 +125,8 @@ def _seconds(argv: list[str], more: dict[str, str]) -> float:
 
 
 @contextlib.contextmanager
-def _beside(count: int) -> Iterator[None]:
-    """So many processes that keep a core each."""
+def _busy_processes(count: int) -> Iterator[None]:
+    """Keep this number of processes running, each of which occupies a core."""
     others = [subprocess.Popen([sys.executable, "-c", BUSY]) for _ in range(count)]
     try:
         yield

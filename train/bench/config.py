@@ -16,69 +16,72 @@ class BenchPlanConfig(BenchConfig):
     """Keys of scripts/bench_plan.py."""
 
     models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
-        default=("256M", "500M"), description="shapes, random weights"
+        default=("256M", "500M"), description="model shapes, with random weights"
     )
     methods: Annotated[tuple[Method, ...], BeforeValidator(by_commas)] = Field(
-        default=("full", "lora", "qlora"), description="what trains"
+        default=("full", "lora", "qlora"), description="training methods"
     )
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
-        default=(4, 8), description="frames a video"
+        default=(4, 8), description="frames per video"
     )
 
 
 class BenchStepConfig(BenchConfig):
     """Keys of scripts/bench_step.py."""
 
-    model: Size = Field(default="256M", description="shape, random weights")
+    model: Size = Field(default="256M", description="model shape, with random weights")
     frames: int = Field(
-        default=4, ge=2, description="frames a video; half and a quarter of it too, when packed"
+        default=4,
+        ge=2,
+        description="frames per video; in a batch of three, also half and a quarter of it",
     )
     answer_tokens: int = Field(default=100, ge=2, description="tokens of an answer")
-    steps: int = Field(default=2, ge=1, description="timed steps, after one to warm up")
+    steps: int = Field(default=2, ge=1, description="timed steps, after one warm-up step")
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
-        default="auto", description="as model.dtype"
+        default="auto", description="precision, as model.dtype"
     )
 
 
 class BenchBusyConfig(BenchConfig):
     """Keys of scripts/bench_busy.py."""
 
-    steps: int = Field(default=40, ge=1, description="of a training")
-    repeats: int = Field(default=1, ge=1, description="runs of each command; the median counts")
+    steps: int = Field(default=40, ge=1, description="steps of the timed training")
+    repeats: int = Field(default=1, ge=1, description="runs of each command; the median is taken")
 
 
 class BenchLoaderConfig(BenchConfig):
     """Keys of scripts/bench_loader.py."""
 
     path: str | None = Field(
-        default=None, description="a prepared dataset (null: micro-world videos, made for it)"
+        default=None, description="prepared dataset (null: micro-world videos, rendered for this)"
     )
-    model: Size = Field(default="2.2B", description="whose frames and whose step")
-    frames: int = Field(default=16, ge=1, description="path=null: frames a video")
-    videos: int = Field(default=48, ge=4, description="path=null: videos")
+    model: Size = Field(default="2.2B", description="model shape: frame size and training step")
+    frames: int = Field(default=16, ge=1, description="frames per video (with path=null)")
+    videos: int = Field(default=48, ge=4, description="number of videos (with path=null)")
     workers: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
-        default=(0, 1, 2), description="loader processes"
+        default=(0, 1, 2), description="numbers of loader processes to compare"
     )
-    gpu: Gpu = Field(default="16", description="whose speed is assumed for the step's demand")
+    gpu: Gpu = Field(default="16", description="card whose speed is assumed for the training step")
 
 
 class BenchGpuConfig(BenchConfig):
     """Keys of scripts/bench_gpu.py."""
 
     models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
-        default=("500M", "2.2B", "256M"), description="shapes, random weights; first things first"
+        default=("500M", "2.2B", "256M"),
+        description="model shapes, with random weights; measured in this order",
     )
     methods: Annotated[tuple[Method, ...], BeforeValidator(by_commas)] = Field(
-        default=("qlora", "lora", "full"), description="what trains"
+        default=("qlora", "lora", "full"), description="training methods"
     )
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
-        default=(16, 32, 64), description="frames a video"
+        default=(16, 32, 64), description="frames per video"
     )
     caps: Annotated[tuple[float, ...], BeforeValidator(by_commas)] = Field(
-        default=(14.6, 16.0), description="GiB that the process may take, as on smaller cards"
+        default=(14.6, 16.0), description="memory caps of the process, GiB, as on smaller cards"
     )
     minutes: float = Field(
-        default=8.5, gt=0, description="cases that do not fit into them are skipped"
+        default=8.5, gt=0, description="time limit; cases not begun by then are skipped"
     )
 
 
@@ -89,13 +92,19 @@ class PoliciesConfig(BenchConfig):
         default=("scene", "uniform", "smolvlm"), description="frame policies: a,b"
     )
     seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
-        default=(0, 1, 2), description="of weights and data order: 0,1"
+        default=(0, 1, 2), description="seeds of weights and data order: 0,1"
     )
     videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
-    held_out: int = Field(default=200, ge=1, description="at most this many of these are described")
-    frames: int = Field(default=6, ge=1, le=32, description="frames a video, for every policy")
+    held_out: int = Field(
+        default=200, ge=1, description="maximum number of held-out videos to describe"
+    )
+    frames: int = Field(
+        default=6, ge=1, le=32, description="maximum frames per video, for every policy"
+    )
     steps: int = Field(default=1000, ge=1, description="training steps, for every policy")
-    prewarm_steps: int = Field(default=800, ge=20, description="of the vision warm-up")
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
     mixed: bool = Field(default=True, description="also describe with the other policies' frames")
-    workers: int = Field(default=2, ge=1, description="models trained at a time, a core each")
-    work: str = Field(default="prepared/policies", description="where everything is kept")
+    workers: int = Field(default=2, ge=1, description="models trained at a time, one core each")
+    work: str = Field(
+        default="prepared/policies", description="folder of datasets, runs and scores"
+    )

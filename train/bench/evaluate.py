@@ -1,4 +1,4 @@
-"""How fast scoring is and how large a report may be; makes its own predictions and pictures."""
+"""Speed of scoring, and size and opening time of a report, on synthetic predictions and pictures."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ def _pairs(count: int) -> tuple[dict[str, Reference], dict[str, Any]]:
 
 
 def score_once(count: int) -> None:
-    """In a process of its own, whose memory is measured."""
+    """Score `count` predictions and print time and peak memory; runs in a process of its own."""
     truths, answers = _pairs(count)
     started = time.monotonic()
     score(truths, answers)
@@ -106,11 +106,11 @@ def score_once(count: int) -> None:
 
 
 def measure_scoring(counts: tuple[int, ...]) -> dict[str, float]:
-    """Seconds and peak memory of all core metrics."""
+    """Seconds and peak memory (MiB) of all core metrics, for each number of predictions."""
     figures = {}
     for count in counts:
         code = f"import sys; sys.path[0] = {str(Path(__file__).parents[2])!r}\nfrom train.bench.evaluate import score_once\nif __name__ == '__main__': score_once({count})"
-        with tempfile.TemporaryDirectory() as folder:  # a file: spawned workers import it again
+        with tempfile.TemporaryDirectory() as folder:  # a file, because spawned workers import it
             script = Path(folder) / "score.py"
             script.write_text(code, encoding="utf-8")
             done = subprocess.run(
@@ -126,8 +126,8 @@ def measure_scoring(counts: tuple[int, ...]) -> dict[str, float]:
 
 
 def make_report(folder: Path, count: int) -> Path:
-    """A report of `count` videos with 16 pictures each."""
-    from data.config import load  # heavy: not where memory is measured
+    """Write a report of `count` videos with 16 frames each, and return its path."""
+    from data.config import load  # heavy imports, kept out of the memory measurement
     from data.prepared.shards import FORMAT_VERSION, write_shard
     from data.storage import open_folder
     from train.evaluation.config import EvaluateConfig
@@ -188,8 +188,8 @@ def make_report(folder: Path, count: int) -> Path:
 
 
 def measure_report(folder: Path, count: int) -> dict[str, float]:
-    """Size of a report, and how long a headless Chromium takes to open and paint it: the median of
-    three, less what an empty page takes."""
+    """Size of a report, and seconds that a headless Chromium takes to open and paint it: the median of
+    three, minus that of an empty page."""
     started = time.monotonic()
     page = make_report(folder, count)
     figures = {
@@ -201,7 +201,8 @@ def measure_report(folder: Path, count: int) -> dict[str, float]:
         empty = folder / "empty.html"
         empty.write_text("<!doctype html><title>x</title>")
         opened, base = (
-            np.median([_opens(program, p, folder) for _ in range(3)]) for p in (page, empty)
+            np.median([_seconds_to_open(program, p, folder) for _ in range(3)])
+            for p in (page, empty)
         )
         figures |= {
             "report/opens_s": round(float(opened - base), 2),
@@ -211,7 +212,7 @@ def measure_report(folder: Path, count: int) -> dict[str, float]:
     return figures
 
 
-def _opens(program: str, page: Path, folder: Path) -> float:
+def _seconds_to_open(program: str, page: Path, folder: Path) -> float:
     flags = [
         "--headless",
         "--no-sandbox",

@@ -1,4 +1,4 @@
-"""What fits on a small card and how fast it is: real steps at the published shapes, memory capped."""
+"""Memory and speed of training on a small card: real steps at the published shapes, with capped memory."""
 
 from __future__ import annotations
 
@@ -8,7 +8,6 @@ import time
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
-from importlib.metadata import version
 from typing import Any
 
 import torch
@@ -30,16 +29,16 @@ from train.memory.plan import MemoryPlan, batch_shape, plan
 from train.memory.shapes import shape_of
 from train.memory.training_model import four_bits, prepare_for_training
 from train.model.load import weights_dtype
+from train.run.state import versions
 from train.sections import Method, ModelKeys
 
 STEPS = 2
-"""Timed, after one to warm up."""
-PACKAGES = ("torch", "transformers", "trl", "peft", "bitsandbytes")
+"""Number of timed steps, after one warm-up step."""
 
 
 @dataclass(frozen=True)
 class GpuCase:
-    """One thing to try."""
+    """One case to measure; `stock`: with the stock forward of transformers instead of ours."""
 
     size: Size
     method: Method
@@ -49,7 +48,7 @@ class GpuCase:
 
     @property
     def planned(self) -> GpuCase:
-        """The case whose plan serves it."""
+        """The case whose memory plan applies to this one."""
         return replace(self, stock=False)
 
     @property
@@ -61,9 +60,9 @@ class GpuCase:
 def measure(
     config: BenchGpuConfig, written: Callable[[dict[str, Any]], None] = lambda figures: None
 ) -> dict[str, Any]:
-    """Flat figures by case: `fits_gib` (the smallest cap, None if none), `peak_gib`, `planned_gib`,
-    `seconds`, `videos_per_s`, `mfu` of what the card reached in a plain product; or `error`. All that
-    there are go to `written` after each case, for a lent machine may be gone before the last.
+    """Flat figures by case: `fits_gib` (the smallest cap that suffices, None if none does), `peak_gib`,
+    `planned_gib`, `seconds`, `videos_per_s`, `mfu` (relative to a plain matrix product on this card); or
+    `error`. After each case, all figures so far go to `written`: a lent machine may be gone before the last.
 
     Raises:
         UserError: no CUDA device.
@@ -71,16 +70,17 @@ def measure(
     if not torch.cuda.is_available():
         raise UserError("no CUDA device here; scripts/plan.py predicts without one")
     end = time.monotonic() + 60 * config.minutes
-    say(f"{torch.cuda.get_device_name()}; " + ", ".join(f"{p} {version(p)}" for p in PACKAGES))
+    installed = ", ".join(f"{name} {number}" for name, number in versions().items())
+    say(f"{torch.cuda.get_device_name()}; {installed}")
     native = torch.cuda.is_bf16_supported(including_emulation=False)
     best = torch.bfloat16 if native else torch.float16
     cases = _cases(config, best, native)
-    plans = plans_of(cases)  # before the card is kept waiting
+    plans = plans_of(cases)  # planned first, so that the card does not wait
     reached = _product_tflops(best)
     figures: dict[str, Any] = {"card": torch.cuda.get_device_name(), "product_tflops": reached}
-    say(f"a plain {best} product reaches {reached:.0f} TFLOP/s, 100 % in what follows")
+    say(f"a plain {best} matrix product reaches {reached:.0f} TFLOP/s; MFU below is relative to it")
     say(
-        "| model | method | frames | precision | | fits GiB | peak GiB | planned | s a step | videos/s | MFU |"
+        "| model | method | frames | precision | forward | fits GiB | peak GiB | planned GiB | s/step | videos/s | MFU |"
     )
     say("|---|---|---|---|---|---|---|---|---|---|---|")
     left_out = []
@@ -91,7 +91,7 @@ def measure(
         try:
             found: dict[str, Any] = _one(case, plans[case.planned], config.caps, reached)
             shown = ["–" if v is None else f"{v:.2f}" for v in found.values()]
-        except Exception as error:  # noqa: BLE001 - whatever these versions cannot do on this card is a row
+        except Exception as error:  # noqa: BLE001 - a case that fails on this card is a row of the table
             found = {"error": f"{type(error).__name__}: {first_line(error)}"}
             shown = [found["error"]]
         figures |= {f"{case.name}/{key}": value for key, value in found.items()}
@@ -108,17 +108,17 @@ def measure(
 def _cases(config: BenchGpuConfig, best: torch.dtype, native: bool) -> list[GpuCase]:
     every = itertools.product(config.models, config.methods, config.frames)
     cases = [GpuCase(s, m, k, stock, best) for s, m, k in every for stock in (False, True)]
-    if not native:  # its recipe holds weights in bf16
+    if not native:  # its recipe keeps weights in bf16
         say("skipped: 2.2B/full: this card has no bf16")
         cases = [c for c in cases if (c.size, c.method) != ("2.2B", "full")]
-    if native:  # the path of a T4, forced
+    if native:  # also fp16, as on a T4
         half = [GpuCase(s, "qlora", config.frames[0], False, torch.float16) for s in config.models]
         cases = [*cases[:2], *half, *cases[2:]]
     return cases
 
 
 def plans_of(cases: Sequence[GpuCase]) -> dict[GpuCase, MemoryPlan]:
-    """Of each size, method, frames and precision one, by its case of ours: TRL's way is held against it."""
+    """A plan per size, method, frames and precision, by its case with our forward; TRL's is held to it."""
     plans: dict[GpuCase, MemoryPlan] = {}
     for case in tqdm(list(dict.fromkeys(c.planned for c in cases)), desc="plans", unit="plan"):
         settings, shape, given = settings_of(case)
@@ -129,7 +129,7 @@ def plans_of(cases: Sequence[GpuCase]) -> dict[GpuCase, MemoryPlan]:
 def _one(
     case: GpuCase, planned: MemoryPlan, caps: tuple[float, ...], reached: float
 ) -> dict[str, float | None]:
-    """Try under each cap until one suffices."""
+    """Figures of a case under the smallest cap that suffices."""
     total = torch.cuda.get_device_properties(0).total_memory
     settings, shape, given = settings_of(case)
     found: dict[str, float | None] = dict.fromkeys(
@@ -151,7 +151,7 @@ def _one(
         if seconds is not None:
             useful = (
                 planned.estimate.tflop
-            )  # what our step needs: the stock one computes more for it
+            )  # of our step: the stock one computes more for the same result
             found |= {
                 "fits_gib": cap,
                 "peak_gib": peak,
@@ -186,11 +186,11 @@ def steps(
     given: BatchShape,
     device: torch.device,
 ) -> float:
-    """Seconds of a whole step (forward, backward, update), the last of a few."""
+    """Seconds of a whole step (forward, backward, update): the last of `1 + STEPS`."""
     base, trained = _model(case, config, shape, device)
-    side = batch_of(shape, given)
+    host_batch = batch_of(shape, given)
     optimizer = _optimizer(trained, config)
-    if device.type == "cuda":  # quantising what was drawn at full width is no part of a step
+    if device.type == "cuda":  # the peak of quantising full-width weights is not part of a step
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
     mixed = case.compute is not torch.float32
@@ -199,7 +199,7 @@ def steps(
     for _ in range(1 + STEPS):
         _wait(device)
         started = time.perf_counter()
-        batch = {k: v.to(device, non_blocking=True) for k, v in side.items()}
+        batch = {k: v.to(device, non_blocking=True) for k, v in host_batch.items()}
         if case.stock:
             batch = _as_stock(batch, base)
         with torch.autocast(device.type, case.compute, enabled=mixed):
@@ -220,7 +220,7 @@ def steps(
 def _model(
     case: GpuCase, config: TrainConfig, shape: SmolVLMConfig, device: torch.device
 ) -> tuple[SmolVLMForConditionalGeneration, Any]:
-    """Random weights, made where they are used; then as the trainer makes a model ready."""
+    """A model with random weights, made on `device`: the base, and the same prepared as the trainer does."""
     weights = weights_dtype(config.model, case.method, case.compute)
     with device:
         base = SmolVLMForConditionalGeneration._from_config(
@@ -248,7 +248,7 @@ def _four_bits(layer: torch.nn.Linear, compute: torch.dtype, device: torch.devic
 def _as_stock(
     batch: dict[str, torch.Tensor], base: SmolVLMForConditionalGeneration
 ) -> dict[str, torch.Tensor]:
-    """The same batch as TRL's own collator would give it: float frames, labels for every token."""
+    """The batch in the form of TRL's own collator: float frames, labels for every token."""
     answers, targets, frames = (batch.pop(k) for k in ("answers", "shift_labels", "frames"))
     labels = torch.full_like(batch["input_ids"], -100)
     labels.view(-1)[answers + 1] = targets[0]

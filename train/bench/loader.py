@@ -1,4 +1,4 @@
-"""Do frames arrive as fast as a step uses them? The real loader beside the plan's seconds a video."""
+"""Does the loader keep up? Its real throughput against the videos per second that a planned step uses."""
 
 from __future__ import annotations
 
@@ -26,13 +26,12 @@ from train.console import say
 from train.memory.config import CARDS, MODELS
 from train.memory.plan import batch_shape_of_data, plan
 from train.memory.shapes import shape_of
+from train.model.load import DTYPES
 from train.sections import DataKeys, ModelKeys
-
-HALF = {"bf16": torch.bfloat16, "fp16": torch.float16}
 
 
 def measure(config: BenchLoaderConfig) -> dict[str, float]:
-    """Flat figures: `workers=2/videos_per_s`, `demand_videos_per_s`, and how often one is the other."""
+    """Flat figures: `demand_videos_per_s`, `workers=2/videos_per_s` and their ratio, `…/times_the_demand`."""
     name = MODELS[config.model]
     shape = shape_of(ModelKeys(name=name))
     with TemporaryDirectory() as work:
@@ -45,7 +44,7 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
             shape,
             settings,
             batch_shape_of_data(settings.train, settings.data, sets.survey),
-            HALF[card.compute],
+            DTYPES[card.compute],
         )
         demand = card.tflops / planned.estimate.tflop
         frames = sum(sets.survey.frames) / len(sets.survey.frames)
@@ -65,7 +64,7 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
 
 
 def _rate(samples: object, pad_id: int, workers: int) -> float:
-    """Videos a second, after the first, which waits for the workers to start."""
+    """Videos per second, without the first one, which waits for the workers to start."""
     loader: DataLoader[object] = DataLoader(
         samples,  # type: ignore[arg-type]  # a table is a dataset
         batch_size=1,

@@ -1,4 +1,4 @@
-"""Is the plan right? Predicted bytes beside those counted in a real step on this machine."""
+"""Is the memory plan right? Planned bytes against those counted in a real step on this machine."""
 
 from __future__ import annotations
 

@@ -1,5 +1,5 @@
-"""Does choosing frames by scene make descriptions better? Measured on the micro-world, where the
-truth is exact: one tiny model per policy and seed, all else equal, described with every policy."""
+"""Does choosing frames by scene make descriptions better? Measured on the micro-world, whose references
+are exact: one tiny model is trained per policy and seed, all else equal, and evaluated with every policy."""
 
 from __future__ import annotations
 
@@ -47,7 +47,7 @@ EVAL_SHARE = 0.05
 
 
 def compare_policies(config: PoliciesConfig) -> dict[str, float]:
-    """Prepare, train, describe, score; what is there from before is kept. Returns flat figures."""
+    """Prepare, train, describe and score; returns flat figures. Results of an earlier call are reused."""
     work = Path(config.work)
     for policy in config.policies:
         prepare(_prepare_keys(config, policy))
@@ -91,7 +91,7 @@ def _prepare_keys(config: PoliciesConfig, policy: str) -> PrepareConfig:
 
 
 def _base(config: PoliciesConfig, seed: int) -> None:
-    """The model all policies of a seed start from, with eyes that see single pictures."""
+    """Make the model that all policies of a seed start from, with vision warmed up on single pictures."""
     folder = Path(config.work) / f"base-{seed}"
     if (folder / "warm").exists():
         return
@@ -138,7 +138,7 @@ def _held_out(config: PoliciesConfig, policy: str) -> Dataset:
 
 
 def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dict[str, Prediction]:
-    """What the model trained with one policy says when it sees the frames of another."""
+    """Predictions of the model trained with policy `trained`, on the frames of policy `seen`."""
     folder = _run_folder(config, trained, seed)
     keys = GenerateKeys(max_new_tokens=160, batch=16)
     rows = _held_out(config, seen)
@@ -150,7 +150,7 @@ def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dic
 
 @contextlib.contextmanager
 def _quietly(log: Path) -> Any:
-    """Several models at a time would talk over each other."""
+    """Send output to a log file: several models run at a time."""
     with (
         log.open("a", encoding="utf-8") as file,
         contextlib.redirect_stdout(file),
@@ -162,7 +162,7 @@ def _quietly(log: Path) -> Any:
 def _figures(
     config: PoliciesConfig, texts: dict[tuple[str, int, str], dict[str, Prediction]]
 ) -> dict[str, float]:
-    """Seeds are summed video by video before videos are drawn: the interval is over videos."""
+    """Flat figures. Seeds are summed per video before the bootstrap, so intervals are over videos."""
     held = _held_out(config, config.policies[0])
     truths = {row["id"]: reference_of(row) for row in held.remove_columns("frames")}
     figures: dict[str, float] = {"held_out_videos": len(truths)}
@@ -172,7 +172,9 @@ def _figures(
         figures[f"whole_seconds/{name}"] = best[name].value
     for policy in config.policies:
         rows = _held_out(config, policy).remove_columns("frames")
-        figures[f"{policy}/scenes_with_a_frame"] = float(np.mean([_shown(row) for row in rows]))
+        figures[f"{policy}/scenes_with_a_frame"] = float(
+            np.mean([_share_of_scenes(row) for row in rows])
+        )
     pooled: dict[tuple[str, str], list[Measure]] = {}
     for trained, seen in sorted({(p, q) for p, _, q in texts}):
         every = [score(truths, texts[trained, seed, seen]) for seed in config.seeds]
@@ -205,15 +207,15 @@ def _figures(
     return figures
 
 
-def _shown(row: dict[str, Any]) -> float:
-    """Share of a video's scenes in which a frame was chosen."""
+def _share_of_scenes(row: dict[str, Any]) -> float:
+    """Share of a video's scenes that have a chosen frame."""
     return float(
         np.mean([any(e.start_s <= t < e.end_s for t in row["times_s"]) for e in events_of(row)])
     )
 
 
 def table(config: PoliciesConfig, figures: dict[str, float]) -> str:
-    """Markdown: own frames first, then the frames of another policy."""
+    """A Markdown table: each model with its own policy's frames first, then with those of the others."""
     lines = [
         f"{figures['held_out_videos']:.0f} held-out videos, {len(config.seeds)} seeds, {config.steps} steps, "
         f"at most {config.frames} frames; mean [95 % interval over videos] (seeds from – to)",

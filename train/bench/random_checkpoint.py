@@ -1,7 +1,7 @@
 """A checkpoint folder with a published model's shapes, ids and processor values, but random weights.
 
-Its learned merges cannot be had offline, so a byte-level tokenizer of the same size and the same
-special ids stands in: text becomes bytes, everything else is as published.
+The learned merges of its tokenizer are not available offline. A byte-level tokenizer of the same size and
+with the same special ids stands in: text becomes bytes, everything else is as published.
 """
 
 from __future__ import annotations
@@ -28,7 +28,7 @@ BASE_TOKENS = 49152
 
 
 def build(name: str, folder: Path, seed: int = 0) -> Path:
-    """Write the stand-in of a published checkpoint (with the ids of the 256M and 500M ones)."""
+    """Write a stand-in for the published checkpoint `name`, unless `folder` has one; return `folder`."""
     if (folder / "tokenizer.json").is_file():
         return folder
     shape = shape_of(ModelKeys(name=name))
@@ -57,7 +57,7 @@ def tokenizer(shape: SmolVLMConfig) -> PreTrainedTokenizerFast:
             *(f"<|reserved_{i}|>" for i in range(88)),
             "<end_of_utterance>",
         ]
-    else:  # the 2.2B has three more than its base
+    else:  # the 2.2B adds only three to its base model's
         added = ["<fake_token_around_image>", "<image>", "<end_of_utterance>"]
     core.add_special_tokens(
         [AddedToken(t, special=True, normalized=False) for t in [*specials, *added]]
@@ -80,7 +80,7 @@ def tokenizer(shape: SmolVLMConfig) -> PreTrainedTokenizerFast:
 
 
 def processor(shape: SmolVLMConfig) -> SmolVLMProcessor:
-    """As published: frames to the model's square, images split into tiles."""
+    """The processor as published: frames are resized to the model's square, images are split into tiles."""
     vision: Any = shape.vision_config
     side = vision.image_size
     square, half = {"longest_edge": side}, [0.5, 0.5, 0.5]

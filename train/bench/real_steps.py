@@ -32,7 +32,7 @@ RANK = 8
 
 @dataclass(frozen=True)
 class Ready:
-    """A model in training, as the trainer has it before a step."""
+    """A model and its optimizer, as the trainer has them before a step."""
 
     base: SmolVLMForConditionalGeneration
     trained: Any
@@ -42,7 +42,7 @@ class Ready:
 
 
 def ready(name: str, folder: Path, method: Method, precision: Precision) -> Ready:
-    """Load, attach, install and give Adam its states, by the trainer's own functions."""
+    """Load a model and prepare it by the trainer's own functions, with Adam's states allocated."""
     argv = [f"model.name={name}", f"train.method={method}", "lora.dropout=0", "train.accumulate=1"]
     config = load(TrainConfig, argv)
     base = load_model(config.model.model_copy(update={"name": str(folder)}), method, precision)
@@ -60,7 +60,7 @@ def ready(name: str, folder: Path, method: Method, precision: Precision) -> Read
 
 
 def batch_of(shape: SmolVLMConfig, load: BatchShape, seed: int = 0) -> dict[str, torch.Tensor]:
-    """A batch of random pictures and words, with an image token for each feature."""
+    """A batch of random frames and tokens, with an image token for each feature."""
     draw = torch.Generator().manual_seed(seed)
     vision: Any = shape.vision_config
     side = vision.image_size
@@ -81,7 +81,7 @@ def batch_of(shape: SmolVLMConfig, load: BatchShape, seed: int = 0) -> dict[str,
 def gradient_error(
     keys: ModelKeys, processor: SmolVLMProcessor, precision: Precision, sample: dict[str, Any]
 ) -> float:
-    """Relative difference of the adapter's gradients: the stock forward and loss, and ours."""
+    """Relative difference of the adapter's gradients: our forward and loss against the stock ones."""
     found = []
     for own in (False, True):
         torch.manual_seed(0)

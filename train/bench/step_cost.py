@@ -1,4 +1,4 @@
-"""What steps of a trainer cost: seconds, bytes, FLOPs."""
+"""The cost of a trainer's steps: seconds, peak memory, FLOPs."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ from train.memory.live_bytes import LiveBytes, count_weights
 
 @dataclass(frozen=True)
 class Cost:
-    """Of one step."""
+    """The cost of one step."""
 
     seconds: float
     peak_bytes: int
@@ -47,7 +47,7 @@ def _now() -> float:
 
 
 def cost_of(trainer: SFTTrainer, config: BenchStepConfig) -> Cost:
-    """Time whole steps of the real loop; then count the bytes and FLOPs of one more."""
+    """The median time of whole steps in the real loop, and the bytes and FLOPs of one more step."""
     clock = StepClock()
     trainer.add_callback(clock)
     trainer.train()

@@ -71,10 +71,10 @@ def measure(config: BenchStepConfig) -> dict[str, float]:
         costs["three unequal, padded"] = run(unequal, batch=3)
         costs["three unequal, packed"] = run(unequal, pack=True)
         error = gradient_error(keys, processor, precision, equal[0])
-    return _told(config, precision, costs, error)
+    return _report(config, precision, costs, error)
 
 
-def _told(
+def _report(
     config: BenchStepConfig, precision: Precision, costs: dict[str, Cost], error: float
 ) -> dict[str, float]:
     figures: dict[str, float] = {"gradient_relative_error": error}
@@ -105,14 +105,14 @@ def _told(
         say(
             f"{a} ÷ {b}: {ratios['seconds']:.2f} in time, {ratios['peak_bytes']:.2f} in memory, {ratios['tflop']:.2f} in FLOPs"
         )
-    say(f"gradients of ours and of the stock forward differ by {error:.1e}, relative")
+    say(f"gradients with our forward and with the stock forward: relative difference {error:.1e}")
     return figures
 
 
 def _sample(
     processor: SmolVLMProcessor, frames: int, answer_tokens: int, seed: int
 ) -> dict[str, Any]:
-    """Random pictures and words, encoded as ours are."""
+    """A sample with random frames and a random answer, encoded as in our training."""
     draw = np.random.default_rng(seed)
     side = frame_size_px(processor)
     words = "".join(map(chr, draw.integers(97, 123, answer_tokens - 2)))
@@ -132,9 +132,9 @@ def _stock(
     *,
     out: Path,
 ) -> Cost:
-    """TRL's trainer with its own image collator on the same frames: as many tokens, the same dtype.
+    """Cost of TRL's trainer with its own image collator: same frames, number of tokens and dtype.
 
-    The model is loaded as its card says; adapters go where ours go, so that the tower is frozen.
+    The model is loaded as its card says. Adapters go where ours go, so the vision tower is frozen.
     """
     model = SmolVLMForConditionalGeneration.from_pretrained(keys.name, dtype=precision.compute)
     processor.image_processor.do_image_splitting = False
@@ -163,7 +163,7 @@ def _stock(
         disable_tqdm=True,
     )
 
-    # as many tokens as ours have: the stock prompt says nothing of times, so it gets some letters more
+    # the stock prompt has no times: filler letters bring it to the number of tokens that ours has
     collator = DataCollatorForVisionLanguageModeling(processor, max_length=None)
     rows = []
     for sample in samples:
@@ -194,7 +194,7 @@ def _ours(
     pack: bool = False,
     cached: bool = False,
 ) -> Cost:
-    """Our trainer on samples that are in memory, so that only the step is measured."""
+    """Cost of our trainer on samples that are in memory, so that only the step is measured."""
     argv = [
         "train.method=lora",
         f"lora.r={RANK}",
@@ -238,7 +238,7 @@ def _ours(
     )
     loaded = Loaded(base, processor, sets, orders, steps=1 + config.steps, plan=None)
     trainer = make_trainer(settings, trained, loaded, precision, out, from_step=0)
-    # the samples of a step are those given, in that order, whatever their lengths
+    # each step takes the given samples in their order, whatever their lengths
     if pack:
         trainer.order = PackSampler(
             [LIKE_TOKENS] * len(rows), LIKE_TOKENS * len(samples), shuffle=False

@@ -11,7 +11,7 @@ class DemoConfig(Section):
     """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
 
     videos: int = Field(default=4000, ge=40, description="micro-world videos")
-    frames: int = Field(default=6, ge=2, le=32, description="frames a video")
+    frames: int = Field(default=6, ge=2, le=32, description="frames per video")
     policy: str = Field(default="scene", description="frame policy, as frames.policy")
     steps: int = Field(default=1300, ge=1, description="training steps")
     prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")

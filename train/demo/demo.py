@@ -1,4 +1,4 @@
-"""The whole way on synthetic videos: render, choose frames, train, describe, score."""
+"""The whole pipeline on synthetic videos: render, choose frames, train, describe, score."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
-    """Everything, printed as it goes; returns the scores."""
+    """Run the whole pipeline, print its progress, and return the scores."""
     started = time.monotonic()
     out = Path(config.out)
     say(f"1/4  render {config.videos} videos and choose {config.frames} frames of each")
@@ -51,11 +51,11 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     )
     try:
         summary = prepare(keys)
-    except UserError:  # there from a demo with other settings
+    except UserError:  # prepared before by a demo with other settings
         summary = prepare(keys.model_copy(update={"overwrite": True}))
     say(report(summary))
 
-    say("\n2/4  build the tiny model and warm up its eyes")
+    say("\n2/4  build the tiny model and pretrain its vision tower")
     if out.exists():
         move_aside(out)
     base = tiny.build(out / "start", seed=config.seed)
@@ -74,7 +74,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     model = SmolVLMForConditionalGeneration.from_pretrained(base)
     shape_accuracy = prewarm(model, processor, steps=config.prewarm_steps, seed=config.seed)
     model.save_pretrained(base)
-    say(f"it tells {shape_accuracy:.0%} of shapes apart in single pictures")
+    say(f"it recognises {shape_accuracy:.0%} of the shapes in single pictures")
 
     say("\n3/4  train")
     losses = sft.main(training)

@@ -1,8 +1,8 @@
-"""Teach the tiny model's eyes before it learns to speak.
+"""Pretrain the tiny model's vision tower before the model learns to describe.
 
 SmolVLM2's vision tower comes pretrained; the tiny one starts from noise, and a language model of
 this size does not teach it shapes through captions in a few minutes. So tower and connector first
-learn to tell colour, shape and background of single micro-world pictures, through throw-away heads.
+learn to classify colour, shape and background of single micro-world pictures, through throw-away heads.
 """
 
 from __future__ import annotations
@@ -29,7 +29,7 @@ def prewarm(
     lr: float = 3e-3,
     seed: int = 0,
 ) -> float:
-    """Train `model`'s tower and connector in place; returns the shape accuracy of the last steps."""
+    """Train `model`'s tower and connector in place; return the shape accuracy of the last steps."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
     frames, classes = _pictures(rng, pictures, frame_size_px(processor))

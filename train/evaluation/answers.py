@@ -1,4 +1,4 @@
-"""What a model says of videos: batch by batch, kept as it comes, continued where it stopped."""
+"""Generated answers of a model: stored batch by batch, so that an interrupted run continues."""
 
 from __future__ import annotations
 
@@ -26,38 +26,41 @@ from train.run.saved import SavedRun
 from train.sections import DataKeys
 
 ASKED = ("target", "prompt", "system", "max_tokens")
-"""Keys of a run that decide what its model is asked."""
+"""Keys of a run that determine its prompts."""
 
 
 @dataclass(frozen=True)
 class GeneratedAnswer:
-    """One answer and what it took."""
+    """One answer, with its number of frames and its time."""
 
     id: str
     text: str
     cut: bool
     frames: int
     seconds: float
-    """Of its share of the batch."""
+    """Time of the batch ÷ number of its prompts."""
     given: str
-    """Names all that the model was given for it (`given_to`)."""
+    """Hash of the model's input (`given_to`)."""
 
 
 def answers(
     run: SavedRun, rows: Dataset, keys: GenerateKeys, file: Path, *, dtype: str, overwrite: bool
 ) -> list[GeneratedAnswer]:
-    """An answer for every row, in order; `file` holds those that were there before, and gets each
-    new batch at once. An answer counts for the very pictures and texts that it was an answer to.
+    """One answer per row, in order.
+
+    Answers that `file` already holds are reused if the frames and texts are exactly the same. Each new
+    batch is appended to it at once.
 
     Raises:
-        UserError: the file holds answers of something else, or the model cannot be loaded.
+        UserError: the file holds answers of another evaluation, or the model cannot be loaded.
     """
     about = identity(run, keys, dtype)
     given = [given_to(row, run.data) for row in rows]
     wanted = list(zip(rows["id"], given, strict=True))
-    there = {(said.id, said.given): said for said in _there(file, about, dict(wanted), overwrite)}
+    stored = _stored_answers(file, about, dict(wanted), overwrite)
+    there = {(said.id, said.given): said for said in stored}
     batches = [range(i, min(i + keys.batch, len(rows))) for i in range(0, len(rows), keys.batch)]
-    # whole batches only: what stands beside an answer in a batch may change its last bits
+    # whole batches only: the other prompts of a batch may change the last bits of a result
     missing = [b for b in batches if any(wanted[i] not in there for i in b)]
     if missing:
         model, processor = load_run(run, dtype)
@@ -87,8 +90,8 @@ def _describe(
     keys: GenerateKeys,
     number: int,
 ) -> Iterator[GeneratedAnswer]:
-    """One batch. A prompt that is too long even with one frame is answered by nothing, and so is
-    flagged as empty."""
+    """Answers of one batch. A prompt that is too long even with one frame gets an empty answer, which
+    scoring flags as `empty`."""
     started = time.monotonic()
     prompts, asked = [], []
     for row, name in zip(rows, given, strict=True):
@@ -115,7 +118,7 @@ def _describe(
 
 
 def given_to(row: dict[str, Any], keys: DataKeys) -> str:
-    """A hash of all that a model is given of a row: pictures, times, every text, and how they go together."""
+    """SHA-256 of a row's whole input to a model: frames, times, all texts, and the keys that combine them."""
     digest = hashlib.sha256()
     texts = {
         key: row[key] for key in ("times_s", "duration_s", "ranks", "prompt", "system", "context")
@@ -128,7 +131,7 @@ def given_to(row: dict[str, Any], keys: DataKeys) -> str:
 
 
 def identity(run: SavedRun, keys: GenerateKeys, dtype: str) -> dict[str, Any]:
-    """Who answers, and how: two with one identity say the same to the same."""
+    """Model, weights, precision and generation settings: if equal, equal inputs get equal answers."""
     base = Path(run.base.name)
     return {
         "model": str(run.folder),
@@ -142,8 +145,8 @@ def identity(run: SavedRun, keys: GenerateKeys, dtype: str) -> dict[str, Any]:
 
 
 def weights_sha256(folder: Path) -> str | None:
-    """Of a folder's weights, about a second a gigabyte; None for a checkpoint on the Hub, which its
-    commit names."""
+    """SHA-256 of the weights in a folder, at about a second per gigabyte. None for a checkpoint on the
+    Hub, which its commit identifies."""
     files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
     if not files:
         return None
@@ -154,15 +157,16 @@ def weights_sha256(folder: Path) -> str | None:
     return digest.hexdigest()
 
 
-def _there(
+def _stored_answers(
     file: Path, about: dict[str, Any], given: Mapping[str, str], overwrite: bool
 ) -> list[GeneratedAnswer]:
-    """Answers of an earlier run of the same kind; those to something else by now are forgotten."""
+    """Answers of an earlier run with the same identity. Those whose input has changed since are dropped
+    from the file."""
     about = json.loads(json.dumps(about))
     there: list[GeneratedAnswer] = []
     lines = (
         file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
-    )  # whole ones
+    )  # complete lines
     if lines and not overwrite:
         changed = _changed(lines[0], about)
         if changed:

@@ -16,18 +16,21 @@ from train.sections import DataKeys
 
 
 class EvaluationData(Section):
-    """On which videos."""
+    """The videos to evaluate on."""
 
     path: str | None = Field(
         default=None, description="prepared dataset with the videos and their references"
     )
     part: Literal["auto", "held_out", "all"] = Field(
         default="auto",
-        description="which of its videos; auto: those held out, if the model was trained on it, else all",
+        description="videos to use; auto: the held-out ones if a model was trained on the dataset, else all",
     )
-    limit: int | None = Field(default=None, ge=1, description="at most this many videos")
+    limit: int | None = Field(
+        default=None, ge=1, description="maximum number of videos (null: no limit)"
+    )
     target: Literal["timeline", "paragraph"] | None = Field(
-        default=None, description="what to ask for (null: as in training, else timeline)"
+        default=None,
+        description="form of the answers (null: as in training; timeline for an untrained model)",
     )
 
 
@@ -41,14 +44,16 @@ class EvaluatedModels(Section):
 
 
 class GenerateKeys(Section):
-    """How answers are made."""
+    """Generation settings."""
 
-    max_new_tokens: int = Field(default=512, ge=1, description="longest answer")
-    batch: int = Field(default=4, ge=1, description="videos described at a time")
-    temperature: float = Field(
-        default=0.0, ge=0, description="0: the most likely word; above: drawn, by seed"
+    max_new_tokens: int = Field(
+        default=512, ge=1, description="maximum length of an answer, tokens"
     )
-    seed: int = Field(default=0, ge=0, description="of drawn words, and of the resampling")
+    batch: int = Field(default=4, ge=1, description="videos per batch of generation")
+    temperature: float = Field(
+        default=0.0, ge=0, description="0: greedy decoding; above 0: sampling at this temperature"
+    )
+    seed: int = Field(default=0, ge=0, description="seed of sampling and of the bootstrap")
 
 
 class EvaluateConfig(Section):
@@ -58,23 +63,25 @@ class EvaluateConfig(Section):
 
     data: EvaluationData = EvaluationData()
     adapter: Names = Field(default=(), description="run folders to evaluate: a,b")
-    base: bool = Field(default=False, description="also the model the adapter was trained from")
+    base: bool = Field(default=False, description="also evaluate the base model of each adapter")
     model: EvaluatedModels = EvaluatedModels()
     frames: FrameKeys = Field(
         default=FrameKeys(),
-        description="given keys replace those of the run's own policy; policy=a,b compares them",
+        description="frame policy: keys given here replace those of the run; policy=a,b compares policies",
     )
     every: tuple[FrameKeys, ...] = Field(
-        default=(), description="in a recipe: the frame policies to compare"
+        default=(), description="list of frame policies to compare; for recipes"
     )
     generate: GenerateKeys = GenerateKeys()
     predictions: str | None = Field(
-        default=None, description="a file of any tool, to be scored against references or data.path"
+        default=None,
+        description="predictions file of any tool, scored against references or data.path",
     )
     references: str | None = Field(
-        default=None, description="ActivityNet-style file: id → duration, timestamps, sentences"
+        default=None,
+        description="references file in ActivityNet's form: id → duration, timestamps, sentences",
     )
-    compare: Names = Field(default=(), description="evaluations to put side by side: a,b")
+    compare: Names = Field(default=(), description="folders of evaluations to compare: a,b")
     soda_text: TextScore = Field(default="meteor_lite", description="SODA's text score")
     published_soda: bool = Field(
         default=False, description="SODA as the published program computes it, quirks included"
@@ -82,14 +89,19 @@ class EvaluateConfig(Section):
     judge: JudgeKeys = JudgeKeys()
     out: str | None = Field(default=None, description="folder of predictions, scores and report")
     report: bool = Field(default=True, description="also write report.html")
-    overwrite: bool = Field(default=False, description="replace what is in out")
+    overwrite: bool = Field(
+        default=False, description="replace an evaluation that is already in out"
+    )
     force: Force = False
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
+    json_: str | None = Field(
+        default=None, alias="json", description="file for the scores, as JSON"
+    )
 
     @model_validator(mode="before")
     @classmethod
     def _split(cls, values: Any) -> Any:
-        """`frames.policy=scene,shots frames.threshold=20,27` → every combination that means one."""
+        """`frames.policy=scene,shots frames.threshold=20,27` → one entry per distinct combination. A key
+        that one policy uses is dropped from the policies that do not."""
         frames = values.get("frames") if isinstance(values, dict) else None
         if not isinstance(frames, dict):
             return values
@@ -106,7 +118,7 @@ class EvaluateConfig(Section):
         known = [POLICIES.get(str(one.get("policy"))) for one in combined]
         used = [SHARED | (policy.keys if policy else set()) for policy in known]
         for one, own in zip(combined, used, strict=True):
-            if "policy" in lists:  # what is of another of them
+            if "policy" in lists:  # keys that only another listed policy uses
                 for key in one.keys() - own:
                     if any(key in other for other in used):
                         del one[key]
@@ -135,10 +147,10 @@ class EvaluateConfig(Section):
             raise ValueError("data.path: missing; which prepared dataset?")
         if self.predictions is not None and self.references is None and self.data.path is None:
             raise ValueError(
-                "predictions needs references=FILE or data.path=…, what is true of the same videos"
+                "predictions needs the references of the same videos: references=FILE or data.path=…"
             )
         if self.base and not self.adapter:
-            raise ValueError("base=true needs adapter=RUN, the run whose base is scored too")
+            raise ValueError("base=true needs adapter=RUN, the run whose base model is scored too")
         if self.compare and len(self.compare) < 2:
             raise ValueError("compare needs two evaluations or more, as compare=evals/a,evals/b")
         if self.out is None and not self.compare:
@@ -167,7 +179,7 @@ class EvaluateConfig(Section):
 
     @property
     def frame_sets(self) -> tuple[FrameKeys, ...]:
-        """What was asked of the frames, one entry a variant; a key that is not set is the run's."""
+        """The frame keys of each variant to evaluate. A key that is not set keeps the run's value."""
         return self.every or (self.frames,)
 
 
@@ -175,11 +187,12 @@ class ExportConfig(Section):
     """Keys of scripts/export_benchmark.py."""
 
     data: DataKeys = DataKeys()
-    name: str = Field(description="the benchmark's name, also of its files")
+    name: str = Field(description="name of the benchmark and of its files")
     out: str = Field(description="folder that VLMEvalKit reads (its LMUData)")
     model: str | None = Field(
-        default=None, description="folder of a merged model, for its configuration"
+        default=None,
+        description="folder of a merged model to name in the configuration (null: a placeholder)",
     )
     limit: int | None = Field(
-        default=None, ge=1, description="at most this many of the held-out videos"
+        default=None, ge=1, description="maximum number of held-out videos (null: no limit)"
     )

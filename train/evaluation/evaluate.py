@@ -1,4 +1,4 @@
-"""Describe, score, write down: the whole of scripts/evaluate.py."""
+"""What scripts/evaluate.py does: generate predictions, score them, write the results."""
 
 from __future__ import annotations
 
@@ -34,19 +34,20 @@ SCORES = "scores.json"
 
 
 def evaluate(config: EvaluateConfig, *, shown: bool = True) -> Evaluation:
-    """
+    """Run an evaluation and return the scored systems; results are also written to `out`.
+
     Args:
         shown: print the table.
 
     Raises:
-        UserError: something asked for is not there, or `out` holds something else.
+        UserError: an input is missing, or `out` holds something other than an evaluation.
     """
     found = _compared if config.compare else _of_files if config.predictions else _of_models
     if config.out is None:
         return _finish(config, *found(config), shown=shown)
     out = open_folder(config.out)
     if not out.is_local:
-        raise UserError(f"out={config.out}: a folder of this machine is needed")
+        raise UserError(f"out={config.out}: not a local folder, which an evaluation needs")
     out.make()
     with out.locked():
         _claim(config)
@@ -82,7 +83,7 @@ def _of_files(config: EvaluateConfig) -> Found:
 
 
 def _of_models(config: EvaluateConfig) -> Found:
-    from train.evaluation.answers import answers  # torch: not where files are scored
+    from train.evaluation.answers import answers  # imports torch, which scoring files does not need
     from train.evaluation.systems import chosen_ids, frames_for_system, plan_systems
 
     assert config.data.path is not None and config.out is not None
@@ -139,20 +140,24 @@ def _compared(config: EvaluateConfig) -> Found:
     for folder in config.compare:
         record = read_json_file(str(Path(folder) / SCORES), "compare", problems)
         if not isinstance(record, dict) or "systems" not in record:
-            raise UserError(f"compare={folder}: {SCORES} there is not one of ours")
+            raise UserError(
+                f"compare={folder}: its {SCORES} was not written by scripts/evaluate.py"
+            )
         stored.append(record)
         file = str(Path(folder) / "references.json")
         truths = read_references(file, problems, mend=not config.published_soda)
         all_truths.append(truths)
         for name, one in record["systems"].items():
-            quiet = Problems()  # videos that were missing there were told of there
+            quiet = Problems()  # that evaluation reported its missing videos
             given = read_predictions(str(Path(folder) / one["predictions"]), truths, quiet)
             taken = {k: Timing(**v) for k, v in one["taken"].items()}
             label = f"{Path(folder).name if short else folder}: {name}"
             systems.append(System(label, given, one["about"], taken, one["prepared"]))
     shared = [name for name in all_truths[0] if all(name in t for t in all_truths)]
     if not shared:
-        raise UserError(f"compare={','.join(config.compare)}: they have no video in common")
+        raise UserError(
+            f"compare={','.join(config.compare)}: these evaluations have no video in common"
+        )
     for truths in all_truths:
         for name in sorted(truths.keys() - set(shared)):
             problems.note("videos that not all of them have, left out", name)
@@ -177,8 +182,8 @@ def _finish(
     shown: bool,
 ) -> Evaluation:
     if config.published_soda:
-        for name, truth in truths.items():
-            if not all(e.text.isascii() for e in truth.as_stated):
+        for name, reference in truths.items():
+            if not all(e.text.isascii() for e in reference.as_stated):
                 problems.note("references with letters that published_soda=true drops", name)
     scored = [
         score(
@@ -224,7 +229,9 @@ def _finish(
         table.write_scores(out / SCORES, done, summary, files)
         if shown:
             page = f"; look at {out / 'report.html'}" if config.report else ""
-            say(f"\nscores, predictions and a row per video and system in {out}{page}")
+            say(
+                f"\nscores, predictions and a table with a row per video and system are in {out}{page}"
+            )
     if config.json_ is not None:
         Path(config.json_).write_text(
             json.dumps(table.flat(done, summary), indent=1) + "\n", encoding="utf-8"
@@ -233,7 +240,7 @@ def _finish(
 
 
 def prediction_files(systems: Sequence[System]) -> list[str]:
-    """The first tuned system gets `predictions.json`, the others `predictions-<name>.json`."""
+    """File names: `predictions.json` for the first tuned system, `predictions-<name>.json` for the others."""
     main = next((i for i, s in enumerate(systems) if not s.name.startswith("base")), 0)
     return [
         "predictions.json" if i == main else f"predictions-{file_name(s.name)}.json"

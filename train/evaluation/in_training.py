@@ -1,4 +1,4 @@
-"""While a model trains: what it says of a few held-out videos, scored, to the same loggers."""
+"""Evaluation during training: a few held-out videos are described, scored, and sent to the trackers."""
 
 from __future__ import annotations
 
@@ -29,17 +29,17 @@ from train.run.trackers import Tracker
 from train.sections import DataKeys, EvalKeys
 
 LOGGED = {one.name: one.log for one in SHOWN if one.log}
-"""Measures → names in the logs, behind `eval_`."""
+"""Measure → its name in the logs, without the prefix `eval_`."""
 SHEET_PX = 160
-"""Width of a frame shown to the loggers."""
+"""Width of a frame in the pictures sent to the trackers."""
 EXAMPLES = 3
-"""Texts shown to the loggers each time."""
+"""Number of answers sent to the trackers each time."""
 COLUMNS = ("video", "frames", "reference", "said")
 
 
 @dataclass
 class GenerationEval:
-    """Describes the same held-out videos again and again."""
+    """Describes and scores the same held-out videos at every evaluation."""
 
     rows: Dataset
     """Prepared rows with their frames."""
@@ -57,8 +57,8 @@ class GenerationEval:
         return every is not None and (step % every == 0 or step == last)
 
     def run(self, model: PreTrainedModel, accelerator: Accelerator, step: int) -> dict[str, float]:
-        """Figures by their names in the logs, the same on every process. It only watches: what fails
-        is said, and leaves a gap in the curve."""
+        """Scores by their names in the logs, the same on every process. A failure never stops training: it
+        is reported, and leaves a gap in the curve."""
         started = time.monotonic()
         said, failed = self._describe(model, accelerator)
         if not said and not failed:
@@ -70,7 +70,7 @@ class GenerationEval:
         if accelerator.is_main_process and said:
             try:
                 self._score(said, step, figures)
-            except Exception as error:  # noqa: BLE001 - a look is no reason to stop
+            except Exception as error:  # noqa: BLE001 - evaluation must not stop training
                 failed = _line(error)
         (figures,) = _from_first(figures)
         if failed and accelerator.is_main_process:
@@ -85,8 +85,8 @@ class GenerationEval:
         }
 
     def _score(self, said: Mapping[str, Prediction], step: int, figures: dict[str, float]) -> None:
-        """On the first process: into `figures`, the judge's last, so that the others stay if it is away."""
-        truths = {name: self._truth(name) for name in said}
+        """Score into `figures`, on the first process. The judge comes last: if it fails, the others stay."""
+        truths = {name: self._reference(name) for name in said}
         timed = self.data.target == "timeline"
         scored = score(truths, said, text_score=self.keys.soda_text, timed=timed)
         figures |= {m.name: m.value for m in scored.measures}
@@ -96,7 +96,7 @@ class GenerationEval:
             (more,), _ = judged(keys, truths, [said], timed, max_s=self.keys.max_seconds)
             figures |= {m.name: m.value for m in more}
 
-    def _truth(self, name: str) -> Reference:
+    def _reference(self, name: str) -> Reference:
         if not self._truths:
             rows = self.rows.remove_columns("frames")
             self._truths = {row["id"]: reference_of(row) for row in rows}
@@ -105,8 +105,9 @@ class GenerationEval:
     def _describe(
         self, model: PreTrainedModel, accelerator: Accelerator
     ) -> tuple[dict[str, Prediction], str]:
-        """Each process its share, in the time there is; answers that time cut off do not count. Also
-        what went wrong on any of them: all must meet again, whatever one of them met."""
+        """Predictions of all processes by video id, and the first error of any of them, or "". Each process
+        describes its share within `eval.max_seconds`; batches cut off by that limit are dropped. Errors
+        are returned, not raised, because every process must reach the gathering below."""
         end = time.monotonic() + self.keys.max_seconds
         wanted = self.which or list(range(min(self.keys.samples, len(self.rows))))
         mine = wanted[accelerator.process_index :: accelerator.num_processes]
@@ -147,7 +148,7 @@ class GenerationEval:
             warn(
                 f"eval.max_seconds={self.keys.max_seconds:g}: {len(together)} of {len(wanted)} videos described"
             )
-        # figures of other videos than before would not compare
+        # scores of other videos than before would not be comparable
         return {} if failed else {name: one for _, name, one in together}, failed
 
     def _show(
@@ -156,7 +157,7 @@ class GenerationEval:
         truths: Mapping[str, Reference],
         step: int,
     ) -> None:
-        """Texts to `samples.jsonl`, a few of them to the trackers."""
+        """Append all answers to `samples.jsonl`, and send a few to the trackers."""
         with (self.folder / SAMPLES).open("a", encoding="utf-8") as file:
             for name, one in said.items():
                 file.write(json.dumps({"step": step, "id": name, "text": one.text}) + "\n")
@@ -164,19 +165,19 @@ class GenerationEval:
             return
         rows: list[Shown] = []
         for name, one in list(said.items())[:EXAMPLES]:
-            truth = truths[name]
+            reference = truths[name]
             seen = contact_sheet(self.rows[self.rows["id"].index(name)], SHEET_PX)
-            rows.append((name, seen, timeline(truth.events) or truth.description, one.text))
+            rows.append((name, seen, timeline(reference.events) or reference.description, one.text))
         for tracker in self.trackers:
             if tracker.wants(step):
                 try:
                     _to_tracker(tracker.inner, rows, step)
-                except Exception as error:  # noqa: BLE001 - nor is a tracker
+                except Exception as error:  # noqa: BLE001 - nor must a tracker
                     tracker.lost(error)
 
 
 Shown = tuple[str, Image.Image, str, str]
-"""Video, its frames, the reference, what was said."""
+"""Video id, its frames, the reference, the answer."""
 
 
 def _to_tracker(tracker: TrainerCallback, rows: Sequence[Shown], step: int) -> None:
@@ -198,12 +199,12 @@ def _to_tracker(tracker: TrainerCallback, rows: Sequence[Shown], step: int) -> N
         trackio.log({"samples": shown, "train/global_step": step})
     elif isinstance(tracker, TensorBoardCallback) and tracker.tb_writer is not None:
         for name, seen, reference, text in rows:
-            parse_prediction = "\n".join(
+            markdown = "\n".join(
                 f"    {line}"
                 for line in ("reference", reference, "", "said", text)
                 for line in line.split("\n")
             )
-            tracker.tb_writer.add_text(f"samples/{name}", parse_prediction, step)
+            tracker.tb_writer.add_text(f"samples/{name}", markdown, step)
             if step == 0:
                 pixels = np.asarray(seen)  # (H, W, 3)
                 tracker.tb_writer.add_image(f"samples/{name}", pixels, 0, dataformats="HWC")
@@ -215,7 +216,7 @@ def _line(error: Exception) -> str:
 
 
 def _from_first(value: dict[str, float]) -> list[dict[str, float]]:
-    """What the first process found, on all: they must agree on which checkpoint is best."""
+    """The first process's value, on all processes: they must agree on which checkpoint is best."""
     from accelerate.utils import broadcast_object_list
 
     return list(broadcast_object_list([value]))

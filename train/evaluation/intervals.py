@@ -1,4 +1,4 @@
-"""A measure over videos: its value, what each video adds, and how sure it is."""
+"""A measure over videos: its value, the contribution of each video, and its bootstrap interval."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ import numpy as np
 
 RESAMPLES = 2000
 BLOCK = 100
-"""Resamples drawn at a time: memory stays flat with the number of videos."""
+"""Resamples drawn at a time, which bounds the memory needed."""
 
 
 def ratio(sums: np.ndarray) -> np.ndarray:
@@ -25,7 +25,7 @@ class Measure:
 
     name: str
     parts: np.ndarray
-    """What each video adds: (N, K)."""
+    """Contribution of each video to the sums: (N, K)."""
     of: Callable[[np.ndarray], np.ndarray] = ratio
     """Sums (..., K) → the figure (...)."""
     better: Literal["higher", "lower", ""] = "higher"
@@ -43,16 +43,16 @@ class Measure:
 def mean(
     name: str, values: np.ndarray, better: Literal["higher", "lower", ""] = "higher"
 ) -> Measure:
-    """The mean of one number a video; NaN: this video has none."""
+    """The mean of one number per video. Videos with NaN are left out."""
     values = np.asarray(values, dtype=float)
     known = ~np.isnan(values)
     return Measure(name, np.stack([np.where(known, values, 0.0), known], axis=1), better=better)
 
 
 def bootstrap(measures: list[Measure], seed: int = 0) -> np.ndarray:
-    """Each measure over the same videos drawn with replacement: (B, M).
+    """Values of the measures on bootstrap resamples of the videos: (B, M).
 
-    Videos are drawn alike for equal N and seed, so that two systems' results are paired
+    Equal N and seed give the same resamples, so that the results of two systems are paired
     (Efron & Tibshirani 1993; Koehn, EMNLP 2004).
     """
     count = len(measures[0].parts)
@@ -66,7 +66,7 @@ def bootstrap(measures: list[Measure], seed: int = 0) -> np.ndarray:
 
 
 def interval(drawn: np.ndarray) -> tuple[float, float]:
-    """The middle 95 % of bootstrap values (B,); NaN where there are none."""
+    """The middle 95 % of bootstrap values (B,). NaN values are left out; if all are NaN, so are both ends."""
     known = drawn[~np.isnan(drawn)]
     if not known.size:
         return float("nan"), float("nan")

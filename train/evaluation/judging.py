@@ -1,4 +1,4 @@
-"""Questions to a judge behind an OpenAI-compatible address: asked once, remembered on disk."""
+"""A judge model behind an OpenAI-compatible address. Its answers are cached on disk."""
 
 from __future__ import annotations
 
@@ -25,26 +25,26 @@ from train.metrics.shown import better
 
 CHARACTERS_A_TOKEN = 4
 ANSWER_TOKENS = 40
-"""Of a typical answer, for the estimate."""
+"""Length of a typical answer, for the estimate."""
 MOST_ANSWER_TOKENS = 512
 
 
 class Judge:
-    """Answers of one model, from the cache where it was asked before."""
+    """Answers of one judge model, from the cache if the question was asked before."""
 
     def __init__(self, keys: JudgeKeys, max_s: float | None = None):
         """
         Args:
-            max_s: wait for no answer longer than that from now on.
+            max_s: seconds from now after which answers are no longer waited for.
 
         Raises:
-            UserError: the client is not installed, or the cache cannot be written.
+            UserError: the openai client is not installed, or the cache cannot be used.
         """
         try:
             import openai
         except ImportError:
             raise UserError(
-                "judge.model: its client is not installed; pip install -e '.[judge]'"
+                "judge.model: the openai client is not installed; pip install -e '.[judge]'"
             ) from None
         assert keys.model is not None
         self._keys, self._openai = keys, openai
@@ -70,25 +70,25 @@ class Judge:
         for line in lines:
             try:
                 row = json.loads(line)
-                if readable(row["answer"]):  # mumbling is not kept for ever
+                if readable(row["answer"]):  # an unreadable answer is asked again
                     self._known[row["question"]] = row["answer"]
             except (ValueError, KeyError, TypeError):
-                continue  # a line that a kill cut in half: asked again
+                continue  # a line cut in half by a kill: asked again
 
     def name(self, prompt: str) -> str:
-        """Of a question to this judge."""
+        """Cache key of a question to this judge."""
         text = json.dumps([self._keys.base_url, self._keys.model, PROMPTS, prompt])
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
     def missing(self, prompts: Sequence[str]) -> list[str]:
-        """Not in the cache, each once."""
+        """The questions that are not in the cache, each once."""
         return [p for p in dict.fromkeys(prompts) if self.name(p) not in self._known]
 
     def ask(self, prompts: Sequence[str]) -> list[str]:
-        """Answers in order.
+        """The answers, in the order of the questions.
 
         Raises:
-            UserError: the server cannot be reached or refuses; what it answered is kept.
+            UserError: the server cannot be reached or refuses; answers received so far stay cached.
         """
         missing = self.missing(prompts)
         if missing:
@@ -102,7 +102,7 @@ class Judge:
                 raise UserError(
                     f"judge.model={self._keys.model}: not done with {len(missing)} questions in the time allowed"
                 ) from None
-            finally:  # who is still answering is not waited for
+            finally:  # do not wait for requests still running
                 pool.shutdown(wait=False, cancel_futures=True)
         return [self._known[self.name(p)] for p in prompts]
 
@@ -116,7 +116,7 @@ class Judge:
                 temperature=0,
                 max_tokens=MOST_ANSWER_TOKENS,
             )
-        except openai.APIConnectionError as error:  # time ran out, too
+        except openai.APIConnectionError as error:  # timeouts included
             raise UserError(
                 f"{where}: cannot be reached ({error}); the same command continues"
             ) from None
@@ -145,23 +145,26 @@ class Judge:
 def cases(
     truths: Mapping[str, Reference], answers: Mapping[str, Prediction], timed: bool
 ) -> list[JudgeCase]:
-    """Of every video, in order."""
+    """The judge's case for every video, in order."""
     rows = []
-    for name, truth in truths.items():
-        told = answers.get(name, Prediction(""))
+    for name, reference in truths.items():
+        prediction = answers.get(name, Prediction(""))
         rows.append(
             JudgeCase(
-                truth.events if timed else (), truth.text(timed), told.events, told.words_only
+                reference.events if timed else (),
+                reference.text(timed),
+                prediction.events,
+                prediction.words_only,
             )
         )
     return rows
 
 
 def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[JudgeCase]]) -> str:
-    """What will be asked, before it is.
+    """One line on what the judge will be asked, and its price, before anything is asked.
 
     Raises:
-        UserError: more than `judge.max_calls`.
+        UserError: there are more questions than `judge.max_calls`.
     """
     asked = [q for rows in systems for q in questions(rows)]
     missing = judge.missing(asked)
@@ -188,10 +191,10 @@ def judged(
     timed: bool,
     max_s: float | None = None,
 ) -> tuple[list[list[Measure]], dict[str, Any]]:
-    """The judge's measures of every system, and what is to be recorded of the judge.
+    """The judge's measures of every system, and the record of the judge for `scores.json`.
 
     Raises:
-        UserError: as `Judge`, or too many questions.
+        UserError: as `Judge` and `estimate`.
     """
     one = Judge(keys, max_s)
     rows = [cases(truths, answers, timed) for answers in systems]

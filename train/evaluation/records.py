@@ -1,8 +1,9 @@
-"""What is true of a video, what was said of it, and the files that hold both.
+"""References, predictions, and the files that hold them.
 
-References: ActivityNet Captions' form, `{id: {"duration", "timestamps", "sentences"}}` (or YouCook2's).
-Predictions: the field's interchange form, `{"version", "results": {id: [{"sentence", "timestamp"}]},
-"external_data"}`. Ours carry the whole texts beside it, under "scenescribe".
+References: the form of ActivityNet Captions, `{id: {"duration", "timestamps", "sentences"}}`, or of
+YouCook2.
+Predictions: the interchange form of dense captioning, `{"version", "results": {id: [{"sentence",
+"timestamp"}]}, "external_data"}`. Files written here add the whole texts, under "scenescribe".
 """
 
 from __future__ import annotations
@@ -25,36 +26,37 @@ from data.target import parse_timeline
 
 @dataclass(frozen=True)
 class Reference:
-    """A reference."""
+    """The reference of a video: its events, its duration, and a description of the whole."""
 
     events: tuple[Event, ...]
     duration_s: float
     description: str = ""
     stated: tuple[Stated, ...] = ()
-    """Its events as a file has them: in that order, neither cut nor mended."""
+    """The events as the file states them: in file order, neither clipped nor repaired."""
 
     @property
     def as_stated(self) -> tuple[Stated, ...]:
         return self.stated or self.events
 
     def text(self, timed: bool) -> str:
-        """All of it as one text: of the events if times were asked for, else the description."""
+        """The reference as one text: the events' sentences if `timed`, else the description. If one is
+        missing, it is the other."""
         sentences = " ".join(e.text for e in self.events)
         return (sentences or self.description) if timed else (self.description or sentences)
 
 
 @dataclass(frozen=True)
 class Prediction:
-    """A prediction: the text, and the events read from it in the order they were said."""
+    """A predicted text, and the events parsed from it, in the order of the text."""
 
     text: str
     events: tuple[Event, ...] = ()
     unusable: int = 0
     """Lines or entries that had no usable times."""
     cut: bool = False
-    """Ended by the limit of new tokens."""
+    """Generation stopped at the limit of new tokens."""
     stated: tuple[Stated, ...] = ()
-    """Its entries as a file has them, those of no length too."""
+    """The entries as the file states them, including those of zero length."""
 
     @property
     def as_stated(self) -> tuple[Stated, ...]:
@@ -62,18 +64,18 @@ class Prediction:
 
     @property
     def words_only(self) -> str:
-        """Without times, where there are any."""
+        """The text without times: the events' sentences, or the whole text if it has no events."""
         return " ".join(e.text for e in self.events) or self.text
 
 
 def scored_events(of: Reference | Prediction, compat: bool) -> tuple[Stated, ...]:
-    """Those that SODA matches: with `compat` as the file has them."""
+    """The events that SODA matches: with `compat` as the file states them, else the usable ones."""
     return of.as_stated if compat else of.events
 
 
 @dataclass
 class Problems:
-    """What was wrong with the input: counted, and the first few listed."""
+    """Problems found in the input, by kind: reported as a count and the first few places."""
 
     found: dict[str, list[str]] = field(default_factory=lambda: defaultdict(list))
 
@@ -94,12 +96,12 @@ class Problems:
 
 
 def file_name(name: str) -> str:
-    """A system's name as part of a file's."""
+    """A system's name made safe for use in a file name."""
     return re.sub(r"[^\w.+-]+", "-", name).strip("-.") or "system"
 
 
 def parse_prediction(text: str, *, cut: bool = False) -> Prediction:
-    """A generated text as a prediction."""
+    """The prediction that a generated text contains."""
     events, unusable = parse_timeline(text)
     return Prediction(text, tuple(events), unusable, cut)
 
@@ -113,9 +115,10 @@ def reference_of(row: Mapping[str, Any]) -> Reference:
 
 
 def read_json_file(path: str, key: str, problems: Problems) -> Any:
-    """
+    """The parsed JSON of a file. Bytes that are not UTF-8 are replaced and noted.
+
     Raises:
-        UserError: no such file, or no JSON.
+        UserError: the file does not exist or is not JSON.
     """
     file = Path(path)
     if not file.is_file():
@@ -132,13 +135,14 @@ def read_json_file(path: str, key: str, problems: Problems) -> Any:
 
 
 def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict[str, Reference]:
-    """Videos with at least one usable event; the others are counted.
+    """References by video id. Videos without a usable event or a description are left out and noted.
 
     Args:
-        mend: False: events are used as they stand, so that any event will do.
+        mend: False: events will be scored as the file states them; any event with times keeps a video,
+            and repairs are not noted.
 
     Raises:
-        UserError: not a file of references.
+        UserError: the file does not hold references.
     """
     content = read_json_file(path, "references", problems)
     rows = activitynet.entries(content) if isinstance(content, dict) else None
@@ -169,21 +173,21 @@ def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict
 
 
 def stated_of(spans: Iterable[Span]) -> Iterator[Stated]:
-    """Those that have times at all."""
+    """The spans that have both a start and an end."""
     for span in spans:
         if span.start_s is not None and span.end_s is not None:
             yield Stated(span.start_s, span.end_s, span.text)
 
 
 def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dict[str, Prediction]:
-    """Predictions for the known videos. Others, and entries without usable times, are counted.
+    """Predictions by video id, for the ids in `known`. Other ids and unusable entries are noted.
 
     Raises:
-        UserError: not a file of predictions.
+        UserError: the file does not hold predictions.
     """
     content = read_json_file(path, "predictions", problems)
     if isinstance(content, list):
-        content = _of_records(content, problems)
+        content = _from_vlmevalkit(content, problems)
     content = content if isinstance(content, dict) else {"results": None}
     results = content.get("results", content)
     if not isinstance(results, dict):
@@ -200,14 +204,14 @@ def read_predictions(path: str, known: Iterable[str], problems: Problems) -> dic
         if name not in wanted:
             problems.note("predictions for unknown ids", name)
             continue
-        found[name] = _told(name, entries, texts.get(name), name in cut, problems)
+        found[name] = _prediction_of(name, entries, texts.get(name), name in cut, problems)
     for name in sorted(wanted - found.keys()):
         problems.note("videos without a prediction, scored as saying nothing", name)
     return found
 
 
-def _of_records(content: list[Any], problems: Problems) -> dict[str, Any]:
-    """VLMEvalKit's answers, `[{"index", "prediction"}]`: whole texts, with a line per event."""
+def _from_vlmevalkit(content: list[Any], problems: Problems) -> dict[str, Any]:
+    """VLMEvalKit's answers, `[{"index", "prediction"}]`, in the interchange form: one event a line."""
     texts = {}
     for row in as_dicts(content):
         if isinstance(row.get("index"), str | int) and isinstance(row.get("prediction"), str):
@@ -223,7 +227,7 @@ def _of_records(content: list[Any], problems: Problems) -> dict[str, Any]:
     return {"results": results, "scenescribe": {"texts": texts}}
 
 
-def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> Prediction:
+def _prediction_of(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> Prediction:
     if not isinstance(entries, list):
         problems.note("predictions that are no list", name)
     events: list[Event] = []
@@ -254,7 +258,7 @@ def _told(name: str, entries: Any, text: Any, cut: bool, problems: Problems) -> 
 
 
 def write_predictions(path: Path, answers: Mapping[str, Prediction], about: dict[str, Any]) -> None:
-    """The interchange form; `about` says what made them."""
+    """Write the interchange form; `about` records what made the predictions."""
     results = {
         name: [{"sentence": e.text, "timestamp": [e.start_s, e.end_s]} for e in answer.as_stated]
         for name, answer in answers.items()
@@ -273,7 +277,7 @@ def write_predictions(path: Path, answers: Mapping[str, Prediction], about: dict
 
 
 def write_references(path: Path, truths: Mapping[str, Reference]) -> None:
-    """ActivityNet's form, with the description beside it."""
+    """Write ActivityNet's form, with the description added."""
     content = {
         name: {
             "duration": truth.duration_s,

@@ -1,4 +1,4 @@
-"""What an evaluation found: systems, their scores, and figures with intervals."""
+"""The results of an evaluation: systems, their scores, and figures with bootstrap intervals."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from train.metrics.tokens import tokenizer_of
 
 @dataclass(frozen=True)
 class Timing:
-    """What one answer took."""
+    """Number of frames and seconds of one answer."""
 
     frames: int
     describe_s: float
@@ -23,7 +23,7 @@ class Timing:
 
 @dataclass(frozen=True)
 class System:
-    """A model with a frame policy, or a file: what it said of the videos."""
+    """A model with a frame policy, or a predictions file, and its predictions."""
 
     name: str
     answers: Mapping[str, Prediction]
@@ -45,11 +45,11 @@ class Evaluation:
     compat: bool
     timed: bool
     judge: dict[str, Any] = field(default_factory=dict)
-    """Which model judged, with which questions; empty: none."""
+    """The judge model and its prompts; empty: no judge."""
 
     @property
     def tokenizer(self) -> str:
-        """How texts were cut into what is counted."""
+        """How the texts were tokenized, in words for the report."""
         return tokenizer_of(self._texts()) + (
             ", ASCII alone in SODA and ActivityNet's scores" if self.compat else ""
         )
@@ -58,7 +58,7 @@ class Evaluation:
         for truth in self.truths.values():
             yield truth.text(self.timed)
         for system in self.systems:
-            yield from (told.text for told in system.answers.values())
+            yield from (prediction.text for prediction in system.answers.values())
 
 
 @dataclass(frozen=True)
@@ -76,8 +76,8 @@ class Figure:
 
 @dataclass(frozen=True)
 class Summary:
-    """All figures of all systems, and what each differs by from the first."""
+    """All figures of all systems, and their differences from the first system."""
 
     values: tuple[dict[str, Figure], ...]
     differences: tuple[dict[str, Figure], ...]
-    """Of the second and further systems, paired over videos."""
+    """Paired differences over videos, for the second and every later system."""

@@ -1,4 +1,4 @@
-"""Predictions against references → every measure, with what each video adds to it."""
+"""Scores of predictions against references: every measure, with the contribution of each video."""
 
 from __future__ import annotations
 
@@ -29,12 +29,12 @@ from train.metrics.tokens import MOST_WORDS, Words, ascii_only, words
 
 SAYS_NOTHING = Prediction("")
 MANY = 1000
-"""From so many videos on, several processes score."""
+"""From this number of videos on, scoring runs in several processes."""
 BLOCK = 200
 LISTED = ("tokens", "matched", "flags")
-"""What is found of a video beside numbers."""
+"""Keys of `Figures` whose values are not numbers."""
 Figures = dict[str, Any]
-"""Of one video: numbers by measure, NaN where there is none to give, and what the page shows."""
+"""One video's numbers by measure (NaN: undefined for this video), and what the report shows of it."""
 
 
 @dataclass(frozen=True)
@@ -44,7 +44,7 @@ class Scored:
     ids: tuple[str, ...]
     measures: tuple[Measure, ...]
     matched: tuple[tuple[tuple[int, int], ...], ...]
-    """Of each video: SODA c's pairs (reference, prediction), by their place in time."""
+    """For each video: SODA c's matched pairs (reference, prediction), as indices of events sorted by time."""
     flags: tuple[tuple[str, ...], ...]
     coverage: float
     """Share of the videos that have a prediction."""
@@ -58,7 +58,7 @@ def pair_score(name: TextScore, truths: Mapping[str, Reference]) -> Iterator[tex
     """SODA's text score by name.
 
     Raises:
-        UserError: text=meteor without its extra.
+        UserError: `meteor` is asked for and its extra is not installed.
     """
     if name == "meteor":
         with meteor_running() as score:
@@ -77,13 +77,14 @@ def score(
     compat: bool = False,
     timed: bool = True,
 ) -> Scored:
-    """All measures over the videos of `truths`. One without an answer has said nothing and scores 0;
-    with `compat` it does not count in SODA, as in the published program. ActivityNet's scores
-    (`tiou>`, `densevid_`) are always those of the events as the files state them; a video of which no
-    reference event is usable has them where `truths` still has that video.
+    """All measures over the videos of `truths`.
+
+    A video without an answer scores 0, as an empty prediction; with `compat` it does not count in SODA,
+    as in the published program. ActivityNet's scores (`tiou>`, `densevid_`) always use the events as the
+    files state them, even for a video of `truths` without a usable reference event.
 
     Args:
-        timed: times were asked for; without, text and degeneration are all there is to score.
+        timed: times were asked for; otherwise only text and degeneration are scored.
     """
     ids = tuple(truths)
     timed = timed and any(t.events for t in truths.values())
@@ -93,7 +94,7 @@ def score(
         shareable = text_score in ("meteor_lite", "rouge_l")
         columns = _columns(one, rows, shareable and len(ids) >= MANY)
     tokens, matched, degenerate = (columns.pop(name) for name in LISTED)
-    same = alike([(told or SAYS_NOTHING).words_only for _, told in rows])
+    same = alike([(answer or SAYS_NOTHING).words_only for _, answer in rows])
     marked = [
         (*marks, *(["same as others"] if like else []))
         for marks, like in zip(degenerate, same, strict=True)
@@ -108,7 +109,7 @@ def score(
     for flag in FLAGS:
         rate = np.array([flag in m for m in marked])
         measures.append(_measure(f"share_{flag.replace(' ', '_')}", rate))
-    coverage = sum(told is not None for _, told in rows) / max(1, len(ids))
+    coverage = sum(answer is not None for _, answer in rows) / max(1, len(ids))
     return Scored(ids, tuple(measures), tuple(matched), tuple(marked), coverage)
 
 
@@ -122,8 +123,8 @@ def _measure(name: str, values: np.ndarray) -> Measure:
 
 
 def _columns(one: Any, rows: Sequence[Any], shared: bool) -> dict[str, Any]:
-    """What `one` finds for each row, as arrays (N,) or (N, K): a dict a video would be ten times as
-    large. `LISTED` ones stay lists."""
+    """The figures of all rows by name, as arrays (N,) or (N, K): a dict per video would take ten times
+    the memory. Those in `LISTED` stay lists."""
     blocks = [rows[i : i + BLOCK] for i in range(0, len(rows), BLOCK)]
     work = partial(_block, one)
     bar = partial(tqdm, desc="score", unit="block", total=len(blocks), disable=len(rows) < MANY)
@@ -160,43 +161,47 @@ def _figures(
     compat: bool,
     timed: bool,
 ) -> Figures:
-    truth, told = row
-    given = told or SAYS_NOTHING
+    reference, answer = row
+    prediction = answer or SAYS_NOTHING
     figures: Figures = {"matched": ()}
     if timed:
-        figures |= _soda(truth, told, by_pair, compat)
-        figures |= _grounding(truth, given)
+        figures |= _soda(reference, answer, by_pair, compat)
+        figures |= _grounding(reference, prediction)
         meteor = by_pair if isinstance(by_pair, Meteor) else None
-        figures |= _densevid(truth, given, meteor, compat)
-    if timed and truth.events and all(microworld.facts(e.text) for e in truth.events):
-        matched, said, true = scene_f1(given.events, truth.events)
+        figures |= _densevid(reference, prediction, meteor, compat)
+    if timed and reference.events and all(microworld.facts(e.text) for e in reference.events):
+        matched, said, true = scene_f1(prediction.events, reference.events)
         figures["scene_f1"] = (2 * matched, said + true)
-    return figures | _text(truth, given, timed)
+    return figures | _text(reference, prediction, timed)
 
 
 def _soda(
-    truth: Reference, told: Prediction | None, by_pair: text.PairScore, compat: bool
+    reference: Reference, answer: Prediction | None, by_pair: text.PairScore, compat: bool
 ) -> Figures:
     names = [
         f"soda_{v}{part}"
         for v in ("c", "d", "a", "b", "m")
         for part in ("_precision", "_recall", "")
     ]
-    true = _published(scored_events(truth, compat), compat)
-    if not true or (told is None and compat):
+    true = _published(scored_events(reference, compat), compat)
+    if not true or (answer is None and compat):
         return dict.fromkeys(names, np.nan)
-    given = told or SAYS_NOTHING
-    said = _published(scored_events(given, compat), compat)
+    prediction = answer or SAYS_NOTHING
+    said = _published(scored_events(prediction, compat), compat)
     found = soda(said, true, by_pair, compat=compat) if said else NOTHING
-    merged = soda_m(given.events, truth.events, by_pair) if truth.events else (np.nan,) * 3
+    merged = (
+        soda_m(prediction.events, reference.events, by_pair) if reference.events else (np.nan,) * 3
+    )
     values = (*found.c, *found.d, *found.a, *found.b, *merged)
     return {**dict(zip(names, values, strict=True)), "matched": found.pairs}
 
 
-def _grounding(truth: Reference, given: Prediction) -> Figures:
-    overlaps = grounding.tious(truth.events, given.events)  # (R, P)
-    # ActivityNet's localisation scores are those of the files as they stand
-    published = grounding.tious(truth.as_stated, given.as_stated, grounding.PUBLISHED)  # (R', P')
+def _grounding(reference: Reference, prediction: Prediction) -> Figures:
+    overlaps = grounding.tious(reference.events, prediction.events)  # (R, P)
+    # ActivityNet's localisation scores use the events as the files state them
+    published = grounding.tious(
+        reference.as_stated, prediction.as_stated, grounding.PUBLISHED
+    )  # (R', P')
     figures: Figures = {}
     for strict, sign, pairs in ((True, ">", published), (False, ">=", overlaps)):
         for threshold in grounding.THRESHOLDS:
@@ -206,37 +211,41 @@ def _grounding(truth: Reference, given: Prediction) -> Figures:
             figures[f"f1_{at}"] = grounding.f1(recall, precision)
         every = [figures[f"f1_tiou{sign}{t:g}"] for t in grounding.THRESHOLDS]
         figures[f"f1_tiou{sign}mean"] = float(np.mean(every))
-    figures["f1_one_to_one_tiou>=0.5"] = grounding.tiou_f1(given.events, truth.events)
+    figures["f1_one_to_one_tiou>=0.5"] = grounding.tiou_f1(prediction.events, reference.events)
     figures["boundary_error_s"] = (
-        grounding.boundary_error_s(overlaps, truth.events, given.events)
+        grounding.boundary_error_s(overlaps, reference.events, prediction.events)
         if overlaps.size
         else np.nan
     )
-    valid = grounding.validity(given.events, given.unusable, truth.duration_s)
+    valid = grounding.validity(prediction.events, prediction.unusable, reference.duration_s)
     figures |= {
         "times_parsable": valid.parsable,
         "times_inside": valid.inside,
         "times_ordered": valid.ordered,
-        "time_covered": grounding.covered(given.events, truth.duration_s),
+        "time_covered": grounding.covered(prediction.events, reference.duration_s),
     }
-    if truth.events:
+    if reference.events:
         return figures
-    lost = [n for n in figures if "tiou>" not in n or ">=" in n] if truth.stated else list(figures)
+    lost = (
+        [n for n in figures if "tiou>" not in n or ">=" in n] if reference.stated else list(figures)
+    )
     return figures | dict.fromkeys(lost, np.nan)
 
 
 def _published(events: Sequence[Stated], compat: bool) -> list[Stated]:
-    """Events for a figure that is published: with `compat` without the letters that the programs drop."""
+    """The events; with `compat`, without the characters that the published programs drop."""
     if not compat:
         return list(events)
     return [Stated(e.start_s, e.end_s, ascii_only(e.text)) for e in events]
 
 
-def _densevid(truth: Reference, given: Prediction, meteor: Meteor | None, compat: bool) -> Figures:
+def _densevid(
+    reference: Reference, prediction: Prediction, meteor: Meteor | None, compat: bool
+) -> Figures:
     shape = (len(grounding.THRESHOLDS), len(densevid.NAMES))
     dense = np.full(shape, np.nan)
     of_set = meteor.together if meteor is not None else text.meteor_lite_of_set
-    said, true = (_published(of.as_stated, compat) for of in (given, truth))
+    said, true = (_published(of.as_stated, compat) for of in (prediction, reference))
     if true:
         dense = densevid.densevid(said[: densevid.MOST], true, of_set)  # (4 thresholds, 7 scores)
     figures: Figures = {}
@@ -248,11 +257,11 @@ def _densevid(truth: Reference, given: Prediction, meteor: Meteor | None, compat
     return figures
 
 
-def _text(truth: Reference, given: Prediction, timed: bool) -> Figures:
-    """All that is said of a video as one text against all that is true as one; how it is said."""
-    said = _words(given.events, given.text)
-    true = _words(truth.events if timed else (), truth.text(timed))
-    heard, expected = spoken(given.words_only), spoken(truth.text(timed))
+def _text(reference: Reference, prediction: Prediction, timed: bool) -> Figures:
+    """Text scores of the whole prediction against the whole reference, repetition, length and flags."""
+    said = _words(prediction.events, prediction.text)
+    true = _words(reference.events if timed else (), reference.text(timed))
+    heard, expected = spoken(prediction.words_only), spoken(reference.text(timed))
     return {
         "tokens": (" ".join(said), " ".join(true)),
         "bleu_4": text.bleu_counts(said, [true]),
@@ -261,12 +270,14 @@ def _text(truth: Reference, given: Prediction, timed: bool) -> Figures:
         **{f"rep_{n}": repeated(heard, n) for n in (1, 2, 3, 4)},
         "words": len(heard),
         "length_ratio": (len(heard), len(expected)),
-        "flags": flags(given.text, num_events=len(given.events), timed=timed, cut=given.cut),
+        "flags": flags(
+            prediction.text, num_events=len(prediction.events), timed=timed, cut=prediction.cut
+        ),
     }
 
 
 def _words(events: Sequence[Event], otherwise: str) -> Words:
-    """Of all events' texts, which are tokenized already; or of a text without events."""
+    """Tokens of all events' texts (cached since SODA); of the text `otherwise` if there are no events."""
     if not events:
         return words(otherwise)
     return tuple(chain.from_iterable(words(e.text) for e in events))[:MOST_WORDS]

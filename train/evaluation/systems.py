@@ -1,4 +1,4 @@
-"""Which models see which frames: the systems that an evaluation compares, and their videos."""
+"""The systems that an evaluation compares, each a model with a frame policy, and their videos."""
 
 from __future__ import annotations
 
@@ -33,7 +33,7 @@ from train.sections import DataKeys, ModelKeys
 
 @dataclass(frozen=True)
 class PlannedSystem:
-    """A model and how it sees."""
+    """A model with a frame policy."""
 
     name: str
     run: SavedRun
@@ -41,10 +41,10 @@ class PlannedSystem:
 
 
 def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[PlannedSystem]:
-    """Base first: what the others are compared with.
+    """The systems to evaluate. Base models come first: differences are taken from the first system.
 
     Raises:
-        UserError: a run or a checkpoint is not there, or frames.* does not fit it.
+        UserError: a run or a checkpoint does not exist, or frames.* does not fit it.
     """
     runs = [(Path(folder).name, read_run(folder, force=config.force)) for folder in config.adapter]
     several = len(runs) > 1
@@ -76,7 +76,8 @@ def plan_systems(config: EvaluateConfig, manifest: dict[str, Any]) -> list[Plann
 
 
 def frames_names(variants: Sequence[FrameKeys]) -> list[str]:
-    """Of each, with the keys that set it apart from others of one policy; empty where there is one."""
+    """A label per variant: the policy, and the keys that differ between variants of one policy. Empty
+    for a single variant."""
     if len(variants) < 2:
         return [""]
     short = [frames_name(frames) for frames in variants]
@@ -89,7 +90,7 @@ def frames_names(variants: Sequence[FrameKeys]) -> list[str]:
 
 
 def frames_name(frames: FrameKeys) -> str:
-    """Short, and different for policies that differ in what is compared."""
+    """A short label: policy, method, detector and threshold, the keys usually compared."""
     parts = [frames.policy, frames.method, frames.detector if frames.policy == "shots" else None]
     if frames.threshold is not None:
         parts.append(f"{frames.threshold:g}")
@@ -99,23 +100,23 @@ def frames_name(frames: FrameKeys) -> str:
 def chosen_ids(
     config: EvaluateConfig, dataset: Prepared, rows: Dataset, planned: Sequence[PlannedSystem]
 ) -> list[str]:
-    """The videos to describe: always the same ones, in the dataset's order.
+    """Ids of the videos to describe, in the dataset's order; the same on every call.
 
     Raises:
-        UserError: none is left.
+        UserError: no video is left.
     """
     kept = [kept_out(p.run, dataset, rows) for p in planned if p.run.is_trained]
     trained = [ids for ids in kept if ids is not None]
     held_out = config.data.part == "held_out" or (config.data.part == "auto" and bool(trained))
     ids = rows["id"]
     if held_out:
-        # what lies in all of them: no model may have learned from a video
+        # the intersection: no model may have been trained on any of the videos
         unseen = frozenset.intersection(*(trained or [_held(rows, DataKeys())]))
         ids = [name for name in ids if name in unseen]
         if not ids:
             raise UserError(
-                f"data.path={dataset.path}: the models were trained on all of it (data.eval_share=0), or between "
-                "them; data.part=all describes what they have learned from"
+                f"data.path={dataset.path}: the models were trained on all of it (data.eval_share=0), or no video "
+                "is held out from every one of them; data.part=all evaluates on training videos too"
             )
     ids = ids[: config.data.limit]
     why = (
@@ -130,11 +131,11 @@ def chosen_ids(
 
 
 def kept_out(run: SavedRun, dataset: Prepared, rows: Dataset) -> frozenset[str] | None:
-    """Ids that a run held out of this dataset, or of another made of the very same source rows with
-    other frames; None where it learned from something else.
+    """Ids that a run held out of this dataset, or of one made of the same source rows with other frames;
+    None if the run was trained on other data.
 
     Raises:
-        UserError: its list is damaged.
+        UserError: the run's list of held-out ids is damaged.
     """
     told = trained_on(run)
     mine = {"sha256": dataset.sha256, "manifest_sha256": dataset.manifest_sha256}
@@ -159,7 +160,7 @@ class SystemFrames:
     path: str
     rows: Dataset
     seconds: dict[str, float]
-    """How long choosing took, by id; empty where the dataset's own frames serve."""
+    """Seconds spent on choosing frames, by id; empty if the dataset's own frames are used."""
 
 
 def frames_for_system(
@@ -170,11 +171,12 @@ def frames_for_system(
     rows: Dataset,
     timed: bool,
 ) -> SystemFrames:
-    """Its `rows`, the dataset's own frames, if they are what `frames` chooses; else the videos are read again, as
-    the dataset's manifest says, into the evaluation's folder. `timed`: read them again anyhow.
+    """The videos with the frames that `frames` chooses: `rows` itself if the dataset was prepared that way.
+    Otherwise they are prepared again from the sources in the dataset's manifest, into the evaluation's
+    folder. `timed`: prepare again in any case, to measure the time.
 
     Raises:
-        UserError: the videos are not where they were.
+        UserError: the videos are no longer where the manifest says.
     """
     assert config.out is not None
     manifest, wanted = dataset.manifest, set(ids)
@@ -182,7 +184,9 @@ def frames_for_system(
     if not timed and (own.frames, own.version) == (frames, POLICY_VERSION):
         path, seconds = dataset.path, {}
     else:
-        record = json.dumps(policy_record(frames), sort_keys=True)  # two that differ in px are two
+        record = json.dumps(
+            policy_record(frames), sort_keys=True
+        )  # policies that differ in px alone differ here
         short = hashlib.sha256(record.encode()).hexdigest()[:8]
         folder = (
             Path(config.out) / "frames" / file_name(f"{frames_name(frames)}-{frames.max}-{short}")
@@ -217,7 +221,7 @@ def _seconds(file: Path) -> dict[str, float]:
     for line in file.read_text(encoding="utf-8").split("\n"):
         try:
             row = json.loads(line)
-        except ValueError:  # the end of the file, or where a kill cut a line in half
+        except ValueError:  # the end of the file, or a line cut in half by a kill
             continue
         seconds[row["id"]] = row["seconds"]
     return seconds

@@ -1,9 +1,9 @@
 """The held-out videos of a prepared dataset as a benchmark of VLMEvalKit: its table, the frames, a
 configuration, and the references to score its answers against.
 
-VLMEvalKit shows the frames as separate pictures, without the prompt's frame times; they stand in the
-question instead. It has no scores for such a set (`--mode infer` only): its answers come back to
-scripts/evaluate.py, which reads them as they are.
+VLMEvalKit shows the frames as separate images, without the prompt's frame times, so the question lists
+the times. It has no scores for such a benchmark (`--mode infer` only): scripts/evaluate.py reads its
+answers as they are and scores them.
 """
 
 from __future__ import annotations
@@ -37,7 +37,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     """
     if not re.fullmatch(r"[A-Za-z0-9][\w.-]*", config.name):
         raise UserError(
-            f"name={config.name}: letters, digits, '_', '-' and '.' only, for it names files"
+            f"name={config.name}: only letters, digits, '_', '-' and '.', because it names files"
         )
     everything = read_dataset(config.data.path)
     held = split(everything, config.data.eval_share, config.data.eval_max).held
@@ -53,7 +53,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
     for i, row in enumerate(tqdm(rows, desc="export", unit="video")):
         paths = []
         for k, frame in enumerate(row["frames"]):
-            path = pictures / f"{i:06d}-{k:03d}.jpg"  # an id is no file name
+            path = pictures / f"{i:06d}-{k:03d}.jpg"  # an id may not be a file name
             path.write_bytes(frame["bytes"])
             paths.append(str(path.resolve()))
         answer, _ = target(events_of(row), row["description"], config.data.target)
@@ -64,7 +64,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         references, {row["id"]: reference_of(row) for row in rows.remove_columns("frames")}
     )
     model = config.model or "/path/to/merged"
-    if Path(model).is_dir():  # VLMEvalKit is started in its own folder
+    if Path(model).is_dir():  # VLMEvalKit runs in its own folder
         model = str(Path(model).resolve())
     content = {
         "model": {Path(model).name: {"class": "SmolVLM2", "model_path": model}},

@@ -1,4 +1,4 @@
-"""The model card of a run: what it is made of, how it sees, how well it describes, how to use it."""
+"""The model card of a run: data, training, frame policy, scores, and code to use the model."""
 
 from __future__ import annotations
 
@@ -22,15 +22,16 @@ from train.sections import INSTRUCTIONS
 
 HERE = Path(__file__).parent
 BASE_LICENCE = "apache-2.0"
-"""Of the published SmolVLM2 checkpoints."""
+"""The licence of the published SmolVLM2 checkpoints."""
 TRANSFORMERS = "transformers>=5.21.1,<6"
-"""What the card's code asks for: earlier ones see otherwise, or count a video's frames as videos."""
+"""The version that the card's code requires: earlier ones process frames differently, or count a video's
+frames as videos."""
 LEARNS = ("data", "train", "optim")
-"""Sections whose keys a card tells of."""
+"""The config sections whose changed keys a card lists."""
 
 
 def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
-    """The README of a run on the Hub, in its form: metadata, then Markdown.
+    """The README of a run on the Hub: YAML metadata, then Markdown.
 
     Raises:
         UserError: parts of the run are missing.
@@ -62,7 +63,7 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
         if system
         else "",
     )
-    made = _made(record["method"], adapter=adapter)
+    made = _kind_of_model(record["method"], adapter=adapter)
     linked = "a tiny model that scenescribe builds" if inside else _linked(base, local=local)
     results = record["results"]
     before, after = results.get("eval_loss_before"), results.get("eval_loss_after")
@@ -83,7 +84,7 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
         sees=f"at most {frames.max} frames a video, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})",
         prompt=_cell(prompt),
         system=_cell(system),
-        answers_with="one line an event, `[MM:SS - MM:SS] what happens`"
+        answers_with="one line per event, `[MM:SS - MM:SS] what happens`"
         if ask.target == "timeline"
         else "a paragraph",
         repo=repo,
@@ -107,7 +108,7 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
     )
 
 
-def _made(method: str, *, adapter: bool) -> str:
+def _kind_of_model(method: str, *, adapter: bool) -> str:
     if method == "full":
         return "A full fine-tuning"
     kind = {"lora": "LoRA", "qlora": "QLoRA"}[method]
@@ -115,9 +116,9 @@ def _made(method: str, *, adapter: bool) -> str:
 
 
 def _data(dataset: dict[str, Any]) -> str:
-    """How much it is, what of it is held out, and what was asked otherwise."""
+    """The size of the dataset, the number of held-out videos, and how many rows had their own prompts."""
     rows = dataset["rows"]
-    videos = dataset.get("videos", rows)  # runs of earlier versions say less
+    videos = dataset.get("videos", rows)  # not recorded by earlier versions
     several = rows != videos
     text = f"{rows} rows of {videos} videos" if several else f"{videos} videos"
     if (held := dataset.get("held_out_videos")) is not None:
@@ -126,8 +127,8 @@ def _data(dataset: dict[str, Any]) -> str:
     text += "."
     if own := dataset.get("own_words"):
         text += (
-            f" Of the {dataset['learned_from']} rows it learned from, some were asked in their own words "
-            f"({own_words(own)}); the others as above."
+            f" Some of the {dataset['learned_from']} training rows have texts of their own "
+            f"({own_words(own)}); the others were asked as above."
         )
     return text
 
@@ -143,12 +144,12 @@ def _linked(base: str, *, local: bool) -> str:
 
 
 def _cell(text: str) -> str:
-    """Into one cell of a Markdown table."""
+    """`text` made fit for one cell of a Markdown table."""
     return " ".join(text.split()).replace("|", "\\|")
 
 
 def _devices(record: dict[str, Any]) -> str:
-    """Of all parts of the run, in their order."""
+    """The devices of all parts of the run, in order."""
     each = [
         f"{p['devices']} × {p['device']}" if p["devices"] > 1 else p["device"]
         for p in record.get("parts") or [{"devices": 1, "device": record["device"]}]
@@ -157,7 +158,7 @@ def _devices(record: dict[str, Any]) -> str:
 
 
 def _parts(config: dict[str, Any], record: dict[str, Any]) -> str:
-    """The settings, and what was changed where the run was resumed."""
+    """The settings, and the keys that were changed when the run was resumed."""
     text = _settings(config, record["method"])
     for part in record.get("parts", [])[1:]:
         changed = [
@@ -208,7 +209,7 @@ def _metadata(
     adapter: bool,
     local: bool,
 ) -> str:
-    """YAML, as the Hub reads it; scores become its model-index."""
+    """The YAML metadata that the Hub reads; scores become its model-index."""
     sources = record["dataset"]["sources"]
     on_hub = {hub for s in sources if (hub := about(s["name"]).repo)}
     path = str(record["dataset"]["path"])

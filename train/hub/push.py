@@ -1,4 +1,4 @@
-"""A run to the Hub: weights in safetensors, processor, frame policy, record, curves, scores and a card."""
+"""Push a run to the Hub: weights in safetensors, processor, frame policy, record, curves, scores, card."""
 
 from __future__ import annotations
 
@@ -46,17 +46,17 @@ PROCESSOR = (
 )
 MADE = ("README.md", "config.yaml", "curves.png", "evaluation.json")
 CLEANED = ("adapter_config.json", "config.json", RECORD, POLICY_FILE)
-"""These may name folders of this machine."""
+"""Files that may name local folders; these names are removed before the push."""
 LARGE = (".safetensors", ".png")
 
 
 def push_run(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
-    """Push what a run left behind, in one commit; returns the page's address.
+    """Push the files of a run in one commit, and return the URL of the repository's page.
 
-    Stopped, it goes on where it was: the Hub keeps the files that reached it.
+    A stopped push continues when it is run again: the Hub keeps the files that were uploaded.
 
     Raises:
-        UserError: no finished run, no token, no right, or the Hub is away.
+        UserError: no finished run, no token, no right to write, or the Hub cannot be reached.
     """
     assert keys.repo is not None
     contents = files_to_push(run, keys.repo, evaluation)
@@ -70,7 +70,9 @@ def push_run(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
     from huggingface_hub import CommitOperationDelete
 
     added = _added(contents)
-    gone = [CommitOperationDelete(name) for name in sorted(_ours(others) - contents.keys())]
+    gone = [
+        CommitOperationDelete(name) for name in sorted(_pushed_from_here(others) - contents.keys())
+    ]
     with hub_errors(keys.repo, key="hub.repo", writing=True):
         for one in tqdm([a for a in added if a.path_in_repo.endswith(LARGE)], unit="file"):
             api.preupload_lfs_files(keys.repo, [one])
@@ -78,17 +80,18 @@ def push_run(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
     return page
 
 
-def _ours(names: set[str]) -> set[str]:
-    """What a push from here may have left: an adapter beside a whole model would be taken for it."""
+def _pushed_from_here(names: set[str]) -> set[str]:
+    """The names that an earlier push may have left. Stale files must go: an old adapter beside a whole
+    model would be taken for the model."""
     patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, FINGERPRINT, METRICS)
     return {n for n in names if any(fnmatch(n.removeprefix("base/"), p) for p in patterns)}
 
 
 def write_card_and_push(run: Path, keys: HubKeys) -> None:
-    """What is left when a run is saved: its card, and the push if one was asked for.
+    """Write the card of a saved run, and push the run if `keys` ask for it.
 
     Raises:
-        UserError: it was not pushed; the line says how to do it later.
+        UserError: it was not pushed; the message says how to do it later.
     """
     name = keys.repo or f"you/{run.name}"
     (run / "README.md").write_text(model_card(run, name), encoding="utf-8")
@@ -104,7 +107,7 @@ def write_card_and_push(run: Path, keys: HubKeys) -> None:
 
 
 def files_to_push(run: Path, repo: str, evaluation: Path | None = None) -> dict[str, Path | bytes]:
-    """Names on the Hub → a file, or what is written in its place.
+    """Name on the Hub → a local file, or the bytes to upload in its place.
 
     Raises:
         UserError: the run did not finish, or parts of it are missing.
@@ -118,14 +121,14 @@ def files_to_push(run: Path, repo: str, evaluation: Path | None = None) -> dict[
     folder = record["base"] if record.get("base_is_folder") else None
     if folder is not None and (run / "adapter_config.json").is_file():
         warn(
-            f"note: the base model of {run} is the folder {folder}: who has it not can use the adapter only with "
-            "model.name=…; scripts/merge.py makes one whole model of both"
+            f"note: the base model of {run} is the folder {folder}: without it, the adapter can only be used "
+            "with model.name=…; scripts/merge.py makes one whole model of both"
         )
     encoder = read_policy(run).frames.encoder
     if encoder is not None and Path(encoder).exists():
         warn(
-            f"note: frames of {run} are chosen with the encoder in the folder {encoder}: who describes with it "
-            "gives frames.encoder=…, the same one"
+            f"note: frames of {run} are chosen with the encoder in the folder {encoder}: to describe videos "
+            "elsewhere, give the same encoder with frames.encoder=…"
         )
     contents: dict[str, Path | bytes] = dict(_weights(run, "", folder))
     inside = run / "base"
@@ -134,7 +137,7 @@ def files_to_push(run: Path, repo: str, evaluation: Path | None = None) -> dict[
     for pattern in (*PROCESSOR, FINGERPRINT, METRICS):
         contents |= {file.name: file for file in run.glob(pattern)}
     settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
-    settings.pop("hub", None)  # who repeats the run does not push to this place
+    settings.pop("hub", None)  # a repeated run must not push to this repository
     contents["config.yaml"] = yaml.safe_dump(
         redacted(settings, folder), sort_keys=False, allow_unicode=True
     ).encode()
@@ -169,10 +172,10 @@ def _weights(folder: Path, below: str, base: str | None) -> Iterator[tuple[str, 
 
 
 def push_checkpoint(folder: Path, keys: HubKeys) -> None:
-    """A checkpoint's weights, below its name.
+    """Push a checkpoint's weights to a folder of the repository that is named after the checkpoint.
 
     Raises:
-        UserError: no token, no right, or the Hub is away.
+        UserError: no token, no right to write, or the Hub cannot be reached.
     """
     assert keys.repo is not None
     api, _, _ = writable_repo(keys.repo, private=keys.private)

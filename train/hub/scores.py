@@ -1,4 +1,4 @@
-"""Scores that are told on the Hub: only those that are the run's own."""
+"""Scores to publish on the Hub: only those of the run itself."""
 
 from __future__ import annotations
 
@@ -13,20 +13,20 @@ from train.run.policy import read_policy
 
 @dataclass(frozen=True)
 class Scores:
-    """What an evaluation says of a run."""
+    """The scores of a run in an evaluation."""
 
     on: str
-    """Which videos, in words."""
+    """The scored videos, in words."""
     text_score: str
     figures: dict[str, dict[str, float]]
     """Measure → value, low, high."""
 
 
 def read_scores(folder: Path, run: Path) -> Scores:
-    """The scores of a run in a folder of scripts/evaluate.py, with the frames it was trained with.
+    """The scores of a run from a folder of scripts/evaluate.py, for frames chosen as in its training.
 
     Raises:
-        UserError: no evaluation there, or not of this run.
+        UserError: no evaluation there, or it does not score this run with such frames.
     """
     told, frames = read_json(folder / "scores.json"), resolved(read_policy(run).frames)
     systems = told.get("systems", {})

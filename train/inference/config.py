@@ -10,18 +10,21 @@ from data.config import Section
 from data.selection.config import FrameKeys
 
 Force = Annotated[
-    bool, Field(description="use a model that does not say what it said when it was saved")
+    bool,
+    Field(description="use a model although its predictions differ from those when it was saved"),
 ]
 
 
 class OtherBase(Section):
-    """The base model, where it is not the run's own."""
+    """The base model, if not the one that the run was trained on."""
 
-    name: str | None = Field(default=None, description="another base than the run's record says")
+    name: str | None = Field(
+        default=None, description="base model (null: the one in the run's record)"
+    )
 
 
 class BaseKeys(OtherBase):
-    """The same, and how it is held."""
+    """The base model, and the precision of its weights."""
 
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="precision: bf16 where native, fp16 on a T4, fp32 on CPU"
@@ -31,28 +34,33 @@ class BaseKeys(OtherBase):
 class DescribeConfig(Section):
     """Keys of scripts/describe.py; arguments without `=` are videos."""
 
-    videos: tuple[str, ...] = Field(default=(), description="video files; just write their paths")
+    videos: tuple[str, ...] = Field(
+        default=(), description="paths of video files, written without a key"
+    )
     adapter: str = Field(
-        description="run folder or name on the Hub, as you/clips or you/clips@v2: an adapter, or a whole model"
+        description="an adapter or a whole model: run folder, or name on the Hub (you/clips or you/clips@v2)"
     )
     model: BaseKeys = BaseKeys()
     frames: FrameKeys = Field(
-        default=FrameKeys(), description="given keys replace those of the run's own frame policy"
+        default=FrameKeys(), description="frame policy: keys given here replace those of the run"
     )
     force: Force = False
-    prompt: str | None = Field(default=None, description="another instruction than the run's own")
+    prompt: str | None = Field(
+        default=None, description="instruction to the model (null: the run's own)"
+    )
     context: str = Field(
-        default="", description="text before the instruction, as speech with times in training"
+        default="",
+        description="text before the instruction, such as timed speech if the run was trained with it",
     )
     max_new_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="longest answer (null: 512, or as the longest that the run learned from)",
+        description="maximum length of an answer, tokens (null: 512, or the longest training answer if longer)",
     )
     format: Literal["text", "json", "request"] = Field(
         default="text",
-        description="json: one object a video (its fields: README); request: instead of an answer, what a server "
-        "of the merged model is sent",
+        description="text; json: one object per video (fields: README); request: no answer, but the request to send to "
+        "a server of the merged model",
     )
 
 
@@ -60,7 +68,7 @@ class MergeConfig(Section):
     """Keys of scripts/merge.py."""
 
     adapter: str = Field(description="run folder, or the name of an adapter on the Hub")
-    out: str = Field(description="folder for the whole model; a new one")
+    out: str = Field(description="new folder for the merged model")
     model: OtherBase = OtherBase()
     force: Force = False
     dtype: Literal["bf16", "fp16", "fp32"] = Field(
@@ -77,15 +85,22 @@ class AppConfig(Section):
     model: BaseKeys = BaseKeys()
     force: Force = False
     base: bool = Field(default=True, description="let visitors compare with the base model")
-    host: str = Field(default="127.0.0.1", description="0.0.0.0 lets other machines in")
-    port: int = Field(default=7860, ge=1, le=65535, description="of the page")
-    share: bool = Field(default=False, description="a public address by Gradio's own service")
-    max_mb: int = Field(default=200, ge=1, description="largest file taken")
-    max_queue: int = Field(default=16, ge=1, description="visitors that may wait in line")
+    host: str = Field(
+        default="127.0.0.1",
+        description="address to listen on; 0.0.0.0: reachable from other machines",
+    )
+    port: int = Field(default=7860, ge=1, le=65535, description="port of the page")
+    share: bool = Field(
+        default=False, description="also serve at a public address, through Gradio's service"
+    )
+    max_mb: int = Field(default=200, ge=1, description="largest upload, MB")
+    max_queue: int = Field(default=16, ge=1, description="maximum number of waiting requests")
     max_new_tokens: int | None = Field(
         default=None,
         ge=1,
-        description="longest answer (null: 512, or as the longest that the run learned from)",
+        description="maximum length of an answer, tokens (null: 512, or the longest training answer if longer)",
     )
-    timeout_s: float = Field(default=120, gt=0, description="for the frames, and for each answer")
-    memory_gib: float = Field(default=4, ge=1, description="that decoding a file may take")
+    timeout_s: float = Field(
+        default=120, gt=0, description="time limit for choosing the frames, and for each answer"
+    )
+    memory_gib: float = Field(default=4, ge=1, description="memory limit for decoding a file")

@@ -1,4 +1,4 @@
-"""Model + frames → description: the frame policy and the prompt of its training."""
+"""Descriptions of videos by a run's model, with the frame policy and the prompt of its training."""
 
 from __future__ import annotations
 
@@ -39,15 +39,15 @@ from train.run.saved import SavedRun
 from train.sections import DataKeys, ModelKeys
 
 FRAMES_AT_ONCE = 16
-"""Through the vision tower: only memory."""
+"""Frames per pass through the vision tower; affects memory only."""
 
 
 def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
-    """The run's own frame policy with the given keys instead of its; says so where it was trained
-    with others.
+    """The run's own frame policy, with the keys set in `given` replaced. Warns if the run was trained with
+    other values.
 
     Raises:
-        UserError: they do not go together.
+        UserError: the keys do not go together.
     """
     asked = {key: getattr(given, key) for key in given.model_fields_set}
     changed = {key: value for key, value in asked.items() if getattr(run.frames, key) != value}
@@ -73,10 +73,10 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
 def load_run(
     run: SavedRun, dtype: str = "auto"
 ) -> tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]:
-    """The run's model ready to generate, base and adapter in the precision of this device.
+    """The run's model, ready to generate, and its processor. Weights have the precision of this device.
 
     Raises:
-        UserError: it cannot be loaded, or is not what was saved.
+        UserError: the model cannot be loaded, or its predictions are not those when it was saved.
     """
     precision = pick_precision(dtype)
     check_reachable(run.base, force=True)
@@ -91,20 +91,20 @@ def load_run(
 
 
 def processor_of(run: SavedRun) -> SmolVLMProcessor:
-    """The one that lies beside the run's weights.
+    """The processor saved with the run's weights.
 
     Raises:
         UserError: there is none.
     """
     name = str(run.folder)
-    own = run.base.name == name  # a model as it is may be one on the Hub, at a revision
+    own = run.base.name == name  # a model without an adapter may be on the Hub, at a revision
     return load_processor(run.base if own else ModelKeys(name=name))
 
 
 def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     """One description per video: its text, the events in it, the frames' times, the policy.
 
-    The run's own frame policy is used; keys given on the command line replace its, with a warning.
+    The run's own frame policy is used; keys given on the command line replace its keys, with a warning.
 
     Raises:
         UserError: a video or the model cannot be used.
@@ -112,8 +112,8 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     frames = frames_for(run, config.frames)
     if run.own_words and config.prompt is None:
         warn(
-            f"note: {run.folder} learned from samples that were asked in their own words, too "
-            f"({own_words(run.own_words)}); here it is asked the run's own prompt (prompt=… asks another)"
+            f"note: {run.folder} was also trained on samples asked in their own words "
+            f"({own_words(run.own_words)}); here the run's own prompt is used (prompt=… gives another)"
         )
     chosen = [
         (path, choose_or_refuse(path, frames, run.policy.min_decoded)) for path in config.videos
@@ -126,11 +126,13 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
         (said,) = answer(model, processor, [prompt], max_new_tokens=length)
         unseen = len(kept.times_s) - len(prompt["times_s"])
         if said.cut:
-            warn(f"note: {path}: the answer was cut at max_new_tokens={length}; give more")
+            warn(
+                f"note: {path}: the answer was cut at max_new_tokens={length}; give a larger value"
+            )
         if unseen:
             warn(
                 f"note: {path}: {unseen} of {len(kept.times_s)} frames did not fit into the {run.data.max_tokens} "
-                "tokens of the run's prompts; a smaller frames.max spreads those that do"
+                "tokens of the run's prompts; a smaller frames.max spreads those that fit over the whole video"
             )
         events, _ = parse_timeline(said.text)
         yield {
@@ -149,12 +151,12 @@ ANSWER_TOKENS = 512
 
 
 def answer_length(run: SavedRun) -> int:
-    """New tokens that an answer may take: the longest that the run learned from fits."""
+    """Maximum number of new tokens: `ANSWER_TOKENS`, or the longest training answer if that is longer."""
     return max(ANSWER_TOKENS, run.longest_answer or 0)
 
 
 def choose_or_refuse(path: str, keys: FrameKeys, min_decoded: float = MIN_DECODED) -> ChosenFrames:
-    """Frames of a new video.
+    """The chosen frames of a new video.
 
     Raises:
         UserError: the video cannot be used.
@@ -166,7 +168,7 @@ def choose_or_refuse(path: str, keys: FrameKeys, min_decoded: float = MIN_DECODE
 
 
 def as_row(path: str, chosen: ChosenFrames, prompt: str = "", context: str = "") -> dict[str, Any]:
-    """Frames of a new video in the form of a prepared row, with nothing said about it yet."""
+    """The frames of a new video in the form of a prepared row, without a description."""
     return {
         "id": path,
         "frames": [{"bytes": jpeg} for jpeg in chosen.jpegs],
@@ -182,8 +184,8 @@ def as_row(path: str, chosen: ChosenFrames, prompt: str = "", context: str = "")
 def generation_prompt(
     row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> dict[str, Any]:
-    """A row → its prompt, open where the answer goes, as `collate` takes it, and the times of the
-    frames that are in it."""
+    """The prompt of a row, open where the answer goes, in the form that `collate` takes, with the times
+    of the frames that fit into it."""
     talk = [Exchange(first_prompt(row, keys), None)]
     ids, labels, kept = fit_frames(talk, row, processor, keys)
     frames = decode_frames([row["frames"][i]["bytes"] for i in kept], frame_size_px(processor))
@@ -199,11 +201,11 @@ def generation_prompt(
 
 @dataclass(frozen=True)
 class Generation:
-    """What a model said."""
+    """One generated answer."""
 
     text: str
     cut: bool
-    """It ran into the limit of new tokens, or of time."""
+    """Generation stopped at the limit of new tokens, or of time."""
 
 
 def answer(
@@ -215,13 +217,13 @@ def answer(
     temperature: float = 0.0,
     max_s: float | None = None,
 ) -> list[Generation]:
-    """One answer per prompt, all at a time: the most likely words, or drawn ones at a temperature.
+    """One answer per prompt, generated as one batch: greedy decoding, or sampling at a temperature above 0.
 
     Args:
-        max_s: stop after so many seconds, wherever the answers are.
+        max_s: seconds after which generation stops, finished or not.
 
     Raises:
-        UserError: the model gives no numbers in its precision.
+        UserError: the model's logits are NaN in its precision.
     """
     tokenizer = processor.tokenizer
     end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
@@ -238,7 +240,7 @@ def answer(
             **(drawn or {"do_sample": False}),
             max_new_tokens=max_new_tokens,
             max_time=max_s,
-            logits_processor=[_numbers(base.dtype)],
+            logits_processor=[_refuse_nan(base.dtype)],
             eos_token_id=end,
             pad_token_id=tokenizer.pad_token_id,
         )
@@ -248,18 +250,18 @@ def answer(
     return [Generation(text.strip(), not done) for text, done in zip(texts, ended, strict=True)]
 
 
-def _numbers(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """Of logits that are all NaN the library makes a word like any other, or silence."""
+def _refuse_nan(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
+    """A logits processor that raises on NaN, which `generate` would turn into a token, or into silence."""
 
     def check(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:  # (B, T), (B, V)
         if bool(logits.isnan().any()):
             how = (
-                "its weights are damaged, or its training ran away"
+                "its weights are damaged, or its training diverged"
                 if dtype is torch.float32
-                else "its activations leave that range; give model.dtype=fp32, or bf16 where the card has it"
+                else "its activations exceed that range; use model.dtype=fp32, or bf16 if the card has it"
             )
             name = str(dtype).removeprefix("torch.")
-            raise UserError(f"the model gives no numbers in {name}: {how}")
+            raise UserError(f"the model's logits are no numbers in {name}: {how}")
         return logits
 
     return check

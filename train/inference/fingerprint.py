@@ -1,8 +1,9 @@
-"""What a run's model makes of one made-up video, kept with the run and asked again when it is loaded.
+"""Predictions of a run's model on one synthetic video: stored with the run, compared when it is loaded.
 
-A model can be put together wrongly without any error: another base than the adapter was trained on,
-weights that a library no longer finds, pictures that no longer reach the language model. Then it talks,
-and says other things. So the first words of its own answer are kept, with what it held likely at each.
+A model can be assembled wrongly without any error: on another base than the adapter was trained on, with
+weights that a library no longer finds, or with images that no longer reach the language model. It then
+still generates text, but other text. So the first tokens of its greedy answer are stored, with the most
+probable tokens at each position.
 """
 
 from __future__ import annotations
@@ -28,28 +29,29 @@ from train.sections import DataKeys
 
 WORDS, LIKELY = 8, 5
 LIMIT = 0.4
-"""Of `distance`. Measured on SmolLM2-135M, five prompts: the same weights in bf16 0.02 at most, in nf4 0.25;
-with noise of a fifth of their size 0.33 to 0.70, with a lost head 0.48 to 0.91."""
+"""Largest `distance` accepted. Measured on SmolLM2-135M with five prompts: the same weights give at most
+0.02 in bf16 and 0.25 in nf4; with noise of a fifth of their size 0.33 to 0.70, with a lost head 0.48 to
+0.91."""
 
 
 @dataclass(frozen=True)
 class Fingerprint:
-    """An answer's first tokens, and the likeliest ones at each place."""
+    """The first W tokens of an answer, and the K most probable tokens at each of these positions."""
 
     prompt_sha256: str
     answer: tuple[int, ...]
-    """(W,) token ids, each the likeliest after those before."""
+    """(W,) token ids, by greedy decoding."""
     likely: tuple[tuple[int, ...], ...]
-    """(W, K) token ids, the likeliest first."""
+    """(W, K) token ids, the most probable first."""
     probabilities: tuple[tuple[float, ...], ...]
-    """(W, K)."""
+    """(W, K) probabilities of `likely`."""
     transformers: str = ""
 
 
 def take_fingerprint(
     model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor, data: DataKeys
 ) -> Fingerprint:
-    """Of a model in whose precision autocast may have a say; in evaluation mode afterwards."""
+    """The fingerprint of a model, whose precision autocast may set. Leaves the model in evaluation mode."""
     ids, pictures = _prompt(processor, data), _pictures(model, processor)
     answer: list[int] = []
     for _ in range(WORDS):
@@ -71,8 +73,9 @@ def distance(
     processor: SmolVLMProcessor,
     data: DataKeys,
 ) -> float:
-    """Total variation between what is held likely now and what was, over the kept tokens and all others
-    as one, mean of all places. 0: as it was; 1: nothing in common. NaN where the model gives no numbers."""
+    """Total variation between the next-token probabilities now and in the fingerprint, averaged over
+    positions. All tokens outside the fingerprint count as one. 0: the same; 1: nothing in common;
+    NaN: the model's logits are NaN."""
     ids = [*_prompt(processor, data), *kept.answer[:-1]]
     seen = _predicted(model, _pictures(model, processor), ids, WORDS)  # (W, V)
     now = seen.gather(1, torch.tensor(kept.likely))  # (W, K)
@@ -83,7 +86,7 @@ def distance(
 def check_fingerprint(
     run: SavedRun, model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor
 ) -> None:
-    """Nothing where the run keeps no fingerprint, or is taken as it is.
+    """Compare a loaded model with the run's fingerprint. Does nothing if there is none, or with `force`.
 
     Raises:
         UserError: the model is not the one that was saved.
@@ -92,18 +95,19 @@ def check_fingerprint(
     kept = read_fingerprint(folder)
     if kept is None or run.force:
         return
-    data = policy_of(folder).ask  # what it learned, whatever it is to be asked now
+    data = policy_of(folder).ask  # the prompt of its training, whatever the prompt now
     if _sha256(_prompt(processor, data)) != kept.prompt_sha256:
         raise UserError(
             f"adapter={folder}: its prompts are made otherwise here (transformers {version('transformers')}, saved with "
-            f"{kept.transformers}): it would be asked what it never learned; force=true asks all the same"
+            f"{kept.transformers}), so they are not those of its training; force=true uses it all the same"
         )
     found = distance(kept, model, processor, data)
-    if found > LIMIT:  # what gives no numbers at all is told where it is asked
+    if found > LIMIT:  # NaN passes: generation reports it
         raise UserError(
-            f"adapter={folder}: the model does not say what it said when it was saved ({found:.2f} of its predictions "
-            f"differ, {LIMIT} may): another base than it was trained on, or a library (transformers {version('transformers')}, "
-            f"saved with {kept.transformers}) that loads it otherwise; force=true goes on all the same"
+            f"adapter={folder}: the model does not say what it said when it was saved (distance of predictions "
+            f"{found:.2f}, limit {LIMIT}): its base model is not that of its training, or transformers "
+            f"{version('transformers')} (saved with {kept.transformers}) loads it differently; force=true uses it "
+            "all the same"
         )
 
 
@@ -112,16 +116,17 @@ def write_fingerprint(found: Fingerprint, folder: Path) -> None:
 
 
 def read_fingerprint(folder: Path) -> Fingerprint | None:
-    """
+    """The fingerprint in a run folder; None if there is none.
+
     Raises:
         UserError: the file is damaged.
     """
     file = folder / FINGERPRINT
     if not file.is_file():
         return None
-    told = read_json(file)
+    stored = read_json(file)
     try:
-        found = Fingerprint(**told)
+        found = Fingerprint(**stored)
         shape = torch.tensor(found.likely).shape, torch.tensor(found.probabilities).shape
         if shape != ((WORDS, LIKELY), (WORDS, LIKELY)) or len(found.answer) != WORDS:
             raise ValueError
@@ -131,13 +136,13 @@ def read_fingerprint(folder: Path) -> Fingerprint | None:
 
 
 def _prompt(processor: SmolVLMProcessor, data: DataKeys) -> list[int]:
-    """Two frames, a second apart, and the run's own words."""
+    """Token ids of a prompt with two frames, one second apart, and the run's own instruction."""
     talk = [Exchange(instruction("fingerprint", data), None)]
     return encode_text(talk, [0.0, 1.0], 2.0, processor, data.system or "")[0]
 
 
 def _frames(processor: SmolVLMProcessor) -> torch.Tensor:
-    """(2, 3, S, S) uint8: a coloured slope, and the same with a bright square in it."""
+    """(2, 3, S, S) uint8: a colour gradient, and the same with a white square in it."""
     side = frame_size_px(processor)
     slope = torch.linspace(0, 255, side)
     picture = torch.stack(
@@ -150,11 +155,11 @@ def _frames(processor: SmolVLMProcessor) -> torch.Tensor:
 
 @torch.no_grad()
 def _pictures(model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor) -> Any:
-    """The frames as the language model gets them."""
+    """Features of the two frames, as the language model receives them."""
     base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
     device = base.lm_head.weight.device
     model.eval()
-    base.model.vision_model.to(device)  # training on features leaves it out
+    base.model.vision_model.to(device)  # training on cached features leaves it where it was
     frames = _frames(processor).to(device)
     scale = partial(normalise, processor=processor)
     return forward.as_mm_outputs(
@@ -166,7 +171,7 @@ def _pictures(model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor) -
 def _predicted(
     model: PreTrainedModel | PeftModel, pictures: Any, ids: list[int], places: int
 ) -> torch.Tensor:
-    """(places, V) probabilities of the next token at the last places of `ids`, fp32 on the CPU."""
+    """(places, V) next-token probabilities at the last `places` positions of `ids`, fp32 on the CPU."""
     given = torch.tensor([ids], device=pictures["image"].pooler_output.device)  # (1, T)
     out = model(
         input_ids=given,

@@ -1,4 +1,4 @@
-"""An adapter into its base: one whole model, checked to say what both say together."""
+"""Merge an adapter into its base model, and check that the merged model predicts the same."""
 
 from __future__ import annotations
 
@@ -29,30 +29,30 @@ from train.run.saved import SavedRun, read_run
 from train.run.saving import save_weights
 
 FRAMES = 4
-"""Of the sample on which merged and unmerged are compared."""
+"""Number of frames in the sample on which the merged and the unmerged model are compared."""
 TOLERANCE = 1e-3
-"""Largest difference of logits that two orders of adding up may make in fp32, relative to their spread."""
+"""Largest difference of fp32 logits, ÷ their standard deviation, that another order of summation may make."""
 ROUNDED_TOLERANCE = 1.0
-"""The same of weights as they are saved: bf16 differs by some hundredths; NaN is within no tolerance."""
+"""The same for the saved precision: bf16 differs by some hundredths. NaN exceeds every tolerance."""
 
 
 @dataclass(frozen=True)
 class Agreement:
-    """Merged beside unmerged, on one sample."""
+    """How far the merged and the unmerged model agree, on one sample."""
 
     difference: float
     """Largest difference of a logit, ÷ the logits' standard deviation, both in fp32."""
     rounded: float
-    """The same with merged weights as they are saved."""
+    """The same with the merged weights in the precision in which they are saved."""
     same_words: float
-    """Share of positions at which the saved model thinks the same word the likeliest."""
+    """Share of positions at which the saved model has the same most probable token."""
 
 
 def merge(config: MergeConfig) -> Agreement:
-    """Write a folder that transformers loads by itself.
+    """Merge a run's adapter and write the model to a folder that transformers loads by itself.
 
     Raises:
-        UserError: nothing to merge, no place for it, or merged and unmerged disagree.
+        UserError: there is no adapter, `out` is taken, or the merged and the unmerged model disagree.
     """
     out = Path(config.out)
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
@@ -61,7 +61,7 @@ def merge(config: MergeConfig) -> Agreement:
     if not run.is_adapter:
         raise UserError(f"adapter={config.adapter}: is a whole model already; nothing to merge")
     device = "cuda" if torch.cuda.is_available() else "cpu"
-    # never into 4-bit weights: what merging adds would be rounded away
+    # never into 4-bit weights: the adapter's update would be rounded away
     base = load_model(run.base, "lora", Precision(device, torch.float32))
     processor = processor_of(run)
     model = with_adapter(base, run).to(torch.device(device)).eval()
@@ -79,37 +79,40 @@ def merge(config: MergeConfig) -> Agreement:
         float((saved.argmax(-1) == apart.argmax(-1)).float().mean()),
     )
     say(
-        f"merged and unmerged logits differ by {found.difference:.1e} of their spread at most (fp32); saved in "
-        f"{config.dtype} by {found.rounded:.1e}, with the same likeliest word at {found.same_words:.1%} of positions"
+        f"merged and unmerged logits differ by at most {found.difference:.1e} standard deviations in fp32, "
+        f"and by {found.rounded:.1e} in {config.dtype} as saved; the most probable token is the same at "
+        f"{found.same_words:.1%} of positions"
     )
     if not found.rounded <= ROUNDED_TOLERANCE:
         better = "fp32" if config.dtype == "bf16" else "bf16 or dtype=fp32"
         raise UserError(
-            f"dtype={config.dtype}: saved like that, the merged model would say something else, so nothing is saved; "
-            f"its weights or activations leave that range; give dtype={better}"
+            f"dtype={config.dtype}: in this precision the merged model predicts something else, so nothing is "
+            f"saved; its weights or activations exceed the range; use dtype={better}"
         )
     if not found.difference <= TOLERANCE:
         raise UserError(
-            f"adapter={config.adapter}: merged and unmerged disagree, so nothing is saved; please report this"
+            f"adapter={config.adapter}: merged and unmerged model disagree, so nothing is saved; please report this"
         )
     unfinished = out.with_name(f"{out.name}.unfinished-{os.getpid()}")
     try:
         _save(merged, processor, run, unfinished)
-        unfinished.rename(out)  # whole, or not there
+        unfinished.rename(out)  # complete, or absent
     except BaseException as error:
         shutil.rmtree(unfinished, ignore_errors=True)
         if isinstance(error, OSError) and error.errno == errno.ENOTEMPTY:
-            raise UserError(f"out={out}: another merge came first; choose another folder") from None
+            raise UserError(
+                f"out={out}: another merge wrote it meanwhile; choose another folder"
+            ) from None
         raise
     say(
-        f"saved in {out}; for a server of it (vLLM, llama.cpp), a video's request: "
+        f"saved in {out}; the request to send to a server of this model (vLLM, llama.cpp): "
         f"{this_python()} scripts/describe.py VIDEO adapter={out} format=request"
     )
     return found
 
 
 def _sample(processor: SmolVLMProcessor, run: SavedRun) -> dict[str, Any]:
-    """A prompt with pictures of noise."""
+    """A prompt with frames of noise."""
     side = frame_size_px(processor)
     row = {
         "id": "noise",
@@ -136,7 +139,7 @@ def _noise(side: int, seed: int) -> bytes:
 
 
 def _logits(model: torch.nn.Module, sample: dict[str, Any]) -> torch.Tensor:
-    """(T, V) in fp32, on the CPU."""
+    """Logits of the sample, (T, V) in fp32, on the CPU."""
     first = next(model.parameters())
     given = {k: v.to(first.device) for k, v in sample.items()}
     given["pixel_values"] = given["pixel_values"].to(first.dtype)
@@ -148,7 +151,7 @@ def _logits(model: torch.nn.Module, sample: dict[str, Any]) -> torch.Tensor:
 def _save(
     merged: SmolVLMForConditionalGeneration, processor: SmolVLMProcessor, run: SavedRun, out: Path
 ) -> None:
-    """Model, processor and what the run recorded; the record last."""
+    """Save the model, the processor and the run's files, the run record last."""
     save_weights(merged, processor, out)
     for name in (POLICY_FILE, FINGERPRINT, METRICS, "config.yaml"):
         if (run.folder / name).is_file():

@@ -1,7 +1,7 @@
 """A video as the body of a chat completion, for servers of a merged model (vLLM, llama.cpp).
 
-They know no videos of SmolVLM2's kind: the frames go in as pictures, with the words of the training's
-prompt around them, so that the server's ids are those of the training.
+Such servers do not support SmolVLM2's video input. The frames are sent as images, with the text of the
+training prompt around them, so that the server's token ids are those of training.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from train.sections import DataKeys
 
 
 def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
-    """One for each video, by the run's own frame policy; no weights are loaded.
+    """One request per video, with the run's own frame policy; no weights are loaded.
 
     Raises:
         UserError: a video or the processor cannot be used.
@@ -56,14 +56,14 @@ def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
 def messages_of(
     row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> list[dict[str, Any]]:
-    """The turns before the answer: frames that fit as JPEGs, each after the line with its time."""
+    """The messages before the answer: the frames that fit, as JPEGs, each after the line with its time."""
     prompt = first_prompt(row, keys)
     _, _, kept = fit_frames([Exchange(prompt, None)], row, processor, keys)
     length = timedelta(seconds=int(row["duration_s"]))
     words = DEFAULT_VIDEO_INTRO.format(frame_count=num2words(len(kept)), video_duration=length)
     parts: list[dict[str, Any]] = []
     for i in kept:
-        second = round(row["times_s"][i] * TICKS) // TICKS  # as the video way rounds
+        second = round(row["times_s"][i] * TICKS) // TICKS  # rounded as in a video prompt
         time = f"{second // 60:02d}:{second % 60:02d}"
         parts.append(_words(words + FRAME_TIMESTAMP_MESSAGE.format(timestamp=time)))
         url = data_url(row["frames"][i]["bytes"])

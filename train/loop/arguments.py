@@ -1,4 +1,4 @@
-"""Our keys → the library's arguments. The only place where they meet."""
+"""Our keys → the arguments of TRL's trainer. No other file maps them."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ OPTIMIZERS = {
 
 
 def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:
-    """A learning rate each for vision, connector and language model; only matrices decay."""
+    """Parameter groups of the optimizer: one learning rate each for vision tower, connector and language
+    model; weight decay on matrices only."""
     rates = {
         "vision": optim.lr_vision or 0.0,
         "connector": optim.lr if optim.lr_connector is None else optim.lr_connector,
@@ -53,11 +54,12 @@ def arguments(
     from_step: int = 0,
     use_cache: bool = False,
 ) -> SFTConfig:
-    """
+    """The arguments of TRL's trainer for a run.
+
     Args:
         per_epoch: optimizer steps in one pass over the data.
-        from_step: of the checkpoint that is gone on from.
-        use_cache: what the model's configuration is to say, and nothing else: training never does it.
+        from_step: step of the checkpoint that is resumed; 0 for a new run.
+        use_cache: only the value for the model's configuration; training never uses a KV cache.
     """
     train, optim = config.train, config.optim
     on_gpu = precision.device == "cuda"
@@ -116,7 +118,7 @@ def arguments(
         ddp_find_unused_parameters=False,
         use_cache=use_cache,
         eval_strategy="steps" if held_out else "no",
-        # before step 1 by the loop itself: calling evaluate() first would leave DDP unwrapped
+        # the loop itself evaluates before step 1: calling evaluate() first would leave DDP unwrapped
         eval_on_start=held_out and from_step == 0,
         eval_steps=every,
     )

@@ -1,4 +1,4 @@
-"""What happens beside the training loop: the local log, and an epoch's number after a resume."""
+"""Callbacks of the trainer: local log, checkpoints, run page, and state to restore after a resume."""
 
 from __future__ import annotations
 
@@ -22,7 +22,7 @@ from train.sections import HubKeys
 
 
 class MetricsFile(TrainerCallback):
-    """Every logged row, as one JSON line in the run folder."""
+    """Writes every logged row as a JSON line of `metrics.jsonl` in the run folder."""
 
     def __init__(self, folder: Path):
         self._folder = folder
@@ -30,10 +30,10 @@ class MetricsFile(TrainerCallback):
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
-        """A resumed run repeats the steps after its checkpoint: their old rows go."""
+        """Drop the rows of steps after the checkpoint: a resumed run repeats these steps."""
         if state.is_world_process_zero:
             for name in (METRICS, SAMPLES):
-                _forget_after(self._folder / name, state.global_step)
+                _drop_rows_after(self._folder / name, state.global_step)
 
     def on_log(
         self,
@@ -49,16 +49,16 @@ class MetricsFile(TrainerCallback):
                 file.write(json_text(row, indent=None))
 
 
-def _forget_after(path: Path, step: int) -> None:
+def _drop_rows_after(path: Path, step: int) -> None:
     if path.exists():
-        # the summary of a run whose end was cut off is written anew
+        # the summary goes too: a run that was cut off at its end writes it again
         rows = [r for r in read_rows(path) if r["step"] <= step and "train_runtime" not in r]
         kept = [json_text(row, indent=None) for row in rows]
         write_atomically(path, "".join(kept))
 
 
 class OffloadVisionTower(TrainerCallback):
-    """With cached features nobody looks through the vision tower: it need not be on the GPU."""
+    """Moves the vision tower to the CPU: with cached features it is not used."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **given: Any
@@ -69,7 +69,7 @@ class OffloadVisionTower(TrainerCallback):
 
 
 class PushCheckpoints(TrainerCallback):
-    """Each checkpoint to the Hub as it is saved; a Hub that is away does not end the training."""
+    """Pushes each checkpoint to the Hub when it is saved. A failed push does not end the training."""
 
     def __init__(self, keys: HubKeys):
         self._keys = keys
@@ -86,7 +86,7 @@ class PushCheckpoints(TrainerCallback):
 
 
 class RestoreIntervals(TrainerCallback):
-    """A resumed run saves, evaluates and logs as it is told now, not as its checkpoint remembers."""
+    """Makes a resumed run save, evaluate and log at the intervals given now, not those of its checkpoint."""
 
     def on_train_begin(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
@@ -105,7 +105,8 @@ class Best:
 def best_of(
     rows: Sequence[Mapping[str, Any]], name: str, *, greater: bool, among: Collection[int] | None
 ) -> Best | None:
-    """The best value of a measure in logged rows, the earliest of equal ones. `among`: these steps only."""
+    """The best value of a measure in logged rows, the earliest of equal ones; None if there is none.
+    `among`: only these steps count."""
     found = [
         Best(row["step"], row[name])
         for row in rows
@@ -117,11 +118,11 @@ def best_of(
 
 
 class BestCheckpoint(TrainerCallback):
-    """Which checkpoint is best, from what was logged and what is there. The library remembers a path,
-    which a moved folder loses, and nothing of what was evaluated before one was asked for."""
+    """Finds the best checkpoint from the logged rows and the checkpoints that exist. The library stores a
+    path, which is wrong once the folder is moved, and ignores evaluations from before eval.best was set."""
 
     def __init__(self, folder: Path, name: str, *, greater: bool):
-        """`name`: of the measure in logged rows."""
+        """`name`: the measure's name in logged rows."""
         self._folder, self._name, self._greater = folder, name, greater
 
     def on_train_begin(
@@ -143,7 +144,7 @@ class BestCheckpoint(TrainerCallback):
 
 
 class RemoveOldCheckpoints(TrainerCallback):
-    """At most so many checkpoints, by their steps; the library goes by the clock."""
+    """Keeps at most `keep` checkpoints, by step. The library goes by file time."""
 
     def __init__(self, folder: Path, keep: int):
         self._folder, self._keep = folder, keep
@@ -157,7 +158,7 @@ class RemoveOldCheckpoints(TrainerCallback):
 
 
 class RunPage(TrainerCallback):
-    """The run's page anew with each checkpoint, and at the end; it only shows, and may fail."""
+    """Rewrites the run's HTML page at each checkpoint and at the end. A failure is only a warning."""
 
     def __init__(self, folder: Path, held: Dataset | None):
         self._folder, self._held = folder, held
@@ -175,8 +176,8 @@ class RunPage(TrainerCallback):
 
 
 class RestoreSamplerEpoch(TrainerCallback):
-    """Resumed in the middle of an epoch on several devices, accelerate's skipping loader does not
-    hand the epoch on to the sampler."""
+    """Sets the sampler's epoch after a resume. In the middle of an epoch on several devices, accelerate's
+    skipping loader does not pass the epoch on to the sampler."""
 
     def __init__(self, order: Order):
         self._order = order

@@ -1,4 +1,4 @@
-"""What a trained run leaves: weights, fingerprint, record; then it is pushed."""
+"""Save a trained run: weights, fingerprint and record. Then push it."""
 
 from __future__ import annotations
 
@@ -33,18 +33,18 @@ def finish(
     results: dict[str, float],
     output: Path,
 ) -> None:
-    """Save the run and push it where that was asked for. All processes call it: shared weights are put
-    together by all.
+    """Save the run, and push it if that is asked for. All processes must call it: sharded weights are
+    gathered by all of them.
 
     Raises:
-        UserError: it cannot be written; the line says what is safe.
+        UserError: it cannot be written; the message says what is safe.
     """
     weights, processor = gathered_weights(trainer), loaded.processor
     if trainer.is_world_process_zero():
         records = record(config, dataset, state, loaded.sets, results)
         with saving(output, "the result"):
             save_weights(model, processor, output, weights)
-            if weights is None:  # in pieces on several devices one cannot ask it alone
+            if weights is None:  # a sharded model cannot run on one process alone
                 with trainer.accelerator.autocast():
                     mark = fingerprint.take_fingerprint(model, processor, config.data)
                 fingerprint.write_fingerprint(mark, output)

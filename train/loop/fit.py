@@ -1,4 +1,4 @@
-"""Train, and say what came of it."""
+"""Run the training and report its results."""
 
 from __future__ import annotations
 
@@ -13,8 +13,8 @@ from train.run.folder import step_of
 
 
 def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
-    """Train, from a checkpoint on if there is one; with the held-out completion loss before and after.
-    What is said of the weights that are kept is of those that were loaded."""
+    """Train, from checkpoint `resume` if it is given. Returns the steps and the held-out completion loss
+    before and after; the latter is that of the weights that are kept."""
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
     last = trainer.state.global_step
     results: dict[str, float] = {"steps": last}
@@ -22,7 +22,7 @@ def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
         return results
     kept = last
     if trainer.args.load_best_model_at_end:
-        kept = _kept(trainer)
+        kept = _kept_step(trainer)
         results["best_step"] = kept
     seen = {
         row["step"]: row["eval_loss"] for row in trainer.state.log_history if "eval_loss" in row
@@ -38,8 +38,9 @@ def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
     return results
 
 
-def _kept(trainer: VideoTrainer) -> int:
-    """The step whose weights the trainer has loaded as the best; says so, and if a better one is gone."""
+def _kept_step(trainer: VideoTrainer) -> int:
+    """The step whose weights the trainer has loaded as the best. Prints it, and whether a better step has
+    no checkpoint any more."""
     state, name = trainer.state, str(trainer.args.metric_for_best_model)
     greater = bool(trainer.args.greater_is_better)
     if state.best_model_checkpoint is None:
@@ -56,9 +57,9 @@ def _kept(trainer: VideoTrainer) -> int:
 
 
 def gathered_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
-    """Weights that lie in pieces on several devices, put together; all processes must ask at once.
+    """All weights of a model that is sharded over several devices. All processes must call it together.
 
-    Returns None where the model has them all already.
+    Returns None if the model is not sharded and holds them already.
     """
     if not (trainer.is_fsdp_enabled or trainer.is_deepspeed_enabled):
         return None

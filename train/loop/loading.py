@@ -28,24 +28,25 @@ from train.run.state import Ordering
 from train.sections import ModelKeys
 
 WAIT = timedelta(hours=2)
-"""The other processes wait while the first describes held-out videos or pushes a checkpoint."""
+"""Timeout: the other processes wait while the first scores descriptions or pushes a checkpoint."""
 
 
 @dataclass(frozen=True)
 class Machine:
-    """Where a run computes, and from which base model."""
+    """The precision, processes and base model of a run."""
 
     precision: Precision
     processes: PartialState
     base: ModelKeys
-    """With the commit that a checkpoint on the Hub stands for."""
+    """With the commit of a checkpoint on the Hub as `revision`."""
 
 
 def check_machine(config: TrainConfig, start: Start) -> Machine:
-    """
+    """Check that the run can be done on this machine, before any weight is loaded.
+
     Raises:
-        UserError: a key needs another machine, the checkpoint cannot be had, or the Hub's repository
-            cannot be written to.
+        UserError: a key needs another machine, the checkpoint cannot be downloaded, or the Hub's
+            repository cannot be written to.
     """
     precision = pick_precision(config.model.dtype)
     on_gpu = precision.device == "cuda"
@@ -62,7 +63,7 @@ def check_machine(config: TrainConfig, start: Start) -> Machine:
 
 @dataclass(frozen=True)
 class Loaded:
-    """What a run trains, and on what."""
+    """The model, samples and samplers of a run."""
 
     model: SmolVLMForConditionalGeneration
     processor: SmolVLMProcessor
@@ -71,7 +72,7 @@ class Loaded:
     steps: int
     """Optimizer steps of the whole run."""
     plan: MemoryPlan | None
-    """Of its memory; None for the tiny model."""
+    """Its memory plan; None for the tiny model."""
 
 
 def load(
@@ -82,12 +83,14 @@ def load(
     start: Start,
     order: Ordering,
 ) -> Loaded:
-    """
+    """Load processor, samples and model of a run.
+
     Args:
         checkpoint: where the base model is read from.
 
     Raises:
-        UserError: nothing usable in the dataset, no such checkpoint, or it does not fit this machine.
+        UserError: the dataset has no usable sample, there is no such checkpoint, or it does not fit
+            this machine.
     """
     precision = machine.precision
     processor = load_processor(checkpoint)
@@ -97,7 +100,7 @@ def load(
         plan = check_fits(config, checkpoint, sets.survey, precision)
     orders = orders_of(config.train, config.data, sets, order)
     steps = planned_steps(config.train, config.optim, orders.steps_per_epoch, start)
-    set_seed(config.train.seed)  # new adapter weights are drawn before the trainer sets it
+    set_seed(config.train.seed)  # adapter weights are drawn before the trainer sets the seed
     model = load_model(checkpoint, config.train.method, precision)
     if config.data.features:
         stage = stage_of(config.train.method, config.lora, config.optim)
@@ -109,8 +112,8 @@ def load(
 def make_trainable(
     loaded: Loaded, config: TrainConfig, revision: str | None
 ) -> SmolVLMForConditionalGeneration | PeftModel:
-    """Freeze what does not train, attach the adapter (which remembers the base's `revision`), and give
-    the model the forward pass that takes frames."""
+    """Freeze what does not train, attach the adapter (which remembers the base's `revision`), and install
+    the forward pass that takes frames. Returns the model to train."""
     model, processor = loaded.model, loaded.processor
     trained = set_trainable(model, config.train.method, config.lora, config.optim, revision)
     scale = partial(normalise, processor=processor)

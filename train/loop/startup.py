@@ -1,4 +1,4 @@
-"""What will happen, said before step 1."""
+"""The summary that a run prints before step 1."""
 
 from __future__ import annotations
 
@@ -25,7 +25,7 @@ from train.sections import EvalKeys, TrainKeys
 def print_startup_summary(
     config: TrainConfig, trainer: VideoTrainer, loaded: Loaded, precision: Precision
 ) -> None:
-    """What will happen, before step 1: one example with its mask, lengths, what trains, the batch."""
+    """Print the summary: one example with its label mask, token lengths, what trains, the batch."""
     sets = loaded.sets
     assert trainer.model is not None
     first = sets.train[0]
@@ -37,12 +37,12 @@ def print_startup_summary(
     say(f"{held} samples held out{f', all of {sets.split.videos} videos' if several else ''}")
     if trainer.generation is not None:
         say(
-            _describing(
+            _generation_line(
                 config.eval, trainer.generation, trainer.model, precision, max(sets.survey.tokens)
             )
         )
     say(describe_trainable(trainer.model))
-    say(_together(config.train, trainer, sets.survey.tokens))
+    say(_padding_line(config.train, trainer, sets.survey.tokens))
     devices, batch, accumulate = (
         trainer.accelerator.num_processes,
         config.train.batch,
@@ -58,7 +58,7 @@ def print_startup_summary(
         say(f"plan: {loaded.plan.line()}")
 
 
-def _describing(
+def _generation_line(
     keys: EvalKeys,
     generation: GenerationEval,
     model: torch.nn.Module,
@@ -69,12 +69,12 @@ def _describing(
     held = cache_bytes(shape, (longest + keys.max_new_tokens) * keys.batch, precision.compute)
     return (
         f"every {keys.generate_every} steps {min(keys.samples, len(generation.rows))} of them are described, in "
-        f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of keys and values"
+        f"{keys.max_seconds:g} s at most; that holds up to {held / 2**20:,.0f} MiB of KV cache"
     )
 
 
-def _together(train: TrainKeys, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
-    """How much of what is computed is padding."""
+def _padding_line(train: TrainKeys, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
+    """A line on packing, or on the share of tokens that are padding."""
     order, size = trainer.order, train.batch
     if isinstance(order, PackSampler):
         return (
@@ -82,14 +82,18 @@ def _together(train: TrainKeys, trainer: VideoTrainer, lengths: tuple[int, ...])
             f"tokens, {order.fill:.1%} full, no padding"
         )
     if not isinstance(order, LengthGroupedSampler):
-        return "no padding: one video at a time" if size == 1 else "padding: as the stream comes"
+        return (
+            "no padding: one video at a time"
+            if size == 1
+            else "padding: by the order of the stream"
+        )
     seen = [lengths[i] for i in order]
     batches = [seen[i : i + size] for i in range(0, len(seen), size)]
-    return f"padding: {padding_share(batches):.1%} of tokens (batches of like length)"
+    return f"padding: {padding_share(batches):.1%} of tokens (batches of similar length)"
 
 
 def show_example(ids: Sequence[int], labels: Sequence[int], processor: SmolVLMProcessor) -> str:
-    """One sample as the model gets it: frames folded, supervised tokens marked.
+    """One sample as text, as the model gets it: frames abbreviated, supervised tokens marked.
 
     Example:
         Frame from 00:04:<frame ×64>

@@ -1,4 +1,4 @@
-"""How fast a run is and what it holds: logged beside every loss."""
+"""Throughput and memory of a run, logged with every loss."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ from data.config import GIB
 
 
 class ThroughputMeter:
-    """Counts what goes through the training steps of this process."""
+    """Counts the videos and tokens in the training steps of this process."""
 
     def __init__(self) -> None:
         self.start()
 
     def start(self) -> None:
-        """Count anew: what went before, as an evaluation, is no training."""
+        """Reset counts and clock, so that the time of an evaluation, for instance, is left out."""
         self._videos = self._tokens = 0
         self._since = time.monotonic()
 
@@ -27,7 +27,7 @@ class ThroughputMeter:
         self._tokens += tokens
 
     def read(self, devices: int) -> dict[str, float]:
-        """Since the last `start` or `read`, scaled by the number of processes (assumes equal load)."""
+        """Throughput since the last `start` or `read`, times the number of processes (assumes equal load)."""
         seconds = max(time.monotonic() - self._since, 1e-9)
         videos, tokens = self._videos * devices, self._tokens * devices
         self.start()
@@ -39,14 +39,14 @@ class ThroughputMeter:
 
 
 def held_gib() -> float:
-    """The most that this process has held so far on its GPU; without one, what it holds in memory."""
+    """Peak GPU memory of this process so far; without a GPU, its resident memory now."""
     if torch.cuda.is_available():
         return torch.cuda.max_memory_allocated() / GIB
     return float(psutil.Process().memory_info().rss) / GIB
 
 
 def learning_rates(optimizer: torch.optim.Optimizer | None) -> dict[str, float]:
-    """`lr_vision`, `lr_connector`, `lr_llm`, where groups have names and differ."""
+    """`lr_vision`, `lr_connector`, `lr_llm`; empty unless two of them have named parameter groups."""
     groups: list[dict[str, Any]] = optimizer.param_groups if optimizer is not None else []
     named = {f"lr_{g['part']}": float(g["lr"]) for g in groups if "part" in g}
     return named if len(named) > 1 else {}

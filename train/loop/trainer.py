@@ -1,4 +1,4 @@
-"""TRL's SFTTrainer with our batches: the loop, resume, logging and the fused loss are its own."""
+"""TRL's SFTTrainer with our batches. The loop, resume, logging and the fused loss are TRL's."""
 
 from __future__ import annotations
 
@@ -41,19 +41,20 @@ from train.run.saving import saving
 from train.run.trackers import Tracker, tracker_of
 
 SCALER_PATIENCE = 20
-"""fp16 skips a step whose gradients overflow, and lowers its scale: so many in a row are a failure."""
+"""fp16 skips a step whose gradients overflow and lowers the loss scale. More such steps in a row than this
+stop the run."""
 
 
 class VideoTrainer(SFTTrainer):
-    """Our batches and their order; a loss or a gradient that is no number stops the run."""
+    """SFTTrainer with our batches and samplers. A loss or gradient norm that is not finite stops the run."""
 
     order: Order | None = None
-    """Of samples, or of packs of them; None: the library's random one."""
+    """Sampler of samples, or of packs of them; None: the library's random one."""
     eval_order: PackSampler | None = None
     generation: GenerationEval | None = None
-    """Held-out videos to describe."""
+    """Describes held-out videos; None: does not."""
     nothing_left: bool = False
-    """The checkpoint that is gone on from is of the last step: only what comes after training is left."""
+    """The run is resumed from a checkpoint of its last step: only the work after training is left."""
 
     def __init__(self, *arguments: Any, **named: Any):
         super().__init__(*arguments, **named)
@@ -62,27 +63,27 @@ class VideoTrainer(SFTTrainer):
         self._meter = ThroughputMeter()
 
     def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """With every loss: videos and tokens a second, memory, learning rates."""
+        """Log a row; a row with a loss also gets videos and tokens per second, memory, learning rates."""
         if "loss" in logs:
             logs |= self._meter.read(self.accelerator.num_processes)
             logs |= learning_rates(self.optimizer)
         super().log(logs, start_time)
 
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
-        """The held-out loss; when it is time, also scores of what the model says."""
+        """The held-out loss; when it is due, also scores of generated descriptions."""
         metrics = super().evaluate(*arguments, **named)
         step = self.state.global_step
         if self.generation is not None and self.generation.is_due(step, self.state.max_steps):
-            # first: a look takes minutes, in which a machine may be lost
+            # save first: generation takes minutes, in which the machine may be lost
             if self.control.should_save:
                 self._save_checkpoint(self.model, trial=None)
                 self.control = self.callback_handler.on_save(self.args, self.state, self.control)
                 self.control.should_save = False
             model = self.accelerator.unwrap_model(self.model)
-            said = self.generation.run(model, self.accelerator, step)
-            self.log(dict(said))
-            metrics |= said
-        # a look that failed is a gap in the curve, and never the best
+            scores = self.generation.run(model, self.accelerator, step)
+            self.log(dict(scores))
+            metrics |= scores
+        # a generation that failed is a gap in the curve, and never the best
         name = self.args.metric_for_best_model
         if name is not None and name.startswith("eval_"):
             metrics.setdefault(name, math.nan)
@@ -90,7 +91,7 @@ class VideoTrainer(SFTTrainer):
         return metrics
 
     def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
-        """Figures of a held-out set are means over its answer tokens, however they are batched and dealt."""
+        """Held-out metrics as means over all supervised tokens, whatever the batches and devices."""
         self._sums: list[torch.Tensor] = []
         out = super().evaluation_loop(*arguments, **named)
         tokens, *sums = torch.cat(self._sums).sum(dim=0).tolist()  # (items, 4)
@@ -107,9 +108,9 @@ class VideoTrainer(SFTTrainer):
         prediction_loss_only: bool,
         ignore_keys: list[str] | None = None,
     ) -> Any:
-        """Sums over the answer tokens of each item (a sample, or a pack of them), by the head's own
-        figures for each token. The loader repeats some items so that all processes have as many: a row
-        an item lets these, and only these, go where they are gathered."""
+        """Sum the head's figures over the supervised tokens of each item (a sample, or a pack of them).
+        The loader repeats some items so that all processes have equally many. With one row per item,
+        gathering drops the repeated items and no others."""
         given = self._prepare_inputs({k: v for k, v in inputs.items() if k != "sample_ids"})
         items, length = given["input_ids"].shape
         with torch.no_grad(), self.compute_loss_context_manager():
@@ -127,7 +128,7 @@ class VideoTrainer(SFTTrainer):
         return_outputs: bool = False,
         num_items_in_batch: torch.Tensor | int | None = None,
     ) -> Any:
-        """TRL's, whose head sees the answers' states only (`train.model.forward`)."""
+        """TRL's loss; the head gets only the hidden states of the answers (`train.model.forward`)."""
         sample_ids, tokens = inputs.pop("sample_ids"), inputs["input_ids"].numel()
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
@@ -135,10 +136,10 @@ class VideoTrainer(SFTTrainer):
             self._recent.extend(sample_ids)
             self._meter.add(len(sample_ids), tokens)
             if not torch.isfinite(loss):
-                raise self._broken(f"the loss is {loss.item()}", sample_ids)
+                raise self._not_finite(f"the loss is {loss.item()}", sample_ids)
         return result
 
-    def _broken(self, what: str, sample_ids: list[str]) -> UserError:
+    def _not_finite(self, what: str, sample_ids: list[str]) -> UserError:
         shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
         kept = complete_checkpoints(Path(str(self.args.output_dir)))
         saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
@@ -147,13 +148,13 @@ class VideoTrainer(SFTTrainer):
             f"these samples out; {saved}"
         )
 
-    # --- insides of the library: `train.model.library_checks` checks at import that they are there --------------
+    # --- library internals: `train.model.library_checks` checks at import that they exist --------------
 
     def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """The library's. A full disk is one line, and leaves no half checkpoint to take its room.
+        """Save as the library does. A full disk is an error of one line and leaves no partial checkpoint.
 
         Raises:
-            UserError: it cannot be written; the line says what is safe.
+            UserError: it cannot be written; the message says what is safe.
         """
         output = Path(str(self.args.output_dir))
         with saving(output, f"checkpoint-{self.state.global_step}"):
@@ -165,7 +166,7 @@ class VideoTrainer(SFTTrainer):
     ) -> None:
         super()._save(output_dir, state_dict)
         if output_dir is not None and self.args.should_save:
-            # a checkpoint of a full training is a model like any other
+            # a checkpoint of full fine-tuning is a whole model, for other programs too
             make_portable(Path(output_dir))
 
     def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
@@ -173,7 +174,8 @@ class VideoTrainer(SFTTrainer):
         return (0 if self.nothing_left else epochs, *rest)
 
     def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
-        """Only matrices decay: the library spares biases and norms by name, and no vector of DoRA."""
+        """Names of the weights that decay: matrices only. The library exempts biases and norms by name,
+        but not the vectors of DoRA."""
         return [name for name, parameter in model.named_parameters() if parameter.ndim >= 2]
 
     def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
@@ -194,7 +196,7 @@ class VideoTrainer(SFTTrainer):
         else:
             self._overflows += 1
             if self.accelerator.scaler is None or self._overflows > SCALER_PATIENCE:
-                raise self._broken(f"the gradients' norm is {float(norm)}", list(self._recent))
+                raise self._not_finite(f"the gradients' norm is {float(norm)}", list(self._recent))
         self._recent.clear()
         return norm
 
@@ -210,10 +212,10 @@ def make_trainer(
     output: Path,
     from_step: int,
 ) -> VideoTrainer:
-    """The trainer of a run; the model's forward is ours already (`train.model.forward.install`).
+    """The trainer of a run, for a model with our forward pass (`train.model.forward.install`).
 
     Args:
-        from_step: of the checkpoint that is gone on from; 0 for a new run.
+        from_step: step of the checkpoint that is resumed; 0 for a new run.
     """
     sets, orders, processor = loaded.sets, loaded.orders, loaded.processor
     args = arguments(
@@ -244,7 +246,7 @@ def make_trainer(
             sets.held, processor, config.eval, config.data, output, trackers
         )
     if config.train.method == "qlora":
-        # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has none
+        # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has no bf16
         for parameter in model.parameters():
             if parameter.requires_grad:
                 parameter.data = parameter.data.to(torch.float32)
@@ -264,7 +266,7 @@ def _add_callbacks(
     output: Path,
     from_step: int,
 ) -> tuple[Tracker, ...]:
-    """What happens beside the loop; returns the trackers."""
+    """Add the callbacks of a run; returns the trackers."""
     first = trainer.is_world_process_zero()
     tracker = tracker_of(config.log, output, from_step, first=first)
     trackers = () if tracker is None else (tracker,)

@@ -1,4 +1,4 @@
-"""What this machine can train: one line a finding; a problem says how to fix it."""
+"""What this machine can train: one line per finding; a problem says how to fix it."""
 
 from __future__ import annotations
 
@@ -26,12 +26,12 @@ from train.model.load import pick_precision
 RECIPES = ("qlora", "t4", "lora", "full", "full_2b")
 FRAMES, ANSWER_TOKENS = 32, 300
 DISK_GIB = 20
-"""A 2.2B checkpoint, its run and a few hundred prepared videos."""
+"""Space for a 2.2B checkpoint, its run and a few hundred prepared videos."""
 
 
 def findings(*, recipes: bool) -> Iterator[Finding]:
-    """What to know before a first run, where all packages are there (`train.machine.packages`); `recipes` plans
-    each of them, which takes a while."""
+    """The findings to read before a first run; all packages must be installed (`train.machine.packages`).
+    `recipes`: also plan each recipe, which takes a while."""
     yield from device()
     yield four_bits()
     yield from decoders()
@@ -42,7 +42,7 @@ def findings(*, recipes: bool) -> Iterator[Finding]:
 
 
 def device() -> Iterator[Finding]:
-    """GPU, precision, attention."""
+    """Findings on GPU, precision and attention."""
     precision = pick_precision("auto")
     if precision.device == "cpu":
         built = torch.version.cuda
@@ -64,10 +64,10 @@ def device() -> Iterator[Finding]:
             "several gpus",
             "accelerate launch --config_file recipes/accelerate/ddp.yaml uses them all; CUDA_VISIBLE_DEVICES=0 one",
         )
-    why = {torch.float16: ", for bf16 is not native here", torch.float32: " on a CPU"}.get(
+    why = {torch.float16: ", as bf16 is not native here", torch.float32: " on a CPU"}.get(
         precision.compute, ""
     )
-    flash = "; flash-attn is there too" if find_spec("flash_attn") else ""
+    flash = "; flash-attn is installed too" if find_spec("flash_attn") else ""
     yield Finding(
         "ok",
         "precision",
@@ -76,7 +76,7 @@ def device() -> Iterator[Finding]:
 
 
 def four_bits() -> Finding:
-    """A real 4-bit layer, forward and backward, on the device that would train."""
+    """Try a real 4-bit layer, forward and backward, on the device that would train."""
     from bitsandbytes.nn import Linear4bit
 
     where = "cuda" if torch.cuda.is_available() else "cpu"
@@ -101,7 +101,7 @@ def four_bits() -> Finding:
 
 
 def decoders() -> Iterator[Finding]:
-    """Which codecs the decoders read, tried on clips made here."""
+    """Which codecs each decoder reads, tried on clips made here."""
     with TemporaryDirectory() as work:
         found = decodable(Path(work))
     for decoder in ("pyav", "decord"):
@@ -116,7 +116,7 @@ def decoders() -> Iterator[Finding]:
 
 
 def hub() -> Finding:
-    """Whether the Hub knows who this is. The token itself is never shown."""
+    """Whether this machine is logged in to the Hub. The token itself is never shown."""
     from huggingface_hub import HfApi, constants, get_token
     from huggingface_hub.errors import HfHubHTTPError, HTTPError
 
@@ -135,12 +135,12 @@ def hub() -> Finding:
     except HfHubHTTPError:
         return Finding("note", "hub", "the token is refused: `hf auth login` again")
     except (HTTPError, ConnectionError, OSError):
-        return Finding("note", "hub", "a token is there, but the Hub cannot be reached")
+        return Finding("note", "hub", "a token is stored, but the Hub cannot be reached")
     return Finding("ok", "hub", f"logged in as {name}")
 
 
 def machine() -> Iterator[Finding]:
-    """Cores, memory, disk."""
+    """Findings on cores, memory and disk."""
     from huggingface_hub import constants
 
     memory = psutil.virtual_memory()
@@ -160,18 +160,18 @@ def machine() -> Iterator[Finding]:
             "note" if less else "ok",
             what,
             f"{free:.0f} GiB free"
-            + (f"; a 2.2B run with 500 videos wants {DISK_GIB}" if less else ""),
+            + (f"; a 2.2B run with 500 videos needs {DISK_GIB}" if less else ""),
         )
     writable = os.access(Path.cwd(), os.W_OK)
     if not writable:
-        yield Finding("BAD", "folder", f"{Path.cwd()} cannot be written")
+        yield Finding("BAD", "folder", f"{Path.cwd()} is not writable")
 
 
 def fitting() -> Iterator[Finding]:
-    """Each recipe's plan beside what is free here."""
+    """The planned memory of each recipe, compared with what is free here."""
     if not torch.cuda.is_available():
         yield Finding(
-            "note", "recipes", "want a GPU; scripts/plan.py recipe=qlora gpu=t4 plans for one"
+            "note", "recipes", "need a GPU; scripts/plan.py recipe=qlora gpu=t4 plans for one"
         )
         return
     precision, free = pick_precision("auto"), free_gib("cuda")

@@ -1,4 +1,4 @@
-"""Are the packages there? Asked before any of them is imported."""
+"""Check the installed packages before any of them is imported."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ ROOT = Path(__file__).resolve().parents[2]
 
 @dataclass(frozen=True)
 class Finding:
-    """One thing that was looked at."""
+    """The result of one check."""
 
     verdict: Literal["ok", "note", "BAD"]
     what: str
@@ -25,7 +25,7 @@ class Finding:
 
 
 def packages() -> Iterator[Finding]:
-    """Every dependency of pyproject.toml: there, and new enough?"""
+    """Findings on Python and the dependencies in pyproject.toml: are all installed, and new enough?"""
     with (ROOT / "pyproject.toml").open("rb") as file:
         wanted = [Requirement(d) for d in tomllib.load(file)["project"]["dependencies"]]
     wrong, right = [], []

@@ -1,4 +1,4 @@
-"""The keys of scripts/plan.py: those of a run, the card, and what is known of the data."""
+"""The keys of scripts/plan.py: the keys of a run, the GPU, and figures of the data."""
 
 from __future__ import annotations
 
@@ -28,10 +28,10 @@ class Card:
 
     name: str
     gib: float
-    """That a program gets."""
+    """Memory that a program gets."""
     compute: Literal["fp16", "bf16"]
     tflops: float
-    """That training is assumed to reach, about a third of what its makers print."""
+    """TFLOP/s that training is assumed to reach, about a third of the vendor's figure."""
 
 
 CARDS: dict[Gpu, Card] = {
@@ -44,31 +44,35 @@ CARDS: dict[Gpu, Card] = {
 
 
 class PlanFrames(Section):
-    """Frames a video."""
+    """Frames per video."""
 
     max: int | None = Field(
-        default=None, ge=1, description="frames a video (null: as data.path was prepared, else 32)"
+        default=None,
+        ge=1,
+        description="frames per video (null: as in data.path if it is prepared, else 32)",
     )
 
 
 class PlanConfig(TrainConfig):
     """Keys of scripts/plan.py. All keys of train/sft.py, and:"""
 
-    gpu: Gpu = Field(default="16", description="the card: t4, or gigabytes of one with bf16")
+    gpu: Gpu = Field(default="16", description="GPU: t4, or the GB of a card that has bf16")
     frames: PlanFrames = PlanFrames()
-    answer_tokens: int = Field(default=300, ge=2, description="tokens of an answer")
+    answer_tokens: int = Field(default=300, ge=2, description="tokens per answer")
     tflops: float | None = Field(
-        default=None, gt=0, description="10^12 operations a second that training reaches"
+        default=None, gt=0, description="TFLOP/s that training reaches (null: assumed for the GPU)"
     )
     search: bool = Field(default=True, description="also look for the largest batches that fit")
-    json_: str | None = Field(default=None, alias="json", description="write the figures here")
+    json_: str | None = Field(
+        default=None, alias="json", description="file for the figures (null: none)"
+    )
 
 
 def check_plan(config: PlanConfig) -> str:
-    """What can be refused before torch is imported; returns the precision that the card computes in.
+    """Check the keys before torch is imported; returns the compute precision on the GPU.
 
     Raises:
-        UserError: the card cannot do what is asked, or there is no such model.
+        UserError: the GPU has no native bf16, or there is no such model.
     """
     card = CARDS[config.gpu]
     asked = card.compute if config.model.dtype == "auto" else config.model.dtype

@@ -1,8 +1,8 @@
-"""What one training step holds in memory and computes, found without weights, data or a GPU.
+"""Estimate peak memory and FLOPs of one training step, without weights, data or a GPU.
 
-The real model, adapter, forward and fused loss run once on tensors that have a shape but no numbers
-(torch's FakeTensorMode), while every storage is counted from its birth to its death. What is not a
-tensor, as the CUDA context and what the allocator cannot use, is a stated `overhead`.
+The real model, adapter, forward and fused loss run once on tensors that have a shape but no values
+(torch's FakeTensorMode). Every storage is counted from its allocation to its release. Memory that is
+no tensor, such as the CUDA context and what the allocator cannot use, is a fixed `overhead`.
 """
 
 from __future__ import annotations
@@ -33,7 +33,7 @@ from train.sections import OptimKeys
 STATES = ("gradients", "optimizer")
 WEIGHTS = ("weights", "adapter")
 SMALL_STATE = 4096
-"""Tensors with fewer numbers keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
+"""Tensors with fewer elements keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
 
 
 @dataclass(frozen=True)
@@ -41,43 +41,43 @@ class BatchShape:
     """The largest batch that a step sees."""
 
     frames: int
-    """Of each sample."""
+    """Frames of each sample."""
     tokens: int
-    """Of each sample, frames included."""
+    """Tokens of each sample, frames included."""
     answer_tokens: int
     batch: int = 1
-    """Samples, side by side."""
+    """Samples in one padded batch."""
     packed_tokens: int | None = None
-    """Packed: tokens of the one row that holds as many samples as there is room for."""
+    """With packing: tokens of the one row, which holds as many samples as fit."""
     cached: bool = False
-    """Features in place of frames: after the connector if it is frozen."""
+    """Cached features in place of frames: the connector's output if it is frozen, else the tower's."""
 
     @property
     def samples(self) -> float:
-        """In one pass; a row may hold parts of the longest, as shorter ones fill it."""
+        """Samples in one forward pass; with packing it may be a fraction, as shorter samples fill the row."""
         return self.batch if self.packed_tokens is None else self.packed_tokens / self.tokens
 
 
 @dataclass(frozen=True)
 class Estimate:
-    """One step of a run. Bytes and FLOPs are of a forward and backward pass of one batch."""
+    """Peak memory and FLOPs of one forward and backward pass of one batch."""
 
     peak_bytes: int
     parts: dict[str, int]
-    """What the bytes at the peak belong to."""
+    """Bytes at the peak by part: weights, gradients, activations and so on."""
     tflop: float
     describing: bool = False
-    """The peak is not in a step but in the descriptions of held-out videos."""
+    """True: the peak is not in a training step but while held-out videos are described."""
     gradient_bytes: int = 0
-    """Of all weights that train, at once."""
+    """Gradients of all weights that train."""
     gathered_bytes: int = 0
-    """Of weights that are whole while they work, where devices share them (`train.model.sharding`)."""
+    """Weights that each device gathers at once if they are sharded (`train.model.sharding`)."""
 
 
 def estimate(
     shape: SmolVLMConfig, config: TrainConfig, load: BatchShape, compute: torch.dtype
 ) -> Estimate:
-    """Memory and FLOPs of a step.
+    """Peak memory and FLOPs of a step.
 
     Args:
         compute: precision of activations and frozen weights, as `train.model.load.pick_precision` says.
@@ -103,14 +103,13 @@ def estimate(
             step(trained, batch, bytes_, compute, offload=config.train.offload, kept=kept)
         parts = bytes_.parts_at_peak()
         mask = 0
-        if (
-            load.samples > 1 and load.packed_tokens
-        ):  # a dense one, and what the attention kernel makes of it
+        if load.samples > 1 and load.packed_tokens:
+            # a dense boolean mask, and what the attention kernel converts it to
             mask = load.packed_tokens**2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
         peak = bytes_.peak + mask
         loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
-        if loaded > peak:  # until it is left out, the tower is there
+        if loaded > peak:  # the vision tower is loaded before it leaves the device
             peak, parts = loaded, {"weights": loaded}
         training = Estimate(
             peak,
@@ -138,8 +137,8 @@ def step(
     offload: bool = False,
     kept: list[torch.Tensor] | None = None,
 ) -> None:
-    """Forward and backward of one batch under the counter, as the trainer does them; empties `batch`, and
-    `kept` where autocast lets go."""
+    """Count the forward and backward pass of one batch, as the trainer runs them. Empties `batch`, and
+    empties `kept` where autocast frees its casts."""
     saved = _offloaded(trained) if offload else contextlib.nullcontext()
     with bytes_:
         with saved, torch.autocast("cpu", compute, enabled=compute is not torch.float32):
@@ -148,7 +147,7 @@ def step(
         if kept is not None:
             kept.clear()
         del out
-        batch.clear()  # so does the trainer
+        batch.clear()  # as the trainer does
         bytes_.part = "backward"
         loss.backward()
         bytes_.part = "other"
@@ -162,7 +161,8 @@ def _describe(
     bytes_: LiveBytes,
     compute: torch.dtype,
 ) -> None:
-    """A batch of held-out videos: all prompts at once, then keys and values of each new word."""
+    """Count the generation for a batch of held-out videos: all prompts at once, then the KV cache of new
+    tokens."""
     for p in trained.parameters():
         p.grad = None
     bytes_.reset_peak()
@@ -173,14 +173,14 @@ def _describe(
     with torch.no_grad(), torch.autocast("cpu", compute, enabled=compute is not torch.float32):
         with attribute_to_modules(model, bytes_), bytes_:
             out = trained.eval()(input_ids=ids, frames=frames, use_cache=True, logits_to_keep=1)
-        mask = videos * tokens**2 if videos > 1 else 0  # of what pads shorter prompts
+        mask = videos * tokens**2 if videos > 1 else 0  # hides the padding of shorter prompts
         new = cache_bytes(model.config, videos * config.eval.max_new_tokens, compute)
         bytes_.track(torch.empty(new + mask, dtype=torch.uint8), "keys, values of new words")
     del out
 
 
 def cache_bytes(shape: SmolVLMConfig, tokens: int, compute: torch.dtype) -> int:
-    """Keys and values of so many tokens in every layer."""
+    """Bytes of the KV cache of `tokens` tokens in all layers."""
     text: Any = shape.text_config
     head = text.hidden_size // text.num_attention_heads
     return int(
@@ -224,7 +224,8 @@ def _batch(
 def _count_optimizer(
     trained: torch.nn.Module, bytes_: LiveBytes, optim: OptimKeys, accumulate: int
 ) -> None:
-    """Adam's two moments; gradients that earlier passes of the same step left; a hook for new ones."""
+    """Count Adam's two moments and, with gradient accumulation, the gradients of earlier forward passes.
+    A hook counts new gradients."""
     kept: list[torch.Tensor] = []
     for p in trained.parameters():
         if not p.requires_grad:
@@ -247,7 +248,7 @@ def _count_optimizer(
 
 
 def _offloaded(trained: torch.nn.Module) -> contextlib.AbstractContextManager[Any]:
-    """What autograd keeps goes to the computer's memory and comes back when backward needs it."""
+    """A context that offloads what autograd saves to CPU memory, until backward needs it."""
     weights = {p.untyped_storage()._cdata for p in trained.parameters()}
 
     def pack(tensor: torch.Tensor) -> Any:
@@ -264,11 +265,11 @@ def _offloaded(trained: torch.nn.Module) -> contextlib.AbstractContextManager[An
 
 
 def per_device(whole: Estimate) -> Estimate:
-    """A step's memory on one device; activations are its own, for it sees its own videos."""
+    """The estimate for one device. Activations are not divided: each device has its own videos."""
     how, devices = sharding(), int(os.environ.get("WORLD_SIZE", "1"))
     if how is None and devices == 1:
         return whole
-    if how is None:  # DDP sends gradients from buckets of its own
+    if how is None:  # DDP copies gradients into buckets to send them
         parts = {**whole.parts, "DDP buckets": whole.gradient_bytes}
         return replace(whole, parts=parts, peak_bytes=sum(parts.values()))
     shared = STATES if how == "ZeRO-2" else (*WEIGHTS, *STATES)

@@ -1,4 +1,4 @@
-"""The bytes of living tensors, whether they hold numbers or not, and what they belong to."""
+"""Count the bytes of live tensors, real or fake, by the part of the model they belong to."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ from transformers import SmolVLMForConditionalGeneration
 
 
 class LiveBytes(TorchDispatchMode):
-    """Counts the bytes of living storages, each under the part that was at work when it was made.
+    """Counts the bytes of live storages, each under the part that was running when it was allocated.
 
-    FLOPs as torch's `FlopCounterMode` counts them; that mode itself keeps tensors alive by its hooks.
+    FLOPs are counted as in torch's `FlopCounterMode`. That mode itself keeps tensors alive by its hooks.
     """
 
     def __init__(self) -> None:
@@ -47,16 +47,16 @@ class LiveBytes(TorchDispatchMode):
             self.peak, self.at_peak = self.now, dict(self.parts)
 
     def parts_at_peak(self) -> dict[str, int]:
-        """The largest first."""
+        """Bytes by part at the peak, the largest first."""
         there = [item for item in self.at_peak.items() if item[1]]
         return dict(sorted(there, key=lambda item: -item[1]))
 
     def reset_peak(self) -> None:
-        """Look for a new peak, from what lives now on."""
+        """Start a new peak at the bytes that are live now."""
         self.peak, self.at_peak = self.now, dict(self.parts)
 
     def passed(self, room: int, flop: int) -> None:
-        """Something took so much for a while and computed so much."""
+        """Count work that is not run: `room` bytes at its peak, freed afterwards, and `flop` FLOPs."""
         self.flop += flop
         if self.now + room > self.peak:
             self.peak = self.now + room
@@ -64,7 +64,8 @@ class LiveBytes(TorchDispatchMode):
 
     @contextlib.contextmanager
     def apart(self) -> Iterator[list[tuple[int, int]]]:
-        """What is done inside, by itself: bytes above those before at its peak, and FLOPs."""
+        """Measure the work inside by itself. On exit the list holds its peak, in bytes above those at
+        entry, and its FLOPs."""
         took: list[tuple[int, int]] = []
         before, peak, at_peak, flop = self.now, self.peak, self.at_peak, self.flop
         self.reset_peak()
@@ -90,8 +91,8 @@ class LiveBytes(TorchDispatchMode):
 
 
 def run_each_kind_once(layers: Iterable[torch.nn.Module], bytes_: LiveBytes) -> None:
-    """Let layers of one kind work once for each shape while nothing of them is kept for a backward: every
-    other call takes the same room for a while, computes as much, and leaves as much behind."""
+    """Run layers of one kind only once per input shape, if no backward follows. Every further call is
+    counted with the same peak, FLOPs and output, without running."""
     known: dict[tuple[Any, ...], tuple[int, int]] = {}
 
     def once(stock: Callable[..., Any]) -> Callable[..., Any]:
@@ -117,6 +118,7 @@ def run_each_kind_once(layers: Iterable[torch.nn.Module], bytes_: LiveBytes) -> 
 def count_weights(
     trained: torch.nn.Module, bytes_: LiveBytes, *, without_tower: bool = False
 ) -> None:
+    """Count all parameters and buffers, as `weights` or `adapter`."""
     for name, tensor in [*trained.named_parameters(), *trained.named_buffers()]:
         if without_tower and ".vision_model." in name:
             continue
@@ -127,7 +129,7 @@ def count_weights(
 def attribute_to_modules(
     model: SmolVLMForConditionalGeneration, bytes_: LiveBytes
 ) -> Iterator[None]:
-    """Name the part at work by the module that runs; what backward recomputes stays `backward`."""
+    """Set `bytes_.part` to the module that runs; recomputation in backward stays `backward`."""
     handles = []
     body = model.model
 

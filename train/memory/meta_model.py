@@ -1,4 +1,4 @@
-"""The model of a run with shapes but no numbers: what a plan counts."""
+"""The model of a run on the meta device: shapes without values, for the memory plan."""
 
 from __future__ import annotations
 
@@ -12,16 +12,16 @@ from train.memory.training_model import four_bits, prepare_for_training
 from train.model.load import weights_dtype
 
 BLOCK, NESTED_BLOCK = 64, 256
-"""4-bit weights share a scale in blocks of 64, and 256 of these scales share another."""
+"""A block of 64 4-bit weights shares a scale; a block of 256 scales shares a second-level scale."""
 
 
 def build_on_meta(
     shape: SmolVLMConfig, config: TrainConfig, compute: torch.dtype
 ) -> tuple[SmolVLMForConditionalGeneration, torch.nn.Module]:
-    """The model as `load_model` and the trainer make it, on the `meta` device; the base and what trains."""
+    """(base model, model in training) on the meta device, as `load_model` and the trainer make them."""
     weights = weights_dtype(config.model, config.train.method, compute)
     with torch.device("meta"):
-        # FlashAttention has no kernel without numbers; it keeps as little as sdpa does
+        # FlashAttention has no kernel for the meta device; sdpa keeps as few activations
         kernel = "eager" if config.model.attention == "eager" else "sdpa"
         model = SmolVLMForConditionalGeneration._from_config(
             shape, dtype=weights, attn_implementation=kernel
@@ -29,19 +29,19 @@ def build_on_meta(
         if config.train.method == "qlora":
             four_bits(model, Packed4Bit)
         image_token = shape.image_token_id
-        # the stock check compares numbers, and there are none
+        # the stock check compares values, and meta tensors have none
         model.model.get_placeholder_mask = lambda ids, **_: (ids == image_token).unsqueeze(-1)
         trained = prepare_for_training(model, config, compute, rescale)
     return model, trained
 
 
 def rescale(frames: torch.Tensor) -> torch.Tensor:
-    """As `train.batches.encode.normalise`, for a processor that is not there."""
+    """As `train.batches.encode.normalise`, without a processor."""
     return (frames.float() - 127.5) / 127.5
 
 
 def move_meta_to_fake_cpu(model: torch.nn.Module) -> None:
-    """Weights with a shape on the `meta` device → weights with a shape on a pretended CPU."""
+    """Replace weights on the meta device by fake weights on the CPU (inside FakeTensorMode)."""
     for module in model.modules():
         for name, p in list(module.named_parameters(recurse=False)):
             data = torch.empty_strided(p.shape, p.stride(), dtype=p.dtype)
@@ -52,7 +52,7 @@ def move_meta_to_fake_cpu(model: torch.nn.Module) -> None:
 
 
 class Packed4Bit(torch.nn.Linear):
-    """A 4-bit layer as far as memory goes: half a byte a weight, unpacked for each product."""
+    """A layer with the memory of a 4-bit one: half a byte per weight, dequantised for each product."""
 
     def __init__(self, layer: torch.nn.Linear):
         super().__init__(layer.in_features, layer.out_features, bias=False, device="meta")

@@ -1,4 +1,4 @@
-"""Will it fit, and how long will it take? Said before the first step."""
+"""Plan the peak memory of a run before its first step: whether it fits, and what would fit."""
 
 from __future__ import annotations
 
@@ -27,13 +27,13 @@ from train.sections import DataKeys, ModelKeys, TrainKeys
 OVERHEAD_GIB = 0.7
 """CUDA context, kernels' workspaces and what the allocator cannot use."""
 TEXT_TOKENS, TOKENS_BESIDE_A_FRAME = 60, 12
-"""Of a prompt without its frames, and of a frame's time and marks."""
+"""Tokens of a prompt without its frames; tokens of a frame's timestamp and markers."""
 FRAME_COUNTS = (16, 32, 64)
 
 
 @dataclass(frozen=True)
 class MemoryPlan:
-    """What a run needs."""
+    """The planned memory and compute of a run."""
 
     shape: SmolVLMConfig
     compute: torch.dtype
@@ -46,7 +46,7 @@ class MemoryPlan:
 
     @property
     def parts(self) -> dict[str, float]:
-        """GiB at the peak, the largest first."""
+        """GiB at the peak by part, the largest first."""
         parts = {name: size / GIB for name, size in self.estimate.parts.items()}
         return dict(sorted({**parts, "overhead": OVERHEAD_GIB}.items(), key=lambda p: -p[1]))
 
@@ -61,7 +61,7 @@ class MemoryPlan:
 
 
 def describe_batch(load: BatchShape) -> str:
-    """Through the model at once, in words."""
+    """The batch of one forward pass, in words."""
     if load.packed_tokens is not None:
         return f"{load.packed_tokens} tokens of packed videos with up to {load.frames} frames, {load.tokens} tokens each"
     return f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
@@ -70,10 +70,10 @@ def describe_batch(load: BatchShape) -> str:
 def batch_shape(
     train: TrainKeys, data: DataKeys, shape: SmolVLMConfig, frames: int, answer_tokens: int
 ) -> BatchShape:
-    """The batch of a run whose videos have so many frames."""
+    """The batch of a run whose videos have `frames` frames each."""
     each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
     tokens = frames * each + TEXT_TOKENS + answer_tokens
-    if tokens > data.max_tokens:  # whole frames go
+    if tokens > data.max_tokens:  # drop whole frames
         frames = max(1, (data.max_tokens - TEXT_TOKENS - answer_tokens) // each)
         tokens = frames * each + TEXT_TOKENS + answer_tokens
     return _load(train, data, frames, tokens, answer_tokens)
@@ -82,7 +82,7 @@ def batch_shape(
 def batch_shape_of_data(train: TrainKeys, data: DataKeys, survey: Survey) -> BatchShape:
     """The largest batch that a prepared dataset can give."""
     tokens, frames, answers = max(survey.tokens), max(survey.frames), max(survey.answers)
-    if train.pack:  # a row of short videos may hold more of both than one of the longest
+    if train.pack:  # a row of short videos may have more frames and answers than the longest video
         frames, answers = (
             math.ceil(tokens * max(n / all_ for n, all_ in zip(counts, survey.tokens, strict=True)))
             for counts in (survey.frames, survey.answers)
@@ -105,10 +105,10 @@ def tokens_a_frame(shape: SmolVLMConfig) -> int:
 def plan(
     shape: SmolVLMConfig, config: TrainConfig, load: BatchShape, compute: torch.dtype
 ) -> MemoryPlan:
-    """What a step holds on one device, those that share the model counted (`train.model.sharding`).
+    """The plan of a step on one device, with sharding over devices (`train.model.sharding`).
 
     Raises:
-        UserError: more tokens are asked for than the model has positions.
+        UserError: data.max_tokens exceeds the model's context.
     """
     positions: Any = shape.text_config
     check_context(config.data, positions.max_position_embeddings)
@@ -124,8 +124,8 @@ def largest(
 ) -> dict[int, int]:
     """Frames → the largest batch that fits into `gib`; 0 if not even one video does.
 
-    Memory is linear in the batch size: two plans give the line. Generation has its own batch and is
-    checked apart.
+    Memory is linear in the batch size, so that two plans give the line. Generation has its own batch
+    size and is checked separately.
     """
     alone = _with(config, "train", pack=False, batch=1)
     steps_only = _with(alone, "eval", generate_every=None)
@@ -196,7 +196,7 @@ def check_fits(
     """The plan of a run that is about to start, on this machine.
 
     Raises:
-        UserError: it cannot fit into what is free; the line says what would.
+        UserError: it does not fit into the free memory; the message says what would.
     """
     shape = shape_of(model)
     load = batch_shape_of_data(config.train, config.data, survey)
@@ -211,7 +211,7 @@ def check_fits(
 
 
 def free_gib(device: str) -> float:
-    """What this machine has left for a run."""
+    """Free memory of the GPU, or of the computer where there is none."""
     if device == "cuda":
         return torch.cuda.mem_get_info()[0] / GIB
     return float(psutil.virtual_memory().available) / GIB
@@ -219,7 +219,7 @@ def free_gib(device: str) -> float:
 
 @contextlib.contextmanager
 def out_of_memory_explained(found: MemoryPlan | None, config: TrainConfig) -> Iterator[None]:
-    """Running out of memory ends with the plan beside what was measured, and with what to change.
+    """Explain an out-of-memory error: the plan, the measured peak, and what to change.
 
     Raises:
         UserError: instead of torch's error.

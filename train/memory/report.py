@@ -1,4 +1,4 @@
-"""What `scripts/plan.py` prints: memory by part, whether it fits, what else would, and hours."""
+"""What `scripts/plan.py` prints: memory by part, whether it fits, what would fit, and hours."""
 
 from __future__ import annotations
 
@@ -6,28 +6,27 @@ import json
 from pathlib import Path
 from typing import Any
 
-import torch
-
 from data.prepared.shards import read_manifest
 from data.storage import is_url
 from train.console import say
 from train.memory.config import CARDS, PlanConfig, check_plan
 from train.memory.plan import advice, batch_shape, describe_batch, largest, plan
 from train.memory.shapes import shape_of
+from train.model.load import DTYPES
 
 FRAMES = 32
-"""A video, where nothing is known of the data."""
+"""Frames per video, assumed if the data is not prepared."""
 
 
 def show_plan(config: PlanConfig) -> dict[str, Any]:
-    """Print the plan; returns what `json=FILE` holds.
+    """Print the plan; returns the figures that `json=FILE` gets.
 
     Raises:
-        UserError: the model's shapes are unknown, or the card cannot do what is asked.
+        UserError: the model's shapes are unknown, or the GPU has no native bf16.
     """
     card = CARDS[config.gpu]
     asked = check_plan(config)
-    compute = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}[asked]
+    compute = DTYPES[asked]
     shape = shape_of(config.model)
     frames, videos, known = _data(config)
     load = batch_shape(config.train, config.data, shape, frames, config.answer_tokens)
@@ -49,7 +48,7 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
     would: list[str] = []
     if not fits:
         would = advice(shape, config, load, compute, card.gib)
-        say("it would with " + ", or ".join(would) if would else "nothing known here makes it fit")
+        say("it would with " + ", or ".join(would) if would else "no known change makes it fit")
     batches: dict[int, int] = {}
     if config.search:
         batches = largest(shape, config, config.answer_tokens, compute, card.gib)
@@ -94,15 +93,15 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
 
 
 def _data(config: PlanConfig) -> tuple[int, int | None, str]:
-    """Frames a video, videos, and where that is known from."""
+    """(frames per video, number of videos, source of these figures in words)."""
     path = config.data.path
-    there = is_url(path) or Path(path).is_dir()
+    manifest = read_manifest(path) if is_url(path) or Path(path).is_dir() else None
     if config.frames.max is not None:
         frames, known = config.frames.max, f"{config.frames.max} frames a video"
-    elif there:
-        frames = int(read_manifest(path)["policy"]["max"])
+    elif manifest is not None:
+        frames = int(manifest["policy"]["max"])
         known = f"up to {frames} frames a video, as {path} was prepared"
     else:
         frames, known = FRAMES, f"{FRAMES} frames a video (assumed: {path} is not prepared yet)"
-    videos = int(read_manifest(path)["rows"]) if there else None
+    videos = None if manifest is None else int(manifest["rows"])
     return frames, videos, known

@@ -1,7 +1,7 @@
-"""The shapes of the published SmolVLM2 checkpoints: what a plan needs to know of them, without a download.
+"""The shapes of the published SmolVLM2 checkpoints, so that a plan needs no download.
 
-As in the `config.json` of each model's page on the Hub; the parameter counts that follow from them
-are those published (256,484,928, 507,482,304 and 2,246,272,880 with an untied head).
+They are copied from the `config.json` on each model's Hub page. The parameter counts that follow from
+them are those published (256,484,928, 507,482,304 and 2,246,272,880 with an untied head).
 """
 
 from __future__ import annotations

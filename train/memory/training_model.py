@@ -1,4 +1,4 @@
-"""A model in training without a trainer: what `train.sft` and TRL's trainer make of a base model together."""
+"""A model in training without a trainer: it is changed as `train.sft` and TRL's trainer change a base model."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from train.model.load import NOT_QUANTISED, disable_lora_input_cast, set_trainab
 def four_bits(
     model: SmolVLMForConditionalGeneration, make: Callable[[torch.nn.Linear], torch.nn.Module]
 ) -> None:
-    """Put `make(layer)` in the place of each layer that QLoRA holds in 4 bits."""
+    """Replace each layer that QLoRA holds in 4 bits by `make(layer)`."""
     for name, layer in list(model.named_modules()):
         if isinstance(layer, torch.nn.Linear) and not name.startswith(tuple(NOT_QUANTISED)):
             model.set_submodule(name, make(layer))
@@ -29,7 +29,7 @@ def prepare_for_training(
     compute: torch.dtype,
     scale: forward.Scale | None,
 ) -> Any:
-    """Attach the adapter, install our forward and TRL's fused head; the model in training mode.
+    """The model in training mode, with the adapter, our forward and TRL's fused head.
 
     Args:
         scale: as `train.model.forward.install` takes it; None: leave the stock forward as it is.

@@ -9,7 +9,7 @@ from pydantic import Field
 from data.config import Section
 
 TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
-"""SODA's text score."""
+"""The text scores that SODA can use."""
 
 
 class JudgeKeys(Section):
@@ -18,21 +18,21 @@ class JudgeKeys(Section):
 
     model: str | None = Field(default=None, description="name of the judging model (null: none)")
     base_url: str | None = Field(
-        default=None, description="its server, as http://127.0.0.1:8000/v1 (null: OpenAI's)"
+        default=None, description="its server, like http://127.0.0.1:8000/v1 (null: OpenAI's)"
     )
     cache: str = Field(
-        default="evals/judge.jsonl", description="answers it gave, asked for once only"
+        default="evals/judge.jsonl", description="file of its answers; no question is asked twice"
     )
     workers: int = Field(default=8, ge=1, description="questions asked at a time")
     timeout_s: float = Field(default=120, gt=0, description="time limit for one answer")
     price_in: float | None = Field(
-        default=None, ge=0, description="price of a million tokens asked, for the estimate"
+        default=None, ge=0, description="price of a million input tokens, for the estimate"
     )
     price_out: float | None = Field(
-        default=None, ge=0, description="price of a million tokens answered"
+        default=None, ge=0, description="price of a million output tokens"
     )
     max_calls: int = Field(
-        default=20_000, ge=1, description="refuse to start where more answers would be needed"
+        default=20_000, ge=1, description="refuse to start if more calls would be needed"
     )
 
     def idle(self) -> list[str]:

@@ -1,7 +1,7 @@
-"""Did the model talk, or get stuck? Repetition, loops, recited prompts, empty and cut answers.
+"""Degenerate answers: repetition, loops, recited prompts, empty and cut answers.
 
-What a falling loss does not show: a model that repeats one line for ever, or recites the frame times
-of its prompt, can have a very small one.
+A falling loss does not show them: a model that repeats one line for ever, or recites the frame times
+of its prompt, can have a very small loss.
 """
 
 from __future__ import annotations
@@ -25,7 +25,7 @@ FLAGS = {
     "very long": f"more than {MOST_WORDS} words",
     "same as others": "word for word what is said of three other videos or more",
 }
-"""What can be wrong with one answer. A closed list, so that rates of two models can be compared."""
+"""Flag → what is wrong with the answer. A closed list, so that rates of two models can be compared."""
 LOOP_WORDS = 8
 LOOP_TIMES = 3
 _ECHO = re.compile(r"frame from \d{1,2}:\d\d|provided the following series of", re.I)
@@ -35,21 +35,21 @@ _TIMES = re.compile(r"\d{1,4}(?::\d{1,2}){1,2}")
 
 
 def spoken(text: str) -> Words:
-    """Its words without times: two events alike at different times are still the same sentence."""
+    """The words of a text without times: equal events at different times are still the same sentence."""
     return tuple(_WORD.findall(spaced(_TIMES.sub(" ", text[: 40 * MOST_WORDS]).lower())))[
         :MOST_WORDS
     ]
 
 
 def repeated(tokens: Words, n: int) -> float:
-    """rep-n: share of n-grams that were there before, 1 - distinct ÷ all (Welleck et al. 2020)."""
+    """rep-n: share of n-grams that occurred before, 1 - distinct ÷ all (Welleck et al. 2020)."""
     grams = ngrams(tokens, n)
     total = grams.total()
     return 1 - len(grams) / total if total else 0.0
 
 
 def loops(text: str) -> bool:
-    """A run of `LOOP_WORDS` words, or a sentence of three words or more, `LOOP_TIMES` times."""
+    """Whether `LOOP_WORDS` words in a row, or a sentence of three words or more, occur `LOOP_TIMES` times."""
     sentences = Counter(spoken(s) for s in _SENTENCE.split(text))
     often = max((n for s, n in sentences.items() if len(s) >= 3), default=0)
     runs = ngrams(spoken(text), LOOP_WORDS)
@@ -57,7 +57,7 @@ def loops(text: str) -> bool:
 
 
 def flags(text: str, *, num_events: int, timed: bool, cut: bool) -> tuple[str, ...]:
-    """What is wrong with one answer, beside being like others; see `FLAGS`.
+    """The `FLAGS` of one answer, except `same as others`.
 
     Args:
         num_events: usable events found in it.
@@ -77,7 +77,7 @@ def flags(text: str, *, num_events: int, timed: bool, cut: bool) -> tuple[str, .
 
 
 def alike(texts: Sequence[str]) -> list[bool]:
-    """Which non-empty texts stand word for word four times or more among them, times aside."""
+    """For each text, whether it is not empty and occurs four times or more, word for word except times."""
     said = [spoken(t) for t in texts]
     counts = Counter(said)
     return [bool(s) and counts[s] > 3 for s in said]
@@ -85,7 +85,7 @@ def alike(texts: Sequence[str]) -> list[bool]:
 
 @dataclass(frozen=True)
 class Wordiness:
-    """Of a whole set of answers."""
+    """Length and variety of a whole set of answers."""
 
     rep: tuple[float, float, float, float]
     """Mean rep-1 to rep-4 of an answer."""
@@ -94,11 +94,11 @@ class Wordiness:
     length: tuple[float, float, float]
     """Words of an answer: mean, 10th and 90th percentile."""
     length_ratio: float
-    """Words said ÷ words of the references."""
+    """Words of the answers ÷ words of the references."""
 
 
 def wordiness(texts: Iterable[str], references: Iterable[str]) -> Wordiness:
-    """How much is said, and how varied. Times do not count as words."""
+    """Length and variety of answers, with their length relative to the references. Times are no words."""
     said = [spoken(t) for t in texts]
     lengths = np.array([len(s) for s in said] or [0])
     true = sum(len(spoken(r)) for r in references)

@@ -1,10 +1,10 @@
-"""Caption scores at a temporal overlap, as ActivityNet's dense captioning evaluation of 2018 has them
+"""Caption scores at a temporal overlap, as defined by ActivityNet's dense captioning evaluation of 2018
 (Krishna et al., ICCV 2017; densevid_eval).
 
-Every prediction is paired with every reference event it overlaps by tIoU >= threshold; one without a
-partner is paired with a text that is no language (that of 2021 is random: its figures cannot be
-repeated). Each video is scored alone, CIDEr-D's idf included,
-and the scores are averaged over videos: a video without predictions counts 0.
+Every prediction is paired with every reference event it overlaps by tIoU >= threshold. A prediction
+without a partner is paired with a nonsense text (the evaluation of 2021 uses a random one: its figures
+cannot be repeated). Each video is scored alone, CIDEr-D's idf included, and the scores are averaged over
+videos: a video without predictions counts 0.
 """
 
 from __future__ import annotations
@@ -19,7 +19,7 @@ from train.metrics.text import CiderD, SetScore, bleu, bleu_counts, rouge_l
 from train.metrics.tokens import NO_LANGUAGE, words
 
 MOST = 1000
-"""Predictions of a video that are looked at, as there."""
+"""Maximum number of predictions of a video that are scored, as in that evaluation."""
 NAMES = ("bleu_1", "bleu_2", "bleu_3", "bleu_4", "rouge_l", "cider_d", "meteor")
 
 

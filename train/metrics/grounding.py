@@ -12,9 +12,9 @@ from scipy.optimize import linear_sum_assignment
 from data.sample import Event, Stated
 
 THRESHOLDS = (0.3, 0.5, 0.7, 0.9)
-"""Of the ActivityNet dense captioning task (Krishna et al., ICCV 2017)."""
+"""The tIoU thresholds of the ActivityNet dense captioning task (Krishna et al., ICCV 2017)."""
 LATE_S = 1.0
-"""An end this far behind the video's is rounding: the clock of a timeline has whole seconds."""
+"""An event may end so long after the video: a timeline's clock has whole seconds, so ends are rounded."""
 
 
 def _spans(events: Sequence[Stated]) -> np.ndarray:
@@ -22,15 +22,18 @@ def _spans(events: Sequence[Stated]) -> np.ndarray:
 
 
 PUBLISHED = 1e-8
-"""What the published programs add to every union: a pair that overlaps by exactly .9 is below .9."""
+"""The published programs add this to every union: a pair that overlaps by exactly .9 is below .9."""
 
 
 def tious(
     reference: Sequence[Stated], predicted: Sequence[Stated], epsilon: float = 0.0
 ) -> np.ndarray:
-    """Overlap ÷ union of every pair: (R, P), 0 to 1. The union is what both cover, without a gap
-    between them (they overlap) or with one (then the overlap is 0 anyway, as it is of an event whose
-    end is not behind its start; with those `epsilon` must not be 0)."""
+    """tIoU of every pair, overlap ÷ union: (R, P), 0 to 1.
+
+    The union is the time from the earlier start to the later end. If the two do not overlap, it includes
+    the gap between them, but then the tIoU is 0 anyway. The tIoU of an event that does not end after its
+    start is 0, too; with such events, `epsilon` must not be 0.
+    """
     a, b = _spans(reference)[:, None], _spans(predicted)[None]  # (R, 1, 2), (1, P, 2)
     overlap = np.minimum(a[..., 1], b[..., 1]) - np.maximum(a[..., 0], b[..., 0])
     union = np.maximum(a[..., 1], b[..., 1]) - np.minimum(a[..., 0], b[..., 0])
@@ -58,8 +61,8 @@ def tiou_f1(
 
 
 def matched(overlaps: np.ndarray, threshold: float, *, strict: bool = True) -> tuple[float, float]:
-    """Recall and precision of one video as the ActivityNet evaluation has them: an event is found
-    if any of the other list lies on it, several may share one.
+    """Recall and precision of one video, as the ActivityNet evaluation defines them: an event is found if
+    its tIoU with any event of the other list is high enough. Several may share one event.
 
     Args:
         overlaps: tIoU, (R, P) with R >= 1. Without predictions both are 0.
@@ -78,8 +81,8 @@ def f1(recall: float, precision: float) -> float:
 
 
 def boundary_error_s(overlaps: np.ndarray, a: Sequence[Event], b: Sequence[Event]) -> float:
-    """Mean distance of starts and ends, in seconds, over the one-to-one pairs of the largest total
-    tIoU that overlap at all; NaN where none do."""
+    """Mean distance of starts and ends, in seconds, over the pairs that overlap in the one-to-one matching
+    with the largest total tIoU; NaN if there are none."""
     rows, columns = linear_sum_assignment(-overlaps)
     errors = [
         abs(a[i].start_s - b[j].start_s) / 2 + abs(a[i].end_s - b[j].end_s) / 2
@@ -91,20 +94,22 @@ def boundary_error_s(overlaps: np.ndarray, a: Sequence[Event], b: Sequence[Event
 
 @dataclass(frozen=True)
 class Validity:
-    """Are the times of an answer usable at all? Shares, 0 to 1."""
+    """How usable the times of an answer are. Shares, 0 to 1."""
 
     parsable: float
-    """Of lines (or entries) that should carry times."""
+    """Share of the lines (or entries) with usable times."""
     inside: float
-    """Of events that end with the video, or a second after it."""
+    """Share of the events that end at most `LATE_S` after the video."""
     ordered: float
-    """Of events that do not start before the one said before them."""
+    """Share of the events that do not start before the previous one."""
 
 
 def validity(said: Sequence[Event], unusable: int, duration_s: float) -> Validity:
-    """`said` in the order it was said; `unusable`: how many entries had no usable times.
+    """The validity of an answer's times. An answer without events scores 0 in all three shares.
 
-    An empty answer is not valid: 0 in all three.
+    Args:
+        said: its events, in the order of the answer.
+        unusable: number of entries without usable times.
     """
     if not said:
         return Validity(0.0, 0.0, 0.0)
@@ -118,7 +123,7 @@ def validity(said: Sequence[Event], unusable: int, duration_s: float) -> Validit
 
 
 def covered(events: Sequence[Event], duration_s: float) -> float:
-    """Share of the video's time that some event tells about."""
+    """Share of the video's time that is covered by at least one event."""
     total, reached = 0.0, 0.0
     for event in sorted(events, key=lambda e: e.start_s):
         start, end = max(event.start_s, reached), min(event.end_s, duration_s)

@@ -1,13 +1,14 @@
-"""A language model as the judge of meaning: are the events told, are they right, how well?
+"""A language model as judge: are the events of the reference described, rightly, and how well?
 
 Events (after AutoDQ, Wang et al., "Tarsier", 2024): each event of the reference is judged against
-the whole prediction and each predicted one against the whole reference: entailed, not mentioned or
-contradicted. Recall and precision are the shares entailed; the share contradicted is what was made up.
+the whole prediction and each predicted event against the whole reference: entailed, not mentioned or
+contradicted. Recall and precision are the shares entailed. The share of predicted events that are
+contradicted is what was made up.
 
-Captions (after PLM's RDCap, Cho et al. 2025): every pair of events that overlap in time gets 0 to 10;
-a tenth of it is the text score of SODA c.
+Captions (after PLM's RDCap, Cho et al. 2025): every pair of events that overlap in time gets a grade
+from 0 to 10; a tenth of it is the text score of SODA c.
 
-The questions are ours, so figures compare with each other and not with those papers'.
+The questions are our own, so figures can be compared with each other but not with those papers.
 """
 
 from __future__ import annotations
@@ -27,9 +28,9 @@ from train.metrics.soda import in_time, soda
 Ask = Callable[[Sequence[str]], Sequence[str]]
 """Questions → answers, in order."""
 MOST_CHARACTERS = 6000
-"""Of one description are put before the judge."""
+"""Maximum characters of one description that the judge is shown."""
 MOST_EVENTS = 10
-"""Taken from a description without times, as AutoDQ does."""
+"""Maximum events taken from a description without times, as in AutoDQ."""
 
 EXTRACT = """\
 List what happens in the video that this text describes: at most {most} events, in order, each an \
@@ -61,14 +62,14 @@ than the reference has costs nothing unless it contradicts it. Answer with JSON 
 Reference: {true}
 Caption: {said}"""
 PROMPTS = hashlib.sha256("\n".join((EXTRACT, RELATE, RATE)).encode()).hexdigest()[:12]
-"""Names this version of the questions."""
+"""Hash that identifies this version of the questions."""
 _JSON = re.compile(r"\{.*\}", re.S)
 RELATIONS = ("entailed", "neutral", "contradicted")
 
 
 @dataclass(frozen=True)
 class Judged:
-    """Of one video; NaN where the judge's answer could not be read, or there was nothing to judge."""
+    """Scores of one video; NaN if the judge's answer could not be read or there was nothing to judge."""
 
     recall: float
     precision: float
@@ -78,7 +79,7 @@ class Judged:
 
 @dataclass(frozen=True)
 class JudgeCase:
-    """One video: events and the whole text of both sides."""
+    """One video: events and whole text of the reference (`true`) and of the prediction (`said`)."""
 
     true: Sequence[Event]
     true_text: str
@@ -87,9 +88,9 @@ class JudgeCase:
 
 
 def judge(cases: Sequence[JudgeCase], ask: Ask) -> tuple[list[Judged], int]:
-    """All questions of one kind are asked together. Also returns how many answers were unreadable.
+    """(scores of each case, number of unreadable answers). All questions of one kind are asked together.
 
-    A prediction that says nothing gets 0 in recall, precision and SODA c without a question.
+    An empty prediction gets 0 in recall, precision and SODA c without a question.
     """
     true_events, lost = _events([(c.true, c.true_text) for c in cases], ask)
     said_events, lost_too = _events([(c.said, c.said_text) for c in cases], ask)
@@ -122,7 +123,8 @@ def readable(answer: str) -> bool:
 
 
 def questions(cases: Sequence[JudgeCase]) -> list[str]:
-    """What would be asked, for an estimate: of prose, one event stands for those the judge will find."""
+    """The questions that `judge` would ask, for an estimate. For prose, one placeholder event stands for
+    those that the judge will find."""
     asked: list[str] = []
     one_event = json.dumps({"events": ["…"]})
 
@@ -139,7 +141,8 @@ def _share(relations: Sequence[str] | None, wanted: str) -> float:
 
 
 def _events(sides: Sequence[tuple[Sequence[Event], str]], ask: Ask) -> tuple[list[list[str]], int]:
-    """The events there are; for a text without any, those the judge finds in it."""
+    """(events of each text, number of unreadable answers). For a text without events, the judge finds
+    them."""
     found = [[e.text for e in in_time(events) if e.text] for events, _ in sides]
     open_ones = [i for i, (_, text) in enumerate(sides) if not found[i] and text.strip()]
     prompts = [EXTRACT.format(most=MOST_EVENTS, text=_cut(sides[i][1])) for i in open_ones]
@@ -156,7 +159,8 @@ def _events(sides: Sequence[tuple[Sequence[Event], str]], ask: Ask) -> tuple[lis
 def _relations(
     pairs: Sequence[tuple[Sequence[str], str]], ask: Ask
 ) -> tuple[list[list[str] | None], int]:
-    """Of each list of events to a text; None where nothing was asked, or nothing to be read."""
+    """(relations of each list of events to its text, number of unreadable answers). The relations are None
+    if nothing was asked or the answer could not be read."""
     asked = [i for i, (events, text) in enumerate(pairs) if events and text.strip()]
     prompts = []
     for i in asked:
@@ -206,12 +210,12 @@ def _soda(cases: Sequence[JudgeCase], ask: Ask) -> tuple[list[float], int]:
 
 
 def _cut(text: str) -> str:
-    """Bounded, and unable to end the quotation it stands in."""
+    """`text` cut to `MOST_CHARACTERS`, and unable to end the quotation that it is put in."""
     return text[:MOST_CHARACTERS].replace('"""', "'''")
 
 
 def _read(answer: str, key: str) -> object:
-    """A field of the JSON object in an answer, whatever stands around it."""
+    """A field of the JSON object in an answer, whatever text is around it; None if there is none."""
     found = _JSON.search(answer)
     try:
         content = json.loads(found[0]) if found else None

@@ -1,4 +1,4 @@
-"""Pairing what was said with what is true, one to one and in order of time."""
+"""Pairing predictions with references, one to one and in order of time."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ def best_in_order(worth: np.ndarray) -> tuple[float, list[tuple[int, int]]]:
         worth: (R, P), not negative.
 
     Returns:
-        The sum and its pairs (row, column) in order; pairs of no worth are left out.
+        The sum and its pairs (row, column) in order; pairs whose worth is 0 are left out.
     """
     rows, columns = worth.shape
     best = np.zeros((rows + 1, columns + 1))
@@ -40,9 +40,9 @@ def best_in_order(worth: np.ndarray) -> tuple[float, list[tuple[int, int]]]:
 def published_pairs(worth: np.ndarray) -> list[tuple[int, int]]:
     """The pairs along which the published SODA program scores a and b.
 
-    Of each row, the last first, it takes the last column before those taken where pairing beats passing
-    over either side, whether or not the best matching goes through there; in the first row the first
-    column counts as such.
+    From the last row to the first, it takes a column to the left of those already taken: the last one
+    where pairing scores more than skipping the row or the column, whether or not the best matching goes
+    through there. In the first row, the first column always counts as such.
 
     Args:
         worth: (R, P), R and P at least 1, not negative.
@@ -53,9 +53,9 @@ def published_pairs(worth: np.ndarray) -> list[tuple[int, int]]:
     for i in range(rows):
         pairing = worth[i] + (np.append(0.0, best[:-1]) if i else 0.0)  # (P,)
         now = np.maximum.accumulate(np.maximum(best, pairing))
-        paired[i] = pairing > np.append(-1.0, now[:-1])  # not passing over the prediction
+        paired[i] = pairing > np.append(-1.0, now[:-1])  # better than skipping the prediction
         if i:
-            paired[i] &= pairing > best  # nor over the reference
+            paired[i] &= pairing > best  # and better than skipping the reference
         best = now
     pairs: list[tuple[int, int]] = []
     stop = columns
@@ -70,7 +70,7 @@ def published_pairs(worth: np.ndarray) -> list[tuple[int, int]]:
 
 
 def longest_common(a: Sequence[Hashable | None], b: Sequence[Hashable]) -> int:
-    """Length of the longest common subsequence (Wagner & Fischer 1974); None is equal to nothing."""
+    """Length of the longest common subsequence (Wagner & Fischer 1974); a None matches nothing."""
     best = np.zeros(len(b) + 1, dtype=int)
     places: dict[Hashable, np.ndarray] = {
         item: np.array([item == other for other in b], dtype=bool)

@@ -1,5 +1,5 @@
-"""METEOR 1.5 itself (Denkowski & Lavie 2014): a Java program, so an extra (`pip install -e '.[meteor]'`
-brings the program and a Java runtime)."""
+"""The original METEOR 1.5 (Denkowski & Lavie 2014), a Java program. It is an optional extra: `pip install -e
+'.[meteor]'` installs the program and a Java runtime."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from train.metrics.tokens import words
 
 
 class Meteor:
-    """Scores by one running Java process; `(candidate, reference)` pairs as everywhere."""
+    """Scores `(candidate, reference)` pairs with one running Java process."""
 
     def __init__(self, process: subprocess.Popen[str]):
         self._process = process
@@ -25,22 +25,22 @@ class Meteor:
         self._scores: dict[tuple[str, str], float] = {}
 
     def __call__(self, pairs: Sequence[tuple[str, str]]) -> np.ndarray:
-        """Of each pair; 0 where a side is empty."""
+        """The score of each pair; 0 if a side is empty."""
         for pair in dict.fromkeys(pairs):
             if pair not in self._scores:
-                known = self._counted(pair)
+                known = self._match_counts(pair)
                 self._scores[pair] = float(self._ask(f"EVAL ||| {known}", 2)[0]) if known else 0.0
         return np.array([self._scores[pair] for pair in pairs])
 
     def together(self, pairs: Sequence[tuple[str, str]]) -> float:
-        """Of all pairs as one text, which is what captioning evaluations call METEOR of a set."""
-        known = [k for k in map(self._counted, pairs) if k]
+        """The score of all pairs as one text, which captioning evaluations call METEOR of a set."""
+        known = [k for k in map(self._match_counts, pairs) if k]
         if not known:
             return 0.0
         return float(self._ask(" ||| ".join(["EVAL", *known]), len(known) + 1)[-1])
 
-    def _counted(self, pair: tuple[str, str]) -> str:
-        """What METEOR counts in a pair; empty where a side is."""
+    def _match_counts(self, pair: tuple[str, str]) -> str:
+        """METEOR's match counts for a pair, as it prints them; empty if a side is empty."""
         if pair not in self._matches:
             said, true = (" ".join(words(text)).replace("|||", "") for text in pair)
             wanted = bool(said and true)
@@ -57,17 +57,17 @@ class Meteor:
             lines = [""]
         if not all(lines):
             raise UserError(
-                f"METEOR: Java stopped with exit code {self._process.wait()}; text=meteor_lite needs none"
+                f"METEOR: Java stopped with exit code {self._process.wait()}; text=meteor_lite needs no Java"
             )
         return [one.strip() for one in lines]
 
 
 @contextmanager
 def meteor_running() -> Iterator[Meteor]:
-    """METEOR while its Java process lives.
+    """Start METEOR's Java process, and end it on exit.
 
     Raises:
-        UserError: the program or Java is not there.
+        UserError: the program or Java is not installed.
     """
     process = subprocess.Popen(
         [_java(), "-jar", "-Xmx2G", str(_program()), "-", "-", "-stdio", "-l", "en", "-norm"],

@@ -1,4 +1,4 @@
-"""Are the right scenes told, in the right order? For the micro-world, where truth is exact."""
+"""Are the right scenes described, in the right order? For the micro-world, whose labels are exact."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ from train.metrics.matching import longest_common
 
 
 def scene_f1(predicted: Sequence[Event], reference: Sequence[Event]) -> tuple[int, int, int]:
-    """(matched, predicted, reference) scenes of one video; a scene is right when its colour, shape
-    and background all are. Sum over videos, then F1 = 2·matched / (predicted + reference)."""
+    """Numbers of (matched, predicted, reference) scenes of one video. A scene matches if colour, shape and
+    background are all right. Sum over videos, then F1 = 2·matched / (predicted + reference)."""
     said = [microworld.facts(e.text) for e in predicted]
     true = [microworld.facts(e.text) for e in reference]
     return longest_common(said, [t for t in true if t is not None]), len(said), len(true)

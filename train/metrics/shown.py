@@ -1,7 +1,7 @@
-"""Which measures people are shown, by what names, and of which less is better: said here only.
+"""The measures that are displayed, their captions, and which of them are better when lower.
 
-`train.evaluation.scoring` computes some hundred; all stand in `scores.json`. A measure that is to be
-seen elsewhere gets a line in `SHOWN`.
+`train.evaluation.scoring` computes about a hundred measures and writes all to `scores.json`. A measure
+that is displayed anywhere else needs a line in `SHOWN`.
 """
 
 from __future__ import annotations
@@ -12,16 +12,16 @@ from typing import Literal
 
 @dataclass(frozen=True)
 class DisplayedMetric:
-    """A measure in the printed table, the report's head and the model card."""
+    """A measure in the printed table, at the top of the report and in the model card."""
 
     name: str
     caption: str
     short: str = ""
-    """Of single videos: on their cards in the report, and what those can be sorted by. Empty: not there."""
+    """Caption on the report's cards of single videos, which can be sorted by it. Empty: not on them."""
     log: str = ""
-    """In the logs of a training, behind `eval_`. Empty: not there."""
+    """Name in the logs of a training, after `eval_`. Empty: not logged."""
     curve: bool = False
-    """Also drawn on a run's page."""
+    """Whether it is also drawn on a run's page."""
 
 
 SHOWN = (
@@ -43,17 +43,17 @@ SHOWN = (
     DisplayedMetric("meteor_lite", "METEOR-lite"),
     DisplayedMetric("boundary_error_s", "boundaries off by, s"),
     DisplayedMetric("times_parsable", "lines with usable times", log="times_parsable"),
-    DisplayedMetric("time_covered", "video told about"),
+    DisplayedMetric("time_covered", "share of the video described"),
     DisplayedMetric("length_ratio", "words said ÷ reference"),
     DisplayedMetric("rep_4", "repeated 4-grams"),
     DisplayedMetric("degenerate", "degenerate answers", log="degenerate", curve=True),
 )
 CAPTIONS = {one.name: one.caption for one in SHOWN}
 _LOWER = ("share_", "rep_", "boundary_error_s", "degenerate", "judge_contradicted")
-"""Beginnings of the names of measures of which less is better."""
+"""Beginnings of the names of measures that are better when lower."""
 _NEITHER = ("time_covered", "words", "length_ratio")
 
 
 def better(name: str) -> Literal["higher", "lower", ""]:
-    """Which way a measure improves; empty: neither."""
+    """The direction in which a measure improves; empty if neither is better."""
     return "lower" if name.startswith(_LOWER) else "" if name in _NEITHER else "higher"

@@ -1,6 +1,6 @@
-"""SODA: are the right events told, in the right order, at the right time? (Fujita et al., ECCV 2020)
+"""SODA: are the right events described, in the right order, at the right time? (Fujita et al., ECCV 2020)
 
-Written from the published definition. Events of both sides are sorted by time and matched one to
+Written from the published definition. Predictions and references are sorted by time and matched one to
 one in order; with I the tIoU and S the text score of a pair,
 
     c  the matching with the largest sum of I·S, scored by it     (the one that is reported)
@@ -8,16 +8,16 @@ one in order; with I the tIoU and S the text score of a pair,
     b  d's matching, scored by the sum of S
     a  b with I below .3, .5, .7, .9 taken as 0, averaged over the four
 
-precision = sum ÷ predictions, recall = sum ÷ references, F1 their harmonic mean; over videos the mean
-of each. The published program differs in ways that change its figures; `compat=True` gives those.
+precision = sum ÷ predictions, recall = sum ÷ references, F1 their harmonic mean; each is averaged over
+videos. The published program differs in ways that change its figures; `compat=True` reproduces them.
 
-SodaM (Yao et al., TimeChat-Captioner, ICML 2026) does not punish a finer timeline: d's matching first;
-then every prediction it left free joins the matched reference before or behind it, whichever it
-overlaps more; the texts of a group, one after the other, are scored against their reference.
+SodaM (Yao et al., TimeChat-Captioner, ICML 2026) does not punish a finer timeline. It begins with d's
+matching. Every unmatched prediction then joins the matched reference before or after it, whichever it
+overlaps more. The texts of a group are joined and scored against the group's reference.
 
     m  precision = sum of S ÷ groups, recall = sum of S ÷ references
 
-Times only decide who belongs together there, so it stands beside c, not in its place.
+In SodaM, times only decide the groups, so it is reported beside c and does not replace it.
 """
 
 from __future__ import annotations
@@ -43,19 +43,19 @@ class Soda:
     c: tuple[float, float, float]
     d: tuple[float, float, float]
     pairs: tuple[tuple[int, int], ...] = ()
-    """What c matched: (reference, prediction), each by its place in time."""
+    """The pairs (reference, prediction) that c matched; each number is a place in order of time."""
 
 
 _ZERO = (0.0, 0.0, 0.0)
 TIE = 1e-9
-"""Weight of a text score where overlaps are equal."""
+"""Weight of the text score in choosing between matchings of equal overlap."""
 NOTHING = Soda(_ZERO, _ZERO, _ZERO, _ZERO)
-"""A video about which nothing was said."""
+"""The scores of a video without predictions."""
 
 
 def in_time(events: Sequence[Stated], *, compat: bool = False) -> list[Stated]:
-    """Sorted, equal starts too, so that the order they were given in does not matter; with `compat` by
-    start alone: equal starts stay in that order."""
+    """The events sorted by time, then by text, so that the order given does not matter. With `compat`,
+    they are sorted by start alone, and events with equal starts keep the order given."""
     if compat:
         return sorted(events, key=lambda e: e.start_s)
     return sorted(events, key=lambda e: (e.start_s, e.end_s, e.text))
@@ -73,9 +73,10 @@ def soda(
     Args:
         reference: at least one event.
         score: of (prediction, reference) texts, 0 to 1.
-        compat: as the published program does: equal starts stay in the order given, `score` gets
-            (reference, prediction), and a and b are scored along the pairs that it reads from its
-            table, which are not always the best and end in the first two events, near or far.
+        compat: do as the published program: events with equal starts keep the order given, `score` gets
+            (reference, prediction), and a and b are scored along the pairs that it reads from its table.
+            These are not always the best ones. They may pair the first reference with the first
+            prediction however far apart the two are.
     """
     if not predicted:
         return NOTHING
@@ -95,8 +96,8 @@ def soda(
         return _shares(total, len(said), len(true))
 
     def along(worth: np.ndarray) -> float:
-        # of matchings that overlap as much, the one whose texts agree more: else which side is which
-        # would decide
+        # of matchings with equal overlap, take the one whose texts agree more; otherwise the result
+        # would depend on which side is called the reference
         ties = TIE * similar * (worth > 0)
         pairs = published_pairs(worth) if compat else best_in_order(worth + ties)[1]
         return sum(float(similar[pair]) for pair in pairs)
@@ -136,7 +137,7 @@ def _shares(total: float, said: int, true: int) -> tuple[float, float, float]:
 
 
 def groups(overlaps: np.ndarray, matched: Sequence[tuple[int, int]]) -> dict[int, list[int]]:
-    """Reference → its predictions, for SodaM: the matched one, and those between it and the next.
+    """Reference → its predictions, for SodaM: the matched one, and unmatched ones before and after it.
 
     Args:
         overlaps: tIoU, (R, P).
@@ -145,7 +146,7 @@ def groups(overlaps: np.ndarray, matched: Sequence[tuple[int, int]]) -> dict[int
     found: dict[int, list[int]] = {i: [] for i, _ in matched}
     anchors = [j for _, j in matched]
     for j in range(overlaps.shape[1] if matched else 0):
-        behind = bisect_left(anchors, j)  # of the matches, the first that is not before it
+        behind = bisect_left(anchors, j)  # the first match that is not before j
         near = matched[behind : behind + 1]
         begun = near and (near[0][1] == j or found[near[0][0]])
         if not begun:

@@ -1,5 +1,5 @@
-"""Is the wording right? BLEU, ROUGE-L, CIDEr-D as the COCO caption evaluation defines them, and a
-METEOR without Java under a name of its own. No downloads; tokens as PTB's tokenizer makes them."""
+"""Text scores: BLEU, ROUGE-L and CIDEr-D as the COCO caption evaluation defines them, and METEOR-lite, which
+needs no Java. No downloads; the tokens are those of the PTB tokenizer."""
 
 from __future__ import annotations
 
@@ -21,12 +21,12 @@ from train.metrics.tokens import Words, ngrams, words
 PairScore = Callable[[Sequence[tuple[str, str]]], np.ndarray]
 """(candidate, reference) pairs → a score of each, 0 to 1."""
 SetScore = Callable[[Sequence[tuple[str, str]]], float]
-"""The same for all of them together."""
+"""(candidate, reference) pairs → one score of all of them together."""
 
 
 @lru_cache(maxsize=1 << 12)
 def up_to_four(tokens: Words) -> tuple[Counter[Words], ...]:
-    """Counts of 1- to 4-grams, remembered: a sentence is compared with many."""
+    """Counts of 1- to 4-grams; cached, because a sentence is compared with many."""
     return tuple(ngrams(tokens, n) for n in (1, 2, 3, 4))
 
 
@@ -34,11 +34,11 @@ def up_to_four(tokens: Words) -> tuple[Counter[Words], ...]:
 
 
 def bleu_counts(candidate: Words, references: Sequence[Words]) -> np.ndarray:
-    """What BLEU sums over a corpus: clipped matches and candidates of 1- to 4-grams, the candidate's
-    length, that of the closest reference. (10,)"""
+    """The counts that BLEU sums over a corpus, (10,): clipped matches of 1- to 4-grams, the candidate's 1- to
+    4-grams, the candidate's length, the length of the closest reference."""
     matched, possible = [], []
     for n, said in enumerate(up_to_four(candidate)):
-        true = reduce(or_, (up_to_four(r)[n] for r in references))  # the most of each in any
+        true = reduce(or_, (up_to_four(r)[n] for r in references))  # largest count in any reference
         matched.append(sum(min(c, true[g]) for g, c in said.items() if g in true))
         possible.append(max(0, len(candidate) - n))
     length = closest_ref_length(references, len(candidate))
@@ -63,8 +63,8 @@ def bleu(counts: np.ndarray, order: int = 4) -> np.ndarray:
 
 
 def rouge_l(candidate: Words, references: Sequence[Words]) -> float:
-    """ROUGE-L (Lin, 2004) with the COCO evaluation's beta = 1.2; best precision and best recall over
-    the references. 0 where a side is empty."""
+    """ROUGE-L (Lin, 2004) with the COCO evaluation's beta = 1.2, from the best precision and the best recall
+    over the references. 0 if a side is empty."""
     pairs = [(longest_common(candidate, r), len(r)) for r in references if r]
     if not candidate or not pairs:
         return 0.0
@@ -83,15 +83,15 @@ SIGMA = 6.0
 
 class CiderD:
     """CIDEr-D (Vedantam et al., CVPR 2015): clipped tf-idf cosine of 1- to 4-grams, with a Gaussian
-    penalty on the difference in length; 0 to 10. The idf is that of the references given here.
+    penalty on the difference in length; 0 to 10. The idf is computed from `documents`.
 
     Args:
         documents: the references of each item.
     """
 
     def __init__(self, documents: Sequence[Sequence[Words]]):
-        # numbers for n-grams, and none for those of one document, which are as rare as unseen ones:
-        # a large set has millions of them
+        # n-grams are stored as hashes. Those of only one document are not stored: they are as rare as
+        # unseen ones, and a large set has millions of them
         seen = array("q")
         for references in documents:
             seen.extend({hash(g) for r in references for counts in up_to_four(r) for g in counts})
@@ -113,7 +113,7 @@ class CiderD:
         return vectors, norms, max(0, len(tokens) - 1)
 
     def __call__(self, candidate: Words, references: Sequence[Words]) -> float:
-        """The mean over `references`; 0 where there is nothing in common."""
+        """The mean score over `references`; 0 if there is nothing in common."""
         said, said_norms, said_length = self._vector(candidate)
         total = 0.0
         for reference in references:
@@ -130,7 +130,7 @@ class CiderD:
 
 
 class _NoSynonyms:
-    """Stands where NLTK's METEOR expects WordNet."""
+    """Takes the place of WordNet in NLTK's METEOR."""
 
     def synsets(self, word: str) -> list[object]:
         return []
@@ -151,9 +151,9 @@ class _CachedStemmer:
 
 @lru_cache(maxsize=1 << 16)
 def meteor_lite(candidate: Words, reference: Words) -> float:
-    """METEOR by exact words and stems, with METEOR 1.5's weights (alpha .85, beta .2, gamma .6) but
-    neither synonyms nor paraphrases: it follows METEOR 1.5 (r = .90 on sentences) and is not it.
-    Equal texts score 1, as there."""
+    """METEOR on exact words and stems, with METEOR 1.5's weights (alpha .85, beta .2, gamma .6) but without
+    synonyms and paraphrases. It correlates with METEOR 1.5 (r = .90 on sentences) but is not the same.
+    Equal texts score 1, as in METEOR 1.5."""
     if candidate == reference:
         return float(bool(candidate))
     if not candidate or not reference:
@@ -188,6 +188,6 @@ def rouge_l_pairs(pairs: Sequence[tuple[str, str]]) -> np.ndarray:
 
 
 def cider_d_pairs(references: Sequence[str]) -> PairScore:
-    """CIDEr-D ÷ 10, with the idf of all reference sentences of the set."""
+    """A score of pairs: CIDEr-D ÷ 10, with the idf of all reference sentences of the set."""
     cider = CiderD([[words(r)] for r in references])
     return lambda pairs: np.array([cider(words(a), [words(b)]) / 10 for a, b in pairs])

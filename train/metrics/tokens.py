@@ -1,4 +1,4 @@
-"""Texts as words: what every text metric counts."""
+"""The tokenizer of all text metrics: texts as tuples of words."""
 
 from __future__ import annotations
 
@@ -12,9 +12,9 @@ from nltk.tokenize import TreebankWordTokenizer
 
 Words = tuple[str, ...]
 NO_LANGUAGE = "abc123!@#"
-"""Stands for a missing partner in the dense captioning evaluation of 2018; a single token to PTB."""
+"""The text of a missing partner in the dense captioning evaluation of 2018; a single PTB token."""
 MOST_WORDS = 2000
-"""Of one text are compared; more is degenerate, and said so elsewhere."""
+"""Maximum words of a text that are compared; a longer text is flagged as degenerate."""
 DROPPED = frozenset(
     [
         "''",
@@ -36,9 +36,9 @@ DROPPED = frozenset(
         ";",
     ]
 )
-"""What the COCO evaluation removes after tokenizing."""
+"""Tokens that the COCO evaluation removes after tokenizing."""
 _MARKS = "。．！？、，：；「」『』（）《》〈〉【】～・…｡｢｣､･؟،؛۔।॥၊။៕"
-"""The same in other scripts, which the Treebank's tokenizer would leave on its word."""
+"""Punctuation of other scripts, also removed. The Treebank tokenizer would leave it attached to a word."""
 _NO_SPACES = regex.compile(
     r"[\p{Han}\p{Hiragana}\p{Katakana}\p{Thai}\p{Lao}\p{Khmer}\p{Myanmar}々〇ー][\p{M}ー]*"
 )
@@ -54,8 +54,8 @@ def words(text: str) -> Words:
     """Lower-cased PTB tokens without punctuation, at most `MOST_WORDS`; single characters where a
     script has no spaces.
 
-    NLTK's Treebank tokenizer splits a full stop only at the end of a text, so sentence ends are set
-    apart first: then it agrees with Java's PTB tokenizer on 99.9 % of sentences.
+    NLTK's Treebank tokenizer splits off a full stop only at the end of a text, so sentence ends are
+    separated first: then it agrees with Java's PTB tokenizer on 99.9 % of sentences.
     """
     if text == NO_LANGUAGE:
         return (NO_LANGUAGE,)
@@ -67,12 +67,12 @@ def words(text: str) -> Words:
 
 
 def spaced(text: str) -> str:
-    """With a space beside each character of a script that has none."""
+    """`text` with spaces around each character of a script that has no spaces."""
     return text if text.isascii() else _NO_SPACES.sub(r" \g<0> ", text)
 
 
 def tokenizer_of(texts: Iterable[str]) -> str:
-    """How `words` cuts these texts, for whoever reads the scores."""
+    """How `words` tokenizes these texts, as a phrase for readers of the scores."""
     by_character = any(not t.isascii() and _NO_SPACES.search(t) for t in texts)
     return "Penn Treebank words" + (
         ", single characters where a script has no spaces" if by_character else ""
@@ -80,7 +80,7 @@ def tokenizer_of(texts: Iterable[str]) -> str:
 
 
 def ascii_only(text: str) -> str:
-    """Without the letters that the published dense captioning programs take for spaces."""
+    """`text` with spaces for non-ASCII letters, as the published dense captioning programs read it."""
     return "".join(c if c.isascii() else " " for c in text)
 
 

@@ -1,4 +1,4 @@
-"""An adapter onto its base, all of it or not at all."""
+"""Load an adapter onto its base model, completely or not at all."""
 
 from __future__ import annotations
 
@@ -14,9 +14,10 @@ from train.run.saved import SavedRun
 
 
 def with_adapter(base: PreTrainedModel, run: SavedRun) -> PeftModel:
-    """
+    """The base model with the run's adapter.
+
     Raises:
-        UserError: the adapter was made for another model, or only a part of it finds its place.
+        UserError: the adapter was made for another model, or only a part of its weights fits.
     """
     _check_base(run)
     try:
@@ -32,20 +33,27 @@ def with_adapter(base: PreTrainedModel, run: SavedRun) -> PeftModel:
 
 
 def _check_base(run: SavedRun) -> None:
-    """Where a fingerprint was kept it decides, later, by what the model says."""
-    told = run.trained_on
-    if told is None or told == run.base.name or run.force or (run.folder / FINGERPRINT).is_file():
+    """Check that the adapter was trained on this base model. If the run has a fingerprint, the
+    fingerprint check decides instead, later, by the model's output."""
+    recorded = run.trained_on
+    if (
+        recorded is None
+        or recorded == run.base.name
+        or run.force
+        or (run.folder / FINGERPRINT).is_file()
+    ):
         return
     raise UserError(
-        f"adapter={run.folder}: was trained on {told}, not on model.name={run.base.name}; force=true tries it all the same"
+        f"adapter={run.folder}: was trained on {recorded}, not on model.name={run.base.name}; force=true tries it anyway"
     )
 
 
 def _check_keys(there: Collection[str], wanted: Collection[str], run: SavedRun) -> None:
-    """peft only warns of weights that have no place, and leaves places empty: the base would answer.
+    """Check that the adapter's keys are those of the model. peft only warns of keys that do not match
+    and leaves their places empty, so that the base model would answer.
 
     Raises:
-        UserError: with the renaming that would fit.
+        UserError: they are not; the message names a renaming that would fit.
     """
     foreign, empty = sorted(set(there) - set(wanted)), sorted(set(wanted) - set(there))
     if not foreign and not empty:
@@ -54,7 +62,7 @@ def _check_keys(there: Collection[str], wanted: Collection[str], run: SavedRun) 
     remedy = (
         f"renaming {fits[0]}… to {fits[1]}… in its keys would fit"
         if fits is not None
-        else f"its keys are called as {(foreign or ['nothing'])[0]}, the model's as {(empty or ['nothing else'])[0]}"
+        else f"its keys are named like {(foreign or ['nothing'])[0]}, the model's like {(empty or ['nothing else'])[0]}"
     )
     raise UserError(
         f"adapter={run.folder}: {len(there) - len(foreign)} of its {len(there)} weights have a place in "
@@ -63,7 +71,7 @@ def _check_keys(there: Collection[str], wanted: Collection[str], run: SavedRun) 
 
 
 def renaming(foreign: list[str], empty: list[str]) -> tuple[str, str] | None:
-    """The beginning of all `foreign` keys and what it would have to be, so that each finds an `empty` place."""
+    """(old prefix, new prefix) that turns every `foreign` key into an `empty` one; None if there is none."""
     if not foreign:
         return None
     first = foreign[0]
@@ -77,7 +85,7 @@ def renaming(foreign: list[str], empty: list[str]) -> tuple[str, str] | None:
 
 
 def _shared_end(a: str, b: str) -> int:
-    """Length of what both end with, whole parts between dots only."""
+    """Length of the common end of two keys, in whole parts between dots."""
     count = 0
     for x, y in zip(reversed(a.split(".")), reversed(b.split("."))):
         if x != y:

@@ -1,12 +1,12 @@
-"""The model's forward as training wants it: uint8 frames or stored features in, the answers' states out.
+"""The forward pass for training: uint8 frames or cached features in, hidden states of the answers out.
 
-Three things that the stock forward does not do, installed in one place:
-- frames go through the vision tower a few at a time, and outside autograd where it is frozen: left in,
-  a frozen tower is recomputed and back-propagated through, because gradient checkpointing makes its
-  input require gradients. That doubles the FLOPs of a step;
-- instead of frames, what the tower (or the connector) made of them may be given;
-- only the states from which a token of an answer is predicted leave the language model, so that the
-  head never sees the others, on any device.
+It differs from the stock forward in three ways:
+- Frames go through the vision tower a few at a time, and outside autograd if the tower is frozen.
+  Inside autograd, a frozen tower would be recomputed and back-propagated through, because gradient
+  checkpointing makes its input require gradients. That doubles the FLOPs of a step.
+- Features of the tower, or of the connector, may be given instead of frames.
+- Only hidden states that predict a supervised token leave the language model, so that the head never
+  computes on the others, on any device.
 """
 
 from __future__ import annotations
@@ -23,19 +23,19 @@ from transformers.modeling_outputs import BaseModelOutputWithPooling
 from train.model.library_checks import check_overrides
 
 FEATURES = "mm_encoder_outputs"
-"""What the stock forward calls pictures that tower and connector have seen already."""
+"""Parameter of the stock forward for features that have passed tower and connector."""
 Scale = Callable[[torch.Tensor], torch.Tensor]
 """(F, 3, S, S) uint8 → float."""
 
 
 def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_once: int) -> None:
-    """Let `model(...)` also take, whatever wraps it:
+    """Make `model(...)` accept further arguments, whatever wraps the model:
 
-    frames    (F, 3, S, S) uint8, the frames of all samples in reading order,
-              as the tower wants them after `scale`, `normalise` of the model's processor; or
-    features  (F, P, D) what the tower, or (F, N, H) what tower and connector made of them;
-    answers   (A,) positions in the flattened batch whose states are wanted: last_hidden_state is
-              then (1, A, H), not (B, T, H).
+    frames    (F, 3, S, S) uint8, the frames of all samples in reading order; `scale` (`normalise` with
+              the model's processor) prepares them for the tower; or
+    features  (F, P, D) the tower's, or (F, N, H) the connector's output for these frames;
+    answers   (A,) positions in the flattened batch whose hidden states are returned:
+              last_hidden_state is then (1, A, H), not (B, T, H).
     """
     body = model.model
     stock = body.forward
@@ -57,14 +57,15 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
                 features = body.connector(features.to(body.dtype))  # (F, P, D) → (F, N, H)
             named[FEATURES] = as_mm_outputs(features)
         if answers is not None:
-            # Padding is on the right, and no token looks ahead: none that counts ever sees it. Without a
-            # mask attention takes its fast causal kernel, and no (B, T, T) array is made.
+            # Padding is on the right and attention is causal: no real token attends to padding. Without
+            # a mask, attention uses its fast causal kernel and makes no (B, T, T) array.
             named.pop("attention_mask", None)
         out = stock(*arguments, **named)
         head: torch.nn.Module = model.lm_head
         if isinstance(head, FSDPModule):
-            # The fused head reads its weights without being called. In FSDP it shares a group with the
-            # last norm, which waits for both to run: unless it is, its gradients stay on each device.
+            # The fused head reads lm_head's weights without calling lm_head. In FSDP, lm_head shares a
+            # group with the last norm, and the group waits until both have run. Without this call its
+            # gradients would stay on each device.
             head(out.last_hidden_state[:, :0])
         if answers is not None:
             out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[answers].unsqueeze(0)
@@ -74,8 +75,8 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
 
 
 def check_forward(model: SmolVLMForConditionalGeneration) -> None:
-    """The stock forward takes any name: features under another than its own would be swallowed, and the
-    model see nothing.
+    """Check that the stock forward has the parameter FEATURES. It accepts any keyword: features under a
+    wrong name would be ignored without an error.
 
     Raises:
         UserError: it has no such parameter.
@@ -84,7 +85,7 @@ def check_forward(model: SmolVLMForConditionalGeneration) -> None:
 
 
 def as_mm_outputs(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
-    """What tower and connector made of frames, (F, N, H), as the stock forward and `generate` take it."""
+    """Features of the connector (F, N, H) in the form that the stock forward and `generate` take."""
     return {"image": BaseModelOutputWithPooling(pooler_output=features.flatten(0, 1))}  # (F·N, H)
 
 
@@ -94,7 +95,7 @@ def encode_frames(
     frames: torch.Tensor,
     frames_at_once: int,
 ) -> torch.Tensor:
-    """(F, 3, S, S) uint8 → what the vision tower makes of them, (F, P, D)."""
+    """Frames (F, 3, S, S) uint8 → features of the vision tower (F, P, D)."""
     tower = model.model.vision_model
     trains = any(p.requires_grad for p in tower.parameters())
     if not trains and tower.training:

@@ -1,7 +1,7 @@
-"""What we rely on inside other libraries that they do not promise, checked where it is imported.
+"""Checks, at import, of library internals that we rely on although the libraries do not promise them.
 
-Where a library renames a method, our override of it is never called, and nothing fails: the run goes on
-without its guard, its order or its sums. Each name stands here, with the parameters we read.
+If a library renames a method, our override of it is never called and nothing fails: the run continues
+without its guard, its sample order or its sums. Each name is listed here with the parameters we read.
 """
 
 from __future__ import annotations
@@ -25,11 +25,12 @@ TRAINER = {
     "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
     "compute_loss": ("model", "inputs", "return_outputs", "num_items_in_batch"),
 }
-"""Overridden by `train.loop.trainer.VideoTrainer`."""
+"""Methods that `train.loop.trainer.VideoTrainer` overrides, with their parameters."""
 
 
 def check_overrides(owner: type, names: dict[str, tuple[str, ...]], package: str) -> None:
-    """
+    """Check that a class has these methods with these parameters.
+
     Raises:
         UserError: the class has no such method, or it takes no such parameter.
     """
@@ -41,10 +42,10 @@ def check_overrides(owner: type, names: dict[str, tuple[str, ...]], package: str
 
 
 def set_known(thing: Any, name: str, value: object, package: str) -> None:
-    """Set an attribute that is there already: any other name can be set as well, and changes nothing.
+    """Set an attribute that exists already. Setting a wrong name would silently change nothing.
 
     Raises:
-        UserError: it is not there.
+        UserError: it does not exist.
     """
     if not hasattr(thing, name):
         raise _changed(f"{type(thing).__name__}.{name}", package)

@@ -1,4 +1,4 @@
-"""Processor and model: the right precision for the device, quantised or not, what trains."""
+"""Load processor and model: precision for the device, quantisation, and which weights train."""
 
 from __future__ import annotations
 
@@ -22,7 +22,8 @@ from train.model.sharding import sharding, weights_are_sharded
 from train.sections import LoraKeys, Method, ModelKeys, OptimKeys
 
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
-"""Full names: transformers 5 anchors them at the start, and short ones would protect nothing."""
+"""Modules kept out of 4-bit quantisation. Full names: transformers 5 anchors them at the start, so that
+short ones would match nothing."""
 _LLM = r"model\.text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
 _CONNECTOR = r"model\.connector\.modality_projection\.proj"
 _VISION = r"model\.vision_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
@@ -31,30 +32,31 @@ LORA_TARGETS = {
     "llm+connector": f"{_LLM}|{_CONNECTOR}",
     "all": f"{_LLM}|{_CONNECTOR}|{_VISION}",
 }
-"""Whole names: bare suffixes such as `q_proj` would also hit the vision tower."""
+"""Regular expressions of the layers that get an adapter. Full names: bare suffixes such as `q_proj`
+would also match the vision tower."""
 PARTS = {"vision": "model.vision_model.", "connector": "model.connector.", "llm": ""}
 
 
 DTYPES = {"bf16": torch.bfloat16, "fp16": torch.float16, "fp32": torch.float32}
-"""By their names in keys."""
+"""By their names in `model.dtype`."""
 
 
 @dataclass(frozen=True)
 class Precision:
-    """How numbers are held on this device."""
+    """A device and its compute precision."""
 
     device: str
     compute: torch.dtype
-    """Of activations and frozen weights."""
+    """Precision of activations and frozen weights."""
 
     @property
     def name(self) -> str:
-        """As `model.dtype` has it."""
+        """The name of `compute` in `model.dtype`."""
         return next(name for name, dtype in DTYPES.items() if dtype is self.compute)
 
 
 def device_name() -> str:
-    """Of this process's device."""
+    """Name of this process's GPU, or `cpu`."""
     return torch.cuda.get_device_name() if torch.cuda.is_available() else "cpu"
 
 
@@ -102,7 +104,7 @@ def load_model(
     if method == "qlora":
         if sharding() == "ZeRO-3":
             raise UserError(
-                "train.method=qlora: DeepSpeed's ZeRO-3 cannot share out 4-bit weights; take "
+                "train.method=qlora: DeepSpeed's ZeRO-3 cannot share out 4-bit weights; use "
                 "recipes/accelerate/ddp.yaml or fsdp2.yaml"
             )
         quantisation = BitsAndBytesConfig(
@@ -110,7 +112,7 @@ def load_model(
             bnb_4bit_quant_type="nf4",
             bnb_4bit_use_double_quant=True,
             bnb_4bit_compute_dtype=precision.compute,
-            # FSDP shares out floats only: the same bits, under a float's name
+            # FSDP shards only floats: the same bits are stored under a float dtype
             bnb_4bit_quant_storage=precision.compute if weights_are_sharded() else torch.uint8,
             llm_int8_skip_modules=NOT_QUANTISED,
         )
@@ -137,15 +139,15 @@ def load_model(
     if method == "qlora" and precision.device == "cpu":
         for module in model.modules():
             if isinstance(module, Linear4bit):
-                # An evaluation would repack the weights for a fast kernel without a backward, and
-                # training would go on with it: wrong gradients, on CPUs with AVX512-BF16 only.
+                # On CPUs with AVX512-BF16, an evaluation would repack the weights for a fast kernel
+                # that has no backward. Training would continue with it and get wrong gradients.
                 set_known(module, "support_avx512bf16_for_cpu", False, "bitsandbytes")
     check_position_ids(model)
     return model
 
 
 def weights_dtype(keys: ModelKeys, method: Method, compute: torch.dtype) -> torch.dtype:
-    """How weights are held that are not in 4 bits.
+    """Dtype of the weights that are not in 4 bits.
 
     Full fine-tuning holds them in fp32 and computes in `compute` under autocast (bf16 weights lose
     small updates), unless model.dtype asks for bf16 weights outright.
@@ -154,10 +156,10 @@ def weights_dtype(keys: ModelKeys, method: Method, compute: torch.dtype) -> torc
 
 
 def check_position_ids(model: SmolVLMForConditionalGeneration) -> None:
-    """Each vision patch must get its own position: some transformers versions shift them.
+    """Check that each vision patch gets its own position; some transformers versions shift them.
 
     Raises:
-        UserError: with the version to install.
+        UserError: positions are wrong; the message names the version to install.
     """
     embeddings = model.model.vision_model.embeddings
     side = embeddings.num_patches_per_side
@@ -210,8 +212,8 @@ def set_trainable(
 
 
 def disable_lora_input_cast(model: torch.nn.Module) -> None:
-    """Under autocast an adapter computes in half precision anyway: let peft not make a 32-bit copy of
-    its input before, which costs more memory than the layer itself."""
+    """Stop peft from casting an adapter's input to 32 bits. Under autocast the adapter computes in half
+    precision anyway, and the 32-bit copy costs more memory than the layer itself."""
     for module in model.modules():
         if isinstance(module, LoraLayer):
             set_known(module, "cast_input_dtype_enabled", False, "peft")
@@ -232,7 +234,7 @@ def part_of(name: str) -> str:
 
 
 def count_parameters(model: torch.nn.Module) -> int:
-    """All weights; a byte of 4-bit weights counts as the two numbers in it."""
+    """Number of all weights; a byte of 4-bit weights counts as two."""
     total = 0
     for parameter in model.parameters():
         packed = isinstance(parameter, Params4bit) and parameter.bnb_quantized

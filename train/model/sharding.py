@@ -1,4 +1,4 @@
-"""What one device holds where several share a model out, as `accelerate launch` was asked to."""
+"""Sharding of a model over several devices, as set up by `accelerate launch`."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ Sharding = Literal["FSDP", "ZeRO-2", "ZeRO-3"]
 
 
 def sharding() -> Sharding | None:
-    """What shares the model out among devices; None: each holds all of it."""
+    """The method that shards the model over devices; None: each device holds all of it."""
     if os.environ.get("ACCELERATE_USE_FSDP") == "true":
         return "FSDP"
     stage = os.environ.get("ACCELERATE_DEEPSPEED_ZERO_STAGE")
@@ -20,13 +20,13 @@ def sharding() -> Sharding | None:
 
 
 def weights_are_sharded() -> bool:
-    """No device holds all weights."""
+    """Whether no device holds all weights."""
     return sharding() in ("FSDP", "ZeRO-3")
 
 
 def gathered_bytes(model: torch.nn.Module) -> int:
-    """Of weights that are whole on each device while they are at work: all outside of the layers,
-    and two layers, of which one computes while the next arrives."""
+    """Bytes of sharded weights that are gathered on each device at once: all weights outside of the
+    layers, and two layers, of which one computes while the next arrives."""
     outside = 0
     layers: dict[str, int] = {}
     for name, weight in model.named_parameters():

@@ -54,7 +54,7 @@ def build(folder: Path, seed: int = 0) -> Path:
 
 
 def tiny_config(tokenizer: PreTrainedTokenizerFast) -> SmolVLMConfig:
-    """0.8 M parameters, trained from scratch to see colour and shape in minutes on a CPU."""
+    """A model of 0.8 M parameters, which learns colour and shape from scratch in minutes on a CPU."""
     text = AutoConfig.for_model(
         "llama",
         hidden_size=128,
@@ -87,7 +87,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> SmolVLMConfig:
 
 def tiny_processor() -> SmolVLMProcessor:
     """The processor classes of SmolVLM2, set to the tiny model's frame size."""
-    edge, whole = {"longest_edge": FRAME_PX}, {"longest_edge": 4 * FRAME_PX}  # as 512 and 2048
+    edge, whole = {"longest_edge": FRAME_PX}, {"longest_edge": 4 * FRAME_PX}  # SmolVLM2: 512, 2048
     half = [0.5, 0.5, 0.5]
     sampling = {"fps": 1, "max_frames": 64, "video_size": edge}
     return SmolVLMProcessor(
@@ -158,7 +158,7 @@ def _corpus() -> Iterator[str]:
 
 
 def _initialise(model: SmolVLMForConditionalGeneration) -> None:
-    """Scales at which so small a model learns from scratch: the library's are for large ones."""
+    """Initialise at scales from which so small a model learns; the library's suit large models."""
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
             continue

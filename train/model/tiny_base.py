@@ -1,4 +1,4 @@
-"""Where the base model of a run is loaded from; `model.name=tiny` is built on the way."""
+"""The checkpoint that a run's base model is loaded from; `model.name=tiny` is built first."""
 
 from __future__ import annotations
 
@@ -21,8 +21,8 @@ from train.sections import ModelKeys, TrainKeys
 def base_checkpoint(
     base: ModelKeys, found: RunFolder, keys: TrainKeys, processes: PartialState
 ) -> Iterator[ModelKeys]:
-    """Where the base model can be loaded from. `model.name=tiny` is built beside the run folder, which
-    is not ours yet, and then read like any checkpoint folder."""
+    """The model keys from which the base model can be loaded. `model.name=tiny` is built in a temporary
+    folder, as the run folder is not claimed yet, and is then read like any checkpoint folder."""
     if base.name != "tiny":
         yield base
         return
@@ -46,7 +46,7 @@ def move_into_run(
     output: Path,
     processes: PartialState,
 ) -> None:
-    """The tiny model moves into its run's folder, where its adapter will look for it."""
+    """Copy the tiny model into its run folder, where its adapter will look for it."""
     inside = output / BASE
     if processes.is_main_process and Path(checkpoint.name) != inside:
         shutil.copytree(checkpoint.name, inside, dirs_exist_ok=True)

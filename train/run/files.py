@@ -1,4 +1,4 @@
-"""The files of a run folder: their names, how they are read and written. Imports nothing heavy."""
+"""The files of a run folder: their names, and how to read and write them. Imports nothing heavy."""
 
 from __future__ import annotations
 
@@ -12,26 +12,27 @@ from data.errors import UserError
 METRICS = "metrics.jsonl"
 """Every logged row."""
 SAMPLES = "samples.jsonl"
-"""What was said of held-out videos while training."""
+"""Descriptions of held-out videos that were generated during training."""
 POLICY_FILE = "frame_policy.json"
-"""How it sees videos, and what it is asked."""
+"""The frame policy and the prompt."""
 HELD_OUT = "held_out.txt"
-"""Ids of the rows it never learns from, one a line."""
+"""Ids of the held-out rows, one per line."""
 FINGERPRINT = "fingerprint.json"
-"""What its model held likely when it was saved (`train.inference.fingerprint`)."""
+"""The likeliest tokens of its model when it was saved (`train.inference.fingerprint`)."""
 RECORD = "run.json"
 """Versions, dataset, results; written last."""
 STATE = "run_state.json"
-"""What the order of samples follows from, and the parts of a run that was resumed; written first."""
+"""What determines the order of samples, and the parts of a resumed run; written first."""
 
 BASE = "base"
-"""Where the tiny model lies in the folder of its run."""
+"""The folder of the tiny base model inside its run folder."""
 
 
 def read_json(file: Path) -> dict[str, Any]:
-    """
+    """The JSON object in a file.
+
     Raises:
-        UserError: it is not there, or holds no JSON object.
+        UserError: the file cannot be read, or holds no JSON object.
     """
     try:
         value = json.loads(file.read_text(encoding="utf-8"))
@@ -43,7 +44,7 @@ def read_json(file: Path) -> dict[str, Any]:
 
 
 def json_text(value: Any, *, indent: int | None = 1) -> str:
-    """JSON as everybody reads it, with a line end: what is no number or infinite is null."""
+    """Strict JSON with a final newline: NaN and infinite numbers become null."""
     return json.dumps(_finite(value), indent=indent, allow_nan=False) + "\n"
 
 
@@ -56,8 +57,8 @@ def _finite(value: Any) -> Any:
 
 
 def read_rows(file: Path) -> list[dict[str, Any]]:
-    """The rows of a file to which a run adds line by line; none where there is no file. A killed run
-    may leave half a line at its end, which is left out."""
+    """The rows of a JSON lines file; none if there is no file. A partial last line, which a killed run
+    may leave, is skipped."""
     if not file.is_file():
         return []
     whole = file.read_text(encoding="utf-8").split("\n")[:-1]

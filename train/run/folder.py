@@ -1,7 +1,7 @@
-"""The run folder: whose it is, what is in it, and when it becomes ours.
+"""The run folder: its state, its lock and its checkpoints.
 
-Nothing is written, and no finished run moved, before all that can refuse a run has had its say:
-`inspect_run_folder` reads, `claimed` takes the folder, and holds it until the run has ended.
+Nothing is written, and no finished run is moved, before all checks have passed. `inspect_run_folder`
+only reads. `claimed` locks the folder until the run has ended.
 """
 
 from __future__ import annotations
@@ -35,24 +35,25 @@ class RunFolder:
     """What is in a run folder."""
 
     path: Path | None
-    """None: it is named when it is claimed."""
+    """None: its name is chosen when it is claimed."""
     finished: bool
     begun: bool
     """A run began there, and may have been stopped before its first checkpoint."""
     checkpoints: tuple[Path, ...]
-    """Whole ones, in the order of their steps."""
+    """Complete ones, in the order of their steps."""
 
     @property
     def last_step(self) -> int:
-        """Of the last checkpoint; 0 where there is none."""
+        """Step of the last checkpoint; 0 if there is none."""
         return step_of(self.checkpoints[-1]) if self.checkpoints else 0
 
 
 def inspect_run_folder(keys: TrainKeys, model: str) -> RunFolder:
-    """What a run would find in its folder.
+    """The state of a run's folder; nothing is written.
 
     Raises:
-        UserError: another run is writing there, nothing to resume, or a stopped run that should be.
+        UserError: another run is writing there, there is nothing to resume, or a stopped run is there
+            that should be resumed.
     """
     if keys.output is None:
         if keys.resume:
@@ -61,15 +62,15 @@ def inspect_run_folder(keys: TrainKeys, model: str) -> RunFolder:
     output = Path(keys.output)
     if output.exists() and not output.is_dir():
         raise UserError(f"train.output={output}: is a file; give a folder")
-    # one process looks for all: their looks would be in each other's way
+    # only the first process checks the lock: checks at the same time would disturb each other
     if os.environ.get("RANK", "0") == "0" and (owner := owner_of(output)) is not None:
         raise UserError(
             f"train.output={output}: another run is writing there ({owner}); let it end, or choose another folder"
         )
-    found = _found(output)
+    found = _inspect(output)
     if keys.resume and not (found.checkpoints or found.finished or found.begun):
         raise UserError(
-            f"train.resume=true: no run has begun in {output}, so nothing can be gone on with and nothing is lost; "
+            f"train.resume=true: no run has begun in {output}, so there is nothing to resume and nothing is lost; "
             "leave train.resume=true out, or give another run's train.output"
         )
     if found.checkpoints and not found.finished and not keys.resume:
@@ -85,7 +86,7 @@ def inspect_run_folder(keys: TrainKeys, model: str) -> RunFolder:
     return found
 
 
-def _found(output: Path) -> RunFolder:
+def _inspect(output: Path) -> RunFolder:
     return RunFolder(
         output,
         finished=(output / RECORD).exists(),
@@ -96,28 +97,28 @@ def _found(output: Path) -> RunFolder:
 
 @contextmanager
 def claimed(found: RunFolder, keys: TrainKeys, processes: PartialState) -> Iterator[Path]:
-    """The folder is this run's until it ends; a finished run that was there is moved aside.
+    """Lock the folder for this run until it ends; a finished run that was there is moved aside.
 
     Raises:
-        UserError: another run came first, or the folder cannot be made.
+        UserError: another run claimed it first, or the folder cannot be made.
     """
     from accelerate.utils import broadcast_object_list
 
-    processes.wait_for_everyone()  # all have looked, and read what lies in a folder that may move
+    processes.wait_for_everyone()  # all have inspected and read the folder, which may be moved now
     with ExitStack() as stack:
         output = found.path
         if processes.is_main_process:
             try:
-                output = _taken(found, keys, stack)
+                output = _claim(found, keys, stack)
             except OSError as error:
                 where = keys.output or "runs"
                 raise UserError(
                     f"train.output={where}: cannot be written ({error.strerror})"
                 ) from None
-        yield Path(broadcast_object_list([str(output)])[0])  # one clock names it for all processes
+        yield Path(broadcast_object_list([str(output)])[0])  # the first process chose its name
 
 
-def _taken(found: RunFolder, keys: TrainKeys, stack: ExitStack) -> Path:
+def _claim(found: RunFolder, keys: TrainKeys, stack: ExitStack) -> Path:
     if found.path is None:
         output = _new_folder(Path("runs"), keys.method)
         stack.enter_context(locked(output, f"train.output={output}"))
@@ -126,21 +127,21 @@ def _taken(found: RunFolder, keys: TrainKeys, stack: ExitStack) -> Path:
     output.mkdir(parents=True, exist_ok=True)
     lock = stack.enter_context(ExitStack())
     lock.enter_context(locked(output, f"train.output={output}"))
-    if _found(output) != found:
+    if _inspect(output) != found:
         raise UserError(
-            f"train.output={output}: another run was there while this one started; start it again"
+            f"train.output={output}: another run was there while this one started; start this one again"
         )
     if found.finished:
         aside = move_aside(output)
         lock.close()
-        (aside / OWNER).unlink(missing_ok=True)  # it was ours, and nobody's now
+        (aside / OWNER).unlink(missing_ok=True)  # our lock file, moved along
         output.mkdir()
         lock.enter_context(locked(output, f"train.output={output}"))
     return output
 
 
 def _new_folder(parent: Path, method: str) -> Path:
-    """Made here, under a name that nobody else has."""
+    """Make a folder under a name that is not taken."""
     name = f"{method}-{time.strftime('%Y%m%d-%H%M%S')}"
     parent.mkdir(parents=True, exist_ok=True)
     number = 1
@@ -155,7 +156,7 @@ def _new_folder(parent: Path, method: str) -> Path:
 
 
 def move_aside(folder: Path) -> Path:
-    """Make room by renaming; nothing is deleted. Returns where it is now."""
+    """Rename a folder to make room, and return its new path. Nothing is deleted."""
     stamp, number = time.strftime("%Y%m%d-%H%M%S"), 1
     aside = folder.with_name(f"{folder.name}-before-{stamp}")
     while aside.exists():
@@ -179,8 +180,8 @@ def _numbered(output: Path) -> list[Path]:
 
 
 def complete_checkpoints(output: Path) -> list[Path]:
-    """In the order of their steps; one that a kill left half written is none. The file that is looked
-    for is the one that the library writes last."""
+    """Complete checkpoints, in the order of their steps. A checkpoint is complete if its
+    `trainer_state.json` can be read: the library writes that file last."""
     found = []
     for folder in _numbered(output):
         with contextlib.suppress(OSError, ValueError):
@@ -190,13 +191,13 @@ def complete_checkpoints(output: Path) -> list[Path]:
 
 
 def remove_half_written(output: Path) -> None:
-    """Checkpoints that a kill cut short, and those that it left half deleted."""
+    """Remove checkpoints that were half written, or half deleted, when a run was killed."""
     for folder in set(_numbered(output)) - set(complete_checkpoints(output)):
         shutil.rmtree(folder)
 
 
 def remove_oldest(output: Path, keep: int, best: Path | None) -> None:
-    """By their steps, never by a clock; the last and the best always stay."""
+    """Remove checkpoints by step, not by file time, until `keep` are left. The last and the best stay."""
     whole = complete_checkpoints(output)
     kept = {*whole[-1:], *([best] if best is not None else [])}
     for folder in reversed(whole):
@@ -204,6 +205,6 @@ def remove_oldest(output: Path, keep: int, best: Path | None) -> None:
             kept.add(folder)
     for folder in whole:
         if folder not in kept:
-            # no longer whole from the first moment on, whatever a kill leaves of it
+            # incomplete from here on, even if a kill interrupts the deletion
             (folder / "trainer_state.json").unlink()
             shutil.rmtree(folder)

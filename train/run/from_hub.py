@@ -1,4 +1,4 @@
-"""A model or an adapter by its name on the Hub → a folder like that of a run."""
+"""Download a model or an adapter from the Hub, as a folder like that of a run."""
 
 from __future__ import annotations
 
@@ -9,16 +9,16 @@ from data.errors import UserError
 from data.hub import hub_errors
 
 NAME = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
-"""`me/x`, or `me/x@` and a branch, tag or commit."""
+"""`owner/name`, or `owner/name@` and a branch, tag or commit."""
 WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model", "*.yaml")
-"""No pickles, no code."""
+"""Files to download: no pickles, no code."""
 
 
 def folder_of(adapter: str) -> Path:
-    """The folder itself, or the local copy of what has that name on the Hub.
+    """The folder itself, or the local copy of the Hub repository of that name.
 
     Raises:
-        UserError: neither is there.
+        UserError: neither exists.
     """
     path = Path(adapter)
     named = NAME.fullmatch(adapter)

@@ -1,4 +1,4 @@
-"""The ids of held-out rows, as a run writes them down: whoever evaluates it need not decide again."""
+"""Write and read the ids of a run's held-out rows, so that an evaluation uses the same ones."""
 
 from __future__ import annotations
 
@@ -14,15 +14,15 @@ from train.run.files import HELD_OUT
 def write_held_out(
     ids: Sequence[str], folder: Path, *, before: Sequence[str] | None = None
 ) -> None:
-    """A row id a line. `before`: what the parts of a resumed run held out; only what all of them did
-    was never learned from."""
+    """Write one row id per line. `before`: the ids that earlier parts of a resumed run held out. Only rows
+    that all parts held out were never trained on, so that only these are written."""
     known = set(ids if before is None else before)
     left = [name for name in ids if name in known]
     write_atomically(folder / HELD_OUT, "".join(f"{_line(name)}\n" for name in left))
 
 
 def read_held_out(folder: Path) -> tuple[str, ...] | None:
-    """None where the run kept no such list, as one from the Hub.
+    """The held-out ids; None if the run has no such list, for instance one from the Hub.
 
     Raises:
         UserError: the file is damaged.
@@ -38,5 +38,5 @@ def read_held_out(folder: Path) -> tuple[str, ...] | None:
 
 
 def _line(name: str) -> str:
-    """As it is, or as JSON where that would be no line or look like JSON."""
+    """The id as it is, or as JSON if it would not be one line or would look like JSON."""
     return name if name.isprintable() and not name.startswith('"') else json.dumps(name)

@@ -1,4 +1,4 @@
-"""The keys a run began with, as `config.yaml` and the parts of a resumed run have them."""
+"""The keys of a run, from its `config.yaml` and from the parts of a resumed run."""
 
 from __future__ import annotations
 
@@ -28,6 +28,7 @@ def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
 
 
 def nested(keys: Mapping[str, Any]) -> dict[str, Any]:
+    """The reverse of `flat`."""
     found: dict[str, Any] = {}
     for key, value in keys.items():
         *sections, leaf = key.split(".")
@@ -39,13 +40,13 @@ def nested(keys: Mapping[str, Any]) -> dict[str, Any]:
 
 
 def keys_of(folder: Path, parts: tuple[Part, ...]) -> dict[str, Any]:
-    """Of a run as it was after those parts, by their dotted names."""
+    """The keys of a run after those parts, by their dotted names."""
     file = folder / CONFIG
     try:
         keys = _by_new_names(yaml.safe_load(file.read_text(encoding="utf-8")))
     except (OSError, ValueError, AttributeError, yaml.YAMLError) as error:
         raise UserError(
-            f"{file}: cannot be read ({error}); it says what the run began with"
+            f"{file}: cannot be read ({error}); it has the keys that the run began with"
         ) from None
     for part in parts:
         keys |= _by_new_names(nested(part.changed))
@@ -53,7 +54,7 @@ def keys_of(folder: Path, parts: tuple[Part, ...]) -> dict[str, Any]:
 
 
 def _by_new_names(settings: dict[str, Any]) -> dict[str, Any]:
-    """Flat, where a run of an earlier version wrote them down."""
+    """Flat keys; those that an earlier version called otherwise get their new names."""
     keys = flat(settings)
     for old, new in list(renamed(TrainConfig, settings)):
         keys[new] = keys.pop(old)

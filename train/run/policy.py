@@ -1,4 +1,4 @@
-"""`frame_policy.json`: how a run sees videos, and what it is asked.
+"""`frame_policy.json`: the frame policy and the prompt of a run.
 
 {"version": 3, "frames": {"policy": "scene", …}, "min_decoded": 0.9, "ask": {"target": "timeline", …}}
 """
@@ -21,23 +21,23 @@ from train.run.files import POLICY_FILE, json_text, read_json
 from train.sections import DataKeys
 
 ASK = ("target", "prompt", "system", "max_tokens")
-"""Keys of `data` that say what is asked, and how long it may be."""
+"""Keys of `data` that set the prompt and its greatest length."""
 
 
 @dataclass(frozen=True)
 class RunPolicy:
-    """How frames are chosen, and what is asked about them."""
+    """How frames are chosen, and the prompt."""
 
     frames: FrameKeys
     ask: DataKeys
     min_decoded: float = MIN_DECODED
-    """A file of which less can be decoded is bad."""
+    """Share of a file's frames that must be decodable."""
     version: int | None = POLICY_VERSION
-    """Of the frame policies; with another one the same keys may choose other frames."""
+    """Version of the frame policies; with another one the same keys may choose other frames."""
 
 
 def policy_of_dataset(manifest: dict[str, Any], ask: DataKeys) -> RunPolicy:
-    """What a run that learns from a prepared dataset sees and is asked."""
+    """The policy of a run that trains on a prepared dataset."""
     keys = {key: value for key, value in manifest["policy"].items() if key != "version"}
     version = manifest["policy"].get("version")
     return RunPolicy(FrameKeys.model_validate(keys), ask, manifest["min_decoded"], version)
@@ -54,15 +54,16 @@ def write_policy(policy: RunPolicy, output: Path) -> None:
 
 
 def read_policy(run: Path) -> RunPolicy:
-    """
+    """The policy stored in a run folder.
+
     Raises:
-        UserError: it is not there, or not one.
+        UserError: it is missing or not valid.
     """
     file = run / POLICY_FILE
     stored = read_json(file)
     version, min_decoded = stored.pop("version", None), stored.pop("min_decoded", MIN_DECODED)
     try:
-        if "ask" not in stored:  # until 2026-11 all keys stood side by side
+        if "ask" not in stored:  # until 2026-11 all keys were on one level
             ask = {key: stored.pop(key) for key in ASK}
             stored = {"frames": stored, "ask": ask}
         frames = FrameKeys.model_validate(stored["frames"])

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
 
 FITS_NOT = ("model.", "lora.", "train.method", "optim.name")
-"""Other values of these, and the saved weights or states would not fit."""
+"""Keys that must stay: with other values the saved weights or optimizer states would not fit."""
 SEES_OTHERWISE = (
     "data.eval_share",
     "data.eval_max",
@@ -48,21 +48,21 @@ SEES_OTHERWISE = (
     "train.pack_tokens",
     "train.seed",
 )
-"""Other values of these, and samples would be seen twice, or never, or were held out before."""
+"""Keys that should stay: with other values samples would be seen twice, or never, or were held out before."""
 OF_A_START = ("train.resume", "train.force", "train.output")
-"""Said anew with each start."""
+"""Keys of a single start, which a resumed run does not take over."""
 
 
 @dataclass(frozen=True)
 class Start:
-    """From where a run starts."""
+    """The point from which a run starts."""
 
     folder: Path | None
-    """None: it is named when it is claimed."""
+    """None: its name is chosen when it is claimed."""
     checkpoint: Path | None = None
     """None: from the beginning."""
     before: RunState | None = None
-    """Of what is gone on with; None where there is nothing, or an older version kept none."""
+    """State of the run that is resumed; None for a new run, or if an older version stored none."""
 
     @property
     def step(self) -> int:
@@ -70,10 +70,10 @@ class Start:
 
 
 def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, Start]:
-    """A resumed run has its own keys, and instead of them what is given now.
+    """The keys of a run and its start. A resumed run keeps its own keys, except for those given now.
 
     Raises:
-        UserError: they do not go together.
+        UserError: the keys conflict.
     """
     if not config.train.resume:
         return config, Start(found.path)
@@ -96,7 +96,7 @@ def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, St
 
 
 def finished_results(found: RunFolder, config: TrainConfig) -> dict[str, Any]:
-    """A run that has ended stays as it is; returns its results.
+    """The results of a finished run, which stays as it is.
 
     Raises:
         UserError: more steps are asked for.
@@ -127,11 +127,11 @@ def finished_results(found: RunFolder, config: TrainConfig) -> dict[str, Any]:
 
 
 def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering:
-    """Refuse what would not go on with a run but begin something else under its name, and say what
-    else is not as before. Returns what the order of samples follows from: that of the run's beginning.
+    """Check that a resumed run continues the same run, and print what else has changed. Returns what
+    determines the order of samples, as it was when the run began.
 
     Raises:
-        UserError: other weights, other data or another number of videos a step.
+        UserError: other weights, other data or another number of videos per step.
     """
     if start.checkpoint is None:
         return ordering(config.train, config.data, devices())
@@ -140,35 +140,35 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
         keys_of(start.folder, start.before.parts if start.before else ()),
         flat_keys(config),
     )
-    told = {
+    differences = {
         key: f"{key}={now[key]} where it began with {value}"
         for key, value in before.items()
         if key in now and now[key] != value and key not in OF_A_START
     }
-    if misfits := [line for key, line in told.items() if key.startswith(FITS_NOT)]:
+    if misfits := [line for key, line in differences.items() if key.startswith(FITS_NOT)]:
         raise UserError(
             f"train.resume=true: {', '.join(misfits)}; give the keys of {start.folder / CONFIG}"
         )
-    wrong = [line for key, line in told.items() if key in SEES_OTHERWISE]
+    wrong = [line for key, line in differences.items() if key in SEES_OTHERWISE]
     order = ordering(config.train, config.data, devices())
     if start.before is not None:
-        wrong += _otherwise(config, start.before, order, dataset)
+        wrong += _data_differences(config, start.before, order, dataset)
         order = order if wrong else start.before.order
     if wrong and not config.train.force:
         raise UserError(
             f"train.resume=true: {'; '.join(wrong)}: some samples would be seen twice and others never, or "
-            "held-out ones were trained on; mend that, or start a new run (train.force=true goes on all the same)"
+            "held-out ones were trained on; correct that, or start a new run (train.force=true resumes anyway)"
         )
-    notes = list(dict.fromkeys([*wrong, *told.values(), *_other_versions(start.before)]))
+    notes = list(dict.fromkeys([*wrong, *differences.values(), *_other_versions(start.before)]))
     if notes:
         say(f"note: resumed with {', '.join(notes)}")
     return order
 
 
-def _otherwise(
+def _data_differences(
     config: TrainConfig, before: RunState, order: Ordering, dataset: Prepared
 ) -> list[str]:
-    """What no key shows."""
+    """Differences that no key shows: another dataset, or another number of videos per step."""
     wrong = []
     if dataset.sha256 != before.dataset_sha256:
         wrong.append(f"data.path={dataset.path} is not the dataset it began with (prepared anew?)")
@@ -176,9 +176,7 @@ def _otherwise(
         rows = "rows" if config.train.pack else "videos"
         accumulate, rest = divmod(before.order.step, config.train.batch * devices())
         same = (
-            f" (train.accumulate={accumulate} makes them as many)"
-            if accumulate and not rest
-            else ""
+            f" (train.accumulate={accumulate} makes it the same)" if accumulate and not rest else ""
         )
         wrong.append(
             f"train.batch={config.train.batch} × train.accumulate={config.train.accumulate} × {devices()} "
@@ -188,6 +186,7 @@ def _otherwise(
 
 
 def _other_versions(before: RunState | None) -> list[str]:
+    """Packages whose version has changed."""
     had = before.parts[-1].versions if before is not None and before.parts else {}
     return [
         f"{name} {number} where it began with {had[name]}"
@@ -197,7 +196,7 @@ def _other_versions(before: RunState | None) -> list[str]:
 
 
 def pinned_base(base: ModelKeys, start: Start) -> ModelKeys:
-    """A resumed run has the weights it began with, where a branch moved on meanwhile, too."""
+    """The base model of a run. A resumed run keeps the commit it began with, even if a branch moved on."""
     if start.before is None:
         return base
     return base.model_copy(update={"revision": start.before.revision})
@@ -212,7 +211,7 @@ def state_of(
     device: str,
     steps: int,
 ) -> RunState:
-    """What is to be remembered from now on. Parts whose steps are done again go."""
+    """The state to store from now on. Parts whose steps are repeated are dropped."""
     kept = tuple(p for p in start.before.parts if p.from_step < start.step) if start.before else ()
     changed: dict[str, Any] = {}
     if start.folder is not None and kept:
@@ -236,7 +235,8 @@ def state_of(
 def write_start(
     output: Path, config: TrainConfig, state: RunState, start: Start, held_out: Sequence[str]
 ) -> None:
-    """Write down how a run begins, or goes on; what a kill left half written goes.
+    """Write keys, held-out ids and state of a run that begins or is resumed; incomplete checkpoints are
+    removed.
 
     Raises:
         UserError: the folder cannot be written to.

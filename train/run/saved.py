@@ -1,4 +1,4 @@
-"""A run folder read back: base model, frame policy, prompt."""
+"""Read a run folder: base model, frame policy, prompt."""
 
 from __future__ import annotations
 
@@ -27,17 +27,17 @@ class SavedRun:
     base: ModelKeys
     is_adapter: bool
     policy: RunPolicy
-    """How it sees videos and what it is asked."""
+    """The frame policy and the prompt."""
     is_trained: bool = True
-    """False: a model as it is, which is only shown and asked what a run would be."""
+    """False: an untrained checkpoint, which only gets the frames and the prompt of a run."""
     longest_answer: int | None = None
-    """Tokens, of what it learned from; None where that is not known."""
+    """Tokens of the longest answer in training; None if unknown."""
     trained_on: str | None = None
-    """The base of an adapter as it was recorded, whatever `base` is; None where that is not known."""
+    """The recorded base model of an adapter, whatever `base` is; None if unknown."""
     force: bool = False
-    """Take it as it is, also where it does not look like what was saved."""
+    """Use the model even if it differs from what was saved."""
     own_words: Mapping[str, int] = field(default_factory=dict)
-    """How many of the samples that it learned from brought a prompt, system or context of their own."""
+    """Number of training samples with a prompt, system or context text of their own."""
 
     @property
     def frames(self) -> FrameKeys:
@@ -50,11 +50,11 @@ class SavedRun:
 
 
 def read_run(folder: str | Path, base: str | None = None, *, force: bool = False) -> SavedRun:
-    """Find base, policy and prompt of a run, in a folder or by its name on the Hub; `base` overrules
-    the run's own record; `force` lets the model differ from what was saved.
+    """Read base model, policy and prompt of a run, from a folder or by its name on the Hub. `base`
+    overrides the recorded base model; `force` lets the model differ from what was saved.
 
     Raises:
-        UserError: no run there, or parts of it missing.
+        UserError: there is no run, or parts of it are missing.
     """
     path = folder_of(str(folder))
     _check_ended(path, str(folder))
@@ -73,15 +73,15 @@ def read_run(folder: str | Path, base: str | None = None, *, force: bool = False
     if not is_adapter:
         base = str(path)
     else:
-        told = read_json(path / "adapter_config.json").get("base_model_name_or_path") or ""
-        trained_on = str(path / "base") if (path / BASE / "config.json").is_file() else told
+        stored = read_json(path / "adapter_config.json").get("base_model_name_or_path") or ""
+        trained_on = str(path / "base") if (path / BASE / "config.json").is_file() else stored
         base = trained_on if base is None else base
         if not base:
             raise UserError(
                 f"adapter={folder}: does not say what its base model is; give model.name"
             )
     policy = policy_of(path)
-    told_by_run = _record(path)
+    record = _record(path)
     return SavedRun(
         folder=path,
         base=ModelKeys(name=base, revision=_revision(path, base)),
@@ -89,15 +89,16 @@ def read_run(folder: str | Path, base: str | None = None, *, force: bool = False
         policy=policy,
         trained_on=trained_on or None,
         force=force,
-        longest_answer=told_by_run.get("longest_answer"),
-        own_words=(told_by_run.get("dataset") or {}).get("own_words") or {},
+        longest_answer=record.get("longest_answer"),
+        own_words=(record.get("dataset") or {}).get("own_words") or {},
     )
 
 
 def _check_ended(path: Path, shown: str) -> None:
-    """
+    """Check that a run has ended.
+
     Raises:
-        UserError: its training goes on, or was stopped.
+        UserError: it is still being trained, or was stopped.
     """
     if (path / RECORD).is_file() or not (path / STATE).is_file():
         return
@@ -106,69 +107,70 @@ def _check_ended(path: Path, shown: str) -> None:
     if (owner := owner_of(path)) is not None:
         raise UserError(f"adapter={shown}: is still being trained ({owner}){instead}")
     raise UserError(
-        f"adapter={shown}: its training was stopped; train.resume=true train.output={shown} ends it{instead}"
+        f"adapter={shown}: its training was stopped; train.resume=true train.output={shown} continues it{instead}"
     )
 
 
 def run_of(path: Path) -> Path:
-    """The run that a checkpoint belongs to; any other folder is one itself."""
+    """The run folder that a checkpoint belongs to; any other folder is returned as it is."""
     inside = path.name.startswith("checkpoint-") and (path.parent / STATE).is_file()
     return path.parent if inside else path
 
 
 def _record(path: Path) -> dict[str, Any]:
+    """The content of `run.json`; empty if there is none."""
     file = run_of(path) / RECORD
     return read_json(file) if file.is_file() else {}
 
 
 def _revision(path: Path, base: str) -> str | None:
-    """Of the base model: the run's record, its state while it goes on, or what peft wrote down."""
+    """Revision of the base model: from the run's record, its state if it has no record, or peft's file."""
     run = run_of(path)
-    told = _record(path)
-    if told and base == told.get("base"):
-        return told.get("revision")
+    stored = _record(path)
+    if stored and base == stored.get("base"):
+        return stored.get("revision")
     state = read_state(run)
     if state is not None and base in (state.base, str(run / BASE)):
         return state.revision
     about = path / "adapter_config.json"
-    told = read_json(about) if about.is_file() else {}
-    return told.get("revision") if base == told.get("base_model_name_or_path") else None
+    stored = read_json(about) if about.is_file() else {}
+    return stored.get("revision") if base == stored.get("base_model_name_or_path") else None
 
 
 def base_of(run: SavedRun) -> SavedRun:
-    """The model that a run started from, seeing and asked what the run was.
+    """The base model of a run, with the run's frame policy and prompt.
 
     Raises:
         UserError: it is not recorded, or gone.
     """
     base = run.base
     if not run.is_adapter:
-        told = _record(run.folder)
-        name = told.get("base")
+        stored = _record(run.folder)
+        name = stored.get("base")
         if not isinstance(name, str):
             raise UserError(f"base=true: {run.folder} does not say which model it was trained from")
         if name == BASE:  # the tiny model, built into the run
             name = str(run.folder / BASE)
-        base = ModelKeys(name=name, revision=told.get("revision"))
+        base = ModelKeys(name=name, revision=stored.get("revision"))
     return SavedRun(Path(base.name), base, False, run.policy, is_trained=False)
 
 
 def untrained(model: ModelKeys, policy: RunPolicy) -> SavedRun:
-    """A checkpoint as it is, seeing what a prepared dataset's frame policy chooses."""
+    """An untrained checkpoint with the frame policy of a prepared dataset."""
     return SavedRun(Path(model.name), model, False, policy, is_trained=False)
 
 
 def trained_on(run: SavedRun) -> dict[str, Any]:
-    """What is known of the dataset of a run, or of a checkpoint in one; nothing where there is no record."""
-    told = _record(run.folder).get("dataset")
-    if isinstance(told, dict):
-        return told
+    """The recorded dataset of a run, or of a checkpoint in one; empty if nothing is recorded."""
+    stored = _record(run.folder).get("dataset")
+    if isinstance(stored, dict):
+        return stored
     state = read_state(run_of(run.folder))
     return {} if state is None else {"sha256": state.dataset_sha256}
 
 
 def policy_of(path: Path) -> RunPolicy:
-    """How a run sees and what it is asked; says so where that is unknown, or may have changed.
+    """The frame policy and prompt of a run; warns if they are unknown or may have changed.
 
     Raises:
         UserError: it cannot be read.

@@ -1,5 +1,5 @@
-"""Writing what a run leaves behind: policy, weights, record. A full disk or a missing right is one line,
-with what is safe."""
+"""Write the results of a run: checkpoints, weights, record. A full disk or a missing permission is an error
+of one line that says what is safe."""
 
 from __future__ import annotations
 
@@ -31,14 +31,15 @@ OF_THE_MACHINE = (
     errno.EIO,
     errno.ESTALE,
 )
+"""Errors of disks and permissions, which are no bugs of ours."""
 TORCH = re.compile(r"PytorchStreamWriter|file write failed|unexpected pos|cannot be opened")
-"""Of the RuntimeError that torch makes of a failed write."""
+"""Matches the RuntimeError that torch raises after a failed write."""
 
 
 @contextmanager
 def saving(output: Path, what: str) -> Iterator[None]:
-    """Around what writes `what` into a run folder; a half-written checkpoint is removed, for on a full
-    disk its room is needed.
+    """A context in which `what` is written into a run folder. A half-written checkpoint is removed,
+    because a full disk needs its room.
 
     Raises:
         UserError: it cannot be written.
@@ -58,8 +59,8 @@ def saving(output: Path, what: str) -> Iterator[None]:
             shutil.rmtree(output / what, ignore_errors=True)
         safe = f"{whole[-1]} is safe" if whole else "no checkpoint was saved before"
         raise UserError(
-            f"{output}: {what} could not be written ({first_line(error)}); {safe}; mend that (df -h {output}), "
-            f"then the same command with train.resume=true train.output={output} goes on"
+            f"{output}: {what} could not be written ({first_line(error)}); {safe}; correct that (df -h {output}), "
+            f"then the same command with train.resume=true train.output={output} continues"
         ) from None
 
 
@@ -69,9 +70,9 @@ def save_weights(
     output: Path,
     weights: dict[str, torch.Tensor] | None = None,
 ) -> None:
-    """Adapter or model (safetensors) and processor.
+    """Save adapter or model (safetensors) and processor.
 
-    `weights`: the model's, where it does not hold them itself (`train.loop.fit.gathered_weights`).
+    `weights`: the model's, if it does not hold them itself (`train.loop.fit.gathered_weights`).
     """
     model.save_pretrained(str(output), state_dict=weights)
     processor.save_pretrained(output)
@@ -79,5 +80,5 @@ def save_weights(
 
 
 def write_record(records: dict[str, Any], output: Path) -> None:
-    """The last file: with it a run has ended."""
+    """Write `run.json`. It is the last file: a run that has it is finished."""
     write_atomically(output / RECORD, json_text(records))

@@ -1,4 +1,4 @@
-"""How many steps a run has, and the learning rate of each."""
+"""The number of optimizer steps of a run, and the learning rate of each."""
 
 from __future__ import annotations
 
@@ -39,11 +39,11 @@ def rate_at(optim: OptimKeys, step: int, steps: int) -> float:
 
 
 def planned_steps(train: TrainKeys, optim: OptimKeys, per_epoch: int, start: Start) -> int:
-    """Optimizer steps of the whole run; where a resumed one is to be longer or shorter than it was
-    planned, says what that does to the learning rate.
+    """Optimizer steps of the whole run. If a resumed run gets longer or shorter than planned, prints the
+    effect on the learning rate.
 
     Raises:
-        UserError: it is past that step already.
+        UserError: the run is past that step already.
     """
     steps = total_steps(train, per_epoch)
     from_step, before = start.step, start.before

@@ -1,7 +1,7 @@
-"""What a run has to remember of its beginning: `run_state.json`.
+"""`run_state.json`: what a resumed run has to know of its beginning.
 
-It says what the order of samples follows from: the data, how many videos make a step, how they are
-dealt. A part is added each time the run goes on.
+It holds what determines the order of samples: the data, the number of videos per step, and how they
+are distributed over loader processes. A part is added each time the run is resumed.
 """
 
 from __future__ import annotations
@@ -24,19 +24,19 @@ Kind = Literal["plain", "grouped", "packed", "streamed"]
 
 @dataclass(frozen=True)
 class Ordering:
-    """What the order of samples follows from, beside the data and the seed. A resumed run has that of
-    its beginning, however many devices and workers there are now."""
+    """What determines the order of samples, beside the data and the seed. A resumed run keeps that of its
+    beginning, however many devices and workers there are now."""
 
     kind: Kind
     step: int
-    """Samples (packs of them) of one optimizer step on all devices."""
+    """Samples (or packs of them) in one optimizer step on all devices."""
     batch: int
     lanes: int
     """Loader processes on all devices."""
 
 
 def ordering(train: TrainKeys, data: DataKeys, devices: int) -> Ordering:
-    """Of a new run."""
+    """The ordering of a new run."""
     if train.pack:
         kind: Kind = "packed"
     elif data.stream:
@@ -49,11 +49,11 @@ def ordering(train: TrainKeys, data: DataKeys, devices: int) -> Ordering:
 
 @dataclass(frozen=True)
 class Part:
-    """A stretch of a run between two stops."""
+    """A part of a run, from one start to the next stop."""
 
     from_step: int
     changed: Mapping[str, Any]
-    """Keys that are not as in the part before; of the first: none."""
+    """Keys that differ from the part before; none for the first part."""
     device: str
     devices: int
     versions: Mapping[str, str]
@@ -61,7 +61,7 @@ class Part:
 
 @dataclass(frozen=True)
 class RunState:
-    """What a run has to remember of its beginning, and its parts so far."""
+    """What a resumed run has to know of its beginning, and the run's parts so far."""
 
     dataset_sha256: str
     order: Ordering
@@ -69,23 +69,26 @@ class RunState:
     revision: str | None
     """The commit or name of the base model's weights."""
     steps: int
-    """Of the whole run, as it was planned last."""
+    """Optimizer steps of the whole run, as last planned."""
     parts: tuple[Part, ...] = ()
 
 
 def read_state(folder: Path) -> RunState | None:
-    """None where the run was begun by a version that kept none.
+    """The stored state; None if the run was begun by a version that stored none.
 
     Raises:
-        UserError: the file is not one of ours.
+        UserError: the file is not a valid state.
     """
     file = folder / STATE
     if not file.is_file():
         return None
-    told = read_json(file)
+    stored = read_json(file)
     try:
-        order, parts = Ordering(**told.pop("order")), tuple(Part(**p) for p in told.pop("parts"))
-        return RunState(**told, order=order, parts=parts)
+        order, parts = (
+            Ordering(**stored.pop("order")),
+            tuple(Part(**p) for p in stored.pop("parts")),
+        )
+        return RunState(**stored, order=order, parts=parts)
     except (KeyError, TypeError):
         raise UserError(f"{file}: not the state of a run of this version") from None
 
@@ -95,7 +98,7 @@ def write_state(folder: Path, state: RunState) -> None:
 
 
 def devices() -> int:
-    """Processes of this run, one a device."""
+    """Number of processes of this run, one per device."""
     return int(os.environ.get("WORLD_SIZE", "1"))
 
 

@@ -1,4 +1,4 @@
-"""Where curves go beside the run folder. A tracker only watches: when it fails, training goes on."""
+"""Experiment trackers, beside the files of the run folder. If a tracker fails, training continues."""
 
 from __future__ import annotations
 
@@ -18,19 +18,20 @@ from train.sections import LogKeys
 
 
 def check_tracker(keys: LogKeys) -> None:
-    """
+    """Check that the tracker is installed.
+
     Raises:
-        UserError: the tracker is not installed.
+        UserError: it is not.
     """
     if keys.to != "none" and find_spec(keys.to) is None:
         raise UserError(f"log.to={keys.to}: not installed; pip install -e '.[{keys.to}]'")
 
 
 class Tracker(TrainerCallback):
-    """One of the library's trackers, which can neither end a training nor get a step twice."""
+    """A tracker callback of transformers, wrapped: it cannot end the training and gets no step twice."""
 
     def __init__(self, name: str, inner: TrainerCallback, has: int):
-        """`has`: it got the rows of all steps up to this one before the run was stopped."""
+        """`has`: the last step whose rows it got before the run was stopped."""
         self.inner = inner
         self._name, self._has = name, has
         self._lost = False
@@ -60,7 +61,7 @@ class Tracker(TrainerCallback):
         return step > self._has
 
     def lost(self, error: Exception) -> None:
-        """Say once that its curve has a gap."""
+        """Warn once that the tracker's curve has a gap."""
         if not self._lost:
             warn(
                 f"note: log.to={self._name}: {type(error).__name__}: {first_line(error)}; its curve has a gap, "
@@ -69,7 +70,7 @@ class Tracker(TrainerCallback):
         self._lost = True
 
     def attempt(self, call: Callable[[], Any]) -> None:
-        """Whatever a tracker raises is told, once, and no more."""
+        """Call the tracker. An exception is only a warning, and only once."""
         try:
             call()
         except Exception as error:  # noqa: BLE001 - whatever a tracker raises is no reason to stop
@@ -77,17 +78,17 @@ class Tracker(TrainerCallback):
 
 
 def tracker_of(keys: LogKeys, output: Path, step: int, *, first: bool) -> Tracker | None:
-    """The tracker that is asked for; wandb without a login writes offline, and says so.
+    """The tracker of `log.to`; None without one. wandb without a login logs offline, and says so.
 
     Args:
-        step: of the checkpoint that is gone on from; 0 for a new run.
+        step: step of the checkpoint that is resumed; 0 for a new run.
         first: this is the first process, which alone writes.
     """
     if keys.to == "tensorboard":
         from torch.utils.tensorboard import SummaryWriter  # an extra
 
         folder = str(output / "tensorboard")
-        # what a stopped run wrote of later steps counts no more: they are done again
+        # drop what a stopped run wrote for later steps: they are repeated
         writer = SummaryWriter(folder, purge_step=step + 1 if step else 0) if first else None
         return Tracker(keys.to, TensorBoardCallback(writer), has=-1)
     if keys.to == "trackio":
@@ -102,7 +103,7 @@ def tracker_of(keys: LogKeys, output: Path, step: int, *, first: bool) -> Tracke
 
 
 def _start_wandb(keys: LogKeys, output: Path) -> None:
-    """A run of wandb's, unless whoever called us has begun one; an earlier run of ours ends."""
+    """Start a wandb run, unless the caller has started one. An earlier run of ours is finished."""
     import wandb
 
     if wandb.run is not None and wandb.run.id in _OURS:
@@ -111,15 +112,15 @@ def _start_wandb(keys: LogKeys, output: Path) -> None:
         return
     folder = os.environ.get("WANDB_DIR", str(output))
     if os.environ.get("WANDB_DATA_DIR") in (None, *_STAGED):
-        # where pictures wait to be sent: by itself it leaves those of an offline run in the user's home
+        # staging folder of images: by default wandb leaves those of an offline run in the user's home
         os.environ["WANDB_DATA_DIR"] = f"{folder}/wandb"
         _STAGED.add(os.environ["WANDB_DATA_DIR"])
-    mode: Any = os.environ.get("WANDB_MODE")  # given by name: it reads the environment only once
+    mode: Any = os.environ.get("WANDB_MODE")  # passed on: wandb reads the environment only once
     why = None
     if mode is None:
-        try:  # it knows where keys may lie, and that a server of one's own has another than wandb.ai
+        try:  # wandb finds its API keys itself, and knows that a self-hosted server has its own key
             why = None if wandb.login(prompt=False, verify=False) else "not logged in"
-        except Exception as error:  # noqa: BLE001 - a key that is none is no reason to stop
+        except Exception as error:  # noqa: BLE001 - an invalid key is no reason to stop
             why = first_line(error)
         mode = None if why is None else "offline"
     begun = wandb.init(
@@ -134,6 +135,6 @@ def _start_wandb(keys: LogKeys, output: Path) -> None:
 
 
 _OURS: set[str] = set()
-"""Runs that were begun here: a notebook trains several times in one process."""
+"""Ids of wandb runs that were started here: a notebook trains several times in one process."""
 _STAGED: set[str] = set()
-"""Their places for pictures, which are not the user's own choice."""
+"""Staging folders that were set here, not by the user."""

@@ -1,8 +1,8 @@
-"""The frames a policy may choose, kept at their final size while the one decode pass runs by.
+"""Collects the candidates: the frames a policy may choose, kept at their final size during the decode pass.
 
-A video holds far more frames than memory. Which ones may be wanted is decided as they pass: the
-clearest of each short window, one at each tick, those at times known beforehand, or all. Beyond the
-memory limit every second picture is let go; a chosen frame that was let go is fetched again.
+A video has more frames than fit in memory, so candidates are selected while it is decoded: the clearest frame
+of each short window, one at each tick, those at times known beforehand, or all. Above the memory limit every
+second kept picture is dropped; a chosen frame whose picture was dropped is decoded again.
 """
 
 from __future__ import annotations
@@ -19,9 +19,13 @@ Mode = Literal["clearest", "ticks", "known", "all"]
 
 
 class Candidates:
-    """Collects candidates. `window_s`: length of a window (`clearest`) or step (`ticks`).
+    """Collects candidates.
 
-    `known_s`: the wanted times of mode `known`. `keep_px`: short side of kept pictures; 0 keeps none.
+    Args:
+        window_s: length of a window (mode `clearest`) or step between ticks (mode `ticks`).
+        known_s: the wanted times of mode `known`.
+        keep_px: short side of kept pictures; 0 keeps none.
+        limit_bytes: memory limit of the kept pictures.
     """
 
     def __init__(
@@ -45,9 +49,9 @@ class Candidates:
     def update(
         self, index: int, frame: DecodedFrame, clearness: float, fresh: bool
     ) -> tuple[int, DecodedFrame] | None:
-        """One frame in order. `fresh`: it looks like the first of a new shot.
+        """Add the next frame. `fresh`: it looks like the first frame of a new shot.
 
-        Returns the candidate that is settled by it, this frame or one before, or None.
+        Returns the (index, frame) that becomes a candidate now, this frame or an earlier one, or None.
         """
         settled = None
         if self._mode == "clearest":
@@ -66,16 +70,17 @@ class Candidates:
         return settled
 
     def close(self) -> tuple[int, DecodedFrame] | None:
-        """The last window's candidate, where one is open."""
+        """End the current window; returns its candidate, or None if no window is open."""
         best, self._best = self._best, None
         return self._take(*best[1:]) if best is not None else None
 
     @property
     def indices(self) -> np.ndarray:
-        """(C,) frame indices settled so far."""
+        """(C,) frame indices of the candidates so far."""
         return np.asarray(self._indices, dtype=np.int64)
 
     def _take(self, index: int, frame: DecodedFrame) -> tuple[int, DecodedFrame]:
+        """Make a frame a candidate and keep its picture."""
         self._indices.append(index)
         if self._keep_px:
             kept = frame.keep(self._keep_px)

@@ -1,7 +1,7 @@
-"""Image encoders for the policies that compare what pictures show: the only torch under `data/`.
+"""Image encoders for the policies `embedding` and `query`: the only module under `data/` that uses torch.
 
-Any CLIP- or SigLIP-like model (pictures and text), any self-supervised vision tower of transformers
-that gives a class token (DINOv2), and SmolVLM's own vision tower (mean of its patches).
+Supported: CLIP- and SigLIP-like models (pictures and text), self-supervised vision towers of transformers
+with a class token (DINOv2), and SmolVLM's own vision tower (mean of its patches).
 """
 
 from __future__ import annotations
@@ -55,7 +55,7 @@ class Encoder:
         """A text → (D,) unit vector.
 
         Raises:
-            UserError: this encoder knows no text.
+            UserError: this encoder has no text model.
         """
         if self._kind not in CONTRASTIVE:
             raise UserError(
@@ -67,7 +67,7 @@ class Encoder:
         tokens = tokenizer(
             [query],
             return_tensors="pt",
-            padding="max_length",  # SigLIP was trained so
+            padding="max_length",  # as SigLIP was trained
             truncation=True,
             max_length=longest,
         )
@@ -77,17 +77,17 @@ class Encoder:
 
 @lru_cache(maxsize=1)
 def load(name: str) -> Encoder:
-    """A model by Hub id or folder, on the GPU where there is one.
+    """The model of a Hub id or folder, on the GPU if there is one.
 
     Raises:
-        UserError: there is no such model, or it is of a kind that is not known here.
+        UserError: there is no such model, or its kind is not supported.
     """
     try:
         config = AutoConfig.from_pretrained(name)
         kind = str(config.model_type)
         if kind not in (*CONTRASTIVE, *CLASS_TOKEN, *OWN):
             raise UserError(
-                f"frames.encoder={name}: a {kind} model is none of "
+                f"frames.encoder={name}: {kind} models are not supported; supported are "
                 f"{', '.join((*CONTRASTIVE, *CLASS_TOKEN, *OWN))}"
             )
         model = AutoModel.from_pretrained(name, dtype=torch.float32)
@@ -104,7 +104,7 @@ def load(name: str) -> Encoder:
 
 @lru_cache(maxsize=1)
 def query_vector(name: str, query: str) -> np.ndarray:
-    """(D,) `load(name).text(query)`, once per process and not once per video."""
+    """(D,) `load(name).text(query)`, cached: computed once per process, not once per video."""
     return load(name).text(query)
 
 

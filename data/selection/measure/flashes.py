@@ -1,6 +1,6 @@
-"""Frames that are lit otherwise than those around them: a camera's flash, a broken frame, lightning.
+"""Detects flashes: one or two frames lit unlike those around them (camera flash, broken frame, lightning).
 
-They are brighter and crisper than what they show, and a policy that looks for clear frames would take them.
+They are brighter and crisper than the scene, so a policy that looks for clear frames would choose them.
 """
 
 from __future__ import annotations
@@ -10,17 +10,18 @@ import numpy as np
 from data.selection.measure.signals import Signals
 
 LONGEST = 2
-"""Frames; a light that stays is the scene's."""
+"""Longest flash in frames; a light that stays longer belongs to the scene."""
 APART = 8.0
-"""Grey levels by which a picture's mean leaves those before and after it."""
+"""Grey levels by which a flash's mean differs, at least, from those of the frames before and after it."""
 AGREE = 0.35
-"""Of that: how far apart these may be."""
+"""Largest difference between the means before and after, as a share of the flash's difference from them."""
 SAME = 0.5
-"""Of how a lit picture differs from them: how much they may differ from each other, to show the same."""
+"""The same share for whole pictures: the frames before and after must show the same scene."""
 
 
 def flashes(signals: Signals) -> np.ndarray:
-    """(N,) bool. First by the means of brightness and colour, which a moving camera hardly changes."""
+    """(N,) bool: whether each frame is a flash. The means of brightness and colour are compared first: a
+    moving camera hardly changes them."""
     pictures = signals.small.reshape(len(signals.small), -1)  # (N, 432)
     means = signals.small.reshape(len(signals.small), 3, -1).mean(axis=2)  # (N, 3)
     count = len(means)

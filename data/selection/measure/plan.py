@@ -1,4 +1,4 @@
-"""What is measured and kept in the one decode pass."""
+"""The plan of the decode pass: what is measured and which pictures are kept."""
 
 from __future__ import annotations
 
@@ -17,12 +17,14 @@ class MeasurementPlan:
 
     candidates: Candidates
     detector: SceneDetector | None = None
+    """PySceneDetect's detector that gets every frame."""
     thumb_px: int | None = None
+    """Side of the candidates' small grey pictures."""
     encode: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None
-    """(n pictures) → (n, D) unit vectors."""
+    """The image encoder for the candidates: n pictures → (n, D) unit vectors."""
     picture_px: int = 224
     """Short side of the RGB pictures that `encode` gets."""
     text: np.ndarray | None = None
     """(D,) unit vector of the query."""
     vectors: bool = False
-    """The codec's motion vectors too."""
+    """Also measure the codec's motion vectors."""

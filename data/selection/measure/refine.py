@@ -1,6 +1,6 @@
-"""After a look at key frames only: move each chosen one to the clearest frame close behind it.
+"""After a decode of key frames only: replaces each chosen key frame by the clearest frame shortly after it.
 
-A key frame is often the very first of a shot, still blurred by a dissolve or a sudden movement.
+A key frame is often the first frame of a shot, still blurred by a dissolve or a sudden movement.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ REFINE_S = 0.4
 def refine_key_frames(
     video: Video, chosen: Selection, *, short_px: int, threads: int
 ) -> tuple[Selection, dict[float, StoredPicture]]:
-    """The selection with its times moved by less than `REFINE_S`, and the pictures at them."""
+    """The selection with times moved forward by less than `REFINE_S`, and the pictures at the new times."""
     times_s: list[float] = []
     kept: dict[float, StoredPicture] = {}
     last_s = -1.0
@@ -42,7 +42,7 @@ def refine_key_frames(
             clearness = float(clearness_of(sharpness_of(frame.planes()[0]), luma.std()))
             if frame.time_s > last_s and clearness > 1.05 * best_clearness:
                 best, best_clearness = frame, clearness
-        if best is None:  # the span decodes no longer, or gave what is chosen already
+        if best is None:  # no frame can be decoded here, or only one that is chosen already
             times_s.append(start_s)
             continue
         last_s = best.time_s

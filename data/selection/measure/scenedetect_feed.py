@@ -1,5 +1,6 @@
-"""PySceneDetect's detectors, used as they are and fed from our decode: its own would be a second
-pass. Times go in as timestamps, so that variable frame rates keep their seconds.
+"""Runs PySceneDetect's detectors on the frames of our decode pass: PySceneDetect itself would decode again.
+
+The detectors get timestamps, so that times stay correct with a variable frame rate.
 """
 
 from __future__ import annotations
@@ -31,7 +32,7 @@ DETECTORS: dict[str, tuple[type[SceneDetector], str, dict[str, Any]]] = {
     "hash": (HashDetector, "threshold", {}),
     "histogram": (HistogramDetector, "threshold", {}),
     "threshold": (ThresholdDetector, "threshold", {}),
-    # the settings of the experiments this project began with; lengths in frames
+    # settings of the experiments that this project began with; `min_scene_len` in frames
     "histogram-coarse": (
         HistogramDetector,
         "threshold",
@@ -43,14 +44,14 @@ DETECTORS: dict[str, tuple[type[SceneDetector], str, dict[str, Any]]] = {
         {"threshold": 0.01, "bins": 256, "min_scene_len": 1},
     ),
 }
-"""Class, the name of its threshold, preset parameters."""
+"""Value of `frames.detector` → class, name of its threshold parameter, preset parameters."""
 
 
 def build_detector(keys: FrameKeys) -> SceneDetector:
     """The detector that `keys` name, with its options.
 
     Raises:
-        UserError: a parameter that the detector does not have or does not take.
+        UserError: the detector does not have a given parameter, or refuses its value.
     """
     kind, threshold_name, preset = DETECTORS[keys.detector]
     options: dict[str, Any] = {"min_scene_len": keys.min_shot_s, **preset}
@@ -75,7 +76,7 @@ def build_detector(keys: FrameKeys) -> SceneDetector:
 
 
 class CutFinder:
-    """Feeds one detector frame by frame and remembers the cuts."""
+    """Feeds one detector frame by frame and collects its cuts."""
 
     def __init__(self, detector: SceneDetector, mean_fps: float):
         self._detector = detector
@@ -84,13 +85,13 @@ class CutFinder:
         self._last: FrameTimecode | None = None
 
     def update(self, time_s: float, rgb: np.ndarray) -> None:
-        """One frame, (H, W, 3) uint8; PySceneDetect works on BGR."""
+        """Feed one frame, (H, W, 3) uint8 RGB; it is passed on as BGR."""
         stamp = Timecode(round(time_s / TICK), TICK)
         self._last = FrameTimecode(stamp, fps=self._rate)
         self._keep(self._detector.process_frame(self._last, np.ascontiguousarray(rgb[..., ::-1])))
 
     def cuts_s(self) -> list[float]:
-        """The time of the first frame after each cut."""
+        """Timestamp of the first frame after each cut; call once, after the last frame."""
         if self._last is not None:
             self._keep(self._detector.post_process(self._last))
         return sorted(set(self._cuts_s))

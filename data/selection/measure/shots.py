@@ -1,12 +1,12 @@
-"""Where one shot ends and the next begins, found in what one pass measured.
+"""Detects shot boundaries (cuts, dissolves, fades) from the signals of one decode pass.
 
-Every rule asks the same question at another time scale: do the pictures before and after differ by
-much more than what goes on within either side? For a cut the two sides touch; for a dissolve a
-stretch lies between them, and its pictures must be mixtures of the two ends; for a fade the picture
-must vanish in between. A flash returns to where it began, steady motion is the same on both sides,
-and the middle of a whip pan is no mixture of its ends: none of them is a transition.
+Every rule asks the same question at a different time scale: do the pictures before and after differ much
+more than the pictures within either side? For a cut, the two sides are adjacent. For a dissolve, the frames
+between the sides must be mixtures of both ends. For a fade, the picture must vanish in between. A flash
+returns to the picture before it, steady motion is the same on both sides, and the middle of a whip pan is no
+mixture of its ends: none of these is a transition.
 
-The pictures compared are the 9 × 16 ones that are kept of every frame.
+The pictures compared are the 9 × 16 ones of every frame (`Signals.small`).
 """
 
 from __future__ import annotations
@@ -22,50 +22,49 @@ from data.selection.measure.flashes import flashes
 from data.selection.measure.signals import SMALL, Signals
 from data.selection.measure.transitions import Transition
 
-CUT_RATIO = 2.75  # difference across ÷ difference within; tuned on the suite's tuning half
-CUT_OVER = 1.25  # the least by which it must exceed what goes on within the livelier side
-CUT_FLOOR = 3.0  # grey levels, mean over luma and chroma
-STILL = 0.2  # within either side: nothing but what is cut to can have changed
-STILL_FLOOR, STILL_ROWS = (
-    0.4,
-    3,
-)  # such a cut, and over how many of the 9 rows: no line of subtitles
-SIDE_S = 0.25  # a flash up to this long is none
-MOST_SIDE = 15  # frames
-SHORT_BY_S = 0.1  # first to last frame of a shot is a frame less than its length
-NOISE = 0.5  # grey levels that two pictures of one still scene differ by
-STILL_NOISE = 0.12  # where nothing is filmed
-GRADUAL_RATIO = 2.5
-GRADUAL_FLOOR = 7.0
-HALF_LENGTHS_S = (0.12, 0.2, 0.32, 0.5, 0.7)  # half a transition: 5 to 35 frames at 25 a second
+CUT_RATIO = 2.75  # a cut: difference across ÷ within; tuned on the synthetic videos' tuning half
+CUT_OVER = 1.25  # a cut: least difference across ÷ largest step within the livelier side
+CUT_FLOOR = 3.0  # least difference across a cut: grey levels, mean over luma and chroma
+STILL = 0.2  # largest step, in grey levels, within a still side (slides)
+STILL_FLOOR = 0.4  # `CUT_FLOOR` between two still sides
+STILL_ROWS = 3  # of 9 picture rows that must change between still sides: more than a subtitle does
+SIDE_S = 0.25  # length of a side; a flash up to this long is no cut
+MOST_SIDE = 15  # frames of a side
+SHORT_BY_S = 0.1  # tolerance: a shot's first to last frame is one frame less than its length
+NOISE = 0.5  # grey levels by which two pictures of one still scene differ
+STILL_NOISE = 0.12  # the same for pictures that are not filmed
+GRADUAL_RATIO = 2.5  # a dissolve: difference across ÷ within
+GRADUAL_FLOOR = 7.0  # least difference across a dissolve, in grey levels
+HALF_LENGTHS_S = (0.12, 0.2, 0.32, 0.5, 0.7)  # half a dissolve of 5 to 35 frames at 25 fps
 BLANK_CONTRAST = 12.0
-REPEATED = 0.3  # grey levels, three planes: the frame before, shown again
-FADE_S = 2.0  # no longer than this on either side
-FADE_RATIO = 20.0  # beats the two halves that also look like dissolves
-MIXTURE_ERROR = 0.35  # of the difference between the ends
-UNEVEN = 0.11  # by which a mixture's share may be off a steady course: a camera that moves is seldom steady
+REPEATED = 0.3  # change (grey levels, sum of three planes) of a frame that repeats the one before
+FADE_S = 2.0  # longest fade on either side of the blank frames
+FADE_RATIO = 20.0  # so that a fade wins over its two halves, which also look like dissolves
+MIXTURE_ERROR = 0.35  # largest error of a mixture ÷ difference between the ends
+UNEVEN = 0.11  # largest deviation of a dissolve's course from linear; camera motion is less even
 
 
 @dataclass(frozen=True, slots=True)
 class Change:
-    """From frame `last`, wholly of the old shot, to `first`, wholly of the new one."""
+    """A shot change: `last` is the last frame entirely of the old shot, `first` the first one entirely of
+    the new shot."""
 
     last: int
     first: int
     ratio: float
-    """Difference across ÷ difference within."""
+    """Difference across ÷ difference within: higher is more certain."""
 
     @property
     def hard(self) -> bool:
-        """A cut: nothing lies between."""
+        """Whether it is a cut: no frame lies between."""
         return self.first == self.last + 1
 
 
 def find_cuts(signals: Signals) -> list[Change]:
-    """Where the picture jumps, in time order, and how surely it is a cut: unlikely ones too.
+    """Jumps of the picture in time order, also unlikely cuts; `ratio` says how certain each is.
 
-    Within is the geometric mean of both sides: where one of them moves, the other tells. Flashes count
-    for neither.
+    The difference within is the geometric mean of both sides', so one calm side is enough. Flashes are left
+    out of both sides.
     """
     pictures = _flat(signals)  # (N, 432)
     change, times_s = signals.change, signals.times_s
@@ -74,13 +73,13 @@ def find_cuts(signals: Signals) -> list[Change]:
     lit = flashes(signals)
     found = []
     for first in _peaks(change):
-        # and one frame more: what was there before so long a flash
+        # one frame more than the longest flash: the picture before it
         start = np.searchsorted(times_s, times_s[first] - SIDE_S - 1e-6) - 1
         start = max(0, first - MOST_SIDE, start)
         stop = min(first + MOST_SIDE, np.searchsorted(times_s, times_s[first] + SIDE_S + 1e-6) + 1)
         sides = slice(min(start, max(0, first - 2)), first), slice(first, max(stop, first + 2))
-        before, after = (_steady(pictures[side], lit[side]) for side in sides)
-        across = np.abs(before[:, None] - after[None]).mean(axis=2).min()  # closest pair of sides
+        before, after = (_without_flashes(pictures[side], lit[side]) for side in sides)
+        across = np.abs(before[:, None] - after[None]).mean(axis=2).min()  # the closest two frames
         calm, lively = sorted((_largest_step(before), _largest_step(after)))
         if lively < STILL and not (lit[sides[0]].any() or lit[sides[1]].any()):
             rows = np.abs(before[-1] - after[0])[: SMALL[0] * SMALL[1]].reshape(SMALL).max(axis=1)
@@ -95,33 +94,35 @@ def find_cuts(signals: Signals) -> list[Change]:
 
 
 def _peaks(change: np.ndarray) -> np.ndarray:
-    """Frames that differ from the one before by more than those around do; small ones where all is still."""
+    """Frames whose change is a local maximum: above the floor of a cut, or a small one among still frames."""
     around = np.maximum.reduce([np.roll(change, 1), np.roll(change, -1)])
-    near = cv2.dilate(change[None], np.ones((1, 13), np.uint8))[0]  # itself among them
+    near = cv2.dilate(change[None], np.ones((1, 13), np.uint8))[0]  # maximum over ± 6 frames
     alone = (change >= near) & (around < 3 * STILL) & (change > 3 * STILL_FLOOR)
     peaks = np.flatnonzero((change >= around) & ((change > 3 * CUT_FLOOR) | alone))
     return peaks[peaks > 0]
 
 
-def _steady(pictures: np.ndarray, lit: np.ndarray) -> np.ndarray:
-    """Of one side, without its flashes, unless nothing else is there."""
+def _without_flashes(pictures: np.ndarray, lit: np.ndarray) -> np.ndarray:
+    """The pictures of one side without its flashes; all of them if all are flashes."""
     return (pictures if lit.all() else pictures[~lit]).astype(np.float32)
 
 
 def _largest_step(pictures: np.ndarray) -> float:
+    """Largest mean absolute difference between neighbouring pictures."""
     return float(np.abs(np.diff(pictures, axis=0)).mean(axis=1).max(initial=0.0))
 
 
 def _flat(signals: Signals) -> np.ndarray:
+    """(N, 432) the 9 × 16 pictures as vectors."""
     return signals.small.reshape(len(signals.small), -1)
 
 
-def _apart(pictures: np.ndarray, lag: int) -> np.ndarray:
+def _differences(pictures: np.ndarray, lag: int) -> np.ndarray:
     """(N, D) uint8 → (N - lag,) mean absolute difference of frames `lag` apart."""
     if len(pictures) <= lag:
         return np.zeros(0, np.float32)
     result = np.empty(len(pictures) - lag, np.float32)
-    for start in range(0, len(result), 4096):  # blocks: flat in memory
+    for start in range(0, len(result), 4096):  # blocks bound the memory
         stop = min(start + 4096, len(result))
         difference = cv2.absdiff(pictures[start:stop], pictures[start + lag : stop + lag])
         result[start:stop] = difference.mean(axis=1, dtype=np.float32)
@@ -129,7 +130,7 @@ def _apart(pictures: np.ndarray, lag: int) -> np.ndarray:
 
 
 def find_gradual(signals: Signals, cuts: list[Change]) -> list[Change]:
-    """Dissolves and fades."""
+    """Dissolves and fades, in time order; of overlapping ones, that of the highest ratio."""
     pictures = _flat(signals)
     count = len(pictures)
     if count < 12:
@@ -143,8 +144,8 @@ def find_gradual(signals: Signals, cuts: list[Change]) -> list[Change]:
         lag = 2 * half
         if count <= lag + 2:
             break
-        across = _apart(pictures, lag)  # from t to t + lag
-        within = _apart(pictures, half)
+        across = _differences(pictures, lag)  # from t to t + lag
+        within = _differences(pictures, half)
         starts = np.arange(len(across))
         left = within[np.maximum(0, starts - half)]
         right = within[np.minimum(len(within) - 1, starts + lag)]
@@ -165,7 +166,7 @@ def find_gradual(signals: Signals, cuts: list[Change]) -> list[Change]:
 
 
 def _as_mixture(pictures: np.ndarray, start: int, stop: int, ratio: float) -> Change | None:
-    """The transition inside `start..stop` if its pictures are mixtures of the two ends."""
+    """The dissolve inside `start..stop`; None if its pictures are not mixtures of the two ends."""
     span = pictures[start : stop + 1].astype(np.float32)  # (L, D)
     way = span[-1] - span[0]
     share = (span - span[0]) @ way / float(way @ way)  # (L,) 0 at the start, 1 at the end
@@ -182,7 +183,7 @@ def _as_mixture(pictures: np.ndarray, start: int, stop: int, ratio: float) -> Ch
 
 
 def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
-    """Where the picture vanishes into one colour and another one comes out of it."""
+    """Fades: the picture vanishes into black or white, and another picture appears."""
     contrast, luma, times_s = signals.contrast, signals.luma, signals.times_s
     blank = (contrast < BLANK_CONTRAST) & ((luma < 40) | (luma > 215))
     edges = np.flatnonzero(np.diff(np.r_[False, blank, False].astype(np.int8)))
@@ -191,8 +192,8 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
         last, first = int(start), int(stop) - 1
         least = max(0, np.searchsorted(times_s, times_s[start] - FADE_S))
         most = min(len(times_s) - 1, np.searchsorted(times_s, times_s[first] + FADE_S))
-        rise = 0.05 + 0.02 * contrast[least : most + 1].max()  # in one frame, still fading
-        # film in a faster file shows one frame in five twice: then the next tells
+        rise = 0.05 + 0.02 * contrast[least : most + 1].max()  # per frame while it fades
+        # 24 fps film at 30 fps repeats one frame in five: then compare with the frame after it
         again = signals.change < REPEATED
         while last > least and contrast[max(least, last - 1 - again[last])] > contrast[last] + rise:
             last -= 1
@@ -204,7 +205,7 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
         steps = np.abs(np.diff(pictures[last : first + 1].astype(np.float32), axis=0)).mean(axis=1)
         across = float(np.abs(pictures[last].astype(np.float32) - pictures[first]).mean())
         deep = contrast[start:stop].min() < 0.25 * min(contrast[last], contrast[first])
-        slow = steps.max(initial=0.0) < 0.35 * steps.sum()  # a flash comes at once
+        slow = steps.max(initial=0.0) < 0.35 * steps.sum()  # a flash comes in one step
         inside = start > 0 and stop < len(times_s)
         if inside and deep and slow and across >= CUT_FLOOR:
             found.append(Change(last, first, FADE_RATIO))
@@ -214,9 +215,10 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
 def find_changes(
     signals: Signals, min_shot_s: float = 0.0, jumps: Sequence[Change] | None = None
 ) -> list[Change]:
-    """Cuts, dissolves and fades in time order; of two closer than `min_shot_s` the clearer one.
+    """Cuts, dissolves and fades in time order; of two closer than `min_shot_s`, the one of the higher ratio.
 
-    `jumps`: what `find_cuts` gave, where it is at hand. None where only key frames were decoded: they do not show what lies between them.
+    `jumps`: the result of `find_cuts`, if it is already computed. The result is empty if only key frames
+    were decoded: they do not show what lies between them.
     """
     if signals.sparse:
         return []
@@ -238,7 +240,7 @@ def find_changes(
 
 
 def transitions(signals: Signals, min_shot_s: float = 0.0) -> list[Transition]:
-    """The same in seconds."""
+    """`find_changes` in seconds."""
     times_s = signals.times_s
     return [
         Transition(float(times_s[c.last]), float(times_s[c.first]), c.hard)

@@ -1,8 +1,8 @@
-"""Everything a policy may ask about a video, measured in one decode pass.
+"""Measures everything a policy needs to know about a video, in one decode pass.
 
-Looking at a frame must cost little beside decoding it. So luma and chroma are read where the
-decoder left them, scaled once by point samples and then halved again and again (2 × 2 averages are
-nearly free), and nothing is turned into RGB unless a policy asks for it.
+Measuring a frame must be cheap compared with decoding it. So the decoder's luma and chroma planes are read in
+place, scaled once by point sampling, then halved repeatedly (2 × 2 averages are nearly free). A frame is
+converted to RGB only if a policy needs it.
 """
 
 from __future__ import annotations
@@ -17,21 +17,21 @@ from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import CutFinder
 from data.video.info import SAME_S, BadVideo, DecodedFrame, Skip, VideoInfo, shapes_of
 
-cv2.setNumThreads(1)  # pictures here are too small to share, and workers have a core each
+cv2.setNumThreads(1)  # the pictures are too small for threads, and each worker has one core
 
-DETECTOR_PX = 144  # short side of what PySceneDetect's detectors see: its own choice is near
-ENCODE_BATCH = 32
-NEARBY_S = 0.5  # no run of frames that may be left out is longer
-FULL = 255 / 219  # limited range to full
-SMALL = (9, 16)  # rows and columns of the picture that is kept of every frame
+DETECTOR_PX = 144  # short side of frames for PySceneDetect's detectors, close to its own default
+ENCODE_BATCH = 32  # pictures per call of the image encoder
+NEARBY_S = 0.5  # longest gap that skipped non-reference frames may leave
+FULL = 255 / 219  # factor from limited to full range
+SMALL = (9, 16)  # rows and columns of the small picture that is kept of every frame
 
 
 @dataclass(frozen=True)
 class Signals:
-    """Measures of the N frames that really decoded, and of the C candidates among them."""
+    """Measurements of the N decoded frames, and of the C candidates among them."""
 
     times_s: np.ndarray
-    """(N,) strictly increasing presentation times."""
+    """(N,) strictly increasing timestamps (PTS)."""
     luma: np.ndarray
     """(N,) mean brightness, 0 to 255."""
     contrast: np.ndarray
@@ -39,23 +39,23 @@ class Signals:
     sharpness: np.ndarray
     """(N,) Brenner's focus measure: mean squared difference of pixels two apart."""
     clearness: np.ndarray
-    """(N,) the same for the contrast there is: over-exposed is not clearer, out of a fade is."""
+    """(N,) sharpness relative to contrast: an over-exposed frame does not count as clearer."""
     change: np.ndarray
     """(N,) mean absolute difference to the frame before, luma at 64 × 36 plus both chroma; first 0."""
     small: np.ndarray
-    """(N, 3, 9, 16) uint8: luma and two chroma planes, averaged."""
+    """(N, 3, 9, 16) uint8: luma and two chroma planes, scaled by averaging."""
     key: np.ndarray
     """(N,) bool: an I-frame that decoding can start from."""
     duration_s: float
-    """As players show it, by which labels are made."""
+    """Duration as players show it, to which labels refer."""
     shown_s: float
-    """When the last picture ends by its own length: over this, policies spread frames."""
+    """End of the last frame, by its own duration: policies spread frames over this."""
     decoded_share: float
-    """Frames decoded ÷ frames announced, at most 1; estimated where frames were left out."""
+    """Frames decoded ÷ frames announced, at most 1; estimated if the decoder skipped frames."""
     sparse: bool
-    """Only key frames were decoded: what is next to each other here is not in the video."""
+    """Only key frames were decoded: neighbours here are not neighbours in the video."""
     candidates: np.ndarray
-    """(C,) increasing frame indices that policies choose from which look at pictures."""
+    """(C,) increasing frame indices: the candidates of the policies that look at pictures."""
     thumbs: np.ndarray | None = None
     """(C, S, S) uint8 brightness of the candidates."""
     features: np.ndarray | None = None
@@ -65,7 +65,7 @@ class Signals:
     motion: np.ndarray | None = None
     """(N,) mean length of the codec's motion vectors ÷ width; 0 where a frame has none."""
     cuts_s: tuple[float, ...] = ()
-    """First frame after each cut, by the PySceneDetect detector that was fed."""
+    """Timestamp of the first frame after each cut of the PySceneDetect detector, if the plan has one."""
 
     def __repr__(self) -> str:
         return shapes_of(self)
@@ -74,10 +74,10 @@ class Signals:
 def measure_signals(
     info: VideoInfo, frames: Iterable[DecodedFrame], plan: MeasurementPlan, *, skip: Skip = "none"
 ) -> Signals:
-    """Look at every frame once. `skip`: what the decoder was told to leave out.
+    """Measure every frame once. `skip`: which frames the decoder was told to skip.
 
     Raises:
-        BadVideo: not one frame decoded.
+        BadVideo: no frame was decoded, or the plan needs motion vectors and there are none.
     """
     room = len(info.times_s) + 1
     table = np.zeros((room, 6), np.float32)
@@ -131,7 +131,7 @@ def measure_signals(
         times_s[n] = frame.time_s
         row = table[n]
         row[0], row[1], row[2], row[3] = mean[0, 0], spread[0, 0], sharpness, change
-        # a jump well above what was going on may be a cut: no window of candidates spans it
+        # a change far above the recent ones may be a cut: a new window of candidates starts here
         fresh = change > 3 * recent + 4
         recent = change if fresh else 0.7 * recent + 0.3 * change
         contrast = float(spread[0, 0])
@@ -148,7 +148,7 @@ def measure_signals(
     if plan.vectors and not table[:n, 5].any():
         raise BadVideo(
             "unreadable",
-            f"{info.path}: {info.codec} gives no motion vectors; "
+            f"{info.path}: no motion vectors in {info.codec} video; "
             "frames.method=vectors needs H.264 or MPEG-4, use method=ssim or flow",
         )
     look_closer(plan.candidates.close())
@@ -157,7 +157,7 @@ def measure_signals(
     encoded = np.concatenate(features) if features else None
     times_s = times_s[:n]
     key_s = np.asarray([t for t in info.key_times_s if t >= info.times_s[0] - SAME_S])
-    key = _shown(times_s, key_s, SAME_S)  # an edit list may cut key frames away
+    key = _has_near(times_s, key_s, SAME_S)  # an edit list may discard key frames
     return Signals(
         times_s=times_s,
         luma=_full_range(table[:n, 0] - 16),
@@ -181,29 +181,30 @@ def measure_signals(
 
 
 def sharpness_of(luma: np.ndarray) -> float:
-    """Brenner's focus measure of a luma plane (H, W), on about 64 of its rows at full width: blur
-    shows first in the finest detail."""
+    """Brenner's focus measure of a luma plane (H, W), on about 64 of its rows at full width, because blur
+    affects the finest detail first."""
     rows = luma[:: max(1, luma.shape[0] // 64)]
     return cv2.norm(rows[:, 2:], rows[:, :-2], cv2.NORM_L2SQR) / rows.size
 
 
 LIT = 20.0
-"""Contrast (grey levels) at which a picture shows half of the clearness it could."""
+"""Contrast (grey levels) at which the clearness is half of sharpness ÷ contrast²."""
 
 
 def clearness_of(sharpness: np.ndarray | float, contrast: np.ndarray) -> np.ndarray:
-    """Sharpness of what is in the picture: twice the contrast alone makes edges four times as strong."""
+    """Sharpness relative to contrast: twice the contrast alone makes Brenner's measure four times as large. A
+    picture of low contrast, as within a fade, stays less clear."""
     return np.asarray(sharpness / (contrast**2 + LIT**2))
 
 
 def _thumb(luma: np.ndarray, px: int) -> np.ndarray:
-    """(H, W) → (px, px): point samples twice as fine, averaged."""
+    """(H, W) → (px, px): point samples at twice the resolution, averaged."""
     fine = cv2.resize(luma, (2 * px, 2 * px), interpolation=cv2.INTER_LINEAR)
     return cv2.resize(fine, (px, px), interpolation=cv2.INTER_AREA)
 
 
-def _shown(times_s: np.ndarray, wanted_s: np.ndarray, within_s: float) -> np.ndarray:
-    """(N,) bool: which of the sorted times have a wanted one within reach."""
+def _has_near(times_s: np.ndarray, wanted_s: np.ndarray, within_s: float) -> np.ndarray:
+    """(N,) bool: whether each time has one of the sorted `wanted_s` closer than `within_s`."""
     if not len(wanted_s):
         return np.zeros(len(times_s), bool)
     right = np.searchsorted(wanted_s, times_s).clip(0, len(wanted_s) - 1)
@@ -213,23 +214,24 @@ def _shown(times_s: np.ndarray, wanted_s: np.ndarray, within_s: float) -> np.nda
 
 
 def _decoded_share(info: VideoInfo, times_s: np.ndarray, key_s: np.ndarray, skip: Skip) -> float:
-    """Frames that came ÷ frames announced. Where frames were left out: announced ones with a
-    decoded one nearby, or key frames that came."""
+    """Frames decoded ÷ frames announced. If the decoder skipped frames, an estimate: the share of announced
+    frames with a decoded one nearby (`nonref`), or of key frames that were decoded (`nonkey`)."""
     if skip == "none":
         return min(1.0, len(times_s) / info.num_announced)
     if skip == "nonref":
-        found = _shown(info.times_s, times_s, NEARBY_S).mean()
+        found = _has_near(info.times_s, times_s, NEARBY_S).mean()
     else:
-        found = _shown(key_s, times_s, SAME_S).mean() if len(key_s) else 1.0
+        found = _has_near(key_s, times_s, SAME_S).mean() if len(key_s) else 1.0
     return float(found) * len(info.times_s) / info.num_announced
 
 
 def _full_range(limited: np.ndarray) -> np.ndarray:
-    """Video luma of 16 to 235 → 0 to 255; what lies outside is cut off."""
+    """Brightness or contrast in limited range, black at 0 and white at 219 → 0 to 255, clipped."""
     return np.clip(limited * FULL, 0, 255)
 
 
 def _grown(array: np.ndarray, room: int) -> np.ndarray:
+    """The array extended by zeros to `room` rows."""
     larger = np.zeros((room, *array.shape[1:]), array.dtype)
     larger[: len(array)] = array
     return larger

@@ -1,4 +1,4 @@
-"""What lies between two shots."""
+"""The type for a transition between two shots."""
 
 from __future__ import annotations
 
@@ -7,9 +7,11 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True, slots=True)
 class Transition:
-    """From the last time wholly of the old shot to the first wholly of the new one."""
+    """The transition from one shot to the next."""
 
     start_s: float
+    """Timestamp of the last frame that is entirely of the old shot."""
     end_s: float
+    """Timestamp of the first frame that is entirely of the new shot."""
     hard: bool
-    """A cut: no frame lies between."""
+    """Whether it is a cut: no frame lies between."""

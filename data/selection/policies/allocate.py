@@ -1,12 +1,12 @@
-"""How a budget of frames is spread over shots that are only probably there.
+"""Spreads a budget of frames over shots whose boundaries are known only with a probability.
 
-A frame chosen after another shows something new if a boundary lies between them. With independent
-boundaries of probability p the hazard -log(1 - p) adds up, the chance of something new is
-1 - exp(-hazard), and the sum over the chosen frames is the expected number of different shots they
-show. Dynamic programming finds its maximum exactly; no threshold decides what is a cut, and what
-is left of a budget spreads over the hazard that every second carries for changes nobody noticed.
+A chosen frame shows a new shot if a shot boundary lies between it and the chosen frame before it. For
+independent boundaries of probability p, the hazard -log(1 - p) adds up and the probability of a new shot is
+1 - exp(-hazard). The sum over the chosen frames is the expected number of shots that they show, and dynamic
+programming finds its exact maximum. No threshold decides what is a cut. Every second also has a small hazard
+of undetected changes, over which the rest of the budget is spread.
 
-The constants were fit on the even-numbered videos of AutoShot's test labels (recall of shots).
+The constants were fitted on the even-numbered videos of AutoShot's test labels (recall of shots).
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from collections.abc import Sequence
 
 import numpy as np
 
-BASE_RATE = 0.05  # unnoticed changes a second
-EDGE = 0.25  # chance that a frame right at a boundary is not wholly of its shot
-BLUR_S = 0.08  # how fast that falls off
-EVEN = 0.01  # shots that even spacing is worth: decides among equals
-LEAST = 0.02  # boundaries less probable than this do not split candidates
-MOST_CUTS = 600  # bounds time and memory of a long video
+BASE_RATE = 0.05  # hazard of undetected changes per second
+EDGE = 0.25  # probability that a frame right at a boundary is not entirely of its shot
+BLUR_S = 0.08  # distance from the boundary over which that falls by a factor e
+EVEN = 0.01  # value of even spacing, in shots: breaks ties
+LEAST = 0.02  # less probable boundaries neither split candidates nor make a frame unclear
+MOST_CUTS = 600  # bounds time and memory for a long video
 
 
 def boundary_probability(score: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     """(N,) transition scores of 0 to 1 → (N,) probability that a shot ends with each frame.
 
-    One change counts once: only the highest score within 0.11 s counts, its logit scaled by 0.8 and
-    raised by 1 (fit as above). Nothing ends with the last frame.
+    Only the highest score within 0.11 s counts, so that a change counts once; its logit is multiplied by
+    0.8 and increased by 1 (fitted as above). The last frame gets 0.
     """
     count = len(score)
     step_s = max(float(times_s[-1] - times_s[0]), 1e-9) / max(count - 1, 1)
@@ -35,7 +35,7 @@ def boundary_probability(score: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     padded = np.pad(score.astype(np.float64), reach, constant_values=-1.0)
     highest = np.lib.stride_tricks.sliding_window_view(padded, 2 * reach + 1).max(axis=1)
     peaks = np.flatnonzero(score[:-1] >= highest[:-1])
-    peaks = peaks[np.diff(peaks, prepend=-reach - 1) > reach]  # of a plateau, its first frame
+    peaks = peaks[np.diff(peaks, prepend=-reach - 1) > reach]  # the first frame of a plateau
     odds = np.clip(score[peaks].astype(np.float64), 1e-6, 1 - 1e-3)
     probability = np.zeros(count)
     probability[peaks] = 0.99 / (1 + np.exp(-1.0) * ((1 - odds) / odds) ** 0.8)
@@ -43,8 +43,8 @@ def boundary_probability(score: np.ndarray, times_s: np.ndarray) -> np.ndarray:
 
 
 def even_candidates(probability: np.ndarray, times_s: np.ndarray, budget: int) -> np.ndarray:
-    """Middles of equal parts, about half a budget's spacing long, of the stretches between
-    likely boundaries: (C,) frame indices."""
+    """(C,) frame indices: each stretch between likely boundaries is divided into equal parts, each about
+    half the budget's spacing long, and the middle of each part is a candidate."""
     count = len(probability)
     duration_s = max(float(times_s[-1] - times_s[0]), 1e-9)
     ends = np.unique(np.r_[0, _cuts(probability) + 1, count])
@@ -69,15 +69,15 @@ def allocate(
     """Choose at most `budget` of `frames` that show the largest expected number of shots.
 
     Args:
-        probability: (N,) that a shot ends with each frame.
-        times_s: (N,) their times.
+        probability: (N,) probability that a shot ends with each frame.
+        times_s: (N,) timestamps of the frames.
         frames: (C,) increasing frame indices to choose from.
-        background: (N,) increasing hazard of unnoticed changes; by default `BASE_RATE` a second.
+        background: (N,) cumulative hazard of undetected changes; by default `BASE_RATE` per second.
 
     Returns:
-        (K,) indices in time order, and (K,) ranks: 0 for the frame that is worth most.
+        (K,) frame indices in time order, and (K,) ranks: 0 for the most valuable frame.
     """
-    p = np.clip(probability, 0.0, 0.999)  # past this the expectation no longer changes
+    p = np.clip(probability, 0.0, 0.999)  # the expectation hardly changes above this
     if background is None:
         background = BASE_RATE * (times_s - times_s[0])
     hazard = (np.r_[0.0, -np.log1p(-p).cumsum()[:-1]] + background)[frames]  # (C,)
@@ -89,7 +89,7 @@ def allocate(
     gain[~np.tri(len(frames), k=-1, dtype=bool)] = -np.inf  # [y, x]: y comes after x
     best, back = clear, []
     for _ in range(min(budget, len(frames)) - 1):
-        total = gain + best  # (C, C) the best way to end in y, through x
+        total = gain + best  # (C, C) value of the best choice that ends with x, then y
         back.append(total.argmax(axis=1))
         best = np.take_along_axis(total, back[-1][:, None], axis=1)[:, 0]
     chosen = [int(best.argmax())]
@@ -100,12 +100,13 @@ def allocate(
 
 
 def _cuts(probability: np.ndarray) -> np.ndarray:
+    """Increasing indices of the boundaries more probable than `LEAST`, at most `MOST_CUTS`."""
     likely = np.flatnonzero(probability > LEAST)
     return np.sort(likely[np.argsort(-probability[likely], kind="stable")[:MOST_CUTS]])
 
 
 def _clear(p: np.ndarray, times_s: np.ndarray, frames: np.ndarray) -> np.ndarray:
-    """(C,) chance that a frame is neither inside a change nor on its wrong side."""
+    """(C,) probability that a frame is entirely of its own shot, not blurred by a boundary nearby."""
     cuts = _cuts(p)
     after = np.minimum(cuts + 1, len(p) - 1)
     middles_s = (times_s[cuts] + times_s[after]) / 2
@@ -117,7 +118,7 @@ def _clear(p: np.ndarray, times_s: np.ndarray, frames: np.ndarray) -> np.ndarray
 
 
 def _ranks(chosen: Sequence[int], gain: np.ndarray, clear: np.ndarray) -> np.ndarray:
-    """The frame whose loss costs least goes first, again and again: it has the highest rank."""
+    """(K,) ranks by repeated removal of the frame whose loss costs least; the first to go ranks highest."""
     left = list(range(len(chosen)))
     ranks = np.zeros(len(chosen), np.int64)
 

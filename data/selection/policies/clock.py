@@ -1,4 +1,4 @@
-"""Frames by the clock alone: known before a single one is decoded."""
+"""Chooses frames by their timestamps alone, before any frame is decoded."""
 
 from __future__ import annotations
 
@@ -7,11 +7,11 @@ import numpy as np
 from data.selection.config import FrameKeys
 
 LONG_S, LONG_STEPS = 2.0, 8
-"""Between two frames; and as many of the usual steps: longer is a time in which nothing was recorded."""
+"""A gap between two frames that is longer than both (seconds; median frame steps): nothing was recorded."""
 
 
 def by_clock(times_s: np.ndarray, duration_s: float, keys: FrameKeys) -> np.ndarray:
-    """Frame times (N,) → the increasing indices that a policy whose candidates are known by the clock takes."""
+    """Frame times (N,) → increasing indices of the frames that `uniform`, `fps`, `smolvlm` choose."""
     if keys.policy == "smolvlm":
         return _smolvlm(len(times_s), duration_s, keys)
     count = max(1, round(duration_s * keys.fps))
@@ -21,8 +21,8 @@ def by_clock(times_s: np.ndarray, duration_s: float, keys: FrameKeys) -> np.ndar
 
 
 def played_s(times_s: np.ndarray) -> np.ndarray:
-    """(N,) frame times → the same with gaps cut short in which no frame is: a recorder stood still, or one
-    stray frame comes hours later. What is spread over this is spread over frames that exist."""
+    """(N,) frame times → the same with recording gaps shortened (a paused recorder, a stray frame hours
+    later). What is spread evenly over these times is not wasted on gaps."""
     steps = np.diff(times_s)
     usual = float(np.median(steps)) if len(steps) else 0.0
     return np.r_[
@@ -31,7 +31,8 @@ def played_s(times_s: np.ndarray) -> np.ndarray:
 
 
 def _evenly(times_s: np.ndarray, duration_s: float, most: int) -> np.ndarray:
-    """Middles of equal spans; where gaps leave too few frames for that, of equal spans without them."""
+    """The frames at the middles of `most` equal spans. If gaps without frames make that fewer than `most`
+    frames, the spans are those of the time without gaps."""
     found = nearest(times_s, middles(duration_s, most))
     if len(found) >= min(most, len(times_s)):
         return found
@@ -41,7 +42,7 @@ def _evenly(times_s: np.ndarray, duration_s: float, most: int) -> np.ndarray:
 
 
 def _smolvlm(total: int, duration_s: float, keys: FrameKeys) -> np.ndarray:
-    """transformers' `SmolVLMVideoProcessor.sample_frames`: it counts in frames at the mean rate."""
+    """Indices by transformers' `SmolVLMVideoProcessor.sample_frames`: it counts frames at the mean rate."""
     mean_fps = total / duration_s
     wanted = max(1, min(round(keys.fps * duration_s), keys.max))
     start, end = 0, total - 1
@@ -53,12 +54,12 @@ def _smolvlm(total: int, duration_s: float, keys: FrameKeys) -> np.ndarray:
 
 
 def middles(duration_s: float, count: int) -> np.ndarray:
-    """(count,) the middles of equal spans."""
+    """(count,) the middles of `count` equal spans of the duration."""
     return (np.arange(count) + 0.5) * duration_s / count
 
 
 def nearest(times_s: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
-    """The frames nearest to the wanted times, each once: the earlier of two equally near."""
+    """Indices of the frames nearest to the wanted times, each once; of two equally near, the earlier."""
     right = np.searchsorted(times_s, wanted_s).clip(1, max(1, len(times_s) - 1))
     left = right - 1
     right = np.minimum(right, len(times_s) - 1)

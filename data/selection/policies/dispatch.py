@@ -1,4 +1,4 @@
-"""The policy that the keys name: what it needs measured, and its choice."""
+"""Looks up the policy that the keys name: what it needs measured, and its choice."""
 
 from __future__ import annotations
 
@@ -15,9 +15,11 @@ from data.selection.measure.signals import Signals
 from data.selection.policies.clock import by_clock, played_s
 from data.video.info import VideoInfo, scaled_size
 
-MOST_CANDIDATES = 4096  # where their pictures are compared
-THUMB_BYTES = 96 * 2**20  # that these pictures may take
-WINDOWS = 6  # per frame of the budget: how finely `scene` can place one
+MOST_CANDIDATES = 4096  # per video, for policies that compare the candidates' pictures
+THUMB_BYTES = 96 * 2**20  # memory limit of these pictures
+WINDOWS = (
+    6  # per frame of the budget, with one candidate each: how finely `scene` can place a frame
+)
 LEAST_WINDOW_S = 0.2
 
 
@@ -27,7 +29,7 @@ def select(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 def choice_of(policy: str) -> Callable[[Signals, FrameKeys], Selection]:
-    """A policy's function. Only the policy that is asked for is imported."""
+    """The function of a policy; imports only the module of that policy."""
     module, function = POLICIES[policy].choose.split(":")
     choose: Callable[[Signals, FrameKeys], Selection] = getattr(
         import_module(f"data.selection.policies.{module}"), function
@@ -36,10 +38,10 @@ def choice_of(policy: str) -> Callable[[Signals, FrameKeys], Selection]:
 
 
 def check_policy(keys: FrameKeys) -> None:
-    """Refuse, before any video, what would fail on every one of them.
+    """Check, before any video is opened, what would fail on every video.
 
     Raises:
-        UserError: an encoder that cannot be loaded, a detector's parameter that it does not have.
+        UserError: the encoder cannot be loaded, or the detector does not have a given parameter.
     """
     measures = POLICIES[keys.policy].measures
     if measures == "cuts":
@@ -64,17 +66,17 @@ def plan_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Measurem
     policy, length_s = POLICIES[keys.policy], float(played_s(info.times_s)[-1])
     keep_px = keys.px if keep else 0
     width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
-    room = max(1, LIMIT_BYTES // (width * height * 3 // 2))  # pictures, or a little less
+    room = max(1, LIMIT_BYTES // (width * height * 3 // 2))  # YUV 4:2:0 pictures that fit in memory
     if policy.candidates == "clearest":
-        windows = min(WINDOWS * keys.max, room // 2)  # shots open windows of their own
+        windows = min(WINDOWS * keys.max, room // 2)  # half: shots open windows of their own
         window_s = max(LEAST_WINDOW_S, length_s / max(windows, 2 * keys.max))
-        if len(info.times_s) <= min(2 * keys.max, room // 2):  # so few that each may be wanted
+        if len(info.times_s) <= min(2 * keys.max, room // 2):  # few frames: each is a candidate
             window_s = 0.0
         return MeasurementPlan(Candidates("clearest", window_s=window_s, keep_px=keep_px))
-    if policy.candidates == "clock":  # right if every frame decodes; else the missing are fetched
+    if policy.candidates == "clock":  # if not every frame decodes, pictures not kept are fetched
         known_s = info.times_s[by_clock(info.times_s, info.shown_s, keys)]
         return MeasurementPlan(Candidates("known", known_s=known_s, keep_px=keep_px))
-    vectors = keys.method == "vectors"  # of consecutive frames only, so none may be left out
+    vectors = keys.method == "vectors"  # they describe consecutive frames: none may be left out
     if policy.candidates != "ticks" or vectors:
         num_frames = len(info.key_times_s if policy.candidates == "key frames" else info.times_s)
         return MeasurementPlan(
@@ -86,7 +88,7 @@ def plan_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> Measurem
     step_s = max(1 / keys.candidate_fps, length_s / most)
     ticks = Candidates("ticks", window_s=step_s, keep_px=keep_px)
     if policy.measures == "features":
-        from data.selection.measure import encoders  # torch and transformers: only where asked for
+        from data.selection.measure import encoders  # imports torch and transformers: slow
 
         encoder = encoders.load(str(keys.encoder))
         text = None

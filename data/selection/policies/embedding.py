@@ -1,6 +1,7 @@
-"""Policies on an image encoder's unit vectors of the candidates: without a question, or with one.
+"""Policies on image features of the candidates (unit vectors of an encoder), with or without a text query.
 
-Every function works on features (C, D) alone; which encoder made them is decided elsewhere.
+The functions do not depend on the encoder: `embedding`'s take features (C, D), `query`'s take the cosine of
+each candidate to the query (C,). All return positions among the candidates.
 """
 
 from __future__ import annotations
@@ -15,11 +16,11 @@ from data.selection.measure.signals import Signals
 from data.selection.policies.ranking import in_order, selection
 
 NEIGHBOUR, LONGVU = 0.9, 0.83  # cosines above which a candidate is a repeat
-WINDOW = 16  # LongVU's
+WINDOW = 16  # LongVU's window, in candidates
 
 
 def embedding(signals: Signals, keys: FrameKeys) -> Selection:
-    """Choose among the candidates by their features; `method` names how."""
+    """Choose among the candidates by their features, with the function that `method` names."""
     assert signals.features is not None, "measured without an encoder"
     features, method, limit = signals.features, keys.method or "farthest", keys.threshold
     if method == "neighbour":
@@ -39,7 +40,7 @@ def embedding(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 def query(signals: Signals, keys: FrameKeys) -> Selection:
-    """Choose the candidates that resemble `frames.query`."""
+    """Choose candidates by their cosine to the text `frames.query`."""
     assert signals.relevance is not None, "measured without a query"
     method = keys.method or "aks"
     chosen = (aks if method == "aks" else bolt)(signals.relevance, keys.max)
@@ -47,8 +48,8 @@ def query(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 def neighbour(features: np.ndarray, budget: int, threshold: float = NEIGHBOUR) -> list[int]:
-    """The first, then each whose cosine to the last kept one is below `threshold`; the least like
-    their predecessor first (ShareGPT4Video's filter)."""
+    """ShareGPT4Video's filter: keeps the first candidate, then each whose cosine to the last kept one is
+    below `threshold`. Returned by increasing cosine to the kept one before."""
     kept = [(-1.0, 0)]
     for i in range(1, len(features)):
         cosine = float(features[i] @ features[kept[-1][1]])
@@ -58,7 +59,7 @@ def neighbour(features: np.ndarray, budget: int, threshold: float = NEIGHBOUR) -
 
 
 def farthest(features: np.ndarray, budget: int) -> list[int]:
-    """Farthest-first traversal, a 2-approximation of k-center (VKF), from the medoid."""
+    """Farthest-first traversal from the medoid, a 2-approximation of k-center (VKF)."""
     centre = features.mean(axis=0)
     chosen = [int((features @ centre).argmax())]
     closest = 1 - features @ features[chosen[0]]  # (C,) distance to the nearest chosen one
@@ -70,7 +71,7 @@ def farthest(features: np.ndarray, budget: int) -> list[int]:
 
 
 def facility(features: np.ndarray, budget: int) -> list[int]:
-    """Greedy facility location: each pick adds most to Σ max cosine (1 - 1/e of the best)."""
+    """Greedy facility location: each pick adds most to Σ max cosine (at least 1 - 1/e of the optimum)."""
     similar = np.maximum(features @ features.T, 0)  # (C, C)
     best = np.zeros(len(features))
     chosen: list[int] = []
@@ -83,8 +84,8 @@ def facility(features: np.ndarray, budget: int) -> list[int]:
 
 
 def maxvol(features: np.ndarray, budget: int, tolerance: float = 1e-3) -> list[int]:
-    """MaxInfo (arXiv 2502.03183): rows of the truncated left singular vectors that span the largest
-    volume; greedily, the row farthest from the span of those before, until none is outside it."""
+    """MaxInfo (arXiv 2502.03183): the rows of the truncated left singular vectors that span the largest
+    volume. Greedy: each pick is the row farthest from the span of those before, until none lies outside."""
     left, values, _ = np.linalg.svd(features, full_matrices=False)
     rank = max(1, min(budget, int((values > tolerance * values[0]).sum())))
     rest = left[:, :rank] * 1.0  # (C, R) what the chosen rows do not yet span
@@ -102,8 +103,8 @@ def maxvol(features: np.ndarray, budget: int, tolerance: float = 1e-3) -> list[i
 
 
 def longvu(features: np.ndarray, budget: int, threshold: float = LONGVU) -> list[int]:
-    """LongVU: in windows of 16 keep what is on average less alike than `threshold`, and the middle;
-    above the budget by even stride."""
+    """LongVU: keeps of each window of 16 the candidates whose mean cosine to the window is below `threshold`,
+    and the middle one. If these exceed the budget, `budget` of them at an even stride."""
     kept: list[int] = []
     for start in range(0, len(features), WINDOW):
         window = features[start : start + WINDOW]
@@ -116,7 +117,7 @@ def longvu(features: np.ndarray, budget: int, threshold: float = LONGVU) -> list
 
 
 def retake(features: np.ndarray, budget: int) -> list[int]:
-    """ReTaKe's DPSelect: local maxima of the distance to the frame before, then the largest."""
+    """ReTaKe's DPSelect: ranks candidates by their distance to the one before, local maxima first."""
     apart = np.r_[1.0, 1 - (features[1:] * features[:-1]).sum(axis=1)]
     padded = np.pad(apart, 1, constant_values=-np.inf)
     peak = apart >= np.maximum(padded[:-2], padded[2:])
@@ -125,8 +126,9 @@ def retake(features: np.ndarray, budget: int) -> list[int]:
 
 
 def aks(relevance: np.ndarray, budget: int, depth: int = 5, gap: float = 0.8) -> list[int]:
-    """AKS (CVPR 2025): keep a span whose best frames stand out, else halve it, to `depth`; every
-    leaf takes its best in proportion to its share. What rounding leaves goes to the best unused.
+    """AKS (CVPR 2025): a span is halved, up to `depth` times, unless its best frames score more than `gap`
+    above its mean. Each leaf gets budget / 2^level frames, its best. Frames lost to rounding go to the best
+    of the others.
     """
     spread = float(np.ptp(relevance))
     score = (relevance - relevance.min()) / (spread or 1.0)
@@ -150,7 +152,7 @@ def aks(relevance: np.ndarray, budget: int, depth: int = 5, gap: float = 0.8) ->
 
 
 def bolt(relevance: np.ndarray, budget: int, power: float = 3.0) -> Sequence[int]:
-    """BOLT (CVPR 2025): inverse transform sampling of the min-max scaled similarity to `power`."""
+    """BOLT (CVPR 2025): inverse transform sampling of the min-max scaled similarity ** `power`."""
     spread = float(np.ptp(relevance))
     weight = ((relevance - relevance.min()) / spread) ** power if spread else relevance * 0 + 1.0
     share = np.cumsum(weight) / weight.sum()

@@ -1,4 +1,4 @@
-"""Kernel temporal segmentation: where one take turns into something else without a cut."""
+"""Kernel temporal segmentation: finds changes of content, also within a shot."""
 
 from __future__ import annotations
 
@@ -15,8 +15,8 @@ MOST_POINTS = 1000  # the kernel is quadratic in them
 
 
 def kts(signals: Signals, keys: FrameKeys) -> Selection:
-    """One frame a segment, the middle one; at most `max` segments. Features are the candidates'
-    small pictures."""
+    """The middle frame of each segment, with at most `max` segments. The features are the candidates'
+    9 × 16 pictures."""
     frames = signals.candidates
     if len(frames) > MOST_POINTS:
         frames = frames[np.linspace(0, len(frames) - 1, MOST_POINTS).astype(np.int64)]
@@ -27,7 +27,7 @@ def kts(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 def unit_pictures(small: np.ndarray) -> np.ndarray:
-    """(C, 3, 9, 16) → (C, 432) unit vectors of the pictures less mid-grey."""
+    """(C, 3, 9, 16) → (C, 432) unit vectors of the pictures minus mid-grey."""
     flat = small.reshape(len(small), -1).astype(np.float64) - 128
     return np.asarray(flat / (np.linalg.norm(flat, axis=1, keepdims=True) + 1e-9))
 
@@ -35,8 +35,8 @@ def unit_pictures(small: np.ndarray) -> np.ndarray:
 def change_points(features: np.ndarray, most: int, penalty: float = 1.0) -> list[int]:
     """Features (C, D) → indices where a new segment begins, at most `most`.
 
-    Potapov et al., ECCV 2014: least within-segment scatter by dynamic programming; the number of
-    points m minimises J / C + penalty · m / 2C · (ln(C / m) + 1).
+    Potapov et al., ECCV 2014: dynamic programming minimises the within-segment scatter J, and the number
+    of change points m minimises J / C + penalty · m / 2C · (ln(C / m) + 1).
     """
     count = len(features)
     most = min(most, count - 1)

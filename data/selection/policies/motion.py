@@ -1,4 +1,4 @@
-"""Policies that follow movement: equal shares of it between one chosen frame and the next."""
+"""The motion policy: equal shares of the video's motion between one chosen frame and the next."""
 
 from __future__ import annotations
 
@@ -14,9 +14,9 @@ EXPONENT = 0.5  # MGSampler's: 0 would be uniform in time, 1 motion alone
 
 
 def motion(signals: Signals, keys: FrameKeys) -> Selection:
-    """MGSampler (ICCV 2021): motion to the power ½, summed up; the frames nearest to its
-    (i + ½) / max. `method`: 1 - SSIM of neighbouring candidates, the mean length of their optical
-    flow, or the codec's motion vectors.
+    """MGSampler (ICCV 2021): the frames at which the cumulative sum of motion ** ½ reaches the shares
+    (i + ½) / max. `method` is the measure of motion: `ssim` (1 - SSIM of neighbouring candidates), `flow`
+    (mean length of their optical flow) or `vectors` (mean length of the codec's motion vectors).
     """
     if keys.method == "vectors":
         assert signals.motion is not None, "measured without motion vectors"
@@ -27,7 +27,7 @@ def motion(signals: Signals, keys: FrameKeys) -> Selection:
         pairs = zip(signals.thumbs[:-1], signals.thumbs[1:], strict=True)
         frames, amount = signals.candidates, np.array([0.0, *(measure(a, b) for a, b in pairs)])
     weight = np.maximum(amount, 0) ** EXPONENT
-    weight = weight + 1e-3 * (weight.mean() + 1e-6)  # where nothing moves, time goes on
+    weight = weight + 1e-3 * (weight.mean() + 1e-6)  # without motion, shares go by time
     share = np.cumsum(weight) / weight.sum()
     wanted = (np.arange(keys.max) + 0.5) / keys.max
     picked = np.searchsorted(share, wanted).clip(0, len(frames) - 1)
@@ -35,7 +35,7 @@ def motion(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 def _unlikeness(a: np.ndarray, b: np.ndarray) -> float:
-    """1 - SSIM (Wang et al. 2004), 8-bit constants, 7 × 7 mean windows."""
+    """1 - SSIM (Wang et al. 2004) of two 8-bit pictures, with 7 × 7 mean windows."""
     x, y = a.astype(np.float32), b.astype(np.float32)
 
     def mean(z: np.ndarray) -> np.ndarray:
@@ -49,7 +49,7 @@ def _unlikeness(a: np.ndarray, b: np.ndarray) -> float:
 
 
 def _flow(a: np.ndarray, b: np.ndarray) -> float:
-    """Mean length of Farnebäck's optical flow, in shares of the side."""
+    """Mean length of Farnebäck's optical flow ÷ side of the picture."""
     field = cv2.calcOpticalFlowFarneback(
         a, b, np.zeros((*a.shape, 2), np.float32), 0.5, 3, 15, 3, 5, 1.2, 0
     )

@@ -1,8 +1,8 @@
-"""Policies that compare each candidate with the last frame kept: by pixels, or by correlation.
+"""Policies that compare each candidate with the last kept frame: by pixels, or by correlation.
 
-Normalised cross-correlation is the method this project began with. Directly it costs a sum over the
-picture for every shift, 128² × 255² multiplications for one pair at 128 × 128; by the
-correlation theorem it is one forward transform a picture and one inverse transform a pair.
+Normalised cross-correlation is the method this project began with. Computed directly it is a sum over the
+picture for every shift: 128² × 255² multiplications for one pair at 128 × 128. By the correlation theorem
+it takes one forward transform per picture and one inverse transform per pair.
 """
 
 from __future__ import annotations
@@ -24,7 +24,8 @@ CORRELATION_THRESHOLD = 0.9
 
 
 def l1(signals: Signals, keys: FrameKeys) -> Selection:
-    """Mean absolute difference to the last kept frame above `threshold` (grey levels)."""
+    """Keeps a candidate if its mean absolute difference to the last kept one is above `threshold`, in grey
+    levels."""
     threshold = L1_THRESHOLD if keys.threshold is None else keys.threshold
     pictures = _thumbs(signals)
 
@@ -35,7 +36,8 @@ def l1(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 def l2(signals: Signals, keys: FrameKeys) -> Selection:
-    """Root mean squared difference to the last kept frame above `threshold` (grey levels)."""
+    """Keeps a candidate if its root mean squared difference to the last kept one is above `threshold`, in
+    grey levels."""
     threshold = L2_THRESHOLD if keys.threshold is None else keys.threshold
     pictures = _thumbs(signals)
 
@@ -46,9 +48,9 @@ def l2(signals: Signals, keys: FrameKeys) -> Selection:
 
 
 def correlation(signals: Signals, keys: FrameKeys) -> Selection:
-    """A frame is new when its correlation with the last kept one, at the best shift, is below
-    `threshold`. `method=frobenius` divides the pictures by their norm without taking the mean
-    away: two bright pictures then resemble each other whatever they show.
+    """Keeps a candidate if its correlation with the last kept one, at the best shift, is below `threshold`.
+    `method=frobenius` divides the pictures by their norm but does not subtract the mean: two bright
+    pictures then correlate whatever they show.
     """
     threshold = CORRELATION_THRESHOLD if keys.threshold is None else keys.threshold
     similarity = correlator(
@@ -67,17 +69,21 @@ def correlator(
     max_shift: int | None = None,
     circular: bool = False,
 ) -> Callable[[int, int], float]:
-    """Pictures (C, S, S) → a function of two of them: the maximum over shifts of their
-    cross-correlation ÷ S², 1 for a picture with itself.
+    """Pictures (C, S, S) → a function of two indices: the maximum over shifts of the normalised
+    cross-correlation of the two pictures; 1 for a picture with itself.
 
-    Each picture is transformed once, when it is first asked for. Zero-padded to twice the side, or
-    `circular` where shifts wrap around; `max_shift` looks at shifts up to that many pixels only.
+    Each picture is transformed once, on first use.
+
+    Args:
+        frobenius: divide the pictures by their Frobenius norm instead of z-scoring them.
+        max_shift: largest shift in pixels; None: any.
+        circular: shifts wrap around; otherwise pictures are zero-padded to twice the side.
     """
     side = pictures.shape[1]
     padded = side if circular else cv2.getOptimalDFTSize(2 * side - 1)
     reach = side - 1 if max_shift is None else min(max_shift, side - 1)
 
-    @lru_cache(maxsize=2)  # the last kept one, asked for again and again, and the new one
+    @lru_cache(maxsize=2)  # the last kept picture, which is used repeatedly, and the new one
     def spectrum(index: int) -> np.ndarray:
         canvas = np.zeros((padded, padded), np.float32)
         canvas[:side, :side] = normalised(pictures[index], frobenius=frobenius)
@@ -109,9 +115,9 @@ def _thumbs(signals: Signals) -> np.ndarray:
 def _unlike_the_last(
     signals: Signals, keys: FrameKeys, difference: Callable[[int, int], float], threshold: float
 ) -> Selection:
-    """Candidates that differ from the last kept one by more than `threshold`; the first always.
+    """Keeps the first candidate, then each that differs from the last kept one by more than `threshold`.
 
-    Where they outnumber the budget the most different stay: those are ranked first.
+    Kept frames are ranked by that difference, largest first; the budget takes the first of them.
     """
     kept = [(np.inf, 0)]
     for index in range(1, len(signals.candidates)):

@@ -1,4 +1,4 @@
-"""What policies share: from chosen frame numbers to a Selection, and spreading picks evenly."""
+"""Shared by the policies: turns chosen frame indices into a Selection, and ranks equal frames."""
 
 from __future__ import annotations
 
@@ -11,9 +11,9 @@ from data.selection.measure.signals import Signals
 def selection(
     signals: Signals, chosen: Sequence[tuple[int, str]], *, spread: bool = False
 ) -> Selection:
-    """Chosen (frame, reason), best first, → a Selection in time order.
+    """Chosen (frame index, reason) pairs, best first → a Selection in time order.
 
-    `spread=True`: the frames are equals; they go in an order that keeps the rest well spread.
+    `spread=True`: the frames are of equal value; they are ranked by `spread_ranks` instead.
     """
     ranks = spread_ranks(len(chosen)) if spread else list(range(len(chosen)))
     rows = sorted((int(i), reason, rank) for (i, reason), rank in zip(chosen, ranks, strict=True))
@@ -26,12 +26,12 @@ def selection(
 
 
 def in_order(signals: Signals, frames: Iterable[int], reason: str) -> Selection:
-    """Frames that are equals, for one and the same reason."""
+    """A Selection of frames of equal value with one reason, ranked by `spread_ranks`."""
     return selection(signals, [(i, reason) for i in sorted(set(map(int, frames)))], spread=True)
 
 
 def spread_ranks(count: int) -> list[int]:
-    """Ranks by van der Corput's sequence: any prefix covers the whole span about evenly."""
+    """Ranks by van der Corput's sequence: for any n, the n best ranks cover the span about evenly."""
     bits = max(1, (count - 1).bit_length())
     order = [int(f"{i:0{bits}b}"[::-1], 2) for i in range(2**bits)]
     ranks = [0] * count

@@ -1,13 +1,13 @@
-"""The default policy: as many different shots as the budget can show, each by a clear frame.
+"""The default policy: as many different shots as the budget allows, each shown by a clear frame.
 
-Boundaries come with a probability, and the budget is spread by expected coverage (`allocate`):
-where shots outnumber it, it is known which are worth most; where they do not, the rest goes where
-time passes and pictures move. Candidates are the clearest frames of short windows.
+Candidates are the clearest frames of short windows. Shot boundaries come with a probability, and `allocate`
+chooses by expected coverage: if there are more shots than the budget, it decides which are worth most. If
+there are fewer, the remaining frames go to the shots with most time and motion.
 
-Tried and left out, by event recall on the tuning half of the built videos: splitting long shots by
-kernel temporal segmentation (.851 → .840 at 16 frames: equal parts of the moving time do better), and
-leaving the last frames to the expected coverage alone (it prefers a second frame in every short
-shot to a third in a long one, .845).
+Tried and rejected, by event recall at 16 frames on the tuning half of the synthetic videos (.851): splitting
+long shots by kernel temporal segmentation (.840: equal parts of the moving time do better), and placing the
+remaining frames by expected coverage too (.845: it prefers a second frame in every short shot to a third in
+a long one).
 """
 
 from __future__ import annotations
@@ -27,19 +27,19 @@ from data.selection.policies.allocate import allocate
 from data.selection.policies.clock import played_s
 from data.selection.policies.ranking import selection, spread_ranks
 
-CERTAIN = 0.99
-RATE = 0.05  # unnoticed changes a second
-STILL = 0.1  # share of the hazard of a second in which nothing moves
-MOVED = 3.0  # grey levels of the most changed cell in a second that counts as movement
-UNLIKE = 10.0  # grey levels between key frames that add as much hazard as a likely cut
-CLEAR = 0.8  # of the sharpest nearby
-SAME_CELL, SAME_MEAN = 6.0, 1.0  # two pictures that differ by less show the same
-BLANK, DARK = 4.0, 24.0  # contrast and brightness below which nothing is seen
+CERTAIN = 0.99  # probability of a detected shot boundary
+RATE = 0.05  # hazard of undetected changes per second of full motion
+STILL = 0.1  # share of `RATE` for a second in which nothing moves
+MOVED = 3.0  # grey levels by which the most changed cell must change in a second for full motion
+UNLIKE = 10.0  # mean difference of two key frames (grey levels) with a hazard of 1: a likely cut
+CLEAR = 0.8  # clearness, relative to the clearest candidate nearby, that is good enough
+SAME_CELL, SAME_MEAN = 6.0, 1.0  # grey levels (maximum, mean): pictures closer than both are copies
+BLANK, DARK = 4.0, 24.0  # contrast and distance from black or white below which nothing is seen
 MOST_CANDIDATES = 1024  # allocation is quadratic in them
 
 
 def scene(signals: Signals, keys: FrameKeys) -> Selection:
-    """See the module."""
+    """See the module's docstring."""
     jumps = [] if signals.sparse else find_cuts(signals)
     changes = find_changes(signals, keys.min_shot_s, jumps)
     frames = _candidates(signals, changes)
@@ -47,14 +47,18 @@ def scene(signals: Signals, keys: FrameKeys) -> Selection:
     probability = np.zeros(len(signals.times_s))
     probability[[(c.last + c.first - 1) // 2 for c in changes]] = CERTAIN
     chosen, ranks = allocate(
-        probability, played_s(signals.times_s), frames, keys.max, background=_with(hazard, steps)
+        probability,
+        played_s(signals.times_s),
+        frames,
+        keys.max,
+        background=_add_steps(hazard, steps),
     )
     order = chosen[np.argsort(ranks)]  # best first
     _, firsts = np.unique(_shot_of(order, changes), return_index=True)
-    shown = _shot_of(order[np.sort(firsts)], changes)  # shots, the one worth most first
-    spans = _spread(shown, keys.max, frames, hazard, steps, changes)
+    shown = _shot_of(order[np.sort(firsts)], changes)  # shot numbers, most valuable first
+    spans = _share_budget(shown, keys.max, frames, hazard, steps, changes)
     placed = [_placed(signals, hazard, span) for span in spans]
-    # the first frame of every shot before the second of any: by depth, then by the shot's worth
+    # the first frame of every shot before the second of any: by depth, then by the shot's value
     ranked = [
         (depth, worth, frame)
         for worth, inside in enumerate(placed)
@@ -66,29 +70,31 @@ def scene(signals: Signals, keys: FrameKeys) -> Selection:
 
 @dataclass(frozen=True)
 class Stretch:
-    """A shot that is shown, and by how many frames."""
+    """A chosen shot, and how many frames it gets."""
 
     pool: np.ndarray
-    """(P,) its candidates."""
+    """(P,) frame indices of its candidates."""
     start: int
     stop: int
-    """Its first and last frame."""
+    """Its first and its last frame."""
     count: int
+    """Number of frames that it gets."""
     steps: tuple[Step, ...]
-    """Inside it."""
+    """The near-cuts inside it."""
 
 
 @dataclass(frozen=True)
 class Step:
-    """A cut that is none by a little: one event, however much hazard it carries."""
+    """A near-cut: a jump just below the threshold of a cut. It is one event, however large its hazard."""
 
     first: int
-    """The frame behind it."""
+    """The first frame after it."""
     size: float
+    """Its hazard."""
 
 
-def _with(hazard: np.ndarray, steps: Sequence[Step], most: float = np.inf) -> np.ndarray:
-    """(N,) hazard and its steps, each of at most so much."""
+def _add_steps(hazard: np.ndarray, steps: Sequence[Step], most: float = np.inf) -> np.ndarray:
+    """(N,) cumulative hazard with the steps added, each limited to `most`."""
     total = hazard.copy()
     for step in steps:
         total[step.first :] += min(step.size, most)
@@ -96,16 +102,17 @@ def _with(hazard: np.ndarray, steps: Sequence[Step], most: float = np.inf) -> np
 
 
 def _part(length: float, steps: Sequence[Step], count: int) -> float:
-    """Length and steps in so many equal parts, where a step fills one part at most."""
+    """Hazard per part if a shot's hazard (`length` and `steps`) is divided into `count` equal parts, where
+    one step fills at most one part."""
     left = length + sum(step.size for step in steps)
     for size in sorted((step.size for step in steps), reverse=True):
         if count == 1 or size <= left / count:  # one part holds all, whatever rounding says
             break
-        left, count = left - size, count - 1  # it has a part for itself
+        left, count = left - size, count - 1  # this step fills a part alone
     return left / count
 
 
-def _spread(
+def _share_budget(
     shown: np.ndarray,
     budget: int,
     frames: np.ndarray,
@@ -113,8 +120,8 @@ def _spread(
     steps: Sequence[Step],
     changes: list[Change],
 ) -> list[Stretch]:
-    """One frame for each shot that is shown; the rest one by one to the shot whose frames lie
-    farthest apart, so that the widest gap is as small as can be."""
+    """Share the budget among the shots `shown`: one frame each, then one at a time to the shot whose frames
+    lie farthest apart by hazard. That makes the widest gap as small as possible."""
     starts = [0, *(c.first for c in changes)]
     stops = [*(c.last for c in changes), len(hazard) - 1]
     own = _shot_of(frames, changes)
@@ -122,7 +129,8 @@ def _spread(
     length = [float(hazard[stops[n]] - hazard[starts[n]]) for n in shown]
     inside = [tuple(s for s in steps if starts[n] < s.first <= stops[n]) for n in shown]
     counts = [1] * len(shown)
-    heap = [(-_part(length[k], inside[k], 1), k) for k in range(len(shown)) if len(pools[k]) > 1]
+    many = [k for k in range(len(shown)) if len(pools[k]) > 1]
+    heap = [(-_part(length[k], inside[k], 1), k) for k in many]
     heapq.heapify(heap)
     for _ in range(budget - len(shown)):
         if not heap:
@@ -140,10 +148,10 @@ def _spread(
 
 
 def _placed(signals: Signals, hazard: np.ndarray, span: Stretch) -> list[int]:
-    """The shot's frames: at the middles of equal parts of it, there the nearest clear candidate.
-    Allocation alone would push the outer ones to the ends."""
+    """The frames of a shot: near the middle of each of `count` parts of equal hazard, a clear candidate.
+    `allocate` would push the outer frames to the ends of the shot."""
     part = _part(float(hazard[span.stop] - hazard[span.start]), span.steps, span.count)
-    hazard = _with(hazard, span.steps, part)
+    hazard = _add_steps(hazard, span.steps, part)
     low = hazard[span.start]
     result: list[int] = []
     for k in range(span.count):
@@ -160,8 +168,8 @@ def _placed(signals: Signals, hazard: np.ndarray, span: Stretch) -> list[int]:
 def _background(
     signals: Signals, changes: list[Change], jumps: list[Change]
 ) -> tuple[np.ndarray, list[Step]]:
-    """(N,) cumulative expected number of undetected changes: moving time, `RATE` a second
-    (less where they do not); and cuts that are none by a little."""
+    """(N,) cumulative hazard of undetected changes, which grows by `RATE` per second of motion and less where
+    nothing moves; and the near-cuts among `jumps`."""
     times_s = signals.times_s
     marks = np.unique(np.searchsorted(times_s, np.arange(0.0, times_s[-1] + 1.0, 1.0)))
     marks = np.unique(marks.clip(0, len(times_s) - 1))
@@ -173,7 +181,7 @@ def _background(
     certain = np.zeros(len(times_s), bool)
     for change in changes:
         certain[change.last : change.first] = True
-    if signals.sparse:  # from key frame to key frame: the more it differs, the likelier a cut
+    if signals.sparse:  # the more two neighbouring key frames differ, the likelier a cut between
         flat = signals.small.reshape(len(times_s), -1).astype(np.int16)
         apart = np.abs(np.diff(flat, axis=0)).mean(axis=1)
         return np.asarray(hazard + np.r_[0.0, np.cumsum((apart / UNLIKE) ** 2)]), []
@@ -186,13 +194,13 @@ def _background(
 
 
 def _candidates(signals: Signals, changes: list[Change]) -> np.ndarray:
-    """The measured candidates without those inside transitions or of blank pictures, and one for
-    each shot that has none left."""
+    """The measured candidates without those that are blank or inside transitions, plus one for each shot
+    that is left without a candidate."""
     inside = np.zeros(len(signals.times_s), bool)
     for change in changes:
         inside[change.last + 1 : change.first] = True
     seen = (signals.contrast > BLANK) | ((signals.luma > DARK) & (signals.luma < 255 - DARK))
-    frames = _unlit(signals, inside)
+    frames = _without_flashes(signals, inside)
     if seen[frames].any():
         frames = frames[seen[frames]]
     starts = [0, *(c.first for c in changes)]
@@ -207,7 +215,7 @@ def _candidates(signals: Signals, changes: list[Change]) -> np.ndarray:
     frames = np.union1d(frames, extra).astype(np.int64)
     if len(frames) == 0:
         frames = np.array([len(signals.times_s) // 2])
-    if len(frames) > MOST_CANDIDATES:  # the clearest of each of so many spans
+    if len(frames) > MOST_CANDIDATES:  # the clearest of each of `MOST_CANDIDATES` equal spans
         played = played_s(signals.times_s)
         span = (played[frames] / (played[-1] + 1e-3) * MOST_CANDIDATES).astype(np.int64)
         order = np.lexsort((-signals.clearness[frames], span))
@@ -216,8 +224,9 @@ def _candidates(signals: Signals, changes: list[Change]) -> np.ndarray:
     return frames
 
 
-def _unlit(signals: Signals, inside: np.ndarray) -> np.ndarray:
-    """The candidates outside transitions; a flash gives way to the clearest neighbour that is none."""
+def _without_flashes(signals: Signals, inside: np.ndarray) -> np.ndarray:
+    """The candidates outside transitions; a flash is replaced by the clearest neighbour that is no flash.
+    `inside` (N,): whether a frame is inside a transition."""
     lit = flashes(signals)
     count = len(lit)
     frames = signals.candidates[~inside[signals.candidates]]
@@ -231,7 +240,7 @@ def _unlit(signals: Signals, inside: np.ndarray) -> np.ndarray:
 
 
 def _shot_of(frames: np.ndarray, changes: list[Change]) -> np.ndarray:
-    """The number of the shot that each frame lies in."""
+    """The number of the shot that each frame belongs to."""
     return np.searchsorted([c.first for c in changes], frames, side="right")
 
 
@@ -241,7 +250,7 @@ def _without_copies(
     changes: list[Change],
     max_gap_s: float,
 ) -> list[tuple[int, str]]:
-    """Leave out a frame that looks like a better one nearby in the same shot."""
+    """Remove each frame that looks like a better one of the same shot within `max_gap_s`."""
     shot = _shot_of(np.array([i for i, _ in best_first]), changes)
     kept: list[int] = []
     for k, (i, _) in enumerate(best_first):

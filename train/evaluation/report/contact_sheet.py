@@ -10,7 +10,7 @@ from PIL import Image
 
 
 def contact_sheet(row: Mapping[str, Any], width_px: int) -> Image.Image:
-    """Each frame `width_px` wide, all as high as the first."""
+    """One picture of all frames, each `width_px` wide and as high as the first frame."""
     pictures: list[Image.Image] = []
     for frame in row["frames"]:
         with Image.open(io.BytesIO(frame["bytes"])) as image:

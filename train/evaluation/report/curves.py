@@ -14,11 +14,11 @@ from train.metrics.grounding import THRESHOLDS
 from train.run.files import METRICS, read_rows
 
 COLOURS = ("#64748b", "#2563eb", "#d97706", "#059669", "#c026d3", "#dc2626", "#0891b2", "#65a30d")
-"""Of systems, in order."""
+"""Colours of the systems, in order."""
 
 
 def curves_svg(done: Evaluation, summary: Summary) -> str:
-    """F1 over tIoU, and the loss of the runs that are still there. No dataset's text is in it."""
+    """F1 over tIoU, and the loss of runs whose folder still exists, as SVG without text from a dataset."""
     losses = [_losses(s.about.get("model")) for s in done.systems]
     panels = [any("f1_tiou>0.5" in v for v in summary.values), any(losses)]
     if not any(panels):
@@ -39,7 +39,7 @@ def curves_svg(done: Evaluation, summary: Summary) -> str:
 
 
 def loss_figure(run: Path) -> Figure | None:
-    """The loss of a run as a picture; None where nothing was logged."""
+    """A plot of a run's loss; None if no loss was logged."""
     curves = _losses(str(run))
     if not curves:
         return None
@@ -64,7 +64,7 @@ def _overlap_curves(axes: Any, done: Evaluation, summary: Summary) -> None:
 
 
 def _losses(model: str | None) -> dict[str, list[tuple[int, float]]]:
-    """Curves of a run folder."""
+    """Loss curves logged in a run folder, as (step, loss)."""
     curves: dict[str, list[tuple[int, float]]] = {}
     for row in read_rows(Path(model) / METRICS) if model else []:
         for name in ("loss", "eval_loss"):

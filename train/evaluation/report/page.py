@@ -31,31 +31,31 @@ from train.metrics.soda import in_time
 
 HERE = Path(__file__).parent
 HUES = 8
-"""Colours of matched events; the page's style names them m0, m1, …"""
+"""Number of colours for matched events; the page's style sheet names them m0, m1, …"""
 SORTABLE = {one.name: one.short for one in SHOWN if one.short}
-"""Of single videos: on each card, and what cards can be sorted by."""
+"""Measures of single videos and their short names: shown on each card; cards can be sorted by them."""
 
 
 @dataclass(frozen=True)
 class Bar:
-    """An event on a card: where it is drawn, and its text."""
+    """An event on a card: its position in percent of the video, its times and its text."""
 
     left: float
     width: float
     hue: int | None
-    """Events that were matched share one; None: matched with nothing."""
+    """Colour index, shared by matched events; None: the event is not matched."""
     times: str
     text: str
 
 
 @dataclass(frozen=True)
 class Lane:
-    """What one side says of a video."""
+    """The reference, or one system's prediction, for a video."""
 
     name: str
     bars: tuple[Bar, ...]
     text: str
-    """Said without times."""
+    """The text, if there are no events."""
     flags: tuple[str, ...] = ()
     scores: tuple[tuple[str, str], ...] = ()
 
@@ -80,11 +80,12 @@ class Card:
     lanes: tuple[Lane, ...]
     strips: tuple[Strip, ...]
     values: str
-    """Numbers to sort by, as JSON, in the order of the page's list."""
+    """Sort keys as a JSON list, in the order of the page's sort menu."""
     flags: str
 
 
 def write_report(path: Path, done: Evaluation, summary: Summary) -> None:
+    """Write the report of an evaluation as one HTML file."""
     script = (HERE / "report.js").read_text(encoding="utf-8")
     digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     orders = list(_orders(done))
@@ -99,14 +100,14 @@ def write_report(path: Path, done: Evaluation, summary: Summary) -> None:
         cards=_cards(done, [values for _, values in orders]),
         flags=sorted({flag for s in done.scored for marks in s.flags for flag in marks}),
         problems=done.problems.record(),
-        script=Markup(script),  # ours; nothing of a dataset is in it
+        script=Markup(script),  # our own file, without text from a dataset
         script_hash=digest,
     )
     write_atomically(path, text)
 
 
 def _rows(done: Evaluation, summary: Summary) -> Iterator[dict[str, Any]]:
-    """Of the summary's table: values with whiskers on one scale a row, and differences."""
+    """Rows of the summary table: values and intervals on one scale per row, and paired differences."""
     for name, caption in rows_of(done, summary):
         known = [v[name] for v in summary.values if name in v and v[name].known]
         top = max([f.high for f in known] + [f.value for f in known] + [1e-9])
@@ -130,22 +131,22 @@ def _rows(done: Evaluation, summary: Summary) -> Iterator[dict[str, Any]]:
                     "high": place(figure.high),
                 }
             )
-        lower = next((m.better for s in done.scored for m in s.measures if m.name == name), "")
+        direction = next((m.better for s in done.scored for m in s.measures if m.name == name), "")
         differences = []
         for figures in summary.differences:
             figure = figures.get(name)
             if figure is None or not figure.known:
                 differences.append(("", ""))
                 continue
-            good = (figure.value > 0) == (lower == "higher")
-            judged = "" if not sure(figure) or not lower else "better" if good else "worse"
+            good = (figure.value > 0) == (direction == "higher")
+            verdict = "" if not sure(figure) or not direction else "better" if good else "worse"
             none = max(abs(figure.value), abs(figure.low), abs(figure.high)) < 0.0005
-            differences.append(("" if none else signed(figure), judged))
-        yield {"caption": caption, "better": lower, "cells": cells, "differences": differences}
+            differences.append(("" if none else signed(figure), verdict))
+        yield {"caption": caption, "better": direction, "cells": cells, "differences": differences}
 
 
 def _orders(done: Evaluation) -> Iterator[tuple[str, list[float]]]:
-    """What cards can be sorted by."""
+    """Entries of the sort menu: a label, and one value per video."""
     columns = [{m.name: m.each for m in scored.measures} for scored in done.scored]
     for name in SORTABLE:
         for system, each in zip(done.systems, columns, strict=True):
@@ -159,24 +160,24 @@ def _orders(done: Evaluation) -> Iterator[tuple[str, list[float]]]:
 
 
 def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
-    """One at a time: a thousand videos' pictures are not held at once."""
+    """The cards one at a time, so that a thousand videos' pictures are not held in memory."""
     rows = [_Rows(s) for s in _distinct(done.systems)]
     width = 160 if len(done.truths) <= 50 else 112 if len(done.truths) <= 300 else 80
     columns = [{m.name: m.each for m in scored.measures} for scored in done.scored]
-    for i, (name, truth) in enumerate(done.truths.items()):
+    for i, (name, reference) in enumerate(done.truths.items()):
         hues = {r for scored in done.scored for r, _ in scored.matched[i]}
-        true = in_time(scored_events(truth, done.compat), compat=done.compat)
-        end_s = max([truth.duration_s, *(e.end_s for e in true)])
+        true = in_time(scored_events(reference, done.compat), compat=done.compat)
+        end_s = max([reference.duration_s, *(e.end_s for e in true)])
         lanes = [
             Lane(
                 "reference",
                 tuple(_bar(e, end_s, k % HUES if k in hues else None) for k, e in enumerate(true)),
-                "" if true else truth.description,
+                "" if true else reference.description,
             )
         ]
         for system, scored, each in zip(done.systems, done.scored, columns, strict=True):
-            told = system.answers.get(name)
-            events = scored_events(told, done.compat) if told else ()
+            prediction = system.answers.get(name)
+            events = scored_events(prediction, done.compat) if prediction else ()
             said = in_time(events, compat=done.compat)
             partner = {p: r for r, p in scored.matched[i]}
             lanes.append(
@@ -186,7 +187,7 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
                         _bar(e, end_s, partner[k] % HUES if k in partner else None)
                         for k, e in enumerate(said)
                     ),
-                    "" if said or told is None else told.text[:2000],
+                    "" if said or prediction is None else prediction.text[:2000],
                     scored.flags[i],
                     tuple(
                         (SORTABLE[n], f"{each[n][i]:.2f}")
@@ -200,7 +201,7 @@ def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
         marks = sorted({flag for scored in done.scored for flag in scored.flags[i]})
         yield Card(
             name,
-            clock(round(truth.duration_s)),
+            clock(round(reference.duration_s)),
             tuple(lanes),
             tuple(strips),
             json.dumps(values),
@@ -233,7 +234,7 @@ class _Rows:
         self._label = f"{policy} frames" if policy else "frames"
         try:
             self._rows = read_dataset(str(system.prepared))
-        except (UserError, OSError, DatasetsError) as error:  # moved, deleted, damaged since
+        except (UserError, OSError, DatasetsError) as error:  # since moved, deleted or damaged
             warn(f"{system.prepared}: cannot be read, so the page shows no frames of it ({error})")
             self._places: Mapping[str, int] = {}
             return

@@ -10,7 +10,7 @@ const cards = [...box.children].map((node, place) => ({
 const get = (id) => document.getElementById(id);
 const find = get("find"), order = get("order"), flag = get("flag"), turn = get("turn");
 
-// a picture is decoded when its card comes near the window
+// decode the frames of a card only when it comes near the window
 const near = new IntersectionObserver((entries) => {
   for (const { target, isIntersecting } of entries) {
     if (!isIntersecting) continue;
@@ -51,7 +51,7 @@ order.addEventListener("change", sort);
 turn.addEventListener("click", () => {
   const high = turn.getAttribute("aria-pressed") !== "true";
   turn.setAttribute("aria-pressed", String(high));
-  turn.textContent = high ? "high first" : "low first";
+  turn.textContent = high ? "highest first" : "lowest first";
   sort();
 });
 document.addEventListener("keydown", (event) => {

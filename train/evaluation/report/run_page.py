@@ -1,4 +1,4 @@
-"""A run's own page, one file: curves, and what it said of the same videos as it learned."""
+"""The page of a training run, one file: curves, and the answers for the same videos at every evaluation."""
 
 from __future__ import annotations
 
@@ -23,11 +23,11 @@ from train.run.files import METRICS, SAMPLES, read_rows
 PAGE = "run.html"
 TEMPLATE = Path(__file__).parent / "run_page.html"
 VIDEOS = 6
-"""Shown at most."""
+"""Maximum number of videos shown."""
 THUMBNAIL_PX = 160
 PANELS = (
     ("completion loss", ("loss", "eval_loss")),
-    ("what it says, scored", tuple(f"eval_{one.log}" for one in SHOWN if one.curve)),
+    ("scores of generated answers", tuple(f"eval_{one.log}" for one in SHOWN if one.curve)),
     ("learning rate", ("learning_rate", "lr_vision", "lr_connector", "lr_llm")),
     ("gradient norm", ("grad_norm",)),
     ("videos a second", ("videos_per_s",)),
@@ -38,18 +38,18 @@ PANELS = (
 
 @dataclass(frozen=True)
 class VideoHistory:
-    """One held-out video: its frames, the truth, and what was said at each step."""
+    """One held-out video: its frames, the reference, and the answer at each step."""
 
     id: str
     frames: str
-    """Side by side, as one picture."""
+    """Data URL of one picture with the frames side by side."""
     times: tuple[str, ...]
     truth: str
     said: tuple[tuple[int, str], ...]
 
 
 def write_page(folder: Path, rows: Dataset | None) -> None:
-    """`run.html` in the run folder, from its own files; `rows`: the held-out videos with frames."""
+    """Write `run.html` in the run folder, from the files there; `rows`: the held-out videos with frames."""
     text = render(
         TEMPLATE, title=folder.name, curves=Markup(_curves(folder)), videos=_videos(folder, rows)
     )
@@ -57,7 +57,7 @@ def write_page(folder: Path, rows: Dataset | None) -> None:
 
 
 def _curves(folder: Path) -> str:
-    """Panels as SVG. Only numbers and our own words are in it."""
+    """The panels as SVG, without text from a dataset."""
     logged = read_rows(folder / METRICS)
     panels = [
         (title, [(n, [(r["step"], r[n]) for r in logged if r.get(n) is not None]) for n in names])
@@ -106,13 +106,13 @@ def _videos(folder: Path, rows: Dataset | None) -> list[VideoHistory]:
         row = rows[places[name]]
         buffer = io.BytesIO()
         contact_sheet(row, THUMBNAIL_PX).save(buffer, "JPEG", quality=80)
-        truth = reference_of(row)
+        reference = reference_of(row)
         shown.append(
             VideoHistory(
                 name,
                 data_url(buffer.getvalue()),
                 tuple(clock(int(t)) for t in row["times_s"]),
-                timeline(truth.events) or truth.description,
+                timeline(reference.events) or reference.description,
                 tuple(sorted(said[name])),
             )
         )

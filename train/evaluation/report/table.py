@@ -1,4 +1,4 @@
-"""Scores as figures with intervals: printed, as JSON, and a row per video and system."""
+"""Scores with bootstrap intervals: a printed table, JSON, and a CSV row per video and system."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ from train.metrics.shown import CAPTIONS
 
 
 def summarise(done: Evaluation, seed: int) -> Summary:
-    """The same videos are drawn for all systems, so differences are paired."""
+    """Figures with intervals. All systems share the same resamples, so differences are paired."""
     values, draws = [], []
     for scored in done.scored:
         drawn = bootstrap(list(scored.measures), seed)  # (B, M)
@@ -45,7 +45,7 @@ def summarise(done: Evaluation, seed: int) -> Summary:
 
 
 def rows_of(done: Evaluation, summary: Summary) -> list[tuple[str, str]]:
-    """(name, caption) of the measures worth showing here."""
+    """(name, caption) of the displayed measures that any system has."""
     return [
         (name, caption)
         for name, caption in CAPTIONS.items()
@@ -54,7 +54,7 @@ def rows_of(done: Evaluation, summary: Summary) -> list[tuple[str, str]]:
 
 
 def shown(done: Evaluation, summary: Summary) -> str:
-    """The table for a terminal: systems side by side, then what differs from the first."""
+    """The printed table: systems side by side, significant differences from the first, flagged answers."""
     names = [s.name for s in done.systems]
     head = (
         f"{len(done.truths)} videos; 95 % intervals over videos; SODA's text score: {done.text}"
@@ -74,7 +74,7 @@ def shown(done: Evaluation, summary: Summary) -> str:
             if name in differences and differences[name].known
         ]
         certain = [(caption, f) for caption, f in known if sure(f)]
-        lines += ["", f"{other} − {names[0]}, where the interval leaves out zero:"]
+        lines += ["", f"{other} − {names[0]}, where the interval excludes zero:"]
         lines += [f"{caption:<37}{signed(figure):>{width}}" for caption, figure in certain]
         if not certain:
             lines.append("no significant difference")
@@ -97,7 +97,7 @@ def _cell(figure: Figure | None) -> str:
 
 
 def sure(figure: Figure) -> bool:
-    """The interval of a difference leaves out zero, as far as it is printed."""
+    """Whether the interval of a difference excludes zero at the printed precision."""
     return figure.low > 0.0005 or figure.high < -0.0005
 
 
@@ -113,7 +113,7 @@ def _plain(figures: dict[str, Figure]) -> dict[str, Any]:
 
 
 def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence[str]) -> None:
-    """Everything that was measured, for programs. Written last: it says that the rest is there."""
+    """Write all scores as JSON. This file is written last: if it exists, the other files do too."""
     systems = {}
     for system, scored, values, file in zip(
         done.systems, done.scored, summary.values, files, strict=True
@@ -131,7 +131,7 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
             "flagged": examples,
             "wordiness": asdict(
                 wordiness(
-                    [told.words_only for told in system.answers.values()],
+                    [prediction.words_only for prediction in system.answers.values()],
                     [done.truths[n].text(done.timed) for n in system.answers],
                 )
             ),
@@ -155,7 +155,7 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
 
 
 def flat(done: Evaluation, summary: Summary) -> dict[str, float]:
-    """`system/measure`, its `/low` and `/high`."""
+    """Scores under the keys `system/measure`, `system/measure/low` and `system/measure/high`."""
     figures: dict[str, float] = {"videos": len(done.truths)}
     for system, values in zip(done.systems, summary.values, strict=True):
         for name, figure in values.items():
@@ -167,7 +167,7 @@ def flat(done: Evaluation, summary: Summary) -> dict[str, float]:
 
 
 def write_csv(path: Path, done: Evaluation) -> None:
-    """A row per video and system: what was used, what it took, what was said, how good it was."""
+    """Write a row per video and system: frame policy, times taken, scores, flags and the text."""
     names = [n for n in CAPTIONS if any(m.name == n for s in done.scored for m in s.measures)]
     buffer = io.StringIO()
     rows = csv.writer(buffer)
@@ -189,7 +189,7 @@ def write_csv(path: Path, done: Evaluation) -> None:
     columns = [{m.name: m.each for m in scored.measures} for _, scored in every]
     for i, video in enumerate(done.truths):
         for (system, scored), each in zip(every, columns, strict=True):
-            taken, told = system.taken.get(video), system.answers.get(video)
+            taken, prediction = system.taken.get(video), system.answers.get(video)
             frames = system.about.get("frames", {})
             rows.writerow(
                 [
@@ -202,12 +202,12 @@ def write_csv(path: Path, done: Evaluation) -> None:
                     taken.describe_s if taken else "",
                     *(f"{each[n][i]:.4f}" if n in each else "" for n in names),
                     "; ".join(scored.flags[i]),
-                    _cellsafe(told.text if told else ""),
+                    _cellsafe(prediction.text if prediction else ""),
                 ]
             )
     write_atomically(path, buffer.getvalue())
 
 
 def _cellsafe(text: str) -> str:
-    """A spreadsheet would run a text that begins like a formula."""
+    """The text with a leading quote if it begins like a formula, which a spreadsheet would run."""
     return f"'{text}" if text[:1] in "=+-@\t\r" and text[:1] else text

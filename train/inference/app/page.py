@@ -1,4 +1,5 @@
-"""The page of scripts/app.py: drop a video, see what was chosen and said; times seek the player."""
+"""The page of scripts/app.py: upload a video, see the chosen frames and the answers; a time is a link to
+that moment in the player."""
 
 from __future__ import annotations
 
@@ -12,9 +13,9 @@ from train.inference.app.session import Models, show
 from train.inference.config import AppConfig
 
 NEEDS_MORE = ("embedding", "query")
-"""Policies that want another model or a question."""
+"""Policies that need an encoder or a query; offered only if the run uses them."""
 KEPT_S = 3600
-"""What visitors upload is deleted after an hour."""
+"""Seconds after which uploads are deleted."""
 CSS = """
 .scenes h3 { margin: 1rem 0 .3rem; }
 .scenes ol { list-style: none; padding: 0; margin: .4rem 0; }
@@ -98,13 +99,13 @@ def serve(config: AppConfig) -> None:
         UserError: the port is taken, or the adapter or its base cannot be used.
     """
     with socket.socket() as tried:
-        # as the server itself will: a port whose last user has just left is free
+        # as the server itself does: a port released a moment ago is free
         tried.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             tried.bind((config.host, config.port))
         except OSError as error:
             raise UserError(
-                f"port={config.port}: cannot be served at {config.host} ({error.strerror}); choose another"
+                f"port={config.port}: not available at {config.host} ({error.strerror}); choose another"
             ) from None
     models = Models.load(config)
     build(config, models).launch(

@@ -1,4 +1,4 @@
-"""What the page does with a video: choose frames in a process of their own, ask one or two models."""
+"""The page's work on a video: choose frames in a subprocess, then generate with one or two models."""
 
 from __future__ import annotations
 
@@ -36,20 +36,21 @@ from train.run.saved import SavedRun, base_of, read_run
 
 @dataclass(frozen=True)
 class Models:
-    """The tuned model and, beside it, what it was tuned from."""
+    """The tuned model and, to compare with, its base model."""
 
     run: SavedRun
     tuned: PreTrainedModel | PeftModel
     base: PreTrainedModel | PeftModel | None
-    """Of a whole model; an adapter is switched off instead."""
+    """The base of a whole model. None for an adapter, which is disabled instead."""
     processor: SmolVLMProcessor
     lock: threading.Lock
     has_base: bool
-    """Asked for, and there."""
+    """Whether visitors can compare with the base model."""
 
     @classmethod
     def load(cls, config: AppConfig) -> Models:
-        """
+        """Load the models that the configuration names.
+
         Raises:
             UserError: the adapter or its base cannot be used.
         """
@@ -80,7 +81,7 @@ def show(
     started = time.monotonic()
     try:
         own = models.run.frames
-        if policy == own.policy:  # with all that its training said of it
+        if policy == own.policy:  # with all its keys from training
             frames = own.model_copy(update={"max": budget})
         else:
             asked = FrameKeys.model_validate({"policy": policy, "max": budget})
@@ -101,13 +102,15 @@ def show(
         raise gr.Error(str(error)) from None
     chose_s = time.monotonic() - started
     try:
-        told = [("tuned", _ask(config, models, prompt, base=False))]
+        answers = [("tuned", _ask(config, models, prompt, base=False))]
         if with_base and models.has_base:
-            told.append(("base", _ask(config, models, prompt, base=True)))
+            answers.append(("base", _ask(config, models, prompt, base=True)))
     except UserError as error:
         raise gr.Error(str(error)) from None
-    took = f"frames in {chose_s:.1f} s, words in {time.monotonic() - started - chose_s:.1f} s"
-    return _html(_limit(config, models), chosen, prompt["times_s"], frames.policy, told, took)
+    took = (
+        f"frames chosen in {chose_s:.1f} s, answers in {time.monotonic() - started - chose_s:.1f} s"
+    )
+    return _html(_limit(config, models), chosen, prompt["times_s"], frames.policy, answers, took)
 
 
 def _limit(config: AppConfig, models: Models) -> int:
@@ -121,7 +124,7 @@ def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: boo
         if base and isinstance(model, PeftModel)
         else contextlib.nullcontext()
     )
-    with models.lock, off:  # an adapter that is off is off for all
+    with models.lock, off:  # disabling an adapter affects every request
         (said,) = answer(
             model,
             models.processor,
@@ -137,12 +140,12 @@ def _html(
     chosen: ChosenFrames,
     seen_s: Sequence[float],
     policy: str,
-    told: list[tuple[str, Generation]],
+    answers: list[tuple[str, Generation]],
     took: str,
 ) -> str:
-    """`seen_s`: times of the frames that fitted into the prompt."""
+    """The answers and the frames as HTML. `seen_s`: times of the frames that fit into the prompt."""
     lanes = []
-    for name, said in told:
+    for name, said in answers:
         events, _ = parse_timeline(said.text)
         inside = [e for e in events if e.start_s < chosen.duration_s]
         lanes.append({"name": name, "events": inside, "text": said.text, "cut": said.cut})
