@@ -54,9 +54,9 @@ def check_data(keys: DataKeys) -> Prepared:
             f"data.path={keys.path} does not exist. {make}; "
             f"or try the synthetic micro-world in a minute: {MICROWORLD}"
         )
-    from data.prepared.dataset import open_prepared
+    from data.prepared.dataset import Prepared
 
-    dataset = open_prepared(keys.path)
+    dataset = Prepared.open(keys.path)
     if dataset.manifest["rows"] == 0:
         raise UserError(
             f"data.path={keys.path}: the prepared dataset is empty; see its quarantine.jsonl"

@@ -8,14 +8,14 @@ from pathlib import Path
 import numpy as np
 
 from data.bench.compare import ENTRIES, Score, by_group, compare, recall_of
+from data.bench.shot_scores import boundary_probability, even_candidates
 from data.bench.synthetic_videos import build
 from data.errors import UserError
 from data.selection import quality
 from data.selection.choose import analyse
 from data.selection.config import FrameKeys
-from data.selection.measure.shots import transitions
-from data.selection.measure.transitions import Transition
-from data.selection.policies.allocate import allocate, boundary_probability, even_candidates
+from data.selection.measure.shots import Transition, transitions
+from data.selection.policies.allocate import allocate
 
 BUDGETS = (8, 16, 32, 64)
 SUITE_BUDGETS = (8, 16, 32)

@@ -20,7 +20,7 @@ import cv2
 import numpy as np
 
 from data.bench.synthetic_clips import FPS, HEIGHT, WIDTH, Half, one_takes, segment, slide
-from data.selection.measure.transitions import Transition
+from data.selection.measure.shots import Transition
 from data.video.h264 import write_h264
 
 SEED = 20261120

@@ -39,31 +39,43 @@ class Prepared:
     shards: tuple[str, ...] = field(repr=False)
     """Paths or URLs."""
 
+    @classmethod
+    def open(cls, path: str | Path) -> Prepared:
+        """Open the prepared dataset at a path or URL, and check that it is complete.
 
-def open_prepared(path: str | Path) -> Prepared:
-    """Open the prepared dataset at a path or URL, and check that it is complete.
+        Raises:
+            UserError: there is no prepared dataset, its run has not finished, a shard is missing, or the
+                Hub refuses it.
+        """
+        with reading(str(path)):
+            url = pinned(str(path))
+            text = manifest_text(url, shown=str(path))
+            manifest = parse_manifest(text, str(path))
+            shards = shard_locations(url, manifest)
+            digest = hashlib.sha256(text.encode())
+            with ThreadPoolExecutor(AT_ONCE) as pool:  # for a URL, each footer is a round trip
+                for footer in pool.map(_footer, shards):
+                    digest.update(footer)
+        return cls(
+            path=str(path),
+            url=url,
+            manifest=manifest,
+            manifest_sha256=hashlib.sha256(text.encode()).hexdigest(),
+            sha256=digest.hexdigest(),
+            shards=tuple(shards),
+        )
 
-    Raises:
-        UserError: there is no prepared dataset, its run has not finished, a shard is missing, or the
-            Hub refuses it.
-    """
-    with reading(str(path)):
-        url = pinned(str(path))
-        text = manifest_text(url, shown=str(path))
-        manifest = parse_manifest(text, str(path))
-        shards = shard_locations(url, manifest)
-        digest = hashlib.sha256(text.encode())
-        with ThreadPoolExecutor(AT_ONCE) as pool:  # for a URL, each footer is a round trip
-            for footer in pool.map(_footer, shards):
-                digest.update(footer)
-    return Prepared(
-        path=str(path),
-        url=url,
-        manifest=manifest,
-        manifest_sha256=hashlib.sha256(text.encode()).hexdigest(),
-        sha256=digest.hexdigest(),
-        shards=tuple(shards),
-    )
+    def rows(self) -> Dataset:
+        """All rows, memory-mapped; frames as undecoded bytes."""
+        with reading(self.path):
+            return load_dataset(
+                "parquet",
+                # makes the cache depend on the content: by itself the library compares only path and time
+                name=f"prepared-{self.sha256[:16]}",
+                data_files={"train": list(self.shards)},
+                split="train",
+                features=STORED,
+            )
 
 
 def _footer(shard: str) -> bytes:
@@ -77,25 +89,3 @@ def _footer(shard: str) -> bytes:
         file.seek(size - FOOTER_END - length)
         footer: bytes = file.read(length)
     return footer
-
-
-def read_rows(prepared: Prepared) -> Dataset:
-    """All rows, memory-mapped; frames as undecoded bytes."""
-    with reading(prepared.path):
-        return load_dataset(
-            "parquet",
-            # makes the cache depend on the content: by itself the library compares only path and time
-            name=f"prepared-{prepared.sha256[:16]}",
-            data_files={"train": list(prepared.shards)},
-            split="train",
-            features=STORED,
-        )
-
-
-def read_dataset(path: str | Path) -> Dataset:
-    """All rows of the prepared dataset that is at a path now.
-
-    Raises:
-        UserError: as `open_prepared`.
-    """
-    return read_rows(open_prepared(path))

@@ -12,7 +12,7 @@ import pyarrow.parquet as pq
 
 from data.hub import opened
 from data.pages.render import HERE, data_url, render
-from data.prepared.dataset import open_prepared
+from data.prepared.dataset import Prepared
 from data.prepared.summary import counted
 from data.sample import events_of
 from data.storage import open_folder
@@ -89,7 +89,7 @@ def overview(
     Raises:
         UserError: no finished prepared dataset there.
     """
-    dataset = open_prepared(path)
+    dataset = Prepared.open(path)
     durations: list[float] = []
     frames: list[int] = []
     words: list[int] = []

@@ -13,9 +13,8 @@ from data.sample import Event, Sample, Selection
 from data.selection import quality
 from data.selection.choose import analyse, chosen_pictures
 from data.selection.config import FrameKeys
-from data.selection.measure.shots import transitions
+from data.selection.measure.shots import Transition, transitions
 from data.selection.measure.signals import Signals
-from data.selection.measure.transitions import Transition
 from data.sources import jsonl
 from data.sources.config import SourceKeys
 from data.video.info import VideoInfo

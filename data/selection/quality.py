@@ -7,7 +7,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.selection.measure.transitions import Transition
+from data.selection.measure.shots import Transition
 
 
 @dataclass(frozen=True)
@@ -38,22 +38,6 @@ def events_hit(times_s: Sequence[float], events: Sequence[tuple[float, float]]) 
     """How many half-open events `[start_s, end_s)` contain a chosen time."""
     chosen = np.sort(np.asarray(times_s, dtype=np.float64))
     return sum(int(np.searchsorted(chosen, b) > np.searchsorted(chosen, a)) for a, b in events)
-
-
-def event_recall(
-    chosen: Sequence[Sequence[float]], events: Sequence[Sequence[tuple[float, float]]]
-) -> Recall:
-    """Event recall over videos; videos without events are left out."""
-    hits = [
-        (events_hit(times_s, wanted), len(wanted))
-        for times_s, wanted in zip(chosen, events, strict=True)
-        if wanted
-    ]
-    return Recall(
-        hit=sum(h for h, _ in hits),
-        total=sum(n for _, n in hits),
-        per_video=tuple(h / n for h, n in hits),
-    )
 
 
 @dataclass(frozen=True)

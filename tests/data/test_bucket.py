@@ -45,7 +45,7 @@ def test_a_bucket_holds_what_a_folder_holds(rows, tmp_path, monkeypatch, busy):
         for name in expected:
             with there.open(name) as file:
                 assert file.read() == (tmp_path / "o" / name).read_bytes(), name
-        read = f"from data.prepared.dataset import read_dataset; print(read_dataset({there.url!r})['id'][:])"
+        read = f"from data.prepared.dataset import Prepared; print(Prepared.open({there.url!r}).rows()['id'][:])"
         done = subprocess.run(
             [sys.executable, "-c", read],
             capture_output=True,

@@ -6,7 +6,7 @@ import random
 import pyarrow.parquet as pq
 import pytest
 
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.prepared.shards import read_manifest
 from tests.helpers import finevideo as made
 from tests.helpers.hub import COMMIT, Seen, environment, serve
@@ -73,7 +73,7 @@ def test_only_wanted_videos_are_transferred(hub, tmp_path):
     assert sent["00000"] < 70_000 > sent["00002"]  # no video of the others
     manifest = read_manifest(tmp_path / "o")
     assert manifest["sources"][0]["version"] == COMMIT
-    row = read_dataset(tmp_path / "o")[0]
+    row = Prepared.open(tmp_path / "o").rows()[0]
     assert row["id"] == "yt000000010" and "by YardExample" in row["credit"]
     # finished: the same command asks the Hub for nothing that it does not have
     hub[1].sent_bytes.clear()

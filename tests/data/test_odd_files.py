@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.selection.choose import analyse, choose_frames, chosen_pictures
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
@@ -135,7 +135,7 @@ def test_sound_that_goes_on_keeps_the_last_picture(tmp_path):
     assert probe(str(path)).duration_s == pytest.approx(60, abs=0.2)
     source = SourceKeys(name="jsonl", path=str(tmp_path / "rows.jsonl"))
     prepare(PrepareConfig(source=source, out=str(tmp_path / "o"), workers=1))
-    (row,) = read_dataset(tmp_path / "o")
+    (row,) = Prepared.open(tmp_path / "o").rows()
     assert [e["text"] for e in row["events"]] == ["A host talks.", "Music plays."]
     assert row["events"][1]["end_s"] == pytest.approx(60, abs=0.2) and len(row["frames"]) == 1
     assert row["repairs"] == []
@@ -151,7 +151,7 @@ def test_what_starts_at_the_last_instant_is_kept(tmp_path):
     (tmp_path / "rows.jsonl").write_text(json.dumps(row))
     source = SourceKeys(name="jsonl", path=str(tmp_path / "rows.jsonl"))
     prepare(PrepareConfig(source=source, out=str(tmp_path / "o"), workers=1))
-    (row,) = read_dataset(tmp_path / "o")
+    (row,) = Prepared.open(tmp_path / "o").rows()
     assert [e["text"] for e in row["events"]] == ["It runs.", "It ends."]
 
 

@@ -15,7 +15,7 @@ from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.offline.isolate import fitting_workers, memory_bytes
 from data.offline.prepare import prepare
-from data.prepared.dataset import open_prepared, read_dataset
+from data.prepared.dataset import Prepared
 from data.prepared.shards import read_manifest
 from data.sources.config import SourceKeys
 from data.storage import Folder, open_folder
@@ -54,7 +54,7 @@ def test_retry_tries_only_what_was_set_aside(rows, tmp_path):
     # as if nothing had ever been missing
     prepare(config(folder, tmp_path / "fresh"))
     assert digest(out) == digest(tmp_path / "fresh")
-    assert read_dataset(out)["id"] == ["0", "1", "2", "3", "4", "5"]
+    assert Prepared.open(out).rows()["id"] == ["0", "1", "2", "3", "4", "5"]
 
 
 @pytest.mark.slow
@@ -176,7 +176,7 @@ def test_other_places_than_a_folder(rows, tmp_path):
         with there.open(name) as file:
             assert file.read() == (tmp_path / "o" / name).read_bytes()
     assert read_manifest(out)["rows"] == 4
-    assert open_prepared(out).shards[0] == "memory:///bucket/set/shard-00000.parquet"
+    assert Prepared.open(out).shards[0] == "memory:///bucket/set/shard-00000.parquet"
     with pytest.raises(UserError, match="s4://x"):
         open_folder("s4://x/y")
 

@@ -13,7 +13,7 @@ import pytest
 from datasets import Image, List
 
 from data.errors import UserError
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.prepared.shards import read_manifest
 from tests.helpers.videos import (
     ROOT,
@@ -88,7 +88,7 @@ def prepared(videos, tmp_path_factory):
 
 
 def test_good_rows_have_frames_at_their_true_times(prepared):
-    dataset = read_dataset(prepared)
+    dataset = Prepared.open(prepared).rows()
     assert dataset["id"] == [f"good{i}" for i in range(5)] + ["nearly"]
     for row in dataset:
         assert (
@@ -243,9 +243,9 @@ def test_a_summary_that_could_not_be_written_is_refused_first(videos, tmp_path):
 @pytest.mark.slow
 def test_overwrite_replaces(videos, tmp_path):
     prepare(videos, tmp_path / "o", "source.limit=2")
-    assert read_dataset(tmp_path / "o")["id"] == ["good0", "good1"]
+    assert Prepared.open(tmp_path / "o").rows()["id"] == ["good0", "good1"]
     prepare(videos, tmp_path / "o", "source.limit=1", "overwrite=true")
-    assert read_dataset(tmp_path / "o")["id"] == ["good0"]
+    assert Prepared.open(tmp_path / "o").rows()["id"] == ["good0"]
 
 
 def test_a_full_disk_stops_with_one_line_and_resumes(videos, prepared, tmp_path):
@@ -274,7 +274,7 @@ def test_a_full_disk_stops_with_one_line_and_resumes(videos, prepared, tmp_path)
     )
     assert not list(out.glob("*.parquet"))
     prepare(videos, out, "shard_rows=4")
-    assert read_dataset(out)["id"] == read_dataset(prepared)["id"]
+    assert Prepared.open(out).rows()["id"] == Prepared.open(prepared).rows()["id"]
 
 
 def test_a_foreign_folder_is_left_alone(videos, tmp_path):
@@ -285,7 +285,7 @@ def test_a_foreign_folder_is_left_alone(videos, tmp_path):
 
 def test_min_decoded_decides(videos, tmp_path):
     prepare(videos, tmp_path / "o", "min_decoded=0.1")
-    assert "cut" in read_dataset(tmp_path / "o")["id"]
+    assert "cut" in Prepared.open(tmp_path / "o").rows()["id"]
 
 
 @pytest.mark.parametrize(
@@ -296,7 +296,7 @@ def test_other_policies_and_decord(videos, tmp_path, policy):
     prepare(
         videos, tmp_path / "o", f"frames.policy={policy}", "source.limit=3", "frames.decoder=decord"
     )
-    dataset = read_dataset(tmp_path / "o")
+    dataset = Prepared.open(tmp_path / "o").rows()
     assert len(dataset) == 3 and json.loads(dataset[0]["policy"])["policy"] == policy
 
 

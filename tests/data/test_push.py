@@ -7,16 +7,16 @@ import pytest
 import yaml
 
 from data.prepared.card import dataset_card
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.prepared.shards import read_manifest
 from tests.helpers.hub import COMMIT, Seen, environment, serve
 from tests.helpers.videos import run_command
 
 READ = """
 import sys
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from datasets import load_dataset
-print(read_dataset(sys.argv[1])["id"])
+print(Prepared.open(sys.argv[1]).rows()["id"])
 """
 
 
@@ -54,7 +54,7 @@ def test_there_and_back(hub, world, tmp_path):
     ]  # fmt: skip
     where = environment(url, tmp_path / "home")
     back = run_command("-c", READ, "hf://datasets/you/clips", **where)
-    assert back.stdout.strip() == str(read_dataset(world)["id"]), back.stderr[-2000:]
+    assert back.stdout.strip() == str(Prepared.open(world).rows()["id"]), back.stderr[-2000:]
     told = json.loads((repo / "manifest.json").read_text())
     assert told["sources"][0]["path"] == "videos"  # no folder of this machine
     # what is there already is not sent again; what is no longer part of it goes

@@ -7,10 +7,11 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from data.selection.measure.transitions import Transition
-from data.selection.policies.allocate import allocate, boundary_probability, even_candidates
+from data.bench.shot_scores import boundary_probability, even_candidates
+from data.selection.measure.shots import Transition
+from data.selection.policies.allocate import allocate
 from data.selection.quality import (
-    event_recall,
+    Recall,
     events_hit,
     match_cuts,
     match_gradual,
@@ -33,8 +34,7 @@ def gradual(start_s, end_s):
 def test_recall_counts_events_with_a_frame():
     events = [(0.0, 1.0), (1.0, 2.0), (5.0, 6.0)]
     assert events_hit([0.5, 1.0, 6.0], events) == 2  # the end belongs to what follows
-    found = event_recall([[0.5, 1.5], [3.0], []], [events, [(2.0, 4.0)], []])
-    assert (found.hit, found.total) == (3, 4)
+    found = Recall(3, 4, per_video=(2 / 3, 1.0))
     assert found.micro == 0.75 and found.macro == pytest.approx((2 / 3 + 1) / 2)
     assert found.fully_covered == 0.5
 

@@ -17,7 +17,7 @@ from data.media import FrameFiles, HubFile, Missing, VideoFile, ZipMember
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.offline.unpack import Unpacker
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.sample import FilteredOut, Rejected, Sample
 from data.selection.choose import analyse, choose_frames
 from data.selection.config import FrameKeys
@@ -307,7 +307,7 @@ def test_frame_files_through_prepare(tmp_path):
     (tmp_path / "rows.jsonl").write_text("\n".join(map(json.dumps, rows)))
     source = SourceKeys(name="jsonl", path=str(tmp_path / "rows.jsonl"))
     prepare(PrepareConfig(source=source, out=str(tmp_path / "o"), workers=1))
-    first, second = read_dataset(tmp_path / "o")
+    first, second = Prepared.open(tmp_path / "o").rows()
     assert first["id"] == "f" and first["times_s"] == list(frames.times_s)
     assert first["duration_s"] == 9 and second["times_s"] == [0, 0.5, 1, 1.5, 2]
 
@@ -356,6 +356,6 @@ def test_a_mixture_in_a_recipe(tmp_path):
     source = [{"name": "jsonl", "path": str(tmp_path / f"{n}.jsonl")} for n in ("a", "b")]
     config = PrepareConfig(sources=source, out=str(tmp_path / "o"), workers=1)
     summary = prepare(config)
-    assert read_dataset(tmp_path / "o")["id"] == ["jsonl-0/a", "jsonl-1/b"]
+    assert Prepared.open(tmp_path / "o").rows()["id"] == ["jsonl-0/a", "jsonl-1/b"]
     assert summary["by_source"] == {"jsonl": 2} and len(summary["sources"]) == 2
     assert 2 < summary["video_s"] < 2.5

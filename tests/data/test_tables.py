@@ -10,7 +10,7 @@ import polars
 import pytest
 from PIL import Image
 
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 
 
 @pytest.fixture(autouse=True)
@@ -20,7 +20,7 @@ def own_cache(tmp_path, monkeypatch):
 
 @pytest.fixture(scope="module")
 def rows(world):
-    return [dict(row) for row in read_dataset(world)]
+    return [dict(row) for row in Prepared.open(world).rows()]
 
 
 @pytest.fixture(params=["prepared", "copied"])

@@ -50,7 +50,7 @@ def test_each_method_improves_the_demos_model(demo, tmp_path, method):
 
 def test_the_demos_model_uses_its_eyes(demo):
     """With the frames of another video it no longer says what happens in this one."""
-    from data.prepared.dataset import read_dataset
+    from data.prepared.dataset import Prepared
     from data.sample import events_of
     from data.target import parse_timeline
     from train.batches.split import split
@@ -61,7 +61,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     folder, _ = demo
     run = read_run(folder / "run")
     model, processor = load_run(run)
-    every = read_dataset(folder / "prepared/microworld-demo")
+    every = Prepared.open(folder / "prepared/microworld-demo").rows()
     rows = list(every.select(split(every, 0.05, 200).held[:48]))
     prompts = [generation_prompt(row, processor, run.data) for row in rows]
     for prompt, other in zip(prompts, prompts[1:] + prompts[:1]):

@@ -14,7 +14,7 @@ import psutil
 import pytest
 
 from data.offline.isolate import KILLS
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.prepared.shards import read_manifest
 from tests.helpers import faults
 from tests.helpers.videos import ROOT, digest
@@ -90,7 +90,7 @@ def test_a_run_in_which_everything_goes_wrong(tmp_path):
     good = [r["id"] for r in rows if r["id"] not in reasons]
     assert len(good) == faults.PLAIN + faults.AWKWARD
     for folder in (quiet, out):
-        assert read_dataset(folder)["id"] == good  # each once, in order
+        assert Prepared.open(folder).rows()["id"] == good  # each once, in order
         lines = (folder / "quarantine.jsonl").read_text().split("\n")
         lost = [json.loads(line) for line in lines if line]
         assert {r["id"]: r["reason"] for r in lost} == reasons and len(lost) == faults.BAD

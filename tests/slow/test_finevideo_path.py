@@ -5,7 +5,7 @@ from pathlib import Path
 
 import pytest
 
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.prepared.shards import read_manifest
 from data.sources import microworld
 from tests.helpers import finevideo as made
@@ -36,7 +36,7 @@ def test_from_parquet_to_a_description(tmp_path):
     manifest = read_manifest(prepared)
     assert manifest["rows"] + sum(manifest["quarantined"].values()) == 160
     assert set(manifest["quarantined"]) <= {"unreadable"} and manifest["left_out"]
-    row = read_dataset(prepared)[0]
+    row = Prepared.open(prepared).rows()[0]
     assert row["context"].startswith("Speech:") and row["turns"] and "CC BY" in row["credit"]
     done = run_command(
         "train/sft.py", "recipe=qlora", "model.name=tiny", f"data.path={prepared}", "train.steps=2",

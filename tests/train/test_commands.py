@@ -64,7 +64,7 @@ def test_describe_prints_text_or_an_object(run, world):
 
 def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
-    from data.prepared.dataset import read_dataset
+    from data.prepared.dataset import Prepared
     from data.selection.config import FrameKeys
     from train.inference.describe import as_row, choose_or_refuse, generation_prompt
     from train.model.load import load_processor
@@ -72,7 +72,7 @@ def test_describe_sees_what_training_saw(run, world):
 
     saved = read_run(run)
     processor = load_processor(saved.base)
-    row = read_dataset(world)[0]
+    row = Prepared.open(world).rows()[0]
     chosen = choose_or_refuse(str(world.parent / "videos" / f"{row['id']}.mp4"), saved.frames)
     assert saved.frames == FrameKeys(max=6, px=96)
     assert list(chosen.jpegs) == [f["bytes"] for f in row["frames"]]
@@ -82,13 +82,15 @@ def test_describe_sees_what_training_saw(run, world):
 
 
 def test_batched_generation_is_single_generation(run, world):
-    from data.prepared.dataset import read_dataset
+    from data.prepared.dataset import Prepared
     from train.inference.describe import answer, generation_prompt, load_run
     from train.run.saved import read_run
 
     saved = read_run(run)
     model, processor = load_run(saved)
-    prompts = [generation_prompt(read_dataset(world)[i], processor, saved.data) for i in range(4)]
+    prompts = [
+        generation_prompt(Prepared.open(world).rows()[i], processor, saved.data) for i in range(4)
+    ]
     prompts[1]["frames"] = prompts[1]["frames"].flip(0)
     one = [answer(model, processor, [p], max_new_tokens=16)[0].text for p in prompts]
     together = answer(model, processor, prompts, max_new_tokens=16)
@@ -276,7 +278,7 @@ def test_adapters_with_parts_missing(run, tmp_path, capsys):
 )
 def test_prepared_folders_that_are_not(tmp_path, content, words, monkeypatch):
     from data.errors import UserError
-    from data.prepared.dataset import read_dataset
+    from data.prepared.dataset import Prepared
     from train.early_checks import check_data
     from train.sections import DataKeys
 
@@ -284,5 +286,5 @@ def test_prepared_folders_that_are_not(tmp_path, content, words, monkeypatch):
         (tmp_path / "manifest.json").write_text(content)
     with pytest.raises(UserError, match=words) as caught:
         check_data(DataKeys(path=str(tmp_path)))
-        read_dataset(tmp_path)
+        Prepared.open(tmp_path).rows()
     assert len(str(caught.value).splitlines()) == 1

@@ -14,7 +14,7 @@ import pytest
 
 from data.config import load
 from data.errors import UserError
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from tests.helpers.browser import Browser
 from tests.helpers.videos import ROOT, run_command
@@ -64,7 +64,7 @@ def evaluated(world, run, tmp_path_factory):
 def test_base_and_tuned_on_the_held_out_videos(evaluated, world):
     done, out = evaluated
     assert [s.name for s in done.systems] == ["base", "tuned"]
-    assert len(done.truths) == 5 and set(done.truths) <= set(read_dataset(world)["id"])
+    assert len(done.truths) == 5 and set(done.truths) <= set(Prepared.open(world).rows()["id"])
     for system in done.systems:
         assert set(system.answers) == set(done.truths)
     stored = json.loads((out / "scores.json").read_text())

@@ -8,7 +8,7 @@ from safetensors.torch import load_file, save_file
 
 from data.config import load
 from data.errors import UserError
-from data.prepared.dataset import open_prepared
+from data.prepared.dataset import Prepared
 from tests.helpers.runs import losses, train
 from train.batches.cache_features import cache_features
 from train.batches.features import stage_of
@@ -21,7 +21,7 @@ def keys(world, base, *more):
 
 
 def cached(config):
-    return cache_features(config, open_prepared(config.data.path))
+    return cache_features(config, Prepared.open(config.data.path))
 
 
 @pytest.fixture(scope="module")

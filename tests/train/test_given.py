@@ -11,7 +11,7 @@ from data.config import load
 from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.prepared.dataset import open_prepared, read_dataset
+from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from tests.helpers.runs import train
@@ -64,7 +64,7 @@ def asked(run, rows, file, monkeypatch):
 
 
 def test_an_answer_counts_for_what_it_was_an_answer_to(world, run, tmp_path, monkeypatch):
-    rows, file = read_dataset(world).select(range(3)), tmp_path / "answers.jsonl"
+    rows, file = Prepared.open(world).rows().select(range(3)), tmp_path / "answers.jsonl"
     ids = rows["id"]
     assert asked(run, rows, file, monkeypatch)[0] == ids
     assert asked(run, rows, file, monkeypatch)[0] == []
@@ -104,7 +104,7 @@ def test_weights_are_known_by_what_they_are(whole, tmp_path):
 
 
 def test_what_a_run_asks_is_part_of_it(world):
-    row = read_dataset(world)[0]
+    row = Prepared.open(world).rows()[0]
     assert given_to(row, DataKeys()) == given_to(row, DataKeys(workers=0, path="elsewhere"))
     others = [
         DataKeys(target="paragraph"),
@@ -129,13 +129,13 @@ def test_a_dataset_prepared_anew_is_read_anew(tmp_path):
             PrepareConfig(source=source, frames=FrameKeys(max=2, px=px), out=str(out), workers=1)
         )
         os.utime(out / "shard-00000.parquet", (1e9, 1e9))
-        return open_prepared(out).sha256, read_dataset(out)["frames"][0][0]["bytes"]
+        return Prepared.open(out).sha256, Prepared.open(out).rows()["frames"][0][0]["bytes"]
 
     (one, small), (two, large), (three, again) = prepared(48), prepared(64), prepared(48)
     assert one != two and small != large and one == three and small == again
     (out / "shard-00000.parquet").write_bytes(b"PAR1 half")
     with pytest.raises(UserError, match="not a whole Parquet file"):
-        open_prepared(out)
+        Prepared.open(out)
 
 
 def test_a_dataset_of_another_format_can_be_prepared_again(tmp_path):
@@ -148,11 +148,11 @@ def test_a_dataset_of_another_format_can_be_prepared_again(tmp_path):
     old = {**manifest, "format_version": manifest["format_version"] - 1}
     (tmp_path / "o/manifest.json").write_text(json.dumps(old))
     with pytest.raises(UserError, match="prepare the dataset again, with overwrite=true"):
-        open_prepared(tmp_path / "o")
+        Prepared.open(tmp_path / "o")
     with pytest.raises(UserError, match=r"format_version differs.*overwrite=true"):
         prepare(keys)
     prepare(keys.model_copy(update={"overwrite": True}))
-    assert len(read_dataset(tmp_path / "o")) == 2
+    assert len(Prepared.open(tmp_path / "o").rows()) == 2
 
 
 # --- what cannot be said ------------------------------------------------------------------------

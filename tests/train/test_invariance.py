@@ -7,7 +7,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from data.prepared.dataset import open_prepared
+from data.prepared.dataset import Prepared
 from tests.helpers.runs import losses, train
 from train.batches.collate import collate, collate_packed
 from train.batches.dataset import load_sets
@@ -73,7 +73,7 @@ def evaluations(out):
 @pytest.mark.parametrize("method", ["full", "qlora"])
 def test_packed_gradients_are_those_of_single_samples(world, tiny_folder, processor, method):
     keys = DataKeys(path=str(world), eval_share=0)
-    samples = [load_sets(open_prepared(keys.path), keys, processor).train[i] for i in range(4)]
+    samples = [load_sets(Prepared.open(keys.path), keys, processor).train[i] for i in range(4)]
     gradients = []
     for packed in (False, True):
         torch.manual_seed(0)

@@ -15,7 +15,7 @@ from hypothesis import strategies as st
 from data.config import load
 from data.errors import UserError
 from data.locks import locked, owner_of
-from data.prepared.dataset import open_prepared
+from data.prepared.dataset import Prepared
 from tests.helpers.runs import contents, keys, killed_after, rows, steps, train
 from tests.helpers.videos import ROOT, run_command
 from train.batches.cache_features import cache_features
@@ -68,9 +68,9 @@ def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(
     config = load(
         TrainConfig, [f"model.name={tiny_folder}", f"data.path={copied}", "data.workers=0"]
     )
-    folder = cache_features(config, open_prepared(copied))
+    folder = cache_features(config, Prepared.open(copied))
     with locked(folder, "here"), pytest.raises(UserError, match="its features: another run is wri"):
-        cache_features(config, open_prepared(copied))
+        cache_features(config, Prepared.open(copied))
 
 
 @pytest.mark.slow

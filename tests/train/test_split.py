@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.prepared.dataset import open_prepared, read_rows
+from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from tests.helpers.runs import train
@@ -115,16 +115,16 @@ def test_rows_of_one_video_stay_together(chats, run):
 
 def test_evaluation_knows_what_was_held_out(chats, run):
     """By the run's own list: of the dataset itself, of a checkpoint, of the same rows with other frames."""
-    rows, held = read_rows(open_prepared(chats)), set(read_held_out(run))
-    dataset = open_prepared(chats)
+    rows, held = Prepared.open(chats).rows(), set(read_held_out(run))
+    dataset = Prepared.open(chats)
     assert kept_out(read_run(run), dataset, rows) == held
-    other = open_prepared(prepared(chats.parent, "uniform", policy="uniform"))
+    other = Prepared.open(prepared(chats.parent, "uniform", policy="uniform"))
     assert other.sha256 != dataset.sha256
-    assert kept_out(read_run(run), other, read_rows(other)) == held
+    assert kept_out(read_run(run), other, other.rows()) == held
 
 
 def test_of_a_run_that_goes_on_or_came_from_the_hub(chats, run, tmp_path):
-    rows, dataset = read_rows(open_prepared(chats)), open_prepared(chats)
+    rows, dataset = Prepared.open(chats).rows(), Prepared.open(chats)
     stopped, pushed = tmp_path / "stopped", tmp_path / "pushed"
     shutil.copytree(run, stopped)
     (stopped / "run.json").unlink()

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 from torch.utils.data import BatchSampler
 from transformers import TrainerState
 
-from data.prepared.dataset import open_prepared
+from data.prepared.dataset import Prepared
 from tests.helpers.videos import run_command
 from train.batches.dataset import load_sets
 from train.batches.stream import Groups, Pictures, ShardShuffleSampler, read_texts
@@ -80,7 +80,7 @@ def test_a_resumed_epoch_on_two_devices_has_its_own_order():
 @pytest.fixture(scope="module")
 def sets(world, processor):
     keys = DataKeys(path=str(world), eval_share=0.2)
-    dataset = open_prepared(world)
+    dataset = Prepared.open(world)
     return load_sets(dataset, keys, processor), load_sets(
         dataset, keys.model_copy(update={"stream": True}), processor
     )
@@ -97,7 +97,7 @@ def test_the_same_samples_are_streamed(sets):
 
 
 def test_pictures_keep_few_groups(world):
-    texts, groups = read_texts(open_prepared(world), ["id"])
+    texts, groups = read_texts(Prepared.open(world), ["id"])
     assert texts["row"] == list(range(24)) and groups.starts == (0, 8, 16)
     pictures = Pictures(groups, keep=1)
     first = pictures.of(0)

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from transformers import SmolVLMProcessor
 
 from data.errors import UserError
-from data.prepared.dataset import Prepared, open_prepared, read_rows
+from data.prepared.dataset import Prepared
 from data.prepared.shards import GROUP_ROWS, OWN
 from data.prepared.summary import own_words
 from train.batches.encode import TooLong, decode_frames, encode, frame_size_px, holds_marks
@@ -123,7 +123,7 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     if keys.stream or keys.features:
         everything, groups = read_texts(dataset, TEXT_COLUMNS)
     else:
-        everything, groups = read_rows(dataset), None
+        everything, groups = dataset.rows(), None
     parts = split(everything, keys.eval_share, keys.eval_max)
     train, held = everything.select(parts.train), None
     found = survey(train, processor, keys, "training")
@@ -237,7 +237,7 @@ def token_counts(keys: DataKeys, model: str) -> tuple[int, ...]:
         else:
             check_reachable(ModelKeys(name=model), force=True)
         processor = load_processor(ModelKeys(name=model))
-        texts, _ = read_texts(open_prepared(keys.path), TEXT_COLUMNS)
+        texts, _ = read_texts(Prepared.open(keys.path), TEXT_COLUMNS)
         return survey(texts, processor, keys, "all").tokens
 
 

@@ -14,7 +14,7 @@ from tqdm import tqdm
 from data.config import load
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.prepared.dataset import open_prepared
+from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from train.batches.collate import collate
@@ -37,7 +37,7 @@ def measure(config: BenchLoaderConfig) -> dict[str, float]:
     with TemporaryDirectory() as work:
         path = config.path or _micro_world(config, Path(work))
         processor = random_checkpoint.processor(shape)
-        sets = load_sets(open_prepared(path), DataKeys(path=path, eval_share=0), processor)
+        sets = load_sets(Prepared.open(path), DataKeys(path=path, eval_share=0), processor)
         settings = load(TrainConfig, [f"model.name={name}", "train.method=qlora", "lora.dropout=0"])
         card = CARDS[config.gpu]
         planned = plan(

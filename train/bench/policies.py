@@ -20,7 +20,7 @@ from transformers import SmolVLMForConditionalGeneration
 from data.config import load
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.sample import events_of
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
@@ -133,7 +133,7 @@ def _train(config: PoliciesConfig, policy: str, seed: int) -> None:
 
 
 def _held_out(config: PoliciesConfig, policy: str) -> Dataset:
-    rows = read_dataset(f"{config.work}/{policy}")
+    rows = Prepared.open(f"{config.work}/{policy}").rows()
     return rows.select(split(rows, EVAL_SHARE, config.held_out).held)
 
 

@@ -13,7 +13,7 @@ from data.config import load
 from data.errors import UserError, this_python
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.prepared.summary import report
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
@@ -123,7 +123,7 @@ def _summary(
 ) -> str:
     held = {
         row["id"]: row["times_s"]
-        for row in read_dataset(prepared).select_columns(["id", "times_s"])
+        for row in Prepared.open(prepared).rows().select_columns(["id", "times_s"])
     }
     before, after = (system.answers for system in done.systems)
     lines = []

@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any
 
 from data.errors import UserError, warn
-from data.prepared.dataset import open_prepared, read_dataset, read_rows
+from data.prepared.dataset import Prepared
 from data.storage import open_folder
 from train.console import say
 from train.evaluation.config import EvaluateConfig
@@ -73,7 +73,7 @@ def _of_files(config: EvaluateConfig) -> Found:
         truths = read_references(config.references, problems, mend=not config.published_soda)
     else:
         assert config.data.path is not None
-        rows = read_dataset(config.data.path).remove_columns("frames")
+        rows = Prepared.open(config.data.path).rows().remove_columns("frames")
         truths = {row["id"]: reference_of(row) for row in rows}
     given = read_predictions(config.predictions, truths, problems)
     name = Path(config.predictions).stem
@@ -87,9 +87,9 @@ def _of_models(config: EvaluateConfig) -> Found:
     from train.evaluation.systems import chosen_ids, frames_for_system, plan_systems
 
     assert config.data.path is not None and config.out is not None
-    dataset = open_prepared(config.data.path)
+    dataset = Prepared.open(config.data.path)
     planned = plan_systems(config, dataset.manifest)
-    rows = read_rows(dataset)
+    rows = dataset.rows()
     if not len(rows):
         raise UserError(f"data.path={config.data.path}: contains no video")
     ids = chosen_ids(config, dataset, rows, planned)

@@ -15,7 +15,7 @@ from data.config import resolved
 from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare, sources_of
-from data.prepared.dataset import Prepared, open_prepared, read_rows
+from data.prepared.dataset import Prepared
 from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICY_VERSION
@@ -209,7 +209,7 @@ def frames_for_system(
             )
             prepare(keys, only=wanted, timed=note)
         path = str(folder)
-        rows = read_rows(open_prepared(path))
+        rows = Prepared.open(path).rows()
     places = {name: i for i, name in enumerate(rows["id"])}
     return SystemFrames(path, rows.select([places[i] for i in ids if i in places]), seconds)
 

@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.sample import events_of
 from data.storage import write_atomically
 from data.target import clock, target
@@ -39,7 +39,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
         raise UserError(
             f"name={config.name}: only letters, digits, '_', '-' and '.', because it names files"
         )
-    everything = read_dataset(config.data.path)
+    everything = Prepared.open(config.data.path).rows()
     held = split(everything, config.data.eval_share, config.data.eval_max).held
     rows = everything.select(held) if held else everything
     if config.limit is not None:

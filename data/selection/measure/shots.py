@@ -20,7 +20,6 @@ import numpy as np
 
 from data.selection.measure.flashes import flashes
 from data.selection.measure.signals import SMALL, Signals
-from data.selection.measure.transitions import Transition
 
 CUT_RATIO = 2.75  # a cut: difference across ÷ within; tuned on the synthetic videos' tuning half
 CUT_OVER = 1.25  # a cut: least difference across ÷ largest step within the livelier side
@@ -42,6 +41,18 @@ FADE_S = 2.0  # longest fade on either side of the blank frames
 FADE_RATIO = 20.0  # so that a fade wins over its two halves, which also look like dissolves
 MIXTURE_ERROR = 0.35  # largest error of a mixture ÷ difference between the ends
 UNEVEN = 0.11  # largest deviation of a dissolve's course from linear; camera motion is less even
+
+
+@dataclass(frozen=True, slots=True)
+class Transition:
+    """The transition from one shot to the next."""
+
+    start_s: float
+    """Timestamp of the last frame that is entirely of the old shot."""
+    end_s: float
+    """Timestamp of the first frame that is entirely of the new shot."""
+    hard: bool
+    """Whether it is a cut: no frame lies between."""
 
 
 @dataclass(frozen=True, slots=True)

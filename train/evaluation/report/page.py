@@ -17,7 +17,7 @@ from markupsafe import Markup
 
 from data.errors import UserError, warn
 from data.pages.render import data_url, render
-from data.prepared.dataset import read_dataset
+from data.prepared.dataset import Prepared
 from data.sample import Stated
 from data.storage import write_atomically
 from data.target import clock
@@ -233,7 +233,7 @@ class _Rows:
         policy = system.about.get("frames", {}).get("policy", "")
         self._label = f"{policy} frames" if policy else "frames"
         try:
-            self._rows = read_dataset(str(system.prepared))
+            self._rows = Prepared.open(str(system.prepared)).rows()
         except (UserError, OSError, DatasetsError) as error:  # since moved, deleted or damaged
             warn(f"{system.prepared}: cannot be read, so the page shows no frames of it ({error})")
             self._places: Mapping[str, int] = {}
