@@ -34,13 +34,13 @@ def run_local(
     out: Folder,
     rows: Iterator[ShardItem],
     config: PrepareConfig,
-    settled: Callable[[int], None],
+    on_rows_done: Callable[[int], None],
     timed: Timed | None = None,
 ) -> None:
     """Write the shards of `rows`, which are ordered by shard.
 
     Args:
-        settled: called with 1 after each row.
+        on_rows_done: called with 1 after each row.
         timed: called after each prepared row.
 
     Raises:
@@ -72,7 +72,7 @@ def run_local(
                         f"{outcome.id}: {outcome.reason}: {outcome.detail} "
                         "(on_bad=quarantine quarantines it and continues)"
                     )
-                settled(1)
+                on_rows_done(1)
                 if timed is not None and isinstance(outcome, dict):
                     timed(outcome["id"], outcome["seconds"])
                 yield outcome
@@ -118,7 +118,7 @@ def run_ray(
     out: Folder,
     rows: Iterator[ShardItem],
     config: PrepareConfig,
-    settled: Callable[[int], None],
+    on_rows_done: Callable[[int], None],
 ) -> None:
     """Write each shard in a Ray task with one worker process; as many tasks run as the cluster has room for.
 
@@ -143,10 +143,10 @@ def run_ray(
     try:
         for _, of_shard in groupby(rows, key=lambda row: row.shard):
             while len(pending) >= at_once:
-                pending = _wait_for_one(ray, pending, settled)
+                pending = _wait_for_one(ray, pending, on_rows_done)
             pending.add(task.remote(out.url, list(of_shard), one, str(Path.cwd())))
         while pending:
-            pending = _wait_for_one(ray, pending, settled)
+            pending = _wait_for_one(ray, pending, on_rows_done)
     finally:
         ray.shutdown()
 
@@ -159,7 +159,7 @@ def _ray_task(url: str, rows: list[ShardItem], config: PrepareConfig, folder: st
     return len(rows)
 
 
-def _wait_for_one(ray: Any, pending: set[Any], settled: Callable[[int], None]) -> set[Any]:
+def _wait_for_one(ray: Any, pending: set[Any], on_rows_done: Callable[[int], None]) -> set[Any]:
     """Wait until a task has finished; returns the tasks that are still pending.
 
     Raises:
@@ -168,7 +168,7 @@ def _wait_for_one(ray: Any, pending: set[Any], settled: Callable[[int], None]) -
     done, waiting = ray.wait(list(pending), num_returns=1)
     for reference in done:
         try:
-            settled(ray.get(reference))
+            on_rows_done(ray.get(reference))
         except ray.exceptions.RayTaskError as error:
             if isinstance(error.cause, UserError | OSError):
                 raise error.cause from None

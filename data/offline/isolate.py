@@ -77,7 +77,7 @@ def run_each(
             work, count=workers, timeout_s=timeout_s, prepare=partial(_set_limits, memory_gib)
         )
 
-        def settled() -> Done[Item, Result]:
+        def next_result() -> Done[Item, Result]:
             number, item, future = waiting.popleft()
             outcome: Result | Failure
             deaths = kills = 0
@@ -113,9 +113,9 @@ def run_each(
             for number, item in enumerate(items):
                 waiting.append((number, item, pool.submit((number, item))))
                 while len(waiting) >= 4 * workers:
-                    yield settled()
+                    yield next_result()
             while waiting:
-                yield settled()
+                yield next_result()
         finally:
             pool.close()
 

@@ -81,7 +81,7 @@ def prepare(
         run = run_ray if config.engine == "ray" else partial(run_local, timed=timed)
         with tqdm(desc="prepare", unit="video", total=expected, smoothing=0.05) as bar:
             plan.bar = bar
-            run(out, plan.todo(catalog.read(sources)), config, plan.settled)
+            run(out, plan.todo(catalog.read(sources)), config, plan.on_rows_done)
         manifest = {
             "finished": True,
             **identity,
@@ -150,7 +150,7 @@ class ShardPlan:
             else:
                 yield ShardItem(shard, row)
 
-    def settled(self, count: int) -> None:
+    def on_rows_done(self, count: int) -> None:
         """Advance the progress bar."""
         self.bar.update(count)
 

@@ -178,7 +178,7 @@ def fetch_ahead(
     unpacker = Unpacker(folder)
     waiting: deque[tuple[Item, Future[Local] | Local | Missing | None]] = deque()
 
-    def settled() -> Item:
+    def next_item() -> Item:
         item, local = waiting.popleft()
         if isinstance(local, Future):
             try:
@@ -202,11 +202,11 @@ def fetch_ahead(
             waiting.append((item, local))
             # only downloads gain by running ahead; unpacked videos would only take disk space
             if not isinstance(local, Future) or len(waiting) >= AHEAD:
-                yield settled()
+                yield next_item()
             while waiting and not isinstance(waiting[0][1], Future):
-                yield settled()
+                yield next_item()
         while waiting:
-            yield settled()
+            yield next_item()
     except OSError as error:
         raise _source_error(error) from None
     finally:

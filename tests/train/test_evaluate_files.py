@@ -93,7 +93,7 @@ def test_two_evaluations_of_different_videos(tmp_path):
         )
     both = [f"compare={tmp_path}/few/out,{tmp_path}/all/out", f"out={tmp_path}/both"]
     done = evaluate(load(EvaluateConfig, both))
-    assert [s.coverage for s in done.scored] == [1, 1] and list(done.truths) == ["v1"]
+    assert [s.coverage for s in done.scored] == [1, 1] and list(done.references) == ["v1"]
     assert done.problems.record() == {
         "videos that not all of them have, left out": {"count": 2, "first": ["v2", "v3"]}
     }
@@ -178,7 +178,7 @@ def test_references_are_mended_and_counted(tmp_path):
         "v5": "no object",
     }  # fmt: skip
     done = run(tmp_path, PERFECT, "report=false", true=true)
-    assert set(done.truths) == {"v1", "v2", "v3"} and done.scored[0]["soda_c"].value == 1
+    assert set(done.references) == {"v1", "v2", "v3"} and done.scored[0]["soda_c"].value == 1
     assert set(done.problems.record()) == {
         "reference events: no length", "reference events: out of order",
         "references that are no object", "references without a usable event, left out",
@@ -239,8 +239,8 @@ def test_no_file_of_predictions_crashes(tmp_path_factory, content, rows):
             found = read_predictions(str(file), ["v1"], Problems())
         except UserError:
             continue
-        truths = {"v1": Reference((Event(0, 2, "a"),), 2.0)}
-        assert not math.isnan(score(truths, found)["soda_c"].value)
+        references = {"v1": Reference((Event(0, 2, "a"),), 2.0)}
+        assert not math.isnan(score(references, found)["soda_c"].value)
 
 
 def test_commands_that_make_no_sense_say_so_in_one_line(tmp_path):
@@ -329,14 +329,16 @@ def test_a_ratio_is_that_of_the_sums(rows):
 def test_scores_do_not_depend_on_how_many_processes_score(monkeypatch):
     from train.evaluation import scoring
 
-    truths = {f"v{i}": Reference((Event(0, 5, f"a dog number {i} runs"),), 9.0) for i in range(30)}
+    references = {
+        f"v{i}": Reference((Event(0, 5, f"a dog number {i} runs"),), 9.0) for i in range(30)
+    }
     answers = {
         f"v{i}": parse_prediction(f"[00:00 - 00:0{i % 8 + 1}] a dog number {i} runs")
         for i in range(28)
     }
-    one = score(truths, answers)
+    one = score(references, answers)
     monkeypatch.setattr(scoring, "MANY", 10)
-    several = score(truths, answers)
+    several = score(references, answers)
     assert [m.name for m in one.measures] == [m.name for m in several.measures]
     for a, b in zip(one.measures, several.measures, strict=True):
         assert a.parts == pytest.approx(b.parts)
@@ -344,8 +346,8 @@ def test_scores_do_not_depend_on_how_many_processes_score(monkeypatch):
 
 
 def test_a_paragraph_is_scored_as_one_text():
-    truths = {"v": Reference((Event(0, 1, "x"),), 5.0, "A dog runs over the grass.")}
-    scored = score(truths, {"v": Prediction("A dog runs over the grass.")}, timed=False)
+    references = {"v": Reference((Event(0, 1, "x"),), 5.0, "A dog runs over the grass.")}
+    scored = score(references, {"v": Prediction("A dog runs over the grass.")}, timed=False)
     assert scored["rouge_l"].value == pytest.approx(1) and scored["meteor_lite"].value == 1
     assert not any(m.name.startswith("soda") for m in scored.measures)
 

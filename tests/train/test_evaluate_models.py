@@ -64,15 +64,17 @@ def evaluated(world, run, tmp_path_factory):
 def test_base_and_tuned_on_the_held_out_videos(evaluated, world):
     done, out = evaluated
     assert [s.name for s in done.systems] == ["base", "tuned"]
-    assert len(done.truths) == 5 and set(done.truths) <= set(Prepared.open(world).rows()["id"])
+    assert len(done.references) == 5 and set(done.references) <= set(
+        Prepared.open(world).rows()["id"]
+    )
     for system in done.systems:
-        assert set(system.answers) == set(done.truths)
+        assert set(system.answers) == set(done.references)
     stored = json.loads((out / "scores.json").read_text())
     assert set(stored["systems"]) == {"base", "tuned"} and stored["videos"] == 5
     assert "soda_c" in stored["differences_from_the_first"]["tuned"]
     ours = json.loads((out / "predictions.json").read_text())
     assert ours["scenescribe"]["model"].endswith("lora") and set(ours["results"]) == set(
-        done.truths
+        done.references
     )
     assert (out / "predictions-base.json").is_file()
     with (out / "videos.csv").open() as file:
@@ -222,7 +224,7 @@ def test_a_model_that_held_nothing_out(world, run, tmp_path):
     held = (run / "held_out.txt").read_text().splitlines(keepends=True)
     (greedy / "held_out.txt").write_text("".join(held[:2]))
     done = evaluate(keys(world, f"{greedy},{run}", tmp_path / "p", "report=false"))
-    assert len(done.truths) == 2 and [s.name for s in done.systems] == ["run", "lora"]
+    assert len(done.references) == 2 and [s.name for s in done.systems] == ["run", "lora"]
 
 
 @pytest.mark.slow
@@ -232,7 +234,8 @@ def test_what_cannot_be_evaluated_is_one_line(world, run, tmp_path):
     for name in ("run.json", "run_state.json"):  # an adapter that somebody copied
         (bare / name).unlink()
     assert (
-        len(evaluate(keys(world, bare, tmp_path / "o", "data.limit=1", "report=false")).truths) == 1
+        len(evaluate(keys(world, bare, tmp_path / "o", "data.limit=1", "report=false")).references)
+        == 1
     )
     for more, words in (
         ([f"adapter={tmp_path}/none"], "no such folder"),

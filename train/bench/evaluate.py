@@ -81,19 +81,19 @@ def _story(rng: random.Random) -> tuple[Event, ...]:
 
 def _pairs(count: int) -> tuple[dict[str, Reference], dict[str, Any]]:
     rng = random.Random(0)
-    truths, answers = {}, {}
+    references, answers = {}, {}
     for i in range(count):
         events = _story(rng)
-        truths[f"video-{i:05d}"] = Reference(events, events[-1].end_s)
+        references[f"video-{i:05d}"] = Reference(events, events[-1].end_s)
         answers[f"video-{i:05d}"] = parse_prediction(timeline(_story(rng)))
-    return truths, answers
+    return references, answers
 
 
 def score_once(count: int) -> None:
     """Score `count` predictions and print time and peak memory; runs in a process of its own."""
-    truths, answers = _pairs(count)
+    references, answers = _pairs(count)
     started = time.monotonic()
-    score(truths, answers)
+    score(references, answers)
     print(
         json.dumps(
             {
@@ -133,7 +133,7 @@ def make_report(folder: Path, count: int) -> Path:
     from train.evaluation.config import EvaluateConfig
     from train.evaluation.evaluate import evaluate
 
-    truths, answers = _pairs(count)
+    references, answers = _pairs(count)
     rng = np.random.default_rng(0)
     photos = []
     for _ in range(64):  # blurred noise: as hard to compress as video frames are
@@ -168,12 +168,12 @@ def make_report(folder: Path, count: int) -> Path:
             "repairs": [],
             "policy": "{}",
         }
-        for i, (name, truth) in enumerate(truths.items())
+        for i, (name, truth) in enumerate(references.items())
     )
     write_shard(prepared, 0, rows)
     manifest = {"finished": True, "format_version": FORMAT_VERSION, "shards": 1, "rows": count}
     prepared.write("manifest.json", json.dumps(manifest))
-    write_references(folder / "references.json", truths)
+    write_references(folder / "references.json", references)
     write_predictions(folder / "predictions.json", answers, {})
     argv = ["predictions", "references", "data.path", "out"]
     places = ["predictions.json", "references.json", "prepared", "out"]

@@ -164,10 +164,10 @@ def _figures(
 ) -> dict[str, float]:
     """Flat figures. Seeds are summed per video before the bootstrap, so intervals are over videos."""
     held = _held_out(config, config.policies[0])
-    truths = {row["id"]: reference_of(row) for row in held.remove_columns("frames")}
-    figures: dict[str, float] = {"held_out_videos": len(truths)}
-    perfect = {name: parse_prediction(timeline(t.events)) for name, t in truths.items()}
-    best = score(truths, perfect)
+    references = {row["id"]: reference_of(row) for row in held.remove_columns("frames")}
+    figures: dict[str, float] = {"held_out_videos": len(references)}
+    perfect = {name: parse_prediction(timeline(t.events)) for name, t in references.items()}
+    best = score(references, perfect)
     for name in MEASURES:
         figures[f"whole_seconds/{name}"] = best[name].value
     for policy in config.policies:
@@ -177,7 +177,7 @@ def _figures(
         )
     pooled: dict[tuple[str, str], list[Measure]] = {}
     for trained, seen in sorted({(p, q) for p, _, q in texts}):
-        every = [score(truths, texts[trained, seed, seen]) for seed in config.seeds]
+        every = [score(references, texts[trained, seed, seen]) for seed in config.seeds]
         pooled[trained, seen] = [
             Measure(n, np.sum([s[n].parts for s in every], axis=0), every[0][n].of)
             for n in MEASURES

@@ -96,19 +96,19 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
     done = evaluate(evaluation, shown=False)
     before, after = done.scored
     perfect = {
-        name: parse_prediction(timeline(truth.events)) for name, truth in done.truths.items()
+        name: parse_prediction(timeline(truth.events)) for name, truth in done.references.items()
     }
     results = {
         "scene_f1_before": before["scene_f1"].value,
         "scene_f1_after": after["scene_f1"].value,
         "tiou_f1_before": before[ONE_TO_ONE].value,
         "tiou_f1_after": after[ONE_TO_ONE].value,
-        "tiou_f1_ceiling": score(done.truths, perfect)[ONE_TO_ONE].value,
+        "tiou_f1_ceiling": score(done.references, perfect)[ONE_TO_ONE].value,
         "soda_c_before": before["soda_c"].value,
         "soda_c_after": after["soda_c"].value,
         "answer_loss_before": losses["eval_loss_before"],
         "answer_loss_after": losses["eval_loss_after"],
-        "held_out_videos": len(done.truths),
+        "held_out_videos": len(done.references),
         "seconds": round(time.monotonic() - started, 1),
     }
     say(_summary(results, done, out, keys.out, f"{world}-videos"))
@@ -127,7 +127,7 @@ def _summary(
     }
     before, after = (system.answers for system in done.systems)
     lines = []
-    for name, truth in list(done.truths.items())[:3]:
+    for name, truth in list(done.references.items())[:3]:
         said_before = " ".join(before[name].text.replace("\ufffd", "").split())  # half characters
         lines += [
             f"\n--- {videos}/{name}.mp4 (frames at {', '.join(f'{t:.1f}' for t in held[name])} s)",
@@ -137,7 +137,7 @@ def _summary(
             "after:",
             *(f"    {line}" for line in after[name].text.splitlines()),
         ]
-    first = next(iter(done.truths))
+    first = next(iter(done.references))
     lines += [
         f"\n{results['held_out_videos']} held-out videos            before    after",
         f"completion loss                {results['answer_loss_before']:7.3f}  {results['answer_loss_after']:7.3f}",

@@ -70,16 +70,16 @@ def _of_files(config: EvaluateConfig) -> Found:
     assert config.predictions is not None
     problems = Problems()
     if config.references is not None:
-        truths = read_references(config.references, problems, mend=not config.published_soda)
+        references = read_references(config.references, problems, mend=not config.published_soda)
     else:
         assert config.data.path is not None
         rows = Prepared.open(config.data.path).rows().remove_columns("frames")
-        truths = {row["id"]: reference_of(row) for row in rows}
-    given = read_predictions(config.predictions, truths, problems)
+        references = {row["id"]: reference_of(row) for row in rows}
+    given = read_predictions(config.predictions, references, problems)
     name = Path(config.predictions).stem
     about = {"predictions": config.predictions, "references": config.references}
-    timed = any(t.events for t in truths.values())
-    return truths, [System(name, given, about, prepared=config.data.path)], problems, timed
+    timed = any(t.events for t in references.values())
+    return references, [System(name, given, about, prepared=config.data.path)], problems, timed
 
 
 def _of_models(config: EvaluateConfig) -> Found:
@@ -95,7 +95,7 @@ def _of_models(config: EvaluateConfig) -> Found:
     ids = chosen_ids(config, dataset, rows, planned)
     places = {name: i for i, name in enumerate(rows["id"])}
     texts = rows.remove_columns("frames")
-    truths = {name: reference_of(texts[places[name]]) for name in ids}
+    references = {name: reference_of(texts[places[name]]) for name in ids}
     folder = Path(config.out) / "answers"
     folder.mkdir(exist_ok=True)
     problems = Problems()
@@ -128,7 +128,7 @@ def _of_models(config: EvaluateConfig) -> Found:
             )
         )
     timed = any(one.run.data.target == "timeline" for one in planned)
-    return truths, systems, problems, timed
+    return references, systems, problems, timed
 
 
 def _compared(config: EvaluateConfig) -> Found:
@@ -145,11 +145,11 @@ def _compared(config: EvaluateConfig) -> Found:
             )
         stored.append(record)
         file = str(Path(folder) / "references.json")
-        truths = read_references(file, problems, mend=not config.published_soda)
-        all_truths.append(truths)
+        references = read_references(file, problems, mend=not config.published_soda)
+        all_truths.append(references)
         for name, one in record["systems"].items():
             quiet = Problems()  # that evaluation reported its missing videos
-            given = read_predictions(str(Path(folder) / one["predictions"]), truths, quiet)
+            given = read_predictions(str(Path(folder) / one["predictions"]), references, quiet)
             taken = {k: Timing(**v) for k, v in one["taken"].items()}
             label = f"{Path(folder).name if short else folder}: {name}"
             systems.append(System(label, given, one["about"], taken, one["prepared"]))
@@ -158,8 +158,8 @@ def _compared(config: EvaluateConfig) -> Found:
         raise UserError(
             f"compare={','.join(config.compare)}: these evaluations have no video in common"
         )
-    for truths in all_truths:
-        for name in sorted(truths.keys() - set(shared)):
+    for references in all_truths:
+        for name in sorted(references.keys() - set(shared)):
             problems.note("videos that not all of them have, left out", name)
     differing = [
         n for n in shared if any(t[n].events != all_truths[0][n].events for t in all_truths)
@@ -174,7 +174,7 @@ def _compared(config: EvaluateConfig) -> Found:
 
 def _finish(
     config: EvaluateConfig,
-    truths: dict[str, Reference],
+    references: dict[str, Reference],
     systems: list[System],
     problems: Problems,
     timed: bool,
@@ -182,12 +182,12 @@ def _finish(
     shown: bool,
 ) -> Evaluation:
     if config.published_soda:
-        for name, reference in truths.items():
+        for name, reference in references.items():
             if not all(e.text.isascii() for e in reference.as_stated):
                 problems.note("references with letters that published_soda=true drops", name)
     scored = [
         score(
-            truths,
+            references,
             s.answers,
             text_score=config.soda_text,
             compat=config.published_soda,
@@ -199,10 +199,10 @@ def _finish(
     if config.judge.model is not None:
         from train.evaluation.judging import judged
 
-        more, about_judge = judged(config.judge, truths, [s.answers for s in systems], timed)
+        more, about_judge = judged(config.judge, references, [s.answers for s in systems], timed)
         scored = [replace(s, measures=(*s.measures, *m)) for s, m in zip(scored, more, strict=True)]
     done = Evaluation(
-        truths,
+        references,
         systems,
         scored,
         problems,
@@ -219,7 +219,7 @@ def _finish(
     if config.out is not None:
         out = Path(config.out)
         out.mkdir(parents=True, exist_ok=True)
-        write_references(out / "references.json", truths)
+        write_references(out / "references.json", references)
         files = prediction_files(systems)
         for s, name in zip(systems, files, strict=True):
             write_predictions(out / name, s.answers, s.about)

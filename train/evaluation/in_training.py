@@ -86,14 +86,14 @@ class GenerationEval:
 
     def _score(self, said: Mapping[str, Prediction], step: int, figures: dict[str, float]) -> None:
         """Score into `figures`, on the first process. The judge comes last: if it fails, the others stay."""
-        truths = {name: self._reference(name) for name in said}
+        references = {name: self._reference(name) for name in said}
         timed = self.data.target == "timeline"
-        scored = score(truths, said, text_score=self.keys.soda_text, timed=timed)
+        scored = score(references, said, text_score=self.keys.soda_text, timed=timed)
         figures |= {m.name: m.value for m in scored.measures}
-        self._show(said, truths, step)
+        self._show(said, references, step)
         if self.keys.judge.model is not None:
             keys = self.keys.judge
-            (more,), _ = judged(keys, truths, [said], timed, max_s=self.keys.max_seconds)
+            (more,), _ = judged(keys, references, [said], timed, max_s=self.keys.max_seconds)
             figures |= {m.name: m.value for m in more}
 
     def _reference(self, name: str) -> Reference:
@@ -154,7 +154,7 @@ class GenerationEval:
     def _show(
         self,
         said: Mapping[str, Prediction],
-        truths: Mapping[str, Reference],
+        references: Mapping[str, Reference],
         step: int,
     ) -> None:
         """Append all answers to `samples.jsonl`, and send a few to the trackers."""
@@ -165,7 +165,7 @@ class GenerationEval:
             return
         rows: list[Shown] = []
         for name, one in list(said.items())[:EXAMPLES]:
-            reference = truths[name]
+            reference = references[name]
             seen = contact_sheet(self.rows[self.rows["id"].index(name)], SHEET_PX)
             rows.append((name, seen, timeline(reference.events) or reference.description, one.text))
         for tracker in self.trackers:

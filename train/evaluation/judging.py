@@ -143,11 +143,11 @@ class Judge:
 
 
 def cases(
-    truths: Mapping[str, Reference], answers: Mapping[str, Prediction], timed: bool
+    references: Mapping[str, Reference], answers: Mapping[str, Prediction], timed: bool
 ) -> list[JudgeCase]:
     """The judge's case for every video, in order."""
     rows = []
-    for name, reference in truths.items():
+    for name, reference in references.items():
         prediction = answers.get(name, Prediction(""))
         rows.append(
             JudgeCase(
@@ -186,7 +186,7 @@ def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[JudgeCase
 
 def judged(
     keys: JudgeKeys,
-    truths: Mapping[str, Reference],
+    references: Mapping[str, Reference],
     systems: Sequence[Mapping[str, Prediction]],
     timed: bool,
     max_s: float | None = None,
@@ -197,7 +197,7 @@ def judged(
         UserError: as `Judge` and `estimate`.
     """
     one = Judge(keys, max_s)
-    rows = [cases(truths, answers, timed) for answers in systems]
+    rows = [cases(references, answers, timed) for answers in systems]
     say(estimate(one, keys, rows))
     measures, unreadable = [], 0
     for row in rows:

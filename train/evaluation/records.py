@@ -150,7 +150,7 @@ def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict
         raise UserError(
             f'references={path}: expected {{id: {{"duration", "timestamps", "sentences"}}}}, ActivityNet\'s form'
         )
-    truths = {}
+    references = {}
     for name, row in rows.items():
         if not isinstance(row, dict):
             problems.note("references that are no object", name)
@@ -166,10 +166,10 @@ def read_references(path: str, problems: Problems, *, mend: bool = True) -> dict
         if not end or not (events or description or (stated and not mend)):
             problems.note("references without a usable event, left out", name)
             continue
-        truths[name] = Reference(events, end, description, stated)
-    if not truths:
+        references[name] = Reference(events, end, description, stated)
+    if not references:
         raise UserError(f"references={path}: no video with a usable event in it")
-    return truths
+    return references
 
 
 def stated_of(spans: Iterable[Span]) -> Iterator[Stated]:
@@ -276,7 +276,7 @@ def write_predictions(path: Path, answers: Mapping[str, Prediction], about: dict
     write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")
 
 
-def write_references(path: Path, truths: Mapping[str, Reference]) -> None:
+def write_references(path: Path, references: Mapping[str, Reference]) -> None:
     """Write ActivityNet's form, with the description added."""
     content = {
         name: {
@@ -285,6 +285,6 @@ def write_references(path: Path, truths: Mapping[str, Reference]) -> None:
             "sentences": [e.text for e in truth.as_stated],
             "description": truth.description,
         }
-        for name, truth in truths.items()
+        for name, truth in references.items()
     }
     write_atomically(path, json.dumps(content, ensure_ascii=False, indent=1) + "\n")

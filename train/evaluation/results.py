@@ -37,7 +37,7 @@ class System:
 class Evaluation:
     """Systems on the same videos, scored."""
 
-    truths: Mapping[str, Reference]
+    references: Mapping[str, Reference]
     systems: Sequence[System]
     scored: Sequence[Scored]
     problems: Problems
@@ -55,7 +55,7 @@ class Evaluation:
         )
 
     def _texts(self) -> Iterator[str]:
-        for truth in self.truths.values():
+        for truth in self.references.values():
             yield truth.text(self.timed)
         for system in self.systems:
             yield from (prediction.text for prediction in system.answers.values())

@@ -54,7 +54,7 @@ class Scored:
 
 
 @contextmanager
-def pair_score(name: TextScore, truths: Mapping[str, Reference]) -> Iterator[text.PairScore]:
+def pair_score(name: TextScore, references: Mapping[str, Reference]) -> Iterator[text.PairScore]:
     """SODA's text score by name.
 
     Raises:
@@ -64,32 +64,32 @@ def pair_score(name: TextScore, truths: Mapping[str, Reference]) -> Iterator[tex
         with meteor_running() as score:
             yield score
     elif name == "cider_d":
-        yield text.cider_d_pairs([e.text for t in truths.values() for e in t.events])
+        yield text.cider_d_pairs([e.text for t in references.values() for e in t.events])
     else:
         yield text.meteor_lite_pairs if name == "meteor_lite" else text.rouge_l_pairs
 
 
 def score(
-    truths: Mapping[str, Reference],
+    references: Mapping[str, Reference],
     answers: Mapping[str, Prediction],
     *,
     text_score: TextScore = "meteor_lite",
     compat: bool = False,
     timed: bool = True,
 ) -> Scored:
-    """All measures over the videos of `truths`.
+    """All measures over the videos of `references`.
 
     A video without an answer scores 0, as an empty prediction; with `compat` it does not count in SODA,
     as in the published program. ActivityNet's scores (`tiou>`, `densevid_`) always use the events as the
-    files state them, even for a video of `truths` without a usable reference event.
+    files state them, even for a video of `references` without a usable reference event.
 
     Args:
         timed: times were asked for; otherwise only text and degeneration are scored.
     """
-    ids = tuple(truths)
-    timed = timed and any(t.events for t in truths.values())
-    rows = [(truths[name], answers.get(name)) for name in ids]
-    with pair_score(text_score, truths) as by_pair:
+    ids = tuple(references)
+    timed = timed and any(t.events for t in references.values())
+    rows = [(references[name], answers.get(name)) for name in ids]
+    with pair_score(text_score, references) as by_pair:
         one = partial(_figures, by_pair=by_pair, compat=compat, timed=timed)
         shareable = text_score in ("meteor_lite", "rouge_l")
         columns = _columns(one, rows, shareable and len(ids) >= MANY)

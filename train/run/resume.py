@@ -33,9 +33,9 @@ from train.sections import ModelKeys
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
 
-FITS_NOT = ("model.", "lora.", "train.method", "optim.name")
+KEYS_FIXED_AT_RESUME = ("model.", "lora.", "train.method", "optim.name")
 """Keys that must stay: with other values the saved weights or optimizer states would not fit."""
-SEES_OTHERWISE = (
+KEYS_KEPT_AT_RESUME = (
     "data.eval_share",
     "data.eval_max",
     "data.target",
@@ -49,7 +49,7 @@ SEES_OTHERWISE = (
     "train.seed",
 )
 """Keys that should stay: with other values samples would be seen twice, or never, or were held out before."""
-OF_A_START = ("train.resume", "train.force", "train.output")
+KEYS_PER_START = ("train.resume", "train.force", "train.output")
 """Keys of a single start, which a resumed run does not take over."""
 
 
@@ -80,7 +80,7 @@ def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, St
     assert found.path is not None
     state = read_state(found.path)
     own = keys_of(found.path, state.parts if state else ())
-    own = {key: value for key, value in own.items() if key not in OF_A_START}
+    own = {key: value for key, value in own.items() if key not in KEYS_PER_START}
     given = flat(config.model_dump(by_alias=True, exclude_unset=True))
     try:
         config = TrainConfig.model_validate(nested({**own, **given}))
@@ -143,13 +143,15 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
     differences = {
         key: f"{key}={now[key]} where it began with {value}"
         for key, value in before.items()
-        if key in now and now[key] != value and key not in OF_A_START
+        if key in now and now[key] != value and key not in KEYS_PER_START
     }
-    if misfits := [line for key, line in differences.items() if key.startswith(FITS_NOT)]:
+    if misfits := [
+        line for key, line in differences.items() if key.startswith(KEYS_FIXED_AT_RESUME)
+    ]:
         raise UserError(
             f"train.resume=true: {', '.join(misfits)}; give the keys of {start.folder / CONFIG}"
         )
-    wrong = [line for key, line in differences.items() if key in SEES_OTHERWISE]
+    wrong = [line for key, line in differences.items() if key in KEYS_KEPT_AT_RESUME]
     order = ordering(config.train, config.data, devices())
     if start.before is not None:
         wrong += _data_differences(config, start.before, order, dataset)
@@ -219,7 +221,7 @@ def state_of(
         changed = {
             key: value
             for key, value in flat_keys(config).items()
-            if was.get(key, value) != value and key not in OF_A_START
+            if was.get(key, value) != value and key not in KEYS_PER_START
         }
     part = Part(start.step, changed, device, devices(), versions())
     return RunState(

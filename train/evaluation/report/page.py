@@ -156,15 +156,15 @@ def _orders(done: Evaluation) -> Iterator[tuple[str, list[float]]]:
             if name in each and name in columns[0]:
                 gain = (each[name] - columns[0][name]).tolist()
                 yield f"{SORTABLE[name]}: {system.name} − {done.systems[0].name}", gain
-    yield "length of the video", [t.duration_s for t in done.truths.values()]
+    yield "length of the video", [t.duration_s for t in done.references.values()]
 
 
 def _cards(done: Evaluation, orders: list[list[float]]) -> Iterator[Card]:
     """The cards one at a time, so that a thousand videos' pictures are not held in memory."""
     rows = [_Rows(s) for s in _distinct(done.systems)]
-    width = 160 if len(done.truths) <= 50 else 112 if len(done.truths) <= 300 else 80
+    width = 160 if len(done.references) <= 50 else 112 if len(done.references) <= 300 else 80
     columns = [{m.name: m.each for m in scored.measures} for scored in done.scored]
-    for i, (name, reference) in enumerate(done.truths.items()):
+    for i, (name, reference) in enumerate(done.references.items()):
         hues = {r for scored in done.scored for r, _ in scored.matched[i]}
         true = in_time(scored_events(reference, done.compat), compat=done.compat)
         end_s = max([reference.duration_s, *(e.end_s for e in true)])

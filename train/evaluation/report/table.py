@@ -57,7 +57,7 @@ def shown(done: Evaluation, summary: Summary) -> str:
     """The printed table: systems side by side, significant differences from the first, flagged answers."""
     names = [s.name for s in done.systems]
     head = (
-        f"{len(done.truths)} videos; 95 % intervals over videos; SODA's text score: {done.text}"
+        f"{len(done.references)} videos; 95 % intervals over videos; SODA's text score: {done.text}"
         + (", as the published program" if done.compat else "")
         + f"; tokens: {done.tokenizer}"
     )
@@ -132,13 +132,13 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
             "wordiness": asdict(
                 wordiness(
                     [prediction.words_only for prediction in system.answers.values()],
-                    [done.truths[n].text(done.timed) for n in system.answers],
+                    [done.references[n].text(done.timed) for n in system.answers],
                 )
             ),
             "taken": {name: asdict(taken) for name, taken in system.taken.items()},
         }
     content = {
-        "videos": len(done.truths),
+        "videos": len(done.references),
         "timed": done.timed,
         "text_score": done.text,
         "tokenizer": done.tokenizer,
@@ -156,7 +156,7 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
 
 def flat(done: Evaluation, summary: Summary) -> dict[str, float]:
     """Scores under the keys `system/measure`, `system/measure/low` and `system/measure/high`."""
-    figures: dict[str, float] = {"videos": len(done.truths)}
+    figures: dict[str, float] = {"videos": len(done.references)}
     for system, values in zip(done.systems, summary.values, strict=True):
         for name, figure in values.items():
             if figure.known:
@@ -187,7 +187,7 @@ def write_csv(path: Path, done: Evaluation) -> None:
     )
     every = list(zip(done.systems, done.scored, strict=True))
     columns = [{m.name: m.each for m in scored.measures} for _, scored in every]
-    for i, video in enumerate(done.truths):
+    for i, video in enumerate(done.references):
         for (system, scored), each in zip(every, columns, strict=True):
             taken, prediction = system.taken.get(video), system.answers.get(video)
             frames = system.about.get("frames", {})
