@@ -24,7 +24,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     # check: refuse before anything is written
     found = folder.inspect_run_folder(config.train, config.model.name)
     if config.train.resume and found.finished:
-        return resume.finished_results(found, config)
+        return resume.finished_results(found, config.train)
     config, start = resume.restore_keys(config, found)
     dataset = check_data(config.data)
     order = resume.check_same(config, start, dataset)

@@ -15,7 +15,7 @@ from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from tests.helpers.runs import train
-from tests.helpers.videos import run_command
+from tests.helpers.videos import call_command
 from train.batches.encode import without_marks
 from train.evaluation.answers import answers, given_to, weights_sha256
 from train.evaluation.config import GenerateKeys
@@ -201,7 +201,7 @@ def test_a_cut_answer_and_unseen_frames_are_told(run, video, tmp_path):
     (few / "frame_policy.json").write_text(
         json.dumps({**policy, "ask": {**policy["ask"], "max_tokens": 72}})
     )
-    done = run_command(
+    done = call_command(
         "scripts/describe.py", video, f"adapter={few}", "max_new_tokens=4", "format=json"
     )
     told = json.loads(done.stdout)

@@ -11,7 +11,7 @@ import torch
 from data.config import load
 from data.errors import UserError
 from tests.helpers.runs import train
-from tests.helpers.videos import run_command
+from tests.helpers.videos import call_command, run_command
 from train.batches.dataset import Survey
 from train.batches.encode import Exchange, encode_text, frame_size_px
 from train.bench import gpu
@@ -267,7 +267,7 @@ def test_the_command(tmp_path):
     ],
 )
 def test_what_cannot_be_planned_is_one_line(argv, message):
-    done = run_command("scripts/plan.py", *argv)
+    done = call_command("scripts/plan.py", *argv)
     assert done.returncode == 2 and message in done.stderr and "Traceback" not in done.stderr
 
 
@@ -374,7 +374,7 @@ def test_the_loader_beside_the_steps_demand(tmp_path):
 @pytest.mark.slow
 @pytest.mark.skipif(torch.cuda.is_available(), reason="there is a GPU: run scripts/bench_gpu.py")
 def test_the_bench_of_a_gpu_needs_one():
-    done = run_command("scripts/bench_gpu.py")
+    done = call_command("scripts/bench_gpu.py")
     assert done.returncode == 2 and "no CUDA device here" in done.stderr
 
 

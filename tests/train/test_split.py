@@ -16,7 +16,7 @@ from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from tests.helpers.runs import train
-from tests.helpers.videos import every, run_command, write_video
+from tests.helpers.videos import call_command, every, write_video
 from train.batches.split import split
 from train.evaluation.systems import kept_out
 from train.hub.card import model_card
@@ -157,9 +157,9 @@ def test_words_of_their_own_are_told(chats, run, capsys, tmp_path):
         "bring words of their own and are asked with these: 30 prompts" in capsys.readouterr().out
     )
     video = str(chats.parent / "video0.mp4")
-    told = run_command("scripts/describe.py", video, f"adapter={run}", "max_new_tokens=2")
+    told = call_command("scripts/describe.py", video, f"adapter={run}", "max_new_tokens=2")
     assert told.returncode == 0 and "asked in their own words" in told.stderr, told.stderr
-    told = run_command(
+    told = call_command(
         "scripts/describe.py", video, f"adapter={run}", "max_new_tokens=2", "prompt=What?"
     )
     assert told.returncode == 0 and "in their own words" not in told.stderr

@@ -312,7 +312,7 @@ def test_a_tracker_that_is_not_installed(world, tmp_path, monkeypatch):
     [
         ("wandb.corp.example", "a" * 40, None),
         ("api.wandb.ai", "a" * 40, "offline"),
-        ("wandb.corp.example", "no key", "offline"),
+        pytest.param("wandb.corp.example", "no key", "offline", marks=pytest.mark.slow),
     ],
 )
 def test_wandb_of_ones_own(tmp_path, host, key, mode):

@@ -30,7 +30,7 @@ from train.memory.shapes import shape_of
 from train.memory.training_model import four_bits, prepare_for_training
 from train.model.load import weights_dtype
 from train.run.state import versions
-from train.sections import Method, ModelKeys
+from train.sections import Method, ModelKeys, OptimKeys
 
 STEPS = 2
 """Number of timed steps, after one warm-up step."""
@@ -189,7 +189,7 @@ def steps(
     """Seconds of a whole step (forward, backward, update): the last of `1 + STEPS`."""
     base, trained = _model(case, config, shape, device)
     host_batch = batch_of(shape, given)
-    optimizer = _optimizer(trained, config)
+    optimizer = _optimizer(trained, config.optim)
     if device.type == "cuda":  # the peak of quantising full-width weights is not part of a step
         torch.cuda.empty_cache()
         torch.cuda.reset_peak_memory_stats()
@@ -257,13 +257,13 @@ def _as_stock(
     return {**batch, "labels": labels, "pixel_values": pixels[None], "attention_mask": mask}
 
 
-def _optimizer(trained: Any, config: TrainConfig) -> torch.optim.Optimizer:
-    groups = parameter_groups(trained, config.optim)
-    if config.optim.name == "adamw":
+def _optimizer(trained: Any, optim: OptimKeys) -> torch.optim.Optimizer:
+    groups = parameter_groups(trained, optim)
+    if optim.name == "adamw":
         return torch.optim.AdamW(groups, fused=True)
     from bitsandbytes.optim import AdamW8bit, PagedAdamW8bit
 
-    return PagedAdamW8bit(groups) if config.optim.name == "paged_adamw_8bit" else AdamW8bit(groups)
+    return PagedAdamW8bit(groups) if optim.name == "paged_adamw_8bit" else AdamW8bit(groups)
 
 
 def _product_tflops(dtype: torch.dtype, size: int = 8192) -> float:

@@ -28,7 +28,7 @@ from train.memory.meta_model import NESTED_BLOCK, build_on_meta, move_meta_to_fa
 from train.memory.repeated_layers import pretend_between
 from train.model.sharding import gathered_bytes, sharding
 from train.run.state import devices
-from train.sections import OptimKeys
+from train.sections import EvalKeys, OptimKeys
 
 STATES = ("gradients", "optimizer")
 WEIGHTS = ("weights", "adapter")
@@ -121,7 +121,7 @@ def estimate(
         if not describes:
             return training
         del batch
-        _describe(model, trained, config, load, bytes_, compute)
+        _generate(model, trained, config.eval, load, bytes_, compute)
         describing = replace(
             training, peak_bytes=bytes_.peak, parts=bytes_.parts_at_peak(), describing=True
         )
@@ -153,10 +153,10 @@ def step(
         bytes_.part = "other"
 
 
-def _describe(
+def _generate(
     model: SmolVLMForConditionalGeneration,
     trained: torch.nn.Module,
-    config: TrainConfig,
+    keys: EvalKeys,
     load: BatchShape,
     bytes_: LiveBytes,
     compute: torch.dtype,
@@ -166,7 +166,7 @@ def _describe(
     for p in trained.parameters():
         p.grad = None
     bytes_.reset_peak()
-    videos, tokens = config.eval.batch, load.tokens - load.answer_tokens
+    videos, tokens = keys.batch, load.tokens - load.answer_tokens
     frames = _frames(model, videos * load.frames)
     bytes_.track(frames, "inputs")
     ids = torch.zeros(videos, tokens, dtype=torch.int64)
@@ -174,7 +174,7 @@ def _describe(
         with attribute_to_modules(model, bytes_), bytes_:
             out = trained.eval()(input_ids=ids, frames=frames, use_cache=True, logits_to_keep=1)
         mask = videos * tokens**2 if videos > 1 else 0  # hides the padding of shorter prompts
-        new = cache_bytes(model.config, videos * config.eval.max_new_tokens, compute)
+        new = cache_bytes(model.config, videos * keys.max_new_tokens, compute)
         bytes_.track(torch.empty(new + mask, dtype=torch.uint8), "keys, values of new words")
     del out
 

@@ -28,7 +28,7 @@ from train.run.state import (
     versions,
     write_state,
 )
-from train.sections import ModelKeys
+from train.sections import ModelKeys, TrainKeys
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
@@ -95,7 +95,7 @@ def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, St
     return config, Start(found.path, found.checkpoints[-1], state)
 
 
-def finished_results(found: RunFolder, config: TrainConfig) -> dict[str, Any]:
+def finished_results(found: RunFolder, keys: TrainKeys) -> dict[str, Any]:
     """The results of a finished run, which stays as it is.
 
     Raises:
@@ -114,8 +114,8 @@ def finished_results(found: RunFolder, config: TrainConfig) -> dict[str, Any]:
     )
     own = keys_of(found.path, ())
     for key in ("steps", "epochs"):
-        more, had = getattr(config.train, key), own.get(f"train.{key}") or 0
-        if key in config.train.model_fields_set and more is not None and more > had:
+        more, had = getattr(keys, key), own.get(f"train.{key}") or 0
+        if key in keys.model_fields_set and more is not None and more > had:
             raise UserError(
                 f"train.{key}={more:g}: {name} is finished after {done} steps and stays as it is; {on}"
             )
@@ -154,7 +154,7 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
     wrong = [line for key, line in differences.items() if key in KEYS_KEPT_AT_RESUME]
     order = ordering(config.train, config.data, devices())
     if start.before is not None:
-        wrong += _data_differences(config, start.before, order, dataset)
+        wrong += _data_differences(config.train, start.before, order, dataset)
         order = order if wrong else start.before.order
     if wrong and not config.train.force:
         raise UserError(
@@ -168,20 +168,20 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
 
 
 def _data_differences(
-    config: TrainConfig, before: RunState, order: Ordering, dataset: Prepared
+    keys: TrainKeys, before: RunState, order: Ordering, dataset: Prepared
 ) -> list[str]:
     """Differences that no key shows: another dataset, or another number of videos per step."""
     wrong = []
     if dataset.sha256 != before.dataset_sha256:
         wrong.append(f"data.path={dataset.path} is not the dataset it began with (prepared anew?)")
     if order.step != before.order.step:
-        rows = "rows" if config.train.pack else "videos"
-        accumulate, rest = divmod(before.order.step, config.train.batch * devices())
+        rows = "rows" if keys.pack else "videos"
+        accumulate, rest = divmod(before.order.step, keys.batch * devices())
         same = (
             f" (train.accumulate={accumulate} makes it the same)" if accumulate and not rest else ""
         )
         wrong.append(
-            f"train.batch={config.train.batch} × train.accumulate={config.train.accumulate} × {devices()} "
+            f"train.batch={keys.batch} × train.accumulate={keys.accumulate} × {devices()} "
             f"devices = {order.step} {rows} a step where it began with {before.order.step}{same}"
         )
     return wrong
