@@ -6,9 +6,11 @@ import sys
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
 
+import pytest
+
 import data
 import train
-from tests.helpers.videos import ROOT
+from tests.helpers.videos import PAGES, ROOT
 
 CODE = [p for folder in ("data", "train", "scripts") for p in (ROOT / folder).rglob("*.py")]
 
@@ -52,21 +54,21 @@ def test_no_circle_of_imports():
 
 
 def rooms():
-    """The lines of the README's file map, from bottom to top: `data.errors`, …, `train.bench`."""
-    text = (ROOT / "README.md").read_text().split("## File map")[1].split("```")[1]
+    """The lines of CONTRIBUTING's stack, from bottom to top: `data.errors`, …, `train.bench`."""
+    text = (ROOT / "CONTRIBUTING.md").read_text().split("## The stack")[1].split("```")[1]
     names = re.findall(r"^((?:data|train)/\S+)", text, re.M)
     return [re.sub(r"(/|\.py)$", "", name).replace("/", ".") for name in reversed(names)]
 
 
 def test_no_import_goes_up():
-    """The file map is a stack: a room imports only what stands below it. The most exact line counts."""
+    """The stack: a room imports only what stands below it. The most exact line counts."""
     files, stack = modules(), rooms()
     floor = {
         name: max((i for i, room in enumerate(stack) if f"{name}.".startswith(f"{room}.")), key=lambda i: len(stack[i]))
         for name in files
         if not name.startswith("scripts.") and not name.endswith("__init__")
     }  # fmt: skip
-    assert set(floor.values()) == set(range(len(stack))), "a line of the map that names no file"
+    assert set(floor.values()) == set(range(len(stack))), "a line of the stack that names no file"
     for name, at in floor.items():
         up = [other for other in imports_of(files[name]) if floor.get(other, -1) > at]
         assert not up, f"{name} imports {up}"
@@ -77,14 +79,22 @@ def test_files_stay_readable():
         assert len(path.read_text().splitlines()) <= 300, f"{path}: split it by concern"
 
 
-def test_the_readmes_paths_exist():
-    text = (ROOT / "README.md").read_text()
-    for path in re.findall(r"(?:scripts|train|data|recipes)/[\w/]+\.(?:py|yaml)", text):
-        assert (ROOT / path).is_file(), path
+@pytest.mark.parametrize("page", PAGES, ids=lambda p: p.parent.name)
+def test_the_pages_paths_and_links_exist(page):
+    text = page.read_text()
+    for path in re.findall(r"(?<![\w/])(?:scripts|train|data|recipes)/[\w/]+\.(?:py|yaml)", text):
+        if f"]({path}" not in text:
+            assert (ROOT / path).is_file(), path
+    for link in re.findall(r"\]\((?!http|#)([^)#]+)", text):
+        assert (page.parent / link).exists(), link
 
 
-def test_the_readmes_commands_parse():
-    """Every command of ours in the README is accepted by its own parser."""
+def test_the_readme_is_read_in_three_minutes():
+    assert len((ROOT / "README.md").read_text()) <= 12_000
+
+
+def test_the_pages_commands_parse():
+    """Every command of ours in the README and the folders' pages is accepted by its own parser."""
     from data.config import load
     from data.offline.config import PrepareConfig
     from data.prepared.push import PushConfig
@@ -98,7 +108,7 @@ def test_the_readmes_commands_parse():
     from train.machine.config import DoctorConfig
     from train.memory.config import PlanConfig
 
-    text = (ROOT / "README.md").read_text()
+    text = "\n".join(page.read_text() for page in PAGES)
     models = {
         "train/sft.py": (TrainConfig, None),
         "scripts/prepare.py": (PrepareConfig, None),

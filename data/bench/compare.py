@@ -1,4 +1,4 @@
-"""Compares the policies on labelled videos: the figures of the table in the README."""
+"""Compares the policies on labelled videos: the figures of the table in data/README.md."""
 
 from __future__ import annotations
 

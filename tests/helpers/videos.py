@@ -23,6 +23,11 @@ from data.video.info import Decoder, Frame, VideoInfo
 from data.video.video import Video
 
 ROOT = Path(__file__).resolve().parents[2]
+PAGES = [
+    ROOT / name / "README.md"
+    for name in (".", "data", "train", "train/evaluation", "recipes", "scripts")
+]
+"""What people read, in that order."""
 WIDTH, HEIGHT, BITS = 160, 96, 8
 TICK = Fraction(1, 1000)
 

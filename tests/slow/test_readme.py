@@ -1,4 +1,4 @@
-"""The README's commands, as they stand there and in their order, wherever no Hub and no GPU is needed.
+"""The commands of the README and the folders' pages, as they stand there and in their order, wherever no Hub and no GPU is needed.
 
 Only what makes them small is added: the tiny model, fewer steps, short answers.
 """
@@ -12,7 +12,7 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers.videos import ROOT
+from tests.helpers.videos import PAGES, ROOT
 
 pytestmark = pytest.mark.slow
 ELSEWHERE = (
@@ -29,14 +29,15 @@ SMALL = {
 
 
 def commands():
-    text = (ROOT / "README.md").read_text()
+    text = "\n".join(page.read_text() for page in PAGES)
     lines = [
         line.split("  #")[0].strip()
         for block in re.findall(r"```bash\n(.*?)```", text, re.S)
         for line in block.splitlines()
     ]
     ours = [x for x in lines if x.startswith(".venv/") and not any(word in x for word in ELSEWHERE)]
-    return [x for x in ours if "sft.py" not in x or "data.path=" in x]  # else on FineVideo
+    ours = [x for x in ours if "sft.py" not in x or "data.path=" in x]  # else on FineVideo
+    return list(dict.fromkeys(ours))
 
 
 @pytest.fixture(scope="module")

@@ -59,7 +59,7 @@ class DescribeConfig(Section):
     )
     format: Literal["text", "json", "request"] = Field(
         default="text",
-        description="text; json: one object per video (fields: README); request: no answer, but the request to send to "
+        description="text; json: one object per video (fields: train/README.md); request: no answer, but the request to send to "
         "a server of the merged model",
     )
 
