@@ -6,13 +6,14 @@ The offline run and the description of a new video both use `choose_frames`, so 
 from __future__ import annotations
 
 import io
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 from PIL import Image
 
-from data.config import resolved
+from data.config import ROOT, resolved
 from data.media import FrameFiles
 from data.sample import Repair, Selection
 from data.selection.config import FrameKeys
@@ -21,6 +22,7 @@ from data.selection.measure.refine import refine_key_frames
 from data.selection.measure.signals import Signals, measure_signals
 from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order
+from data.target import clock
 from data.video import image_frames
 from data.video.info import BadVideo, Skip, StoredPicture, VideoInfo
 from data.video.video import Video
@@ -45,6 +47,37 @@ class ChosenFrames:
     """Longest gap between two decoded frames: how far off a shot boundary can be."""
     repairs: tuple[Repair, ...] = ()
     """What was repaired in the file's timestamps and pictures."""
+
+    def __len__(self) -> int:
+        return len(self.jpegs)
+
+    def __repr__(self) -> str:
+        times = ", ".join(f"{t:.1f}" for t in self.times_s[:8]) + ", …" * (len(self) > 8)
+        return f"ChosenFrames({len(self)} frames of {self.duration_s:.1f} s: {times} s)"
+
+    def images(self) -> list[Image.Image]:
+        """The frames as RGB pictures."""
+        return [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in self.jpegs]
+
+    def html(self, title: str, text: str = "", events: Sequence[Mapping[str, Any]] = ()) -> str:
+        """A piece of HTML: what is said of the frames, then the frames with their times."""
+        from data.pages.render import data_url, render  # jinja2: only where somebody looks
+
+        frames = [
+            {"picture": data_url(jpeg), "time": f"{time_s:.1f} s", "reason": reason}
+            for jpeg, time_s, reason in zip(self.jpegs, self.times_s, self.reasons, strict=True)
+        ]
+        return render(
+            ROOT / "data/pages/frames.html",
+            title=title,
+            text=text,
+            events=events,
+            frames=frames,
+            clock=clock,
+        )
+
+    def _repr_html_(self) -> str:
+        return self.html(repr(self))
 
 
 SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey"}

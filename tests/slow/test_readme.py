@@ -100,3 +100,14 @@ def test_the_readmes_commands_do_what_they_say(place):
         "preview",
     ):
         assert (place / made).exists(), made
+
+
+def test_the_readmes_python_runs(place):
+    (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
+    assert len(code.splitlines()) <= 14
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=place, capture_output=True, text=True, timeout=300,
+        env={**os.environ, "HF_HUB_OFFLINE": "1", "PYTHONPATH": str(place)},
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    assert " s: " in done.stdout.splitlines()[0]

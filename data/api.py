@@ -1,0 +1,122 @@
+"""What people call from Python: `from data import choose_frames, prepare, open_prepared`."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+from pydantic import ValidationError
+
+from data.errors import UserError
+from data.offline.config import PrepareConfig
+from data.offline.prepare import prepare as run_prepare
+from data.prepared.dataset import Prepared
+from data.selection.choose import ChosenFrames
+from data.selection.choose import choose_frames as choose
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
+
+
+def choose_frames(
+    video: str | Path,
+    policy: str = "scene",
+    max: int = 32,
+    *,
+    options: Mapping[str, Any] | None = None,
+) -> ChosenFrames:
+    """The frames of a video that a policy keeps, as JPEGs with their true times.
+
+    Args:
+        video: path of a video file.
+        policy: name of a frame policy, as `frames.policy`.
+        max: at most this many frames.
+        options: more keys of the policy, as `{"px": 384}` for `frames.px=384`.
+
+    Returns:
+        Frames in time order; a notebook shows them. `times_s` are seconds from the video's start.
+
+    Raises:
+        UserError: no such policy or key.
+        BadVideo: the file cannot be used; `error.reason` is one of quarantine's.
+
+    Example:
+        >>> frames = choose_frames("holiday.mp4", max=4)
+        >>> frames
+        ChosenFrames(4 frames of 13.0 s: 0.5, 3.1, 6.8, 9.9 s)
+        >>> frames.images()[0].size
+        (160, 96)
+    """
+    return choose(str(video), frame_keys(policy, max, options))
+
+
+def prepare(
+    source: str | Path | Mapping[str, Any],
+    out: str | Path,
+    policy: str = "scene",
+    max: int = 32,
+    *,
+    options: Mapping[str, Any] | None = None,
+    workers: int | None = None,
+) -> Prepared:
+    """Prepare a dataset for training: each video's frames are chosen once, in worker processes. A stopped
+    run continues. In a script, call it under `if __name__ == "__main__":`, for the workers import it.
+
+    Args:
+        source: a JSON Lines file, or keys as of `source.*`: `{"name": "microworld", "limit": 8}`.
+        out: folder or URL of the prepared dataset.
+        policy, max, options: as in `choose_frames`.
+        workers: videos decoded at a time; None: as cores and memory allow.
+
+    Returns:
+        The dataset, opened. `rows()` are its rows; bad videos are in `quarantine.jsonl`.
+
+    Raises:
+        UserError: the source cannot be read, or `out` holds something else.
+    """
+    keys = dict(source) if isinstance(source, Mapping) else {"name": "jsonl", "path": str(source)}
+    try:
+        config = PrepareConfig(
+            source=SourceKeys.model_validate(keys),
+            frames=frame_keys(policy, max, options),
+            out=str(out),
+            workers=workers,
+        )
+    except ValidationError as error:
+        raise UserError(_line(error)) from None
+    run_prepare(config)
+    return Prepared.open(str(out))
+
+
+def open_prepared(path: str | Path) -> Prepared:
+    """A prepared dataset in a folder or at a URL (`hf://datasets/you/name`), pinned and checked.
+
+    Raises:
+        UserError: there is none, or its run has not finished.
+    """
+    return Prepared.open(path)
+
+
+def frame_keys(policy: str, max: int, options: Mapping[str, Any] | None) -> FrameKeys:
+    """
+    Raises:
+        UserError: no such policy or key, or a key that the policy takes no notice of.
+    """
+    try:
+        keys = FrameKeys.model_validate({"policy": policy, "max": max, **(options or {})})
+    except ValidationError as error:
+        raise UserError(_line(error)) from None
+    if idle := keys.idle():
+        raise UserError("\n".join(idle))
+    return keys
+
+
+def _line(error: ValidationError) -> str:
+    """The first mistake in one line."""
+    first = error.errors()[0]
+    where = ".".join(map(str, first["loc"]))
+    message = first["msg"].removeprefix("Value error, ")
+    if first["type"] == "extra_forbidden":
+        message = f"no such key, got {json.dumps(first['input'], default=repr)}"
+    return f"{where}: {message}" if where else message

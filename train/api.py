@@ -1,0 +1,163 @@
+"""What people call from Python: `from train import load_run, describe, evaluate`."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from peft import PeftModel
+from transformers import PreTrainedModel, SmolVLMProcessor
+
+from data.pages.render import render
+from data.sample import Event
+from data.selection.choose import ChosenFrames
+from data.target import parse_timeline
+from train.evaluation import evaluate as evaluating
+from train.evaluation.config import EvaluateConfig, EvaluatedModels, EvaluationData, GenerateKeys
+from train.evaluation.report import table
+from train.evaluation.results import Figure
+from train.inference.describe import (
+    answer,
+    answer_length,
+    as_row,
+    choose_or_refuse,
+    generation_prompt,
+)
+from train.inference.describe import load_run as load_model
+from train.run.saved import SavedRun, read_run
+
+PAGE = "frames.html"
+
+
+@dataclass(frozen=True)
+class Run:
+    """A fine-tuned model, ready to describe videos."""
+
+    saved: SavedRun
+    """Its base model, frame policy and prompt."""
+    model: PreTrainedModel | PeftModel
+    processor: SmolVLMProcessor
+
+    def __repr__(self) -> str:
+        saved = self.saved
+        kind = f"an adapter on {saved.base.name}" if saved.is_adapter else "a model"
+        seen = f"{saved.frames.policy}, at most {saved.frames.max} frames"
+        return f"Run({str(saved.folder)!r}: {kind}; {seen})"
+
+
+@dataclass(frozen=True)
+class Description:
+    """What a model says of a video; a notebook shows it with the frames."""
+
+    text: str
+    """As the model wrote it."""
+    events: tuple[Event, ...]
+    """The lines of it that have times, in seconds from the video's start."""
+    cut: bool
+    """Generation stopped at the limit of new tokens."""
+    frames: ChosenFrames = field(repr=False)
+    """Frames that were chosen; `times_s` are their times."""
+
+    def _repr_html_(self) -> str:
+        events = [vars(e) | {"start_s": int(e.start_s), "end_s": int(e.end_s)} for e in self.events]
+        return self.frames.html("", text=self.text, events=events)
+
+
+def load_run(name: str | Path, *, base: str | None = None, dtype: str = "auto") -> Run:
+    """Load a run: a run folder, a merged model, or its name on the Hub (`you/clips`, `you/clips@v2`).
+
+    Args:
+        base: another base model than the run's record says.
+        dtype: bf16, fp16, fp32, or auto: bf16 where native, fp16 on a T4, fp32 on a CPU.
+
+    Raises:
+        UserError: there is no run, parts of it are missing, or it is not the model that was saved.
+    """
+    saved = read_run(name, base)
+    return Run(saved, *load_model(saved, dtype))
+
+
+def describe(
+    run: Run, video: str | Path, *, prompt: str = "", max_new_tokens: int | None = None
+) -> Description:
+    """Describe a video with the frame policy and the prompt of the run's training.
+
+    Args:
+        prompt: another instruction than the run's own.
+        max_new_tokens: longest answer; None: 512, or as the longest that the run learned from.
+
+    Raises:
+        UserError: the video cannot be used.
+
+    Example:
+        >>> said = describe(load_run("runs/clips"), "holiday.mp4")
+        >>> [(e.start_s, e.end_s, e.text) for e in said.events]
+        [(0.0, 3.0, 'a yellow circle shrinks on a pink background.')]
+    """
+    saved = run.saved
+    chosen = choose_or_refuse(str(video), saved.frames, saved.policy.min_decoded)
+    row = as_row(str(video), chosen, prompt)
+    asked = generation_prompt(row, run.processor, saved.data)
+    length = max_new_tokens or answer_length(saved)
+    (said,) = answer(run.model, run.processor, [asked], max_new_tokens=length)
+    events, _ = parse_timeline(said.text)
+    return Description(said.text, tuple(events), said.cut, chosen)
+
+
+@dataclass(frozen=True)
+class Scores:
+    """The figures of an evaluation, by system and measure, with 95 % intervals over videos."""
+
+    figures: dict[str, dict[str, Figure]]
+    report: Path
+    """The page with every video."""
+    captions: tuple[tuple[str, str], ...] = field(repr=False)
+
+    def __getitem__(self, system: str) -> dict[str, Figure]:
+        return self.figures[system]
+
+    def _repr_html_(self) -> str:
+        return render(
+            Path(__file__).parent / "evaluation/report/scores.html",
+            figures=self.figures,
+            captions=self.captions,
+            report=str(self.report),
+        )
+
+
+def evaluate(
+    dataset: str | Path,
+    adapter: str | Path,
+    out: str | Path,
+    *,
+    base: bool = False,
+    limit: int | None = None,
+    max_new_tokens: int = 512,
+) -> Scores:
+    """Describe held-out videos of a prepared dataset and score what is said. A stopped call continues.
+
+    Args:
+        dataset: the prepared dataset that the run was trained on, or another.
+        out: folder of predictions, scores and report.
+        base: also the base model, as the system `base`; the run is `tuned`.
+        limit: at most this many videos.
+
+    Raises:
+        UserError: the dataset or the run is not there, or `out` holds something else.
+    """
+    config = EvaluateConfig(
+        data=EvaluationData(path=str(dataset), limit=limit),
+        adapter=(str(adapter),),
+        base=base,
+        model=EvaluatedModels(),
+        generate=GenerateKeys(max_new_tokens=max_new_tokens),
+        out=str(out),
+    )
+    done = evaluating.evaluate(config, shown=False)
+    summary = table.summarise(done, config.generate.seed)
+    names = [system.name for system in done.systems]
+    return Scores(
+        dict(zip(names, summary.values, strict=True)),
+        Path(out) / "report.html",
+        tuple(table.rows_of(done, summary)),
+    )
