@@ -13,7 +13,6 @@ from typing import Annotated, Literal
 
 from pydantic import BeforeValidator, Field
 
-from data.bench import offline
 from data.command import BenchConfig, Figures, bench
 from data.config import by_commas
 
@@ -33,6 +32,8 @@ class Config(BenchConfig):
 
 
 def main(config: Config) -> Figures:
+    from data.bench import offline
+
     work = Path(config.work)
     work.mkdir(parents=True, exist_ok=True)
     figures: Figures = {}

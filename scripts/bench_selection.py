@@ -16,7 +16,6 @@ from pydantic import BeforeValidator, Field
 from data.command import BenchConfig, Figures, bench
 from data.errors import UserError
 from data.config import by_commas
-from data.bench import labelled, selection_speed
 
 SHARED = Path(__file__).resolve().parents[2] / "shared"
 Part = Literal["speed", "labels", "built", "clips", "memory"]
@@ -49,6 +48,8 @@ class Config(BenchConfig):
 
 
 def main(config: Config) -> Figures:
+    from data.bench import labelled, selection_speed
+
     if config.video is not None and not Path(config.video).is_file():
         raise UserError(f"video={config.video}: no such file")
     clips = None if config.clips is None else Path(config.clips)

@@ -9,7 +9,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.prepared.push import PushConfig
+from data.prepared.config import PushConfig
 
 
 def main(config: PushConfig) -> None:

@@ -2,6 +2,7 @@
 
 import ast
 import re
+import subprocess
 import sys
 from graphlib import TopologicalSorter
 from importlib.metadata import packages_distributions
@@ -97,7 +98,7 @@ def test_the_pages_commands_parse():
     """Every command of ours in the README and the folders' pages is accepted by its own parser."""
     from data.config import load
     from data.offline.config import PrepareConfig
-    from data.prepared.push import PushConfig
+    from data.prepared.config import PushConfig
     from data.preview.config import PreviewConfig
     from train.batches.config import InspectConfig
     from train.config import TrainConfig
@@ -135,3 +136,20 @@ def test_the_pages_commands_parse():
                     load(model, words[words.index(script) + 1 :], files)
                     found += 1
     assert found >= 25
+
+
+def test_help_loads_nothing_heavy():
+    """Nor does a typo: keys are checked before any of these is imported."""
+    code = (
+        "import contextlib, io, runpy, sys\n"
+        "for script in sys.argv[1:]:\n"
+        "    sys.argv = [script, '--help']\n"
+        "    with contextlib.suppress(SystemExit), contextlib.redirect_stdout(io.StringIO()):\n"
+        "        runpy.run_path(script, run_name='__main__')\n"
+        "print(*sorted({'torch', 'transformers', 'datasets', 'pyarrow', 'pandas', 'av', 'cv2', 'scenedetect'} & set(sys.modules)))\n"
+    )
+    scripts = [*map(str, sorted((ROOT / "scripts").glob("*.py"))), str(ROOT / "train/sft.py")]
+    done = subprocess.run(
+        [sys.executable, "-c", code, *scripts], capture_output=True, text=True, cwd=ROOT
+    )
+    assert done.returncode == 0 and done.stdout.strip() == "", (done.stdout, done.stderr)

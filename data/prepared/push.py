@@ -8,39 +8,18 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path, PurePosixPath
 from typing import Any
 
-from pydantic import Field
 from tqdm import tqdm
 
-from data.config import Section
 from data.errors import UserError
 from data.hub import hub_errors, writable_repo
 from data.prepared.card import CARD, dataset_card
+from data.prepared.config import PushConfig
 from data.prepared.shards import read_manifest, shard_name
 from data.prepared.summary import counted
 from data.redact import redacted
 from data.storage import is_url
 
 AT_ONCE = 8
-
-
-class DatasetHubKeys(Section):
-    """The repository to push to."""
-
-    repo: str = Field(description="owner/name of the dataset on the Hub")
-    private: bool = Field(default=True, description="only you can see it (for a new repository)")
-
-
-class PreparedKeys(Section):
-    """The dataset to push."""
-
-    path: str = Field(description="folder made by scripts/prepare.py")
-
-
-class PushConfig(Section):
-    """Keys of scripts/push_dataset.py."""
-
-    data: PreparedKeys
-    hub: DatasetHubKeys
 
 
 def push_dataset(config: PushConfig) -> str:
