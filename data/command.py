@@ -40,7 +40,7 @@ def command(
     argv = sys.argv[1:]
     try:
         if any(a in ("-h", "--help", "help") for a in argv):
-            print(usage(model, doc or ""))
+            print(usage(model, doc or "", everything="all" in argv))
         else:
             main(load(model, argv, files))
         sys.stdout.flush()

@@ -38,6 +38,8 @@ class Section(BaseModel):
         extra="forbid", frozen=True, allow_inf_nan=False, coerce_numbers_to_str=True
     )
 
+    COMMON: ClassVar[tuple[str, ...]] = ()
+    """The dotted keys that `--help` shows, most used first; `--help all` shows all. Empty: all."""
     RENAMED: ClassVar[dict[str, str]] = {}
     """Old name of a key → its name now. Old names are still accepted."""
 
@@ -223,6 +225,11 @@ def renamed(
             yield from renamed(section, values[name], f"{at}{name}.")
 
 
+def sections(model: type[Section]) -> dict[str, type[Section]]:
+    """The sections of a config by name."""
+    return dict(_sections(model))
+
+
 def _sections(model: type[Section]) -> Iterator[tuple[str, type[Section]]]:
     for name, field in model.model_fields.items():
         if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
@@ -231,7 +238,7 @@ def _sections(model: type[Section]) -> Iterator[tuple[str, type[Section]]]:
 
 def leaves(model: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
     """Every key of a config with its field, dotted: `optim.lr`, …"""
-    inner = dict(_sections(model))
+    inner = sections(model)
     for name, field in model.model_fields.items():
         if name in inner:
             yield from leaves(inner[name], f"{prefix}{name}.")
@@ -263,6 +270,9 @@ def _explain(model: type[Section], error: dict[str, Any]) -> str:
     if not key:
         return message
     shown = "" if error["type"] == "value_error" else f", got {error['input']!r}"
+    if error["type"].endswith("_parsing"):  # of a number or of true and false
+        default = dict(leaves(model))[key].default if key in known else None
+        shown += "" if default is None else f"; as in {key}={str(default).lower()}"
     if error["type"] == "literal_error":
         close = get_close_matches(str(error["input"]), message.split("'")[1::2], n=1, cutoff=0.6)
         shown += f", did you mean '{close[0]}'?" if close else ""

@@ -4,7 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from data.config import Section, leaves, resolved
+from pydantic.fields import FieldInfo
+
+from data.config import Section, leaves, resolved, sections
 
 
 def show(config: Section) -> str:
@@ -20,13 +22,29 @@ def show(config: Section) -> str:
     return "\n".join(lines)
 
 
-def usage(model: type[Section], doc: str) -> str:
-    """The text of `--help`: what the command does, then keys, defaults, meaning."""
+def usage(model: type[Section], doc: str, *, everything: bool = False) -> str:
+    """The text of `--help`: what the command does, then its keys with default and meaning: those used
+    most (`Section.COMMON`), or all of them by section."""
+    fields = dict(leaves(model))
     lines = [doc.strip(), "", "keys (key=value):"]
-    for key, field in leaves(model):
-        default = field.get_default(call_default_factory=False) if not field.is_required() else ...
-        shown = key + "=" + ("…" if default is ... else "null" if default is None else str(default))
-        if field.default_factory is not None:
-            shown = f"{key}=auto"
-        lines.append(f"  {shown:<44}  {field.description}")
+    if model.COMMON and not everything:
+        lines += [_line(key, fields[key]) for key in model.COMMON]
+        others = len(fields) - len(model.COMMON)
+        return "\n".join([*lines, "", f"{others} more keys: --help all"])
+    section = ""
+    for key in sorted(fields, key=lambda key: "." in key):  # those without a section first
+        name = key.partition(".")[0] if "." in key else ""
+        if name != section:
+            section = name
+            about = (sections(model)[name].__doc__ or "").strip().split("\n")[0]
+            lines += ["", f"{name}: {about}"]
+        lines.append(_line(key, fields[key]))
     return "\n".join(lines)
+
+
+def _line(key: str, field: FieldInfo) -> str:
+    default = field.get_default(call_default_factory=False) if not field.is_required() else ...
+    shown = key + "=" + ("…" if default is ... else "null" if default is None else str(default))
+    if field.default_factory is not None:
+        shown = f"{key}=auto"
+    return f"  {shown:<44}  {field.description}"

@@ -6,6 +6,7 @@ python -m train.config recipe=qlora optim.lr=3e-4     # prints the resolved keys
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import ClassVar
 
 from pydantic import model_validator
 
@@ -26,6 +27,26 @@ from train.sections import (
 
 class TrainConfig(Section):
     """Keys of train/sft.py."""
+
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "model.name",
+        "data.path",
+        "data.target",
+        "data.prompt",
+        "train.method",
+        "train.batch",
+        "train.accumulate",
+        "train.epochs",
+        "train.steps",
+        "train.output",
+        "train.resume",
+        "optim.lr",
+        "lora.r",
+        "eval.generate_every",
+        "log.to",
+        "hub.push",
+        "hub.repo",
+    )
 
     model: ModelKeys = ModelKeys()
     data: DataKeys = DataKeys()

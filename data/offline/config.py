@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -13,6 +13,23 @@ from data.sources.config import SourceKeys
 
 class PrepareConfig(Section):
     """Keys of scripts/prepare.py."""
+
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "source.name",
+        "source.path",
+        "source.videos",
+        "source.limit",
+        "out",
+        "frames.policy",
+        "frames.max",
+        "frames.px",
+        "frames.speed",
+        "workers",
+        "on_bad",
+        "retry",
+        "overwrite",
+        "json",
+    )
 
     source: SourceKeys = SourceKeys()
     sources: tuple[SourceKeys, ...] = Field(

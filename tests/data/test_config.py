@@ -8,7 +8,9 @@ from data.selection.config import FrameKeys
 from data.usage import show, usage
 from tests.helpers.videos import ROOT, run_command
 from train.config import TrainConfig
+from train.evaluation.config import EvaluateConfig
 from train.inference.config import DescribeConfig
+from train.memory.config import PlanConfig
 
 OUT = ["source=jsonl", "out=x"]
 
@@ -114,6 +116,14 @@ def test_every_key_has_a_meaning():
             assert field.description, key
     assert "optim.lr=" in show(load(TrainConfig, []))
     assert "frames.max=32" in usage(PrepareConfig, "doc")
+    assert "frames.circular" not in usage(PrepareConfig, "doc")
+    every = usage(PrepareConfig, "doc", everything=True)
+    assert "frames.circular=False" in every and "\nframes: How frames are chosen" in every
+    for model in (PrepareConfig, TrainConfig, DescribeConfig, EvaluateConfig, PlanConfig):
+        known = dict(leaves(model))
+        assert model.COMMON and set(model.COMMON) <= set(known)
+        whole = usage(model, "doc", everything=True)
+        assert all(f"  {key}=" in whole for key in known)
 
 
 def test_files_are_collected_even_with_an_equals_sign(tmp_path):
@@ -151,9 +161,6 @@ def test_every_script_has_help(script):
 
 
 def test_old_names_of_keys_are_accepted_with_a_note(capsys):
-    from train.config import TrainConfig
-    from train.evaluation.config import EvaluateConfig
-
     config = load(TrainConfig, ["train.keep=3", "eval.text=meteor"])
     assert config.train.keep_checkpoints == 3 and config.eval.soda_text == "meteor"
     assert capsys.readouterr().err.splitlines() == [

@@ -59,6 +59,23 @@ class GenerateKeys(Section):
 class EvaluateConfig(Section):
     """Keys of scripts/evaluate.py."""
 
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "data.path",
+        "adapter",
+        "base",
+        "model.name",
+        "predictions",
+        "references",
+        "compare",
+        "out",
+        "data.limit",
+        "frames.policy",
+        "frames.max",
+        "soda_text",
+        "judge.model",
+        "json",
+    )
+
     RENAMED: ClassVar = {"text": "soda_text", "compat": "published_soda"}
 
     data: EvaluationData = EvaluationData()

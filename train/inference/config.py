@@ -34,6 +34,18 @@ class BaseKeys(OtherBase):
 class DescribeConfig(Section):
     """Keys of scripts/describe.py; arguments without `=` are videos."""
 
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "videos",
+        "adapter",
+        "prompt",
+        "format",
+        "max_new_tokens",
+        "frames.policy",
+        "frames.max",
+        "model.name",
+        "model.dtype",
+    )
+
     videos: tuple[str, ...] = Field(
         default=(), description="paths of video files, written without a key"
     )

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
-from typing import Literal
+from typing import ClassVar, Literal
 
 from pydantic import Field
 
@@ -55,6 +55,19 @@ class PlanFrames(Section):
 
 class PlanConfig(TrainConfig):
     """Keys of scripts/plan.py. All keys of train/sft.py, and:"""
+
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "gpu",
+        "model.name",
+        "train.method",
+        "train.batch",
+        "frames.max",
+        "data.path",
+        "train.pack",
+        "answer_tokens",
+        "search",
+        "json",
+    )
 
     gpu: Gpu = Field(default="16", description="GPU: t4, or the GB of a card that has bf16")
     frames: PlanFrames = PlanFrames()
