@@ -18,9 +18,10 @@ from train.machine.packages import Finding, packages
 
 def main(config: DoctorConfig) -> None:
     _print_findings(packages())
-    from train.machine.doctor import findings  # imports all of the packages
+    from train.machine.doctor import findings, next_step  # imports all of the packages
 
     _print_findings(findings(recipes=config.recipes))
+    print(f"next: {next_step()}")
     print("training can start")
 
 

@@ -24,7 +24,7 @@ def test_this_machine_can_train():
         "recipes",
     ):
         assert any(line[6:].startswith(what) for line in done.stdout.splitlines()), what
-    assert done.stdout.endswith("training can start\n")
+    assert done.stdout.endswith("training can start\n") and "\nnext: " in done.stdout
     assert "hf_secret" not in done.stdout + done.stderr
 
 

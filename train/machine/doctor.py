@@ -15,7 +15,7 @@ import torch
 from joblib import cpu_count
 
 from data.config import GIB, load
-from data.errors import UserError, first_line
+from data.errors import UserError, first_line, this_python
 from data.video.codec_check import decodable
 from train.config import TrainConfig
 from train.machine.packages import Finding
@@ -39,6 +39,18 @@ def findings(*, recipes: bool) -> Iterator[Finding]:
     yield from machine()
     if recipes:
         yield from fitting()
+
+
+def next_step() -> str:
+    """The commands to run next on this machine."""
+    python = this_python()
+    if not torch.cuda.is_available():
+        return "make demo (the whole way on a CPU), or train with model.name=tiny"
+    recipe = "qlora" if torch.cuda.is_bf16_supported(including_emulation=False) else "t4"
+    return (
+        f"{python} scripts/prepare.py source=jsonl source.path=YOUR.jsonl out=prepared/videos, then "
+        f"accelerate launch train/sft.py recipe={recipe} data.path=prepared/videos"
+    )
 
 
 def device() -> Iterator[Finding]:
