@@ -2,6 +2,7 @@
 
 import ast
 import re
+import runpy
 import subprocess
 import sys
 from graphlib import TopologicalSorter
@@ -153,3 +154,13 @@ def test_help_loads_nothing_heavy():
         [sys.executable, "-c", code, *scripts], capture_output=True, text=True, cwd=ROOT
     )
     assert done.returncode == 0 and done.stdout.strip() == "", (done.stdout, done.stderr)
+
+
+def test_the_picture_of_the_flow_is_of_this_tree():
+    """Its folders are there, and the files are what the script draws."""
+    drawn = runpy.run_path(str(ROOT / ".github/draw_flow.py"))
+    for _, _, folders in drawn["STAGES"]:
+        for folder in folders.split(" · "):
+            assert (ROOT / folder).is_dir(), folder
+    for mode in drawn["COLOURS"]:
+        assert (ROOT / f".github/flow-{mode}.svg").read_text() == drawn["flow"](mode)
