@@ -6,7 +6,7 @@ STAGES = [
     ("video", "any file", "data/video/"),
     ("signals", "one decode pass", "data/selection/measure/"),
     ("frames", "8 to 64, true times", "data/selection/policies/"),
-    ("prepared dataset", "JPEGs and events", "data/offline/ · data/prepared/"),
+    ("prepared dataset", "JPEGs and events", "data/prepared/"),
     ("batches", "tokens, label mask", "train/batches/"),
     ("adapter", "loss on the answer", "train/loop/ · train/run/"),
     ("description", "events with times", "train/inference/"),
