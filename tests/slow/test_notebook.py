@@ -76,4 +76,5 @@ def test_every_cell_runs(tmp_path):
     assert pictures == 1  # the curve, drawn again and again in one place
     assert sum("<iframe" in page for page in pages) == 2
     assert any("<th>what happens</th>" in page for page in pages)
+    assert any("<figcaption" in page for page in pages)  # a description shows itself
     assert (tmp_path / "run/adapter_model.safetensors").is_file()
