@@ -310,7 +310,7 @@ def test_a_tracker_that_is_not_installed(world, tmp_path, monkeypatch):
 @pytest.mark.parametrize(
     ("host", "key", "mode"),
     [
-        ("wandb.corp.example", "a" * 40, None),
+        pytest.param("wandb.corp.example", "a" * 40, None, marks=pytest.mark.slow),
         ("api.wandb.ai", "a" * 40, "offline"),
         pytest.param("wandb.corp.example", "no key", "offline", marks=pytest.mark.slow),
     ],
