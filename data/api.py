@@ -2,21 +2,17 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
 
-from pydantic import ValidationError
-
-from data.errors import UserError
+from data.config import validated
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare as run_prepare
 from data.prepared.dataset import Prepared
 from data.selection.choose import ChosenFrames
 from data.selection.choose import choose_frames as choose
 from data.selection.config import FrameKeys
-from data.sources.config import SourceKeys
 
 
 def choose_frames(
@@ -48,7 +44,8 @@ def choose_frames(
         >>> frames.images()[0].size
         (160, 96)
     """
-    return choose(str(video), frame_keys(policy, max, options))
+    values = {"policy": policy, "max": max, **(options or {})}
+    return choose(str(video), validated(FrameKeys, values))
 
 
 def prepare(
@@ -76,16 +73,9 @@ def prepare(
         UserError: the source cannot be read, or `out` holds something else.
     """
     keys = dict(source) if isinstance(source, Mapping) else {"name": "jsonl", "path": str(source)}
-    try:
-        config = PrepareConfig(
-            source=SourceKeys.model_validate(keys),
-            frames=frame_keys(policy, max, options),
-            out=str(out),
-            workers=workers,
-        )
-    except ValidationError as error:
-        raise UserError(_line(error)) from None
-    run_prepare(config)
+    frames = {"policy": policy, "max": max, **(options or {})}
+    values = {"source": keys, "frames": frames, "out": str(out), "workers": workers}
+    run_prepare(validated(PrepareConfig, values))
     return Prepared.open(str(out))
 
 
@@ -96,27 +86,3 @@ def open_prepared(path: str | Path) -> Prepared:
         UserError: there is none, or its run has not finished.
     """
     return Prepared.open(path)
-
-
-def frame_keys(policy: str, max: int, options: Mapping[str, Any] | None) -> FrameKeys:
-    """
-    Raises:
-        UserError: no such policy or key, or a key that the policy takes no notice of.
-    """
-    try:
-        keys = FrameKeys.model_validate({"policy": policy, "max": max, **(options or {})})
-    except ValidationError as error:
-        raise UserError(_line(error)) from None
-    if idle := keys.idle():
-        raise UserError("\n".join(idle))
-    return keys
-
-
-def _line(error: ValidationError) -> str:
-    """The first mistake in one line."""
-    first = error.errors()[0]
-    where = ".".join(map(str, first["loc"]))
-    message = first["msg"].removeprefix("Value error, ")
-    if first["type"] == "extra_forbidden":
-        message = f"no such key, got {json.dumps(first['input'], default=repr)}"
-    return f"{where}: {message}" if where else message

@@ -14,8 +14,8 @@ from typing import Any, NoReturn, TypeVar
 
 from pydantic import Field
 
-from data.config import ConfigT, Section, check_writable, load
-from data.errors import UserError
+from data.config import ConfigT, Section, load
+from data.errors import UserError, check_writable
 from data.usage import usage
 
 Figures = dict[str, Any]

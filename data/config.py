@@ -99,11 +99,22 @@ def load(model: type[ConfigT], argv: Sequence[str], files: str | None = None) ->
     values = _expand_home(_expand_names(model, values))
     for old, new in renamed(model, values):
         warn(f"note: {old} is {new} now; write that")
+    return validated(model, values, problems)
+
+
+def validated(
+    model: type[ConfigT], values: dict[str, Any], problems: Sequence[str] = ()
+) -> ConfigT:
+    """A checked config from nested values. `problems`: mistakes that were found before.
+
+    Raises:
+        UserError: with one line for every mistake, keys without effect included.
+    """
     try:
         config = model.model_validate(values)
     except ValidationError as error:
         explained = [_explain(model, dict(e)) for e in error.errors()]
-        raise UserError("\n".join(dict.fromkeys(problems + explained))) from None
+        raise UserError("\n".join(dict.fromkeys([*problems, *explained]))) from None
     if problems := [*problems, *config.idle()]:
         raise UserError("\n".join(problems))
     return config
@@ -190,8 +201,8 @@ def one_of(what: str, known: Collection[str]) -> AfterValidator:
 
 
 def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -> None:
-    *sections, leaf = key.split(".")
-    for name in sections:
+    *names, leaf = key.split(".")
+    for name in names:
         inner = values.setdefault(name, {})
         if not isinstance(inner, dict):  # `source=jsonl`, then `source.path=…`
             inner = values[name] = {"name": inner}
@@ -206,9 +217,9 @@ def _assign(values: dict[str, Any], key: str, value: Any, problems: list[str]) -
 
 def _expand_names(model: type[Section], values: dict[str, Any]) -> dict[str, Any]:
     """`source: jsonl` is short for `source: {name: jsonl}` wherever a section has a name."""
-    sections = {name: inner for name, inner in _sections(model) if "name" in inner.model_fields}
+    named = {key for key, inner in sections(model).items() if "name" in inner.model_fields}
     return {
-        key: {"name": value} if key in sections and isinstance(value, str) else value
+        key: {"name": value} if key in named and isinstance(value, str) else value
         for key, value in values.items()
     }
 
@@ -220,20 +231,18 @@ def renamed(
     for old, new in model.RENAMED.items():
         if old in values:
             yield at + old, at + new
-    for name, section in _sections(model):
+    for name, section in sections(model).items():
         if isinstance(values.get(name), dict):
             yield from renamed(section, values[name], f"{at}{name}.")
 
 
 def sections(model: type[Section]) -> dict[str, type[Section]]:
     """The sections of a config by name."""
-    return dict(_sections(model))
-
-
-def _sections(model: type[Section]) -> Iterator[tuple[str, type[Section]]]:
-    for name, field in model.model_fields.items():
-        if isinstance(field.annotation, type) and issubclass(field.annotation, Section):
-            yield name, field.annotation
+    return {
+        name: field.annotation
+        for name, field in model.model_fields.items()
+        if isinstance(field.annotation, type) and issubclass(field.annotation, Section)
+    }
 
 
 def leaves(model: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldInfo]]:
@@ -257,11 +266,11 @@ def _nearest(name: str, known: Sequence[str]) -> str:
 
 def _explain(model: type[Section], error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
-    known = [name for name, _ in leaves(model)]
+    fields = dict(leaves(model))
     if error["type"] == "extra_forbidden":
-        return f"{key}: no such key{_nearest(key, known)}"
+        return f"{key}: no such key{_nearest(key, list(fields))}"
     if error["type"] == "missing":
-        field = dict(leaves(model)).get(key)
+        field = fields.get(key)
         if field is None:  # a whole section: name what it needs first
             return f"{key}: missing; write {key}=…"
         return f"{key}: missing ({field.description}); write {key}=…"
@@ -271,7 +280,7 @@ def _explain(model: type[Section], error: dict[str, Any]) -> str:
         return message
     shown = "" if error["type"] == "value_error" else f", got {error['input']!r}"
     if error["type"].endswith("_parsing"):  # of a number or of true and false
-        default = dict(leaves(model))[key].default if key in known else None
+        default = fields[key].default if key in fields else None
         shown += "" if default is None else f"; as in {key}={str(default).lower()}"
     if error["type"] == "literal_error":
         close = get_close_matches(str(error["input"]), message.split("'")[1::2], n=1, cutoff=0.6)
@@ -279,19 +288,6 @@ def _explain(model: type[Section], error: dict[str, Any]) -> str:
     return f"{key}: {message}{shown}"
 
 
-# --- showing ---------------------------------------------------------------------------------
-
-
 def resolved(config: Section) -> dict[str, Any]:
     """The whole config as plain values, as written to a run folder."""
     return config.model_dump(by_alias=True)
-
-
-def check_writable(key: str, path: str | None) -> None:
-    """Refuse an output file that cannot be written, before the work starts.
-
-    Raises:
-        UserError: its folder does not exist, or it is a folder itself.
-    """
-    if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
-        raise UserError(f"{key}={path}: no such folder to write to")

@@ -29,3 +29,13 @@ def this_python() -> str:
     """The running interpreter as typed in the current folder, for commands that messages suggest."""
     here = Path(sys.executable)
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"
+
+
+def check_writable(key: str, path: str | None) -> None:
+    """Refuse an output file that cannot be written, before the work starts.
+
+    Raises:
+        UserError: its folder does not exist, or it is a folder itself.
+    """
+    if path is not None and (not Path(path).parent.is_dir() or Path(path).is_dir()):
+        raise UserError(f"{key}={path}: no such folder to write to")

@@ -12,7 +12,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])  # `data` and `train` must be this clone's
 
 from data.command import command
-from data.config import check_writable
+from data.errors import check_writable
 from train.evaluation.config import EvaluateConfig
 
 

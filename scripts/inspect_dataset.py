@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.config import check_writable
+from data.errors import check_writable
 from train.batches.config import InspectConfig
 
 

@@ -12,7 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
 from data.errors import UserError
-from data.config import check_writable
+from data.errors import check_writable
 from data.preview.config import PreviewConfig
 
 

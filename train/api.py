@@ -8,12 +8,13 @@ from pathlib import Path
 from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMProcessor
 
+from data.config import validated
 from data.pages.render import render
 from data.sample import Event
 from data.selection.choose import ChosenFrames
 from data.target import parse_timeline
 from train.evaluation import evaluate as evaluating
-from train.evaluation.config import EvaluateConfig, EvaluatedModels, EvaluationData, GenerateKeys
+from train.evaluation.config import EvaluateConfig
 from train.evaluation.report import table
 from train.evaluation.results import Figure
 from train.inference.describe import (
@@ -25,8 +26,6 @@ from train.inference.describe import (
 )
 from train.inference.describe import load_run as load_model
 from train.run.saved import SavedRun, read_run
-
-PAGE = "frames.html"
 
 
 @dataclass(frozen=True)
@@ -145,14 +144,14 @@ def evaluate(
     Raises:
         UserError: the dataset or the run is not there, or `out` holds something else.
     """
-    config = EvaluateConfig(
-        data=EvaluationData(path=str(dataset), limit=limit),
-        adapter=(str(adapter),),
-        base=base,
-        model=EvaluatedModels(),
-        generate=GenerateKeys(max_new_tokens=max_new_tokens),
-        out=str(out),
-    )
+    values = {
+        "data": {"path": str(dataset), "limit": limit},
+        "adapter": [str(adapter)],
+        "base": base,
+        "generate": {"max_new_tokens": max_new_tokens},
+        "out": str(out),
+    }
+    config = validated(EvaluateConfig, values)
     done = evaluating.evaluate(config, shown=False)
     summary = table.summarise(done, config.generate.seed)
     names = [system.name for system in done.systems]

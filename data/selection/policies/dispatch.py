@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from importlib import import_module
+from pkgutil import resolve_name
 
 from data.sample import Selection
 from data.selection.config import FrameKeys
@@ -30,9 +30,8 @@ def select(signals: Signals, keys: FrameKeys) -> Selection:
 
 def choice_of(policy: str) -> Callable[[Signals, FrameKeys], Selection]:
     """The function of a policy; imports only the module of that policy."""
-    module, function = POLICIES[policy].choose.split(":")
-    choose: Callable[[Signals, FrameKeys], Selection] = getattr(
-        import_module(f"data.selection.policies.{module}"), function
+    choose: Callable[[Signals, FrameKeys], Selection] = resolve_name(
+        f"data.selection.policies.{POLICIES[policy].choose}"
     )
     return choose
 
