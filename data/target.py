@@ -21,8 +21,9 @@ _LINE = re.compile(
 )
 
 
-def clock(seconds: int) -> str:
-    """75 → `01:15`."""
+def clock(seconds: float) -> str:
+    """75.9 → `01:15`."""
+    seconds = int(seconds)
     return f"{seconds // 60:02d}:{seconds % 60:02d}"
 
 

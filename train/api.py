@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 
 from peft import PeftModel
@@ -58,8 +58,7 @@ class Description:
     """Frames that were chosen; `times_s` are their times."""
 
     def _repr_html_(self) -> str:
-        events = [vars(e) | {"start_s": int(e.start_s), "end_s": int(e.end_s)} for e in self.events]
-        return self.frames.html("", text=self.text, events=events)
+        return self.frames.html("", text=self.text, events=[asdict(e) for e in self.events])
 
 
 def load_run(name: str | Path, *, base: str | None = None, dtype: str = "auto") -> Run:

@@ -55,7 +55,7 @@ def main(config: TrainConfig) -> dict[str, float]:
             if machine.processes.is_main_process:
                 resume.write_start(output, config, state, start, loaded.sets.split.held_ids)
                 write_policy(policy_of_dataset(dataset.manifest, config.data), output)
-            model = make_trainable(loaded, config, machine.base.revision)
+            model = make_trainable(loaded.model, loaded.processor, config, machine.base.revision)
             trainer = make_trainer(config, model, loaded, machine.precision, output, start.step)
             print_startup_summary(config, trainer, loaded, machine.precision)
             with out_of_memory_explained(loaded.plan, config):

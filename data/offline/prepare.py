@@ -25,7 +25,7 @@ from data.offline.config import PrepareConfig
 from data.offline.engines import Timed, run_local, run_ray
 from data.prepared.card import CARD, dataset_card
 from data.sample import AlreadyWritten, FilteredOut, Sample, ShardItem
-from data.selection.choose import policy_record
+from data.selection.choose import policy_record, recorded_keys
 from data.selection.config import FrameKeys
 from data.selection.policies.dispatch import check_policy
 from data.sources import catalog
@@ -211,10 +211,9 @@ def _completed_config(config: PrepareConfig, existing: Manifest) -> PrepareConfi
             f"{', '.join(fixed)}: without a source, the run in out={config.out} continues with its "
             "own settings; leave these keys out, or give the source"
         )
-    policy = {name: value for name, value in existing["policy"].items() if name != "version"}
     update = {
         "sources": sources_of(existing),
-        "frames": FrameKeys.model_validate(policy),
+        "frames": recorded_keys(existing["policy"]),
         **{name: existing[name] for name in ("min_decoded", "min_s", "shard_rows")},
     }
     return config.model_copy(update=update)

@@ -181,7 +181,7 @@ def page(found: Overview) -> str:
         found=found,
         headline=headline(found),
         tables=tables(found),
-        clock=lambda seconds: clock(int(seconds)),
+        clock=clock,
         image=data_url,
         hidden=max(0, sum(found.manifest["quarantined"].values()) - len(found.lost)),
     )

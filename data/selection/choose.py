@@ -209,3 +209,8 @@ def _jpeg(rgb: np.ndarray) -> bytes:
 def policy_record(keys: FrameKeys) -> dict[str, Any]:
     """The frame policy as it is stored with the dataset, the run and the adapter."""
     return {**resolved(keys), "version": POLICY_VERSION}
+
+
+def recorded_keys(record: Mapping[str, Any]) -> FrameKeys:
+    """The keys of a `policy_record`, whatever its version."""
+    return FrameKeys.model_validate({k: v for k, v in record.items() if k != "version"})

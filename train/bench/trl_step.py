@@ -32,7 +32,7 @@ from train.bench.real_steps import RANK, gradient_error
 from train.bench.step_cost import Cost, cost_of
 from train.config import TrainConfig
 from train.console import say
-from train.loop.loading import Loaded
+from train.loop.loading import Loaded, make_trainable
 from train.loop.trainer import make_trainer
 from train.memory.config import MODELS
 from train.model import forward
@@ -42,7 +42,6 @@ from train.model.load import (
     load_model,
     load_processor,
     pick_precision,
-    set_trainable,
 )
 from train.run.state import ordering
 from train.sections import ModelKeys
@@ -209,9 +208,8 @@ def _ours(
     ]
     settings = load(TrainConfig, argv)
     base = load_model(keys, "lora", precision)
-    trained = set_trainable(base, "lora", settings.lora, settings.optim)
+    trained = make_trainable(base, processor, settings)
     scale: Callable[[torch.Tensor], torch.Tensor] = partial(normalise, processor=processor)
-    forward.install(base, scale, frames_at_once=settings.train.vision_batch)
     if cached:
         with torch.no_grad():
             base.to(torch.device(precision.device))  # type: ignore[arg-type]

@@ -110,11 +110,13 @@ def load(
 
 
 def make_trainable(
-    loaded: Loaded, config: TrainConfig, revision: str | None
+    model: SmolVLMForConditionalGeneration,
+    processor: SmolVLMProcessor,
+    config: TrainConfig,
+    revision: str | None = None,
 ) -> SmolVLMForConditionalGeneration | PeftModel:
     """Freeze what does not train, attach the adapter (which remembers the base's `revision`), and install
     the forward pass that takes frames. Returns the model to train."""
-    model, processor = loaded.model, loaded.processor
     trained = set_trainable(model, config.train.method, config.lora, config.optim, revision)
     scale = partial(normalise, processor=processor)
     forward.install(model, scale, frames_at_once=config.train.vision_batch)

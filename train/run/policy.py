@@ -13,7 +13,7 @@ from pydantic import ValidationError
 
 from data.config import resolved
 from data.errors import UserError
-from data.selection.choose import MIN_DECODED
+from data.selection.choose import MIN_DECODED, recorded_keys
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICY_VERSION
 from data.storage import write_atomically
@@ -38,9 +38,8 @@ class RunPolicy:
 
 def policy_of_dataset(manifest: dict[str, Any], ask: DataKeys) -> RunPolicy:
     """The policy of a run that trains on a prepared dataset."""
-    keys = {key: value for key, value in manifest["policy"].items() if key != "version"}
-    version = manifest["policy"].get("version")
-    return RunPolicy(FrameKeys.model_validate(keys), ask, manifest["min_decoded"], version)
+    frames, version = recorded_keys(manifest["policy"]), manifest["policy"].get("version")
+    return RunPolicy(frames, ask, manifest["min_decoded"], version)
 
 
 def write_policy(policy: RunPolicy, output: Path) -> None:

@@ -160,7 +160,7 @@ def _html(
         frames=frames,
         duration_s=max(chosen.duration_s, 1e-3),
         policy=policy,
-        clock=lambda seconds: clock(int(seconds)),
+        clock=clock,
         limit=limit,
         took=took,
     )
