@@ -108,3 +108,23 @@ class PoliciesConfig(BenchConfig):
     work: str = Field(
         default="prepared/policies", description="folder of datasets, runs and scores"
     )
+
+
+class MethodsConfig(BenchConfig):
+    """Keys of scripts/bench_methods.py."""
+
+    language_model: str = Field(
+        description="GGUF file of SmolLM2-135M-Instruct: weights and words of the language model"
+    )
+    methods: Annotated[tuple[Method, ...], BeforeValidator(by_commas)] = Field(
+        default=("qlora", "lora", "full"), description="training methods"
+    )
+    videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
+    frames: int = Field(default=6, ge=1, le=32, description="maximum frames per video")
+    steps: int = Field(default=600, ge=1, description="training steps, for every method")
+    batch: int = Field(default=16, ge=1, description="videos per step")
+    lr: float = Field(default=1e-3, gt=0, description="peak learning rate of adapters")
+    lr_full: float = Field(default=3e-4, gt=0, description="peak learning rate of full training")
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
+    seed: int = Field(default=0, ge=0, description="seed of weights and data order")
+    work: str = Field(default="prepared/methods", description="folder of dataset, runs and scores")

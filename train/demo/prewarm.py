@@ -32,7 +32,7 @@ def prewarm(
     """Train `model`'s tower and connector in place; return the shape accuracy of the last steps."""
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    frames, classes = _pictures(rng, pictures, frame_size_px(processor))
+    frames, classes = draw_pictures(rng, pictures, frame_size_px(processor))
     body = model.model
     width = body.connector.modality_projection.proj.out_features * body.image_seq_len
     heads = torch.nn.ModuleList(torch.nn.Linear(width, len(names)) for names in CLASSES)
@@ -59,10 +59,10 @@ def prewarm(
     return float(np.mean(right[-50:]))
 
 
-def _pictures(
+def draw_pictures(
     rng: np.random.Generator, count: int, size_px: int
 ) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 3, S, S) uint8 pictures and (N, 3) their colour, shape and background numbers."""
+    """Single micro-world pictures: (N, 3, S, S) uint8, and (N, 3) their colour, shape and background numbers."""
     frames, classes = [], []
     for _ in tqdm(range(count), desc="draw", unit="picture"):
         colour, shape, background = (int(rng.integers(len(names))) for names in CLASSES)

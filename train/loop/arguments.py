@@ -108,6 +108,8 @@ def arguments(
         project=config.log.project,
         run_name=output.name,
         dataloader_num_workers=config.data.workers,
+        # a start of workers costs up to half a minute on a GPU machine: once, not at each epoch and evaluation
+        dataloader_persistent_workers=config.data.workers > 0,
         dataloader_pin_memory=on_gpu,
         prediction_loss_only=True,
         # our own dataset, collator and labels: the library must touch none of them

@@ -45,7 +45,7 @@ def build(folder: Path, seed: int = 0) -> Path:
     tokenizer = processor.tokenizer
     torch.manual_seed(seed)
     model = SmolVLMForConditionalGeneration(tiny_config(tokenizer))
-    _initialise(model)
+    initialise(model)
     model.generation_config.eos_token_id = tokenizer.eos_token_id
     model.generation_config.pad_token_id = tokenizer.pad_token_id
     model.save_pretrained(folder)
@@ -157,7 +157,7 @@ def _corpus() -> Iterator[str]:
         )
 
 
-def _initialise(model: SmolVLMForConditionalGeneration) -> None:
+def initialise(model: torch.nn.Module) -> None:
     """Initialise at scales from which so small a model learns; the library's suit large models."""
     for name, parameter in model.named_parameters():
         if parameter.ndim < 2:
