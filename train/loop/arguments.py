@@ -108,7 +108,7 @@ def arguments(
         project=config.log.project,
         run_name=output.name,
         dataloader_num_workers=config.data.workers,
-        # a start of workers costs up to half a minute on a GPU machine: once, not at each epoch and evaluation
+        # where they are spawned (macOS), each start imports everything: once, not at each epoch and evaluation
         dataloader_persistent_workers=config.data.workers > 0,
         dataloader_pin_memory=on_gpu,
         prediction_loss_only=True,
