@@ -16,7 +16,7 @@ from pydantic import Field
 
 from data.config import ConfigT, Section, load
 from data.errors import UserError, check_writable
-from data.usage import usage
+from data.usage import completions, usage
 
 Figures = dict[str, Any]
 FIRST_SPEAKS_S = 5.0
@@ -40,7 +40,9 @@ def command(
     argv = sys.argv[1:]
     try:
         if any(a in ("-h", "--help", "help") for a in argv):
-            print(usage(model, doc or "", everything="all" in argv))
+            wants_keys = argv[-1:] == ["keys"]  # scripts/completion.bash asks
+            text = usage(model, doc or "", everything="all" in argv)
+            print(completions(model) if wants_keys else text)
         else:
             main(load(model, argv, files))
         sys.stdout.flush()

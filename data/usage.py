@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from typing import Any
+from types import NoneType, UnionType
+from typing import Any, Literal, Union, get_args, get_origin
 
 from pydantic.fields import FieldInfo
 
@@ -40,6 +41,26 @@ def usage(model: type[Section], doc: str, *, everything: bool = False) -> str:
             lines += ["", f"{name}: {about}"]
         lines.append(_line(key, fields[key]))
     return "\n".join(lines)
+
+
+def completions(model: type[Section]) -> str:
+    """What a shell may complete: `key=`, or `key=value` for each value of a closed list."""
+    lines = []
+    for key, field in leaves(model):
+        lines += [f"{key}={value}" for value in _choices(field.annotation) or [""]]
+    return "\n".join(lines)
+
+
+def _choices(annotation: Any) -> list[str]:
+    """The values of a key that has a closed list of them."""
+    if annotation is bool:
+        return ["true", "false"]
+    if get_origin(annotation) is Literal:
+        return [str(value) for value in get_args(annotation)]
+    if get_origin(annotation) in (Union, UnionType):
+        inner = [_choices(one) for one in get_args(annotation) if one is not NoneType]
+        return [value for one in inner for value in one] if all(inner) else []
+    return []
 
 
 def _line(key: str, field: FieldInfo) -> str:

@@ -31,74 +31,117 @@ from train.evaluation.results import Evaluation
 from train.evaluation.scoring import score
 from train.model import tiny
 from train.model.load import load_processor
+from train.run.files import STATE
 from train.run.folder import move_aside
+from train.sections import ModelKeys
 
 ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
+SETTINGS = "demo.json"
+"""In the start's folder: the settings of its demo, written when the start is complete."""
 
 
 def run_demo(config: DemoConfig) -> dict[str, Any]:
-    """Run the whole pipeline, print its progress, and return the scores."""
+    """Run the whole pipeline, print its progress, and return the scores. A demo that was stopped goes on
+    where it was; one with other settings is moved aside."""
     started = time.monotonic()
-    out = Path(config.out)
-    say(f"1/4  render {config.videos} videos and choose {config.frames} frames of each")
+    out, pages = Path(config.out), Path(f"{config.out}-evaluation")
     world = Path(config.prepared) / "microworld"
-    keys = PrepareConfig(
-        source=SourceKeys(
-            name="microworld", path=f"{world}-videos", limit=config.videos, seed=config.seed
-        ),
-        frames=FrameKeys.model_validate({"policy": config.policy, "max": config.frames, "px": 96}),
-        out=f"{world}-demo",
-    )
-    try:
-        summary = prepare(keys)
-    except UserError:  # prepared before by a demo with other settings
-        summary = prepare(keys.model_copy(update={"overwrite": True}))
-    say(report(summary))
+    prepared = f"{world}-demo"
 
-    say("\n2/4  build the tiny model and pretrain its vision tower")
-    if out.exists():
-        move_aside(out)
-    base = tiny.build(out / "start", seed=config.seed)
+    say(
+        f"1/4  render {config.videos:,} videos and choose {config.frames} frames of each"
+        f" (one minute and a half on two idle cores)"
+    )
+    say(report(_prepare(config, world, prepared)))
+
+    say("\n2/4  build the tiny model and teach its vision tower single pictures (half a minute)")
+    start = out / "start"
+    settings = config.model_dump(exclude={"json_"})
+    if _settings_of(start) != settings:
+        for folder in (out, pages):
+            if folder.exists():
+                move_aside(folder)
+        shape_accuracy = _build(start, config)
+        write_atomically(start / SETTINGS, json.dumps(settings))  # last: the start is complete
+        say(f"it recognises {shape_accuracy:.0%} of the shapes in single pictures")
+    else:
+        say(f"done before: {start}")
+
+    say("\n3/4  train it to describe (three minutes; stopped, the same command goes on)")
     training = load(
         TrainConfig,
         [
             "recipe=demo",
-            f"model.name={base}",
-            f"data.path={keys.out}",
+            f"model.name={start}",
+            f"data.path={prepared}",
             f"train.steps={config.steps}",
             f"train.output={out}",
             f"train.seed={config.seed}",
+            f"train.resume={(out / STATE).exists()}",
         ],
     )
-    processor = load_processor(training.model)
-    model = SmolVLMForConditionalGeneration.from_pretrained(base)
-    shape_accuracy = prewarm(model, processor, steps=config.prewarm_steps, seed=config.seed)
-    model.save_pretrained(base)
-    say(f"it recognises {shape_accuracy:.0%} of the shapes in single pictures")
-
-    say("\n3/4  train")
     losses = sft.main(training)
 
-    say("\n4/4  describe held-out videos, before and after")
-    pages = out.with_name(f"{out.name}-evaluation")
+    say("\n4/4  describe held-out videos, before and after (half a minute)")
     evaluation = load(
         EvaluateConfig,
         [
-            f"data.path={keys.out}",
+            f"data.path={prepared}",
             f"adapter={out}",
             "base=true",
             "generate.max_new_tokens=160",
             "generate.batch=16",
             f"out={pages}",
-            "overwrite=true",
         ],
     )
     done = evaluate(evaluation, shown=False)
+    results = _results(done, losses) | {"seconds": round(time.monotonic() - started, 1)}
+    say(_summary(results, done, out, prepared, f"{world}-videos"))
+    write_atomically(out / "scores.json", json.dumps(results, indent=1) + "\n")
+    if config.json_:
+        write_atomically(Path(config.json_), json.dumps(results, indent=1) + "\n")
+    return results
+
+
+def _prepare(config: DemoConfig, world: Path, out: str) -> dict[str, Any]:
+    keys = PrepareConfig(
+        source=SourceKeys(
+            name="microworld", path=f"{world}-videos", limit=config.videos, seed=config.seed
+        ),
+        frames=FrameKeys.model_validate({"policy": config.policy, "max": config.frames, "px": 96}),
+        out=out,
+    )
+    try:
+        return prepare(keys)
+    except UserError:  # prepared before by a demo with other settings
+        return prepare(keys.model_copy(update={"overwrite": True}))
+
+
+def _settings_of(start: Path) -> dict[str, Any] | None:
+    """The settings of the demo that made a start, if it was completed."""
+    try:
+        settings: dict[str, Any] = json.loads((start / SETTINGS).read_text(encoding="utf-8"))
+    except (OSError, ValueError):
+        return None
+    return settings
+
+
+def _build(start: Path, config: DemoConfig) -> float:
+    """Write the model that training starts from, and return how many shapes its tower recognises."""
+    tiny.build(start, seed=config.seed)
+    processor = load_processor(ModelKeys(name=str(start)))
+    model = SmolVLMForConditionalGeneration.from_pretrained(start)
+    shape_accuracy = prewarm(model, processor, steps=config.prewarm_steps, seed=config.seed)
+    model.save_pretrained(start)
+    return shape_accuracy
+
+
+def _results(done: Evaluation, losses: dict[str, float]) -> dict[str, Any]:
     before, after = done.scored
     perfect = {
         name: parse_prediction(timeline(truth.events)) for name, truth in done.references.items()
     }
-    results = {
+    return {
         "scene_f1_before": before["scene_f1"].value,
         "scene_f1_after": after["scene_f1"].value,
         "tiou_f1_before": before[ONE_TO_ONE].value,
@@ -109,13 +152,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         "answer_loss_before": losses["eval_loss_before"],
         "answer_loss_after": losses["eval_loss_after"],
         "held_out_videos": len(done.references),
-        "seconds": round(time.monotonic() - started, 1),
     }
-    say(_summary(results, done, out, keys.out, f"{world}-videos"))
-    write_atomically(out / "scores.json", json.dumps(results, indent=1) + "\n")
-    if config.json_:
-        write_atomically(Path(config.json_), json.dumps(results, indent=1) + "\n")
-    return results
 
 
 def _summary(

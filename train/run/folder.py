@@ -163,7 +163,7 @@ def move_aside(folder: Path) -> Path:
         number += 1
         aside = folder.with_name(f"{folder.name}-before-{stamp}-{number}")
     folder.rename(aside)
-    say(f"the run that was in {folder} is now in {aside}")
+    say(f"what was in {folder} is now in {aside}")
     return aside
 
 
