@@ -70,6 +70,10 @@ def load_run(name: str | Path, *, base: str | None = None, dtype: str = "auto") 
 
     Raises:
         UserError: there is no run, parts of it are missing, or it is not the model that was saved.
+
+    Example:
+        >>> load_run("runs/clips")
+        Run('runs/clips': an adapter on ...; scene, at most 6 frames)
     """
     saved = read_run(name, base)
     return Run(saved, *load_model(saved, dtype))
@@ -89,8 +93,10 @@ def describe(
 
     Example:
         >>> said = describe(load_run("runs/clips"), "holiday.mp4")
-        >>> [(e.start_s, e.end_s, e.text) for e in said.events]
-        [(0.0, 3.0, 'a yellow circle shrinks on a pink background.')]
+        >>> said.frames
+        ChosenFrames(6 frames of 9.5 s: 1.1, 2.7, 3.7, 5.4, 6.9, 8.7 s)
+        >>> for event in said.events:
+        ...     print(event.start_s, event.end_s, event.text)
     """
     saved = run.saved
     chosen = choose_or_refuse(str(video), saved.frames, saved.policy.min_decoded)
@@ -142,6 +148,12 @@ def evaluate(
 
     Raises:
         UserError: the dataset or the run is not there, or `out` holds something else.
+
+    Example:
+        >>> scores = evaluate("prepared/videos", "runs/clips", "evals/clips", limit=2)
+        2 videos of prepared/videos (held out from training)
+        >>> scores["tuned"]["soda_c"]
+        Figure(value=..., low=..., high=...)
     """
     values = {
         "data": {"path": str(dataset), "limit": limit},

@@ -19,11 +19,11 @@ class Video:
     """A file that can be decoded.
 
     Example:
-        >>> video = Video("clip.mp4")
+        >>> video = Video("holiday.mp4")
         >>> video
-        Video('clip.mp4': h264, 1280 × 720, 250 frames, 10.000 s)
-        >>> video.frames_played_at([0.5, 9.99], short_px=512)
-        [Frame(time_s=0.480, rgb=(512, 910, 3)), Frame(time_s=9.960, rgb=(512, 910, 3))]
+        Video('holiday.mp4': h264, 96 × 96, 95 frames, 9.500 s)
+        >>> video.frames_played_at([0.52, 9.49], short_px=64)
+        [Frame(time_s=0.500, rgb=(64, 64, 3)), Frame(time_s=9.400, rgb=(64, 64, 3))]
 
     Raises:
         BadVideo: the file is missing or cannot be used, with the quarantine reason.

@@ -1,6 +1,8 @@
 """What people call from Python, as README and docstrings say."""
 
+import doctest
 import json
+import shutil
 import subprocess
 import sys
 
@@ -11,6 +13,7 @@ import train as package
 from data import choose_frames, open_prepared, prepare
 from data.errors import UserError
 from data.video.info import BadVideo
+from data.video.video import Video
 from tests.helpers.runs import train
 from tests.helpers.videos import ROOT, every, write_video
 from train import describe, evaluate, load_run
@@ -34,6 +37,29 @@ def test_importing_the_packages_loads_nothing():
     assert set(package.__all__) == {"describe", "evaluate", "load_run"}
     with pytest.raises(AttributeError, match=r"no attribute 'chose_frames'; it has choose_frames"):
         data.chose_frames  # noqa: B018
+
+
+def test_the_docstrings_examples(run, world, tmp_path, monkeypatch):
+    """Where they say holiday.mp4, clips.jsonl, prepared/videos and runs/clips, there are such."""
+    monkeypatch.chdir(tmp_path)
+    shutil.copy(world.parent / "videos/world-0-00001.mp4", "holiday.mp4")
+    row = {"video": "holiday.mp4", "events": [[0, 1.2, "A bus passes."]]}
+    (tmp_path / "clips.jsonl").write_text(json.dumps(row) + "\n")
+    for name, there in (("prepared/videos", world), ("runs/clips", run)):
+        (tmp_path / name).parent.mkdir()
+        shutil.copytree(there, name)
+    runner = doctest.DocTestRunner(optionflags=doctest.ELLIPSIS | doctest.NORMALIZE_WHITESPACE)
+    known = {name: getattr(data, name) for name in data.__all__}
+    known |= {name: getattr(package, name) for name in package.__all__} | {"Video": Video}
+    told = []
+    order = ("choose_frames", "prepare", "open_prepared", "load_run", "describe", "evaluate")
+    assert set(order) == {*data.__all__, *package.__all__}
+    for name in (*order, "Video"):
+        found = doctest.DocTestFinder(recurse=False).find(known[name], name, globs=known)
+        assert any(one.examples for one in found), f"{name}: no example"
+        for one in sorted(found, key=lambda one: one.lineno):
+            runner.run(one, out=told.append)
+    assert runner.summarize(verbose=False).failed == 0, "".join(told)
 
 
 def test_frames_of_a_video(tmp_path):
