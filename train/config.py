@@ -85,6 +85,8 @@ def _conflicts(config: TrainConfig) -> Iterator[str]:
                 yield (
                     f"optim.{name} needs train.method=full; adapters use optim.lr and lora.targets"
                 )
+    if config.optim.name == "muon" and config.train.method != "full":
+        yield "optim.name=muon: needs train.method=full; an adapter's matrices are of low rank by design"
     batch = config.train.batch
     if config.train.pack and batch > 1:
         yield f"train.batch={batch}: with train.pack=true a forward pass takes one row; use train.pack_tokens"

@@ -152,9 +152,13 @@ def check_can(config: TrainConfig, *, on_gpu: bool) -> None:
 
     check_tracker(config.log)
     train, optim, watch = config.train, config.optim, config.eval
-    if not on_gpu and (train.offload or optim.name != "adamw"):
+    if not on_gpu and (train.offload or "8bit" in optim.name):
         key = "train.offload=true" if train.offload else f"optim.name={optim.name}"
         raise UserError(f"{key}: needs a CUDA device, and there is none here; leave it out")
+    if optim.name == "muon" and sharding() is not None:
+        raise UserError(
+            f"optim.name=muon: works on whole matrices, and {sharding()} shares them out; use optim.name=adamw"
+        )
     if watch.generate_every is not None and weights_are_sharded():
         raise UserError(
             f"eval.generate_every={watch.generate_every}: generating needs all weights on each device, "

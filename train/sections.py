@@ -95,8 +95,9 @@ class LoraKeys(Section):
 class OptimKeys(Section):
     """Optimizer, learning rates and schedule."""
 
-    name: Literal["adamw", "adamw_8bit", "paged_adamw_8bit"] = Field(
-        default="adamw", description="optimizer; the 8-bit ones need a GPU"
+    name: Literal["adamw", "adamw_8bit", "paged_adamw_8bit", "muon"] = Field(
+        default="adamw",
+        description="optimizer; the 8-bit ones need a GPU; muon: fewer steps from scratch, train.method=full",
     )
     lr: float = Field(
         default=1e-4, gt=0, description="peak learning rate (language model, adapters)"

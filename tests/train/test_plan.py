@@ -238,9 +238,12 @@ def test_more_tokens_than_the_model_has_positions_for():
 def test_states_of_8_bits():
     states = {
         name: estimated("train.method=full", f"optim.name={name}").parts.get("optimizer", 0)
-        for name in ("adamw", "adamw_8bit", "paged_adamw_8bit")
+        for name in ("adamw", "adamw_8bit", "paged_adamw_8bit", "muon")
     }
     assert states["adamw"] > 3.8 * states["adamw_8bit"] > 0
+    assert (
+        0.5 * states["adamw"] < states["muon"] < 0.9 * states["adamw"]
+    )  # matrices have one moment
     assert states["paged_adamw_8bit"] < 0.01 * states["adamw"]  # only what is too small for 8 bits
 
 

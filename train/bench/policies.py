@@ -116,6 +116,7 @@ def _train(config: PoliciesConfig, policy: str, seed: int) -> None:
         TrainConfig,
         [
             "recipe=demo",
+            "optim.name=adamw",  # as the figures of train/evaluation/README.md were measured
             f"model.name={config.work}/base-{seed}",
             f"data.path={config.work}/{policy}",
             f"data.eval_share={EVAL_SHARE}",

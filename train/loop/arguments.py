@@ -11,6 +11,7 @@ from trl import SFTConfig
 
 from train.config import TrainConfig
 from train.model.load import Precision, part_of
+from train.model.muon import trains_by_muon
 from train.run.schedule import SCHEDULES, total_steps
 from train.sections import OptimKeys
 
@@ -18,29 +19,33 @@ OPTIMIZERS = {
     "adamw": "adamw_torch_fused",
     "adamw_8bit": "adamw_bnb_8bit",
     "paged_adamw_8bit": "paged_adamw_8bit",
+    "muon": "adamw_torch",  # for what it leaves to AdamW; `train.model.muon`
 }
 
 
 def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:
     """Parameter groups of the optimizer: one learning rate each for vision tower, connector and language
-    model; weight decay on matrices only."""
+    model; weight decay on matrices only. With `optim.name=muon` the layers' matrices are groups of their own."""
     rates = {
         "vision": optim.lr_vision or 0.0,
         "connector": optim.lr if optim.lr_connector is None else optim.lr_connector,
         "llm": optim.lr,
     }
-    groups: dict[tuple[str, bool], list[torch.nn.Parameter]] = {}
+    groups: dict[tuple[str, bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:
-            groups.setdefault((part_of(name), parameter.ndim >= 2), []).append(parameter)
+            muon = optim.name == "muon" and trains_by_muon(name, parameter)
+            kind = (part_of(name), parameter.ndim >= 2, muon)
+            groups.setdefault(kind, []).append(parameter)
     return [
         {
             "params": members,
             "part": part,
+            "muon": muon,
             "lr": rates[part],
             "weight_decay": optim.weight_decay if decays else 0.0,
         }
-        for (part, decays), members in sorted(groups.items(), key=lambda item: item[0])
+        for (part, decays, muon), members in sorted(groups.items(), key=lambda item: item[0])
     ]
 
 

@@ -35,6 +35,7 @@ from train.loop.loading import Loaded
 from train.loop.throughput import ThroughputMeter, learning_rates
 from train.model.library_checks import TRAINER, check_overrides
 from train.model.load import Precision, disable_lora_input_cast
+from train.model.muon import Muon
 from train.run.folder import complete_checkpoints
 from train.run.portable import make_portable
 from train.run.saving import saving
@@ -255,6 +256,8 @@ def make_trainer(
     if config.train.method == "full":
         kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args)
         groups = parameter_groups(model, config.optim)
+        if config.optim.name == "muon":
+            kind = Muon
         trainer.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
     return trainer
 

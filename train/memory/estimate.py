@@ -26,6 +26,7 @@ from train.memory.live_bytes import (
 )
 from train.memory.meta_model import NESTED_BLOCK, build_on_meta, move_meta_to_fake_cpu
 from train.memory.repeated_layers import pretend_between
+from train.model.muon import trains_by_muon
 from train.model.sharding import gathered_bytes, sharding
 from train.run.state import devices
 from train.sections import EvalKeys, OptimKeys
@@ -224,14 +225,15 @@ def _batch(
 def _count_optimizer(
     trained: torch.nn.Module, bytes_: LiveBytes, optim: OptimKeys, accumulate: int
 ) -> None:
-    """Count Adam's two moments and, with gradient accumulation, the gradients of earlier forward passes.
+    """Count Adam's two moments (Muon has one) and, with gradient accumulation, the gradients of earlier forward passes.
     A hook counts new gradients."""
     kept: list[torch.Tensor] = []
-    for p in trained.parameters():
+    for name, p in trained.named_parameters():
         if not p.requires_grad:
             continue
-        small = optim.name == "adamw" or p.numel() < SMALL_STATE
-        if small:
+        if optim.name == "muon" and trains_by_muon(name, p):
+            size = 4 * p.numel()
+        elif optim.name in ("adamw", "muon") or p.numel() < SMALL_STATE:
             size = 2 * 4 * p.numel()
         elif optim.name == "adamw_8bit":
             size = 2 * (p.numel() + 4 * (p.numel() // NESTED_BLOCK + 1))
