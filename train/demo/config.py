@@ -10,7 +10,7 @@ from data.config import Section
 class DemoConfig(Section):
     """Keys of scripts/demo.py. The training keys are those of recipes/demo.yaml."""
 
-    videos: int = Field(default=4000, ge=40, description="micro-world videos")
+    videos: int = Field(default=3000, ge=40, description="micro-world videos")
     frames: int = Field(default=6, ge=2, le=32, description="frames per video")
     policy: str = Field(default="scene", description="frame policy, as frames.policy")
     steps: int = Field(default=700, ge=1, description="training steps")

@@ -50,7 +50,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
 
     say(
         f"1/4  render {config.videos:,} videos and choose {config.frames} frames of each"
-        f" (one minute and a half on two idle cores)"
+        f" (two minutes on two idle cores)"
     )
     say(report(_prepare(config, world, prepared)))
 
