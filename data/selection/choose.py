@@ -60,11 +60,16 @@ class ChosenFrames:
         return [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in self.jpegs]
 
     def html(self, title: str, text: str = "", events: Sequence[Mapping[str, Any]] = ()) -> str:
-        """A piece of HTML: what is said of the frames, then the frames with their times."""
+        """A piece of HTML: what is said of the frames, a timeline of it, and the frames with their times."""
         from data.pages.render import data_url, render  # jinja2: only where somebody looks
 
         frames = [
-            {"picture": data_url(jpeg), "time": f"{time_s:.1f} s", "reason": reason}
+            {
+                "picture": data_url(jpeg),
+                "time": f"{time_s:.1f} s",
+                "time_s": time_s,
+                "reason": reason,
+            }
             for jpeg, time_s, reason in zip(self.jpegs, self.times_s, self.reasons, strict=True)
         ]
         return render(
@@ -73,6 +78,7 @@ class ChosenFrames:
             text=text,
             events=events,
             frames=frames,
+            duration_s=self.duration_s,
             clock=clock,
         )
 

@@ -68,7 +68,8 @@ def test_frames_of_a_video(tmp_path):
     assert frames.times_s == pytest.approx((0.5, 1.5, 2.5, 3.5), abs=0.11) and len(frames) == 4
     assert repr(frames).startswith("ChosenFrames(4 frames of 4.0 s: 0.")
     assert [image.height for image in frames.images()] == [48] * 4
-    assert frames._repr_html_().count("data:image/jpeg;base64,") == 4
+    html = frames._repr_html_()
+    assert html.count("data:image/jpeg;base64,") == 4 and html.count("<title>frame at ") == 4
     for given, words in (
         ({"policy": "unifrm"}, "'unifrm' is no policy, did you mean 'uniform'"),
         ({"options": {"pxx": 3}}, "pxx: no such key"),
