@@ -40,9 +40,10 @@ def command(
     argv = sys.argv[1:]
     try:
         if any(a in ("-h", "--help", "help") for a in argv):
-            wants_keys = argv[-1:] == ["keys"]  # scripts/completion.bash asks
-            text = usage(model, doc or "", everything="all" in argv)
-            print(completions(model) if wants_keys else text)
+            if argv[-1:] == ["keys"]:  # scripts/completion.bash asks
+                print(completions(model))
+            else:
+                print(usage(model, doc or "", everything="all" in argv))
         else:
             main(load(model, argv, files))
         sys.stdout.flush()

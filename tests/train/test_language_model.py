@@ -2,7 +2,7 @@
 
 import pytest
 import torch
-from transformers import LlamaConfig, LlamaForCausalLM
+from transformers import LlamaForCausalLM
 
 from data.errors import UserError
 from train.bench import language_model
@@ -14,15 +14,8 @@ from train.sections import ModelKeys
 def test_it_says_what_its_language_model_says(tmp_path):
     words = tiny.tiny_tokenizer()
     torch.manual_seed(1)
-    shape = LlamaConfig(
-        hidden_size=32,
-        intermediate_size=64,
-        num_hidden_layers=2,
-        num_attention_heads=2,
-        num_key_value_heads=1,
-        vocab_size=len(words),
-        tie_word_embeddings=True,
-    )
+    shape = tiny.tiny_config(words).text_config
+    shape.tie_word_embeddings = True
     language = LlamaForCausalLM(shape).eval()
     folder = language_model.build(language, words, tmp_path / "base", prewarm_steps=20, seed=0)
 

@@ -8,16 +8,15 @@ to that tower: how well a method trains a real language model is measured, not h
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import torch
 from transformers import (
     AutoModelForCausalLM,
     AutoTokenizer,
+    LlamaConfig,
     LlamaForCausalLM,
     PreTrainedTokenizerFast,
-    SmolVLMConfig,
     SmolVLMForConditionalGeneration,
     SmolVLMProcessor,
 )
@@ -85,13 +84,7 @@ def _processor(words: PreTrainedTokenizerFast) -> SmolVLMProcessor:
     words.image_token = "<image>"
     words.end_of_utterance_token = END
     words.global_image_token = "<global-img>"
-    plain = tiny.tiny_processor()
-    return SmolVLMProcessor(
-        image_processor=plain.image_processor,
-        tokenizer=words,
-        video_processor=plain.video_processor,
-        image_seq_len=tiny.TOKENS_A_FRAME,
-    )
+    return tiny.tiny_processor(words)
 
 
 def _see(
@@ -99,7 +92,6 @@ def _see(
 ) -> SmolVLMForConditionalGeneration:
     """The language model with the tiny, untrained vision tower before it."""
     words = processor.tokenizer
-    tower: Any = tiny.tiny_config(words).vision_config
     text = language.config.to_dict() | {
         "quantization_config": None,  # its weights are plain numbers now
         "vocab_size": len(words),
@@ -107,15 +99,9 @@ def _see(
         "pad_token_id": words.pad_token_id,
         "eos_token_id": words.eos_token_id,
     }
-    model = SmolVLMForConditionalGeneration(
-        SmolVLMConfig(
-            text_config=text,
-            vision_config=tower.to_dict(),
-            scale_factor=tiny.SCALE,
-            image_token_id=words.convert_tokens_to_ids("<image>"),
-            tie_word_embeddings=False,
-        )
-    )
+    shape = tiny.tiny_config(words)
+    shape.text_config = LlamaConfig(**text)
+    model = SmolVLMForConditionalGeneration(shape)
     tiny.initialise(model)  # for the tower; the language model's weights replace the rest
     rows = language.lm_head.weight.detach()  # (V, D), input and head alike
     mean = rows.mean(0, keepdim=True).expand(len(words) - len(rows), -1)

@@ -15,15 +15,13 @@ from typing import Any
 import torch
 
 from data.config import GIB, load
-from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
-from data.selection.config import FrameKeys
-from data.sources.config import SourceKeys
 from train import sft
 from train.bench import language_model
 from train.bench.config import MethodsConfig
 from train.config import TrainConfig
 from train.console import say
+from train.demo.world import world_keys
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
 from train.evaluation.report.table import summarise
@@ -41,12 +39,9 @@ SCORES = {
 def compare_methods(config: MethodsConfig) -> dict[str, Any]:
     """Train and score each method in a process of its own, from one checkpoint; flat figures by method."""
     work = Path(config.work)
-    keys = PrepareConfig(
-        source=SourceKeys(name="microworld", path=f"{work}/videos", limit=config.videos),
-        frames=FrameKeys(max=config.frames, px=96),
-        out=f"{work}/prepared",
+    prepare(
+        world_keys(work / "videos", work / "prepared", limit=config.videos, frames=config.frames)
     )
-    prepare(keys)
     if not (work / "base" / "processor_config.json").is_file():
         language_model.build(
             *language_model.read(Path(config.language_model)),

@@ -15,31 +15,25 @@ import numpy as np
 import torch
 from datasets import Dataset
 from tqdm import tqdm
-from transformers import SmolVLMForConditionalGeneration
 
 from data.config import load
-from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.sample import events_of
-from data.selection.config import FrameKeys
-from data.sources.config import SourceKeys
 from data.target import timeline
 from train import sft
 from train.batches.split import split
 from train.bench.config import PoliciesConfig
 from train.config import TrainConfig
 from train.console import say
-from train.demo.prewarm import prewarm
+from train.demo.prewarm import build_prewarmed
+from train.demo.world import world_keys
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
 from train.evaluation.records import Prediction, parse_prediction, reference_of
 from train.evaluation.scoring import score
-from train.model import tiny
-from train.model.load import load_processor
 from train.run.saved import read_run
-from train.sections import ModelKeys
 
 MEASURES = ("scene_f1", "soda_c", "f1_one_to_one_tiou>=0.5")
 CAPTIONS = {"scene_f1": "scene F1", "soda_c": "SODA c", "f1_one_to_one_tiou>=0.5": "tIoU F1"}
@@ -50,7 +44,15 @@ def compare_policies(config: PoliciesConfig) -> dict[str, float]:
     """Prepare, train, describe and score; returns flat figures. Results of an earlier call are reused."""
     work = Path(config.work)
     for policy in config.policies:
-        prepare(_prepare_keys(config, policy))
+        prepare(
+            world_keys(
+                work / "videos",
+                work / policy,
+                limit=config.videos,
+                frames=config.frames,
+                policy=policy,
+            )
+        )
     pool = ProcessPoolExecutor(
         config.workers,
         mp_context=get_context("spawn"),
@@ -82,25 +84,14 @@ def _all(
         return [future.result() for future in futures]
 
 
-def _prepare_keys(config: PoliciesConfig, policy: str) -> PrepareConfig:
-    return PrepareConfig(
-        source=SourceKeys(name="microworld", path=f"{config.work}/videos", limit=config.videos),
-        frames=FrameKeys.model_validate({"policy": policy, "max": config.frames, "px": 96}),
-        out=f"{config.work}/{policy}",
-    )
-
-
 def _base(config: PoliciesConfig, seed: int) -> None:
     """Make the model that all policies of a seed start from, with vision warmed up on single pictures."""
     folder = Path(config.work) / f"base-{seed}"
     if (folder / "warm").exists():
         return
-    tiny.build(folder, seed=seed)
+    folder.mkdir(parents=True, exist_ok=True)
     with _quietly(folder / "log.txt"):
-        model = SmolVLMForConditionalGeneration.from_pretrained(folder)
-        processor = load_processor(ModelKeys(name=str(folder)))
-        prewarm(model, processor, steps=config.prewarm_steps, seed=seed)
-        model.save_pretrained(folder)
+        build_prewarmed(folder, steps=config.prewarm_steps, seed=seed)
     (folder / "warm").touch()
 
 

@@ -7,33 +7,26 @@ import time
 from pathlib import Path
 from typing import Any
 
-from transformers import SmolVLMForConditionalGeneration
-
 from data.config import load
 from data.errors import UserError, this_python
-from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.prepared.summary import report
-from data.selection.config import FrameKeys
-from data.sources.config import SourceKeys
 from data.storage import write_atomically
 from data.target import timeline
 from train import sft
 from train.config import TrainConfig
 from train.console import say
 from train.demo.config import DemoConfig
-from train.demo.prewarm import prewarm
+from train.demo.prewarm import build_prewarmed
+from train.demo.world import world_keys
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.evaluate import evaluate
 from train.evaluation.records import parse_prediction
 from train.evaluation.results import Evaluation
 from train.evaluation.scoring import score
-from train.model import tiny
-from train.model.load import load_processor
 from train.run.files import STATE
 from train.run.folder import move_aside
-from train.sections import ModelKeys
 
 ONE_TO_ONE = "f1_one_to_one_tiou>=0.5"
 SETTINGS = "demo.json"
@@ -61,7 +54,7 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
         for folder in (out, pages):
             if folder.exists():
                 move_aside(folder)
-        shape_accuracy = _build(start, config)
+        shape_accuracy = build_prewarmed(start, steps=config.prewarm_steps, seed=config.seed)
         write_atomically(start / SETTINGS, json.dumps(settings))  # last: the start is complete
         say(f"it recognises {shape_accuracy:.0%} of the shapes in single pictures")
     else:
@@ -104,12 +97,13 @@ def run_demo(config: DemoConfig) -> dict[str, Any]:
 
 
 def _prepare(config: DemoConfig, world: Path, out: str) -> dict[str, Any]:
-    keys = PrepareConfig(
-        source=SourceKeys(
-            name="microworld", path=f"{world}-videos", limit=config.videos, seed=config.seed
-        ),
-        frames=FrameKeys.model_validate({"policy": config.policy, "max": config.frames, "px": 96}),
-        out=out,
+    keys = world_keys(
+        f"{world}-videos",
+        out,
+        limit=config.videos,
+        frames=config.frames,
+        policy=config.policy,
+        seed=config.seed,
     )
     try:
         return prepare(keys)
@@ -124,16 +118,6 @@ def _settings_of(start: Path) -> dict[str, Any] | None:
     except (OSError, ValueError):
         return None
     return settings
-
-
-def _build(start: Path, config: DemoConfig) -> float:
-    """Write the model that training starts from, and return how many shapes its tower recognises."""
-    tiny.build(start, seed=config.seed)
-    processor = load_processor(ModelKeys(name=str(start)))
-    model = SmolVLMForConditionalGeneration.from_pretrained(start)
-    shape_accuracy = prewarm(model, processor, steps=config.prewarm_steps, seed=config.seed)
-    model.save_pretrained(start)
-    return shape_accuracy
 
 
 def _results(done: Evaluation, losses: dict[str, float]) -> dict[str, Any]:

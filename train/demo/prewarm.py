@@ -7,6 +7,8 @@ learn to classify colour, shape and background of single micro-world pictures, t
 
 from __future__ import annotations
 
+from pathlib import Path
+
 import numpy as np
 import torch
 from torch.nn import functional
@@ -15,6 +17,9 @@ from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
 from data.sources.microworld import ACTIONS, BACKGROUNDS, COLOURS, SHAPES, Scene, draw
 from train.batches.encode import frame_size_px, normalise
+from train.model import tiny
+from train.model.load import load_processor
+from train.sections import ModelKeys
 
 CLASSES = (tuple(COLOURS), SHAPES, tuple(BACKGROUNDS))
 
@@ -57,6 +62,16 @@ def prewarm(
         optimizer.step()
         schedule.step()
     return float(np.mean(right[-50:]))
+
+
+def build_prewarmed(folder: Path, *, steps: int, seed: int) -> float:
+    """Write the tiny model with a pretrained tower; return the shape accuracy of the last steps."""
+    tiny.build(folder, seed=seed)
+    processor = load_processor(ModelKeys(name=str(folder)))
+    model = SmolVLMForConditionalGeneration.from_pretrained(folder)
+    shape_accuracy = prewarm(model, processor, steps=steps, seed=seed)
+    model.save_pretrained(folder)
+    return shape_accuracy
 
 
 def draw_pictures(

@@ -41,8 +41,8 @@ SPECIAL = [
 
 def build(folder: Path, seed: int = 0) -> Path:
     """Write a checkpoint folder with random weights; `from_pretrained` reads it like any other."""
-    processor = tiny_processor()
-    tokenizer = processor.tokenizer
+    tokenizer = tiny_tokenizer()
+    processor = tiny_processor(tokenizer)
     torch.manual_seed(seed)
     model = SmolVLMForConditionalGeneration(tiny_config(tokenizer))
     initialise(model)
@@ -85,7 +85,7 @@ def tiny_config(tokenizer: PreTrainedTokenizerFast) -> SmolVLMConfig:
     )
 
 
-def tiny_processor() -> SmolVLMProcessor:
+def tiny_processor(tokenizer: PreTrainedTokenizerFast) -> SmolVLMProcessor:
     """The processor classes of SmolVLM2, set to the tiny model's frame size."""
     edge, whole = {"longest_edge": FRAME_PX}, {"longest_edge": 4 * FRAME_PX}  # SmolVLM2: 512, 2048
     half = [0.5, 0.5, 0.5]
@@ -94,7 +94,7 @@ def tiny_processor() -> SmolVLMProcessor:
         image_processor=SmolVLMImageProcessor(
             size=whole, max_image_size=edge, image_mean=half, image_std=half
         ),
-        tokenizer=tiny_tokenizer(),
+        tokenizer=tokenizer,
         video_processor=SmolVLMVideoProcessor(
             size=whole,
             max_image_size=edge,

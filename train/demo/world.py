@@ -1,0 +1,26 @@
+"""The micro-world as the demo and the benches prepare it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+from data.offline.config import PrepareConfig
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
+
+
+def world_keys(
+    videos: str | Path,
+    out: str | Path,
+    *,
+    limit: int,
+    frames: int,
+    policy: str = "scene",
+    seed: int = 0,
+) -> PrepareConfig:
+    """Keys to render `limit` videos into the folder `videos` and to prepare them as `out`."""
+    return PrepareConfig(
+        source=SourceKeys(name="microworld", path=str(videos), limit=limit, seed=seed),
+        frames=FrameKeys.model_validate({"policy": policy, "max": frames, "px": 96}),
+        out=str(out),
+    )
