@@ -11,8 +11,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.errors import UserError
-from data.errors import check_writable
+from data.errors import UserError, check_writable
 from data.preview.config import PreviewConfig
 
 

@@ -201,5 +201,5 @@ def speech_lines(segments: Any) -> str:
         text = single_line(segment.get("text"))
         if start_s is None or end_s is None or not regex.sub(r"[\[(].*?[\])]|\W", "", text):
             continue
-        lines.append(f"[{clock(int(start_s))} - {clock(int(end_s))}] {text}")
+        lines.append(f"[{clock(start_s)} - {clock(end_s)}] {text}")
     return "\n".join(["Speech:", *lines]) if lines else ""

@@ -80,7 +80,7 @@ def export(config: ExportConfig) -> dict[str, Any]:
 
 
 def _question(row: dict[str, Any], keys: DataKeys) -> str:
-    times = ", ".join(clock(int(t)) for t in row["times_s"])
+    times = ", ".join(clock(t) for t in row["times_s"])
     length = clock(round(row["duration_s"]))
     return (
         f"These are frames of one video of {length}, taken at {times}.\n{first_prompt(row, keys)}"

@@ -111,7 +111,7 @@ def _videos(folder: Path, rows: Dataset | None) -> list[VideoHistory]:
             VideoHistory(
                 name,
                 data_url(buffer.getvalue()),
-                tuple(clock(int(t)) for t in row["times_s"]),
+                tuple(clock(t) for t in row["times_s"]),
                 timeline(reference.events) or reference.description,
                 tuple(sorted(said[name])),
             )
