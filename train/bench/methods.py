@@ -19,6 +19,7 @@ from data.offline.prepare import prepare
 from train import sft
 from train.bench import language_model
 from train.bench.config import MethodsConfig
+from train.bench.policies import CAPTIONS
 from train.config import TrainConfig
 from train.console import say
 from train.demo.world import world_keys
@@ -28,12 +29,6 @@ from train.evaluation.report.table import summarise
 from train.model.load import device_name
 from train.run.state import versions
 from train.sections import Method
-
-SCORES = {
-    "scene_f1": "scene F1",
-    "soda_c": "SODA c",
-    "f1_one_to_one_tiou>=0.5": "tIoU F1",
-}
 
 
 def compare_methods(config: MethodsConfig) -> dict[str, Any]:
@@ -111,7 +106,7 @@ def _one(config: MethodsConfig, method: Method) -> dict[str, float]:
         "answer_loss_after": losses["eval_loss_after"],
     }
     (scores,) = summarise(done, config.seed).values
-    for name in SCORES:
+    for name in CAPTIONS:
         found |= {name: scores[name].value}
         found |= {f"{name}/low": scores[name].low, f"{name}/high": scores[name].high}
     return found
@@ -122,8 +117,8 @@ def table(config: MethodsConfig, figures: dict[str, Any]) -> str:
     lines = [
         f"{config.steps} steps of {config.batch} videos on {figures['device']}; scores on held-out videos [95 % interval]",
         "",
-        f"| method | minutes | peak GiB | answer loss, before and after | {' | '.join(SCORES.values())} |",
-        "|---|---|---|---|" + "---|" * len(SCORES),
+        f"| method | minutes | peak GiB | answer loss, before and after | {' | '.join(CAPTIONS.values())} |",
+        "|---|---|---|---|" + "---|" * len(CAPTIONS),
     ]
     for method in config.methods:
         row = {
@@ -133,7 +128,7 @@ def table(config: MethodsConfig, figures: dict[str, Any]) -> str:
         }
         if not row:
             continue
-        scores = [f"{row[n]:.3f} [{row[f'{n}/low']:.3f}, {row[f'{n}/high']:.3f}]" for n in SCORES]
+        scores = [f"{row[n]:.3f} [{row[f'{n}/low']:.3f}, {row[f'{n}/high']:.3f}]" for n in CAPTIONS]
         loss = f"{row['answer_loss_before']:.3f}, {row['answer_loss_after']:.3f}"
         cells = [f"{row['train_s'] / 60:.1f}", f"{row['peak_gib']:.2f}", loss, *scores]
         lines.append(f"| {method} | {' | '.join(cells)} |")

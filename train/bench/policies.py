@@ -35,8 +35,8 @@ from train.evaluation.records import Prediction, parse_prediction, reference_of
 from train.evaluation.scoring import score
 from train.run.saved import read_run
 
-MEASURES = ("scene_f1", "soda_c", "f1_one_to_one_tiou>=0.5")
 CAPTIONS = {"scene_f1": "scene F1", "soda_c": "SODA c", "f1_one_to_one_tiou>=0.5": "tIoU F1"}
+MEASURES = tuple(CAPTIONS)
 EVAL_SHARE = 0.05
 
 
