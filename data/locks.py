@@ -20,6 +20,9 @@ OWNER = ".owner"
 """File whose text names the process that holds the lock."""
 NO_LOCKS = (errno.ENOSYS, errno.ENOTSUP, errno.ENOLCK)
 """Error codes of file systems without locks, such as some network mounts."""
+LET_GO_S = 2.0
+"""How long a held lock is waited for: a process killed while it starts another leaves that one for a moment
+with its open files, and so with its lock."""
 
 
 @contextmanager
@@ -28,10 +31,10 @@ def locked(place: Path, shown: str) -> Iterator[None]:
     when the process dies.
 
     Raises:
-        UserError: another process holds it; the message says which.
+        UserError: another process holds it for `LET_GO_S` and longer; the message says which.
     """
     place.mkdir(parents=True, exist_ok=True)
-    lock = FileLock(place / LOCK, timeout=0)
+    lock = FileLock(place / LOCK, timeout=LET_GO_S)
     try:
         lock.acquire()
     except Timeout:

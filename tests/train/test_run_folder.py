@@ -58,6 +58,21 @@ def test_a_folder_has_one_owner_who_is_named(world, plain, tmp_path):
     assert read_run(out / "checkpoint-2").frames.max == 6  # a checkpoint serves meanwhile
 
 
+def test_a_lock_that_a_killed_process_left_to_its_dying_child_is_waited_for(tmp_path):
+    """As when a run is killed while it starts a worker: between fork and exec the child has its files."""
+    code = (
+        "import os, sys, time\n"
+        "from data.locks import locked\n"
+        "with locked(__import__('pathlib').Path(sys.argv[1]), 'x'):\n"
+        "    if os.fork() == 0: time.sleep(0.7); os._exit(0)\n"
+        "    os.kill(os.getpid(), 9)\n"
+    )
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    assert owner_of(tmp_path) is not None  # the child has it still
+    with locked(tmp_path, "x"):
+        assert f"process {os.getpid()} on " in owner_of(tmp_path)
+
+
 def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(
     world, plain, tiny_folder, tmp_path
 ):
