@@ -129,8 +129,8 @@ class ShardItem:
 
 
 Outcome = dict[str, Any] | Rejected | AlreadyWritten
-"""The result for a source row: a row of the prepared dataset (`data.prepared.shards.FEATURES`), a rejection,
-or a mark that an earlier run wrote it."""
+"""What is written for a source row: a row of the prepared dataset (`data.prepared.shards.FEATURES`), several for
+the windows of a long video; a rejection; or a mark that an earlier run wrote its rows."""
 
 
 @dataclass(frozen=True, slots=True)

@@ -21,11 +21,12 @@ from data.errors import UserError, one_line
 from data.media import Local, Media, Missing, VideoFile
 from data.offline.config import PrepareConfig
 from data.offline.isolate import Done, Failure, fitting_workers, run_each
-from data.offline.row import Limits, prepare_row
+from data.offline.row import Limits, PreparedRows, prepare_row
 from data.offline.unpack import fetch_ahead
-from data.sample import Outcome, Rejected, Sample, ShardItem
+from data.sample import AlreadyWritten, Outcome, Rejected, Sample, ShardItem
 from data.storage import Folder, open_folder
 
+Prepared = PreparedRows | Rejected | AlreadyWritten
 Timed = Callable[[str, float], None]
 """Callback that gets the id of a video, and the seconds that choosing its frames took."""
 
@@ -36,12 +37,14 @@ def run_local(
     config: PrepareConfig,
     on_rows_done: Callable[[int], None],
     timed: Timed | None = None,
+    on_progress: Callable[[str], None] | None = None,
 ) -> None:
     """Write the shards of `rows`, which are ordered by shard.
 
     Args:
-        on_rows_done: called with 1 after each row.
-        timed: called after each prepared row.
+        on_rows_done: called with 1 after each source row.
+        timed: called after each prepared source row.
+        on_progress: called with how far a long video is.
 
     Raises:
         UserError: a video is bad and `on_bad=stop`, or the source or the Hub cannot be read any more.
@@ -49,22 +52,24 @@ def run_local(
     # imported here because it imports `datasets`, which takes a second; the workers do not need it
     from data.prepared.shards import write_shard
 
-    work = partial(
-        prepare_row,
-        keys=config.frames,
-        limits=Limits(config.min_decoded, config.min_s),
-        threads=config.threads,
-    )
     with tempfile.TemporaryDirectory(dir=out.scratch(), prefix="videos-") as spool:
+        work = partial(
+            prepare_row,
+            keys=config.frames,
+            limits=Limits(config.min_decoded, config.min_s),
+            threads=config.threads,
+            spool=Path(spool),
+        )
         outcomes = run_each(
             work,
             fetch_ahead(rows, _media, _with_local, Path(spool)),
             workers=config.workers or fitting_workers(config.memory_gib),
             timeout_s=config.timeout_s,
             memory_gib=config.memory_gib,
+            on_progress=on_progress,
         )
 
-        def of_shard(finished: Iterator[Done[ShardItem, Outcome]]) -> Iterator[Outcome]:
+        def of_shard(finished: Iterator[Done[ShardItem, Prepared]]) -> Iterator[Outcome]:
             for done in finished:
                 outcome = _outcome(done, Path(spool))
                 if isinstance(outcome, Rejected) and config.on_bad == "stop":
@@ -73,9 +78,12 @@ def run_local(
                         "(on_bad=quarantine quarantines it and continues)"
                     )
                 on_rows_done(1)
-                if timed is not None and isinstance(outcome, dict):
-                    timed(outcome["id"], outcome["seconds"])
-                yield outcome
+                if not isinstance(outcome, PreparedRows):
+                    yield outcome
+                    continue
+                if timed is not None:
+                    timed(outcome.rows[0]["sample_id"], outcome.seconds)
+                yield from outcome.read()
 
         try:
             for shard, finished in groupby(outcomes, key=lambda done: done.item.shard):
@@ -98,7 +106,7 @@ def _with_local(row: ShardItem, local: Local | Missing) -> ShardItem:
     return replace(row, item=replace(row.item, video=local))
 
 
-def _outcome(done: Done[ShardItem, Outcome], spool: Path) -> Outcome:
+def _outcome(done: Done[ShardItem, Prepared], spool: Path) -> Prepared:
     """The outcome of a row; a `Failure` of its worker becomes a `Rejected`. Deletes the row's temporary copy
     of the video, if there is one."""
     item, outcome = done.item.item, done.outcome

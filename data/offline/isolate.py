@@ -27,6 +27,7 @@ import psutil
 
 from data.config import GIB
 from data.errors import UserError, one_line
+from data.offline import workers as pool_of
 from data.offline.workers import Died, TimeUp, Workers
 
 Item = TypeVar("Item")
@@ -64,8 +65,12 @@ def run_each(
     workers: int,
     timeout_s: float,
     memory_gib: float,
+    on_progress: Callable[[str], None] | None = None,
 ) -> Iterator[Done[Item, Result]]:
     """Yield one `Done` per item, in the order of `items`, which is read only as fast as needed.
+
+    `timeout_s` is the time limit of an item, or of each part of it that `part_done` reports.
+    `on_progress` is called with what `part_done` says.
 
     Workers are spawned (a forked decoder can hang). Each is limited to `memory_gib` of private memory
     (RLIMIT_DATA; a limit of the address space would also count what libraries only map). `function` and its
@@ -74,7 +79,11 @@ def run_each(
     with tempfile.TemporaryDirectory(prefix="scenescribe-") as traces:
         work = partial(_traced, function, traces, timeout_s)
         pool = Workers(
-            work, count=workers, timeout_s=timeout_s, prepare=partial(_set_limits, memory_gib)
+            work,
+            count=workers,
+            timeout_s=timeout_s,
+            prepare=partial(_set_limits, memory_gib),
+            on_progress=on_progress,
         )
 
         def next_result() -> Done[Item, Result]:
@@ -120,6 +129,17 @@ def run_each(
             pool.close()
 
 
+_restart_clock: Callable[[], None] | None = None
+"""In a worker: puts off the traceback that is written before the timeout."""
+
+
+def part_done(what: str) -> None:
+    """In a worker: a part of the item is done, so that the next part has the whole time limit again."""
+    if _restart_clock is not None:
+        _restart_clock()
+    pool_of.still_working(what)
+
+
 def _traced(
     function: Callable[[Item], Result],
     traces: str,
@@ -131,7 +151,10 @@ def _traced(
     number, item = numbered
     with Path(traces, str(number)).open("w") as file:
         faulthandler.enable(file, all_threads=False)
-        faulthandler.dump_traceback_later(max(0.9 * timeout_s, timeout_s - 1), file=file)
+        global _restart_clock
+        late_s = max(0.9 * timeout_s, timeout_s - 1)
+        _restart_clock = partial(faulthandler.dump_traceback_later, late_s, file=file)
+        _restart_clock()
         try:
             return function(item)
         except (
@@ -145,6 +168,7 @@ def _traced(
         except Exception as error:  # noqa: BLE001 - whatever a decoder raises, the video is quarantined
             return Failure("crash", f"{type(error).__name__}: {one_line(error)}", digest_of(error))
         finally:
+            _restart_clock = None
             faulthandler.cancel_dump_traceback_later()
             faulthandler.disable()
 

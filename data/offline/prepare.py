@@ -81,6 +81,8 @@ def prepare(
         run = run_ray if config.engine == "ray" else partial(run_local, timed=timed)
         with tqdm(desc="prepare", unit="video", total=expected, smoothing=0.05) as bar:
             plan.bar = bar
+            if config.engine == "local":
+                run = partial(run, on_progress=bar.set_postfix_str)
             run(out, plan.todo(catalog.read(sources)), config, plan.on_rows_done)
         manifest = {
             "finished": True,

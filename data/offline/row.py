@@ -1,21 +1,27 @@
-"""One sample → one row of the prepared dataset, or a quarantine reason. Runs in the worker processes."""
+"""One sample → its rows of the prepared dataset, or a quarantine reason. Runs in the worker processes."""
 
 from __future__ import annotations
 
 import json
+import tempfile
 import time
 from collections import Counter
+from collections.abc import Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 from data.media import Local, VideoFile, content_id
-from data.offline.isolate import Failure, digest_of, run_each
+from data.offline.isolate import Failure, digest_of, part_done, run_each
 from data.redact import redacted
-from data.sample import Outcome, Rejected, Repair, Sample, ShardItem
+from data.sample import AlreadyWritten, Event, Rejected, Repair, Sample, ShardItem
 from data.selection.choose import ChosenFrames, choose_frames, policy_record
 from data.selection.config import FrameKeys
+from data.selection.windows import choose_windows
+from data.target import clock
 from data.video.info import BadVideo
+from data.window import Window, fills
 
 INSTANT_S = 0.05
 """An event that starts up to this long after the video's end is kept, moved to the end."""
@@ -31,55 +37,131 @@ class Limits:
     """Duration in seconds."""
 
 
-def prepare_row(numbered: ShardItem, keys: FrameKeys, limits: Limits, threads: int) -> Outcome:
-    """One sample → one row of the prepared dataset, or a `Rejected` with the quarantine reason. Runs in a
-    worker. The row also has `seconds`, how long it took: it differs from run to run, so it is not stored."""
+@dataclass(frozen=True)
+class PreparedRows:
+    """The rows of one sample: one, or one for each window of a long video."""
+
+    rows: tuple[dict[str, Any], ...]
+    """See `data.prepared.shards.FEATURES`; with `spool`, each has the sizes of its JPEGs as `frames`."""
+    seconds: float
+    """How long they took: it differs from run to run, so it is not stored."""
+    spool: str | None = None
+    """File with the JPEGs of all rows, one after the other: a film has too many for memory."""
+
+    def read(self) -> Iterator[dict[str, Any]]:
+        """The rows with their frames; removes the file."""
+        if self.spool is None:
+            yield from self.rows
+            return
+        with Path(self.spool).open("rb") as file:
+            for row in self.rows:
+                yield {**row, "frames": [_frame(file.read(size)) for size in row["frames"]]}
+        Path(self.spool).unlink()
+
+
+def _frame(jpeg: bytes) -> dict[str, Any]:
+    return {"bytes": jpeg, "path": None}
+
+
+def prepare_row(
+    numbered: ShardItem, keys: FrameKeys, limits: Limits, threads: int, spool: Path
+) -> PreparedRows | Rejected | AlreadyWritten:
+    """One sample → its rows of the prepared dataset, or a `Rejected` with the quarantine reason. Runs in a
+    worker.
+
+    Args:
+        spool: folder for the frames of long videos.
+    """
     started = time.monotonic()
     item = numbered.item
     if not isinstance(item, Sample):
         return item
     media = item.video
     assert isinstance(media, Local)
+    if not has_windows(item):
+        keys = keys.model_copy(update={"window_s": None})
+    rows: list[dict[str, Any]] = []
+    spooled: str | None = None
     try:
         where = media.path if isinstance(media, VideoFile) else media
-        chosen = choose_frames(where, keys, limits.min_decoded, threads=threads)
-        if chosen.duration_s < limits.min_s:
-            raise BadVideo("too short", f"{media.name}: {chosen.duration_s:.3f} s")
+        video_id = item.video_id or content_id(media)
+        for chosen in choose_windows(where, keys, limits.min_decoded, threads=threads):
+            if chosen.duration_s < limits.min_s:
+                raise BadVideo("too short", f"{media.name}: {chosen.duration_s:.3f} s")
+            row = _row(item, chosen, keys, video_id)
+            if chosen.part_s is not None:
+                spooled = spooled or _new_file(spool)
+                with Path(spooled).open("ab") as file:
+                    file.writelines(chosen.jpegs)
+                row["frames"] = [len(jpeg) for jpeg in chosen.jpegs]
+                part_done(
+                    f"{item.id}: {clock(chosen.part_s[1])} of {clock(chosen.duration_s)}"
+                )
+            rows.append(row)
     except BadVideo as error:
+        if spooled is not None:
+            Path(spooled).unlink()
         detail = error.detail
         if (
             isinstance(media, VideoFile) and media.shown
         ):  # the path of a temporary copy means nothing
             detail = detail.replace(media.path, media.shown)
         return Rejected(item.id, media.name, error.reason, detail, digest_of(error))
-    row = _row(item, chosen, keys, item.video_id or content_id(media))
-    if not row["events"] and not item.description:
-        detail = f"every event starts after the video's end ({chosen.duration_s:.3f} s)"
+    if not item.description and not any(row["events"] for row in rows):
+        detail = f"every event starts after the video's end ({rows[-1]['duration_s']:.3f} s)"
         return Rejected(item.id, media.name, "no target left", detail)
-    return {**row, "seconds": time.monotonic() - started}
+    for row in rows:  # of the file, known at its end
+        row["decoded_share"] = rows[-1]["decoded_share"]
+        row["duration_s"] = rows[-1]["duration_s"]
+    return PreparedRows(tuple(rows), time.monotonic() - started, spooled)
 
 
-def _row(item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str) -> dict[str, Any]:
+def has_windows(item: Sample) -> bool:
+    """Whether a long video of this sample becomes windows: a description without times, a question or a
+    conversation is about the whole."""
+    return bool(item.events) and not (item.turns or item.prompt or item.system)
+
+
+def _new_file(folder: Path) -> str:
+    handle, path = tempfile.mkstemp(dir=folder, prefix="frames-")
+    with open(handle, "wb"):
+        return path
+
+
+def _row(
+    item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str
+) -> dict[str, Any]:
     """See `data.prepared.shards.FEATURES`."""
     end_s = chosen.duration_s
     # an event that starts just after the end is about the last frame: labels round times differently
-    events = [asdict(e) for e in item.events if e.start_s <= end_s + INSTANT_S]
+    kept = [e for e in item.events if e.start_s <= end_s + INSTANT_S]
     # labels round durations by up to a second: no more than that is not counted as a repair
-    cut = sum(event["end_s"] > end_s + 1 for event in events)
-    for event in events:
-        event["start_s"] = min(event["start_s"], end_s)
-        event["end_s"] = min(event["end_s"], end_s)
-    repairs = Counter({r.what: r.count for r in (*item.repairs, *chosen.repairs)})
-    # the source may have cut the same event already, at a duration that was too long: count it once
-    repairs["cut at the video's end"] = max(cut, repairs["cut at the video's end"])
-    repairs["starts after the video's end"] += len(item.events) - len(events)
+    cut = sum(event.end_s > end_s + 1 for event in kept)
+    events = []
+    for event in kept:
+        one = asdict(event)
+        one["start_s"], one["end_s"] = min(event.start_s, end_s), min(event.end_s, end_s)
+        if chosen.part_s is None or (
+            one["start_s"] < one["end_s"] and fills(Event(**one), Window(*chosen.part_s))
+        ):
+            events.append(one)
+    repairs = Counter({r.what: r.count for r in chosen.repairs})
+    start_s, stop_s = chosen.part_s or (0.0, end_s)
+    if start_s == 0.0:  # of the sample: counted once
+        repairs.update({r.what: r.count for r in item.repairs})
+        # the source may have cut the same event already, at a duration that was too long: count it once
+        repairs["cut at the video's end"] = max(cut, repairs["cut at the video's end"])
+        repairs["starts after the video's end"] += len(item.events) - len(kept)
     return {
-        "id": item.id,
+        "id": item.id if chosen.part_s is None else f"{item.id}@{clock(start_s)}",
+        "sample_id": item.id,
         "source": item.source,
         "video_id": video_id,
-        "frames": [{"bytes": jpeg, "path": None} for jpeg in chosen.jpegs],
+        "frames": [_frame(jpeg) for jpeg in chosen.jpegs],
         "times_s": list(chosen.times_s),
-        "duration_s": chosen.duration_s,
+        "duration_s": end_s,
+        "start_s": start_s,
+        "end_s": stop_s,
         "events": events,
         "description": item.description,
         "prompt": item.prompt,

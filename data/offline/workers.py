@@ -36,6 +36,17 @@ TASKS = 500
 """Tasks after which a worker is replaced, so that memory leaks of libraries do not add up over days."""
 
 
+_PARENT: Connection | None = None
+"""In a worker: the pipe to the process that supervises it."""
+
+
+def still_working(what: str = "") -> None:
+    """In a worker: give the task its whole time limit again, because a part of it is done. `what`: shown as
+    the progress."""
+    if _PARENT is not None:
+        _PARENT.send(("begun", what))
+
+
 class Died(Exception):
     """The worker process of a task ended; `exitcode` is negative for a signal."""
 
@@ -92,6 +103,7 @@ class Workers:
     Args:
         timeout_s: time limit per task, from its beginning.
         prepare: called once in each new worker.
+        on_progress: called, in the supervising thread, with what a worker says of its task.
     """
 
     def __init__(
@@ -101,7 +113,9 @@ class Workers:
         count: int,
         timeout_s: float,
         prepare: Callable[[], None],
+        on_progress: Callable[[str], None] | None = None,
     ):
+        self._on_progress = on_progress
         self._context = get_context("spawn")  # a forked decoder can hang
         self._worker_args = (function, prepare)
         self._timeout_s = timeout_s
@@ -217,6 +231,8 @@ class Workers:
             worker.task.deadline = time.monotonic() + self._timeout_s
             worker.task.begun = True
             self._failed_starts = 0
+            if value and self._on_progress is not None:
+                self._on_progress(value)
             return
         task, worker.task = worker.task, None
         worker.done += 1
@@ -267,10 +283,12 @@ def _work(pipe: Connection, function: Callable[[Any], Any], prepare: Callable[[]
     if sys.platform == "linux":
         ctypes.CDLL(None).prctl(1, signal.SIGKILL)  # PR_SET_PDEATHSIG: die with the parent
     prepare()
+    global _PARENT
+    _PARENT = pipe
     while True:
         try:
             content = pipe.recv()
-            pipe.send(("begun", None))
+            pipe.send(("begun", ""))
             try:
                 answer = ("done", function(content))
             except Exception as error:  # noqa: BLE001 - the future raises it in the parent

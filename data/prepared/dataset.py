@@ -12,11 +12,18 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from datasets import Dataset, load_dataset
+from datasets import Dataset, Features, load_dataset
 
 from data.errors import UserError
 from data.hub import opened, pinned, reading
-from data.prepared.shards import STORED, manifest_text, parse_manifest, shard_locations
+from data.prepared.shards import (
+    STORED,
+    WINDOW,
+    WITHOUT_WINDOWS,
+    manifest_text,
+    parse_manifest,
+    shard_locations,
+)
 
 AT_ONCE = 16
 """Number of shards whose footers are read at the same time."""
@@ -68,14 +75,22 @@ class Prepared:
     def rows(self) -> Dataset:
         """All rows, memory-mapped; frames as undecoded bytes."""
         with reading(self.path):
-            return load_dataset(
+            old = self.manifest["format_version"] == WITHOUT_WINDOWS
+            stored = Features({k: v for k, v in STORED.items() if not (old and k in WINDOW)})
+            rows = load_dataset(
                 "parquet",
                 # makes the cache depend on the content: by itself the library compares only path and time
                 name=f"prepared-{self.sha256[:16]}",
                 data_files={"train": list(self.shards)},
                 split="train",
-                features=STORED,
+                features=stored,
             )
+        if not old:
+            return rows
+        whole = {"sample_id": rows["id"], "start_s": [0.0] * len(rows), "end_s": rows["duration_s"]}
+        for name in WINDOW:
+            rows = rows.add_column(name, list(whole[name]))
+        return rows
 
 
 def _footer(shard: str) -> bytes:

@@ -16,10 +16,13 @@ import json
 from collections import Counter
 from collections.abc import Iterable, Iterator
 from dataclasses import asdict
+from itertools import groupby
+from operator import itemgetter
 from pathlib import Path
 from typing import Any, BinaryIO
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from datasets import Features, Image, List, Value
 
@@ -28,17 +31,24 @@ from data.hub import pinned, reading
 from data.sample import AlreadyWritten, Outcome, Rejected
 from data.storage import Folder, open_folder
 
-FORMAT_VERSION = 4
+FORMAT_VERSION = 5
+WITHOUT_WINDOWS = 4
+"""Earlier version, read like this one: its rows show whole videos, so it has no `WINDOW` columns."""
+WINDOW = ("sample_id", "start_s", "end_s")
+"""Columns that say which part of a video a row shows; `sample_id` is the same in all windows of a sample."""
 GROUP_ROWS = 8
 """Rows per row group: so many are held in memory before they are written, and read at a time."""
 FEATURES = Features(
     {
         "id": Value("string"),
+        "sample_id": Value("string"),
         "source": Value("string"),
         "video_id": Value("string"),
         "frames": List(Image()),
         "times_s": List(Value("float64")),
         "duration_s": Value("float64"),
+        "start_s": Value("float64"),
+        "end_s": Value("float64"),
         "events": List(
             {"start_s": Value("float64"), "end_s": Value("float64"), "text": Value("string")}
         ),
@@ -57,6 +67,15 @@ FEATURES = Features(
         "policy": Value("string"),
     }
 )
+def windowless(table: pa.Table) -> pa.Table:
+    """A table of rows with the `WINDOW` columns added, if they are of the version without."""
+    if "start_s" in table.column_names:
+        return table
+    table = table.append_column("sample_id", table["id"])
+    table = table.append_column("start_s", pa.array([0.0] * len(table)))
+    return table.append_column("end_s", table["duration_s"])
+
+
 STORED = Features({**FEATURES, "frames": List(Image(decode=False))})
 """`FEATURES` with pictures as undecoded bytes."""
 OWN = ("prompt", "system", "context")
@@ -81,17 +100,20 @@ def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
     unfinished = out.unfinished(shard_name(index))
     rejected: list[Rejected] = []
     group: list[Row] = []
-    before = _rows(out, index)
+    before = groupby(_rows(out, index), key=itemgetter("sample_id"))
     try:
         with pq.ParquetWriter(unfinished, FEATURES.arrow_schema, compression="zstd") as writer:
             for outcome in outcomes:
                 if isinstance(outcome, Rejected):
                     rejected.append(outcome)
                     continue
-                group.append(_row_to_write(before, outcome))
-                if len(group) == GROUP_ROWS:
-                    writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
-                    group.clear()
+                for row in _rows_to_write(before, outcome):
+                    group.append(row)
+                    if len(group) == GROUP_ROWS:
+                        writer.write_table(
+                            pa.Table.from_pylist(group, schema=FEATURES.arrow_schema)
+                        )
+                        group.clear()
             if group:  # an empty group would break readers; a file without one does not
                 writer.write_table(pa.Table.from_pylist(group, schema=FEATURES.arrow_schema))
         # the old version of the shard is removed first: if the process is killed between these lines,
@@ -104,13 +126,16 @@ def write_shard(out: Folder, index: int, outcomes: Iterable[Outcome]) -> None:
         raise
 
 
-def _row_to_write(before: Iterator[Row], outcome: Row | AlreadyWritten) -> Row:
-    """The row itself, or the next row of the shard's old version, which has the same order."""
+def _rows_to_write(
+    before: Iterator[tuple[str, Iterator[Row]]], outcome: Row | AlreadyWritten
+) -> Iterator[Row]:
+    """The row itself, or the rows of the next sample in the shard's old version, which has the same order."""
     if not isinstance(outcome, AlreadyWritten):
-        return outcome
-    row = next(before)
-    assert row["id"] == outcome.id, (row["id"], outcome.id)
-    return row
+        yield outcome
+        return
+    sample_id, rows = next(before)
+    assert sample_id == outcome.id, (sample_id, outcome.id)
+    yield from rows
 
 
 def _rows(out: Folder, index: int) -> Iterator[Row]:
@@ -122,9 +147,9 @@ def _rows(out: Folder, index: int) -> Iterator[Row]:
 
 
 def shard_ids(out: Folder, index: int) -> set[str]:
-    """Ids of the rows of a finished shard."""
+    """Ids of the samples of a finished shard."""
     with out.open(shard_name(index)) as file:
-        return set(_column_table(file, ["id"])["id"].to_pylist())
+        return set(_column_table(file, ["sample_id"])["sample_id"].to_pylist())
 
 
 def _column_table(file: BinaryIO, columns: list[str]) -> pa.Table:
@@ -146,8 +171,8 @@ def quarantined(out: Folder, index: int) -> Iterator[Rejected]:
 
 def summed(out: Folder, num_shards: int) -> dict[str, Any]:
     """Return the counts over all shards and write `quarantine.jsonl`, with one shard in memory at a time."""
-    columns = ["source", "video_id", "times_s", "duration_s", "unseen_s", "repairs", *OWN]
-    totals: dict[str, Any] = {"rows": 0, "frames": 0, "video_s": 0.0, "unseen_s": 0.0}
+    columns = ["source", "video_id", "times_s", *WINDOW, "unseen_s", "repairs", *OWN]
+    totals: dict[str, Any] = {"rows": 0, "samples": 0, "frames": 0, "video_s": 0.0, "unseen_s": 0.0}
     videos: set[str] = set()
     own = dict.fromkeys(OWN, 0)
     by_source: Counter[str] = Counter()
@@ -160,7 +185,9 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
                 table = _column_table(file, columns)
             totals["rows"] += table.num_rows
             totals["frames"] += sum(map(len, table["times_s"].to_pylist()))
-            totals["video_s"] += sum(table["duration_s"].to_pylist())
+            totals["samples"] += len(set(table["sample_id"].to_pylist()))
+            shown_s = pc.subtract(table["end_s"], table["start_s"])
+            totals["video_s"] += sum(shown_s.to_pylist())
             totals["unseen_s"] = max([totals["unseen_s"], *table["unseen_s"].to_pylist()])
             videos.update(table["video_id"].to_pylist())
             for name in OWN:
@@ -210,7 +237,8 @@ def parse_manifest(text: str, path: str) -> dict[str, Any]:
         manifest = json.loads(text)
     except ValueError as error:
         raise UserError(f"{file}: not JSON ({error}); prepare the dataset again") from None
-    if not isinstance(manifest, dict) or manifest.get("format_version") != FORMAT_VERSION:
+    known = (FORMAT_VERSION, WITHOUT_WINDOWS)
+    if not isinstance(manifest, dict) or manifest.get("format_version") not in known:
         raise UserError(
             f"{file}: written by another version; prepare the dataset again, with overwrite=true"
         )

@@ -19,7 +19,8 @@ from data.sample import Repair, Selection
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES, POLICY_VERSION
 from data.selection.measure.refine import refine_key_frames
-from data.selection.measure.signals import Signals, measure_signals
+from data.selection.measure.meter import measure_signals
+from data.selection.measure.signals import Signals
 from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order
 from data.target import clock
@@ -47,6 +48,8 @@ class ChosenFrames:
     """Longest gap between two decoded frames: how far off a shot boundary can be."""
     repairs: tuple[Repair, ...] = ()
     """What was repaired in the file's timestamps and pictures."""
+    part_s: tuple[float, float] | None = None
+    """Start and end of the window of the video that they show; None: all of it."""
 
     def __len__(self) -> int:
         return len(self.jpegs)
@@ -101,8 +104,21 @@ class Analysis:
     """Time → picture; a chosen picture that is missing here must be fetched."""
 
 
+def skipped(keys: FrameKeys, info: VideoInfo) -> Skip:
+    """Which frames the decoder skips."""
+    if info.by_order:  # timestamps go by frame number: a skipped frame would shift all later ones
+        return "none"
+    return "nonkey" if POLICIES[keys.policy].candidates == "key frames" else SKIP[keys.speed]
+
+
+def refines(keys: FrameKeys, info: VideoInfo) -> bool:
+    """Whether each chosen key frame is replaced by a clearer one shortly after it."""
+    only_key = POLICIES[keys.policy].candidates == "key frames"
+    return keys.speed == "keyframes" and not only_key and info.seekable
+
+
 def analyse(
-    path: str | FrameFiles,
+    path: str | Video | FrameFiles,
     keys: FrameKeys,
     min_decoded: float = MIN_DECODED,
     *,
@@ -116,34 +132,33 @@ def analyse(
     """
     if isinstance(path, FrameFiles):
         return _analyse_given(path, keys, min_decoded)
-    video = Video(path)
+    video = Video(path) if isinstance(path, str) else path
     info = video.info
     plan = plan_for(keys, info, keep=keep and keys.decoder == "pyav")
-    only_key = POLICIES[keys.policy].candidates == "key frames"
-    skip = "nonkey" if only_key else SKIP[keys.speed]
-    if info.by_order:  # timestamps go by frame number: a skipped frame would shift all later ones
-        skip = "none"
+    skip = skipped(keys, info)
     frames = video.decode(threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure_signals(info, frames, plan, skip=skip)
-    _require_decoded(signals, min_decoded, path, "key frames" if skip == "nonkey" else "frames")
+    require_decoded(signals.decoded_share, min_decoded, info.path, skip)
     selection, kept = select(signals, keys), plan.candidates.kept
-    if keys.speed == "keyframes" and not only_key and info.seekable:
+    if refines(keys, info):
         selection, kept = refine_key_frames(video, selection, short_px=keys.px, threads=threads)
     if keys.decoder != "pyav":  # the pictures are fetched with the other decoder
         kept = {}
     return Analysis(video, info, signals, selection, kept)
 
 
-def _require_decoded(signals: Signals, min_decoded: float, name: str, what: str) -> None:
+def require_decoded(
+    share: float, min_decoded: float, name: str, skip: Skip, what: str = "frames"
+) -> None:
     """
     Raises:
         BadVideo: less than `min_decoded` of the frames were decoded.
     """
-    if signals.decoded_share < min_decoded:
+    if share < min_decoded:
+        what = "key frames" if skip == "nonkey" else what
         raise BadVideo(
             "truncated",
-            f"{name}: {signals.decoded_share:.0%} of its {what} can be decoded "
-            f"(min_decoded={min_decoded:g})",
+            f"{name}: {share:.0%} of its {what} can be decoded (min_decoded={min_decoded:g})",
         )
 
 
@@ -152,7 +167,7 @@ def _analyse_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> A
     info = image_frames.probe(frames)
     plan = plan_for(keys, info, keep=False)
     signals = measure_signals(info, image_frames.read(frames, info), plan, skip="none")
-    _require_decoded(signals, min_decoded, frames.name, "frame files")
+    require_decoded(signals.decoded_share, min_decoded, frames.name, "none", "frame files")
     fits = len(signals.times_s) <= keys.max
     selection = (
         in_order(signals, range(len(signals.times_s)), "given") if fits else select(signals, keys)
@@ -185,15 +200,28 @@ def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) ->
 
 
 def choose_frames(
-    path: str | FrameFiles, keys: FrameKeys, min_decoded: float = MIN_DECODED, *, threads: int = 0
+    path: str | Video | FrameFiles,
+    keys: FrameKeys,
+    min_decoded: float = MIN_DECODED,
+    *,
+    threads: int = 0,
 ) -> ChosenFrames:
-    """Measure a video in one decode pass, let the policy choose, and encode the chosen frames as JPEG.
+    """Measure a video in one decode pass, let the policy choose, and encode the chosen frames as JPEG. The
+    budget is for the whole video, however long (`data.selection.windows.choose_windows`: for each window).
 
     Raises:
         BadVideo: with the quarantine reason.
     """
-    analysis = analyse(path, keys, min_decoded, threads=threads)
-    selection = analysis.selection
+    return encoded(analyse(path, keys, min_decoded, threads=threads), keys, threads=threads)
+
+
+def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenFrames:
+    """The chosen frames, encoded as JPEG.
+
+    Raises:
+        BadVideo: as `chosen_pictures`.
+    """
+    selection, times_s = analysis.selection, analysis.signals.times_s
     return ChosenFrames(
         jpegs=tuple(_jpeg(picture) for picture in chosen_pictures(analysis, keys, threads=threads)),
         times_s=selection.times_s,
@@ -201,7 +229,7 @@ def choose_frames(
         ranks=selection.ranks,
         duration_s=selection.duration_s,
         decoded_share=analysis.signals.decoded_share,
-        unseen_s=float(np.diff(analysis.signals.times_s).max(initial=0.0)),
+        unseen_s=float(np.diff(times_s).max(initial=0.0)),
         repairs=analysis.info.repairs,
     )
 
@@ -219,4 +247,6 @@ def policy_record(keys: FrameKeys) -> dict[str, Any]:
 
 def recorded_keys(record: Mapping[str, Any]) -> FrameKeys:
     """The keys of a `policy_record`, whatever its version."""
-    return FrameKeys.model_validate({k: v for k, v in record.items() if k != "version"})
+    keys = {k: v for k, v in record.items() if k != "version"}
+    # before there were windows, frames were chosen from whole videos
+    return FrameKeys.model_validate({"window_s": None, **keys})

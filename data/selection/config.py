@@ -18,7 +18,15 @@ class FrameKeys(Section):
     policy: Annotated[str, one_of("policy", POLICIES)] = Field(
         default="scene", description=f"how frames are chosen: {', '.join(POLICIES)}"
     )
-    max: int = Field(default=32, ge=1, le=1024, description="at most this many frames per video")
+    max: int = Field(
+        default=32, ge=1, le=1024, description="at most this many frames per window, or video"
+    )
+    window_s: float | None = Field(
+        default=60.0,
+        ge=4,
+        description="a longer video becomes windows of at most this length, cut where shots end "
+        "(null: whole videos)",
+    )
     px: int = Field(
         default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
     )

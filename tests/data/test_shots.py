@@ -14,7 +14,7 @@ from data.selection.measure.candidates import Candidates
 from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import build_detector
 from data.selection.measure.shots import find_changes, shots_from_cuts, transitions
-from data.selection.measure.signals import measure_signals
+from data.selection.measure.meter import measure_signals
 from data.video.h264 import write_h264
 from data.video.probe import probe
 from data.video.video import Video

@@ -74,6 +74,19 @@ class Candidates:
         best, self._best = self._best, None
         return self._take(*best[1:]) if best is not None else None
 
+    def settle_before(self, count: int) -> tuple[int, DecodedFrame] | None:
+        """End the current window if its candidate is one of the first `count` frames, as `close` does."""
+        return self.close() if self._best is not None and self._best[1] < count else None
+
+    def drop(self, count: int, last_s: float) -> None:
+        """Forget the first `count` frames, of which the last is at `last_s`; later ones are renumbered."""
+        self._indices = [i - count for i in self._indices if i >= count]
+        if self._best is not None:
+            clearness, index, frame = self._best
+            self._best = (clearness, index - count, frame)
+        for time_s in [t for t in self.kept if t <= last_s]:
+            self._bytes -= self.kept.pop(time_s).num_bytes
+
     @property
     def indices(self) -> np.ndarray:
         """(C,) frame indices of the candidates so far."""

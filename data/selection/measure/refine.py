@@ -18,16 +18,17 @@ REFINE_S = 0.4
 
 
 def refine_key_frames(
-    video: Video, chosen: Selection, *, short_px: int, threads: int
+    video: Video, chosen: Selection, *, short_px: int, threads: int, end_s: float = math.inf
 ) -> tuple[Selection, dict[float, StoredPicture]]:
-    """The selection with times moved forward by less than `REFINE_S`, and the pictures at the new times."""
+    """The selection with times moved forward by less than `REFINE_S` and before `end_s`, and the pictures at
+    the new times."""
     times_s: list[float] = []
     kept: dict[float, StoredPicture] = {}
     last_s = -1.0
     starts_s = chosen.times_s
     ranges_s = [
         (start_s, min(start_s + REFINE_S, next_s))
-        for start_s, next_s in zip(starts_s, [*starts_s[1:], math.inf], strict=True)
+        for start_s, next_s in zip(starts_s, [*starts_s[1:], end_s], strict=True)
     ]
     spans = video.decode_ranges(ranges_s, threads=threads)
     for start_s, frames in zip(starts_s, spans, strict=True):

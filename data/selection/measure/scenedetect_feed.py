@@ -94,6 +94,10 @@ class CutFinder:
         """Timestamp of the first frame after each cut; call once, after the last frame."""
         if self._last is not None:
             self._keep(self._detector.post_process(self._last))
+        return self.found_s()
+
+    def found_s(self) -> list[float]:
+        """`cuts_s` of the frames so far. Some detectors find a cut only some frames later."""
         return sorted(set(self._cuts_s))
 
     def _keep(self, cuts: Iterable[FrameTimecode]) -> None:

@@ -53,31 +53,38 @@ def check_policy(keys: FrameKeys) -> None:
             encoders.query_vector(str(keys.encoder), keys.query)
 
 
-def plan_for(keys: FrameKeys, info: VideoInfo, *, keep: bool = True) -> MeasurementPlan:
+def plan_for(
+    keys: FrameKeys, info: VideoInfo, *, keep: bool = True, part_s: float | None = None
+) -> MeasurementPlan:
     """What the policy needs measured on this video.
 
     Args:
         keep: also keep pictures of the candidates, at their final size.
+        part_s: the policy will choose from parts of at most this length; None: from the whole video.
 
     Raises:
         UserError: the encoder cannot be loaded.
     """
-    policy, length_s = POLICIES[keys.policy], float(played_s(info.times_s)[-1])
+    policy, length_s = POLICIES[keys.policy], part_s or float(played_s(info.times_s)[-1])
+    num_frames = len(info.times_s) if part_s is None else len(info.times_s) * part_s / info.shown_s
     keep_px = keys.px if keep else 0
     width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
     room = max(1, LIMIT_BYTES // (width * height * 3 // 2))  # YUV 4:2:0 pictures that fit in memory
     if policy.candidates == "clearest":
         windows = min(WINDOWS * keys.max, room // 2)  # half: shots open windows of their own
         window_s = max(LEAST_WINDOW_S, length_s / max(windows, 2 * keys.max))
-        if len(info.times_s) <= min(2 * keys.max, room // 2):  # few frames: each is a candidate
+        if num_frames <= min(2 * keys.max, room // 2):  # few frames: each is a candidate
             window_s = 0.0
         return MeasurementPlan(Candidates("clearest", window_s=window_s, keep_px=keep_px))
     if policy.candidates == "clock":  # if not every frame decodes, pictures not kept are fetched
+        if part_s is not None:  # where a part ends, and so its clock, is known only after its decode
+            return MeasurementPlan(Candidates("known"))
         known_s = info.times_s[by_clock(info.times_s, info.shown_s, keys)]
         return MeasurementPlan(Candidates("known", known_s=known_s, keep_px=keep_px))
     vectors = keys.method == "vectors"  # they describe consecutive frames: none may be left out
     if policy.candidates != "ticks" or vectors:
-        num_frames = len(info.key_times_s if policy.candidates == "key frames" else info.times_s)
+        if policy.candidates == "key frames":
+            num_frames *= len(info.key_times_s) / len(info.times_s)
         return MeasurementPlan(
             Candidates("all", keep_px=keep_px if num_frames <= room else 0),
             detector=build_detector(keys) if policy.measures == "cuts" else None,

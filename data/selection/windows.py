@@ -1,0 +1,147 @@
+"""A long video's windows: parts of at most `frames.window_s`, cut where shots end, in one decode pass.
+
+Every window gets the whole budget `frames.max`. Memory holds one window's measurements and pictures at a time.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from dataclasses import replace
+
+import numpy as np
+
+from data.media import FrameFiles
+from data.sample import Selection
+from data.selection.choose import (
+    MIN_DECODED,
+    Analysis,
+    ChosenFrames,
+    choose_frames,
+    encoded,
+    refines,
+    require_decoded,
+    skipped,
+)
+from data.selection.config import FrameKeys
+from data.selection.measure.meter import Meter
+from data.selection.measure.refine import refine_key_frames
+from data.selection.measure.shots import find_changes
+from data.selection.measure.signals import Signals
+from data.selection.policies.dispatch import plan_for, select
+from data.video.video import Video
+
+ROUNDING_S = 0.5
+"""A video that is longer than a window by this little, as by its last frame, is one window."""
+AHEAD_S = 2.5
+"""So much is measured after a window's limit before it is cut: what tells a dissolve from a movement."""
+LEAST, LEAST_LAST = 0.5, 0.25
+"""Shortest window, and shortest last one, as shares of `frames.window_s`."""
+LATE = 0.75
+"""In one take the window is cut at its stillest place after this share of `frames.window_s`."""
+STILL_S = 1.0
+"""How long a place must be still."""
+
+
+def choose_windows(
+    path: str | FrameFiles, keys: FrameKeys, min_decoded: float = MIN_DECODED, *, threads: int = 0
+) -> Iterator[ChosenFrames]:
+    """The frames of each window of a video, in order; windows tile the video. One window without `part_s` for
+    a video that is no longer than `frames.window_s`, and for given frame files.
+
+    `decoded_share` is that of the whole file in the last window; until then it counts what is not yet decoded
+    as missing.
+
+    Raises:
+        BadVideo: with the quarantine reason; a truncated file is found out only after its last window.
+    """
+    video = Video(path) if isinstance(path, str) else path
+    if (
+        isinstance(video, FrameFiles)
+        or keys.window_s is None
+        or video.info.shown_s <= keys.window_s + ROUNDING_S
+    ):
+        yield choose_frames(video, keys, min_decoded, threads=threads)
+        return
+    info, limit_s = video.info, keys.window_s
+    plan = plan_for(keys, info, keep=keys.decoder == "pyav", part_s=limit_s)
+    skip = skipped(keys, info)
+    room = int(len(info.times_s) * (limit_s + AHEAD_S) / info.shown_s) + 16
+    meter = Meter(info, plan, skip=skip, room=room)
+    start_s = 0.0
+
+    def window(count: int, end_s: float, at_s: np.ndarray) -> ChosenFrames:
+        """The first `count` frames that the meter holds, until `end_s`; `at_s` are their times."""
+        signals = meter.signals(count, (start_s, end_s))
+        chosen = _at(select(signals, keys), signals.times_s, at_s)
+        kept = plan.candidates.kept if keys.decoder == "pyav" else {}
+        if refines(keys, info):
+            chosen, kept = refine_key_frames(
+                video, chosen, short_px=keys.px, threads=threads, end_s=end_s
+            )
+        found = encoded(Analysis(video, info, signals, chosen, kept), keys, threads=threads)
+        # repairs of the file are counted once
+        return replace(
+            found,
+            duration_s=max(info.duration_s, end_s),
+            part_s=(start_s, end_s),
+            repairs=found.repairs if start_s == 0 else (),
+        )
+
+    for frame in video.decode(threads=threads, skip=skip, vectors=keys.method == "vectors"):
+        meter.add(frame)
+        if meter.last_s > start_s + limit_s + AHEAD_S:
+            held = meter.signals()
+            count = cut(held, start_s, limit_s, info.shown_s, keys.min_shot_s)
+            end_s = float(held.times_s[count])
+            yield window(count, end_s, held.times_s)
+            meter.drop(count)
+            start_s = end_s
+    meter.close()
+    while meter.last_s > start_s + limit_s + ROUNDING_S:
+        held = meter.signals()
+        count = cut(held, start_s, limit_s, meter.last_s, keys.min_shot_s)
+        end_s = float(held.times_s[count])
+        yield window(count, end_s, held.times_s)
+        meter.drop(count)
+        start_s = end_s
+    end_s = max(info.duration_s, meter.last_s)
+    last = window(meter.count, end_s, meter.signals().times_s)
+    require_decoded(last.decoded_share, min_decoded, info.path, skip)
+    yield last if start_s else replace(last, part_s=None)
+
+
+def _at(chosen: Selection, times_s: np.ndarray, at_s: np.ndarray) -> Selection:
+    """The selection with each of its times, one of `times_s`, replaced by the same frame's in `at_s`."""
+    frames = np.abs(times_s[:, None] - np.asarray(chosen.times_s)).argmin(axis=0)
+    return replace(chosen, times_s=tuple(float(t) for t in at_s[frames]))
+
+
+def cut(held: Signals, start_s: float, limit_s: float, end_s: float, min_shot_s: float) -> int:
+    """Where a window that starts at `start_s` ends: the index of the first frame of the next one, which is in
+    `held` and follows at least one frame.
+
+    It is the latest shot change that leaves the window no longer than `limit_s` and no shorter than half of
+    it, and leaves a quarter of it for the last window (`end_s` is the video's end). Without one it is the
+    stillest place of the last quarter. In a recording gap, the next frame.
+    """
+    times_s = held.times_s
+    latest_s = start_s + limit_s
+    if end_s - LEAST_LAST * limit_s > start_s + LEAST * limit_s:
+        latest_s = min(latest_s, end_s - LEAST_LAST * limit_s)
+    stop = int(np.searchsorted(times_s, latest_s + 1e-9, side="right"))
+    first = int(np.searchsorted(times_s, start_s + LEAST * limit_s))
+    if stop <= max(first, 1):  # no frame in that time
+        return min(max(1, stop), len(times_s) - 1)
+    first = max(1, first)
+    changes = [(c.last + c.first + 1) // 2 for c in find_changes(held, min_shot_s)]
+    good = [i for i in changes if first <= i < stop]
+    if good:
+        return good[-1]
+    late = int(np.searchsorted(times_s, start_s + LATE * limit_s))
+    first = late if late < stop else first
+    if held.sparse:  # only key frames: what lies between was not seen, a likely cut is a large change
+        return first + int(held.change[first:stop].argmax())
+    usual_s = float(np.median(np.diff(times_s)))
+    near = max(1, round(STILL_S / max(usual_s, 1e-3)))
+    moved = np.convolve(held.change, np.ones(near) / near, mode="same")[first:stop]
+    return stop - 1 - int(moved[::-1].argmin())  # the latest of equals
