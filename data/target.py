@@ -1,8 +1,8 @@
 """A sample as the text that the model should say, and a generated timeline back as events.
 
 A timeline line is `[MM:SS - MM:SS] text`, on the clock that SmolVLM2's prompt prints for frames
-(minutes may exceed 59). Starts are rounded down and ends up, so that the text never makes an event
-shorter than it is, and its length is never zero.
+(minutes may exceed 59), or `[MM:SS.t - MM:SS.t] text` in tenths. Times are rounded to the nearest, so that
+events that touch still touch; an event that would have no length gets the unit around its middle.
 """
 
 from __future__ import annotations
@@ -15,6 +15,10 @@ from typing import Literal
 from data.sample import Event
 
 Style = Literal["timeline", "paragraph"]
+Unit = Literal["seconds", "tenths"]
+"""What times are rounded to."""
+UNITS: dict[Unit, int] = {"seconds": 1, "tenths": 10}
+"""Units a second."""
 _CLOCK = r"(?:(\d{1,4}):)?(\d{1,4}):(\d{1,2}(?:[.,]\d{1,6})?)"
 _LINE = re.compile(
     rf"^\W{{0,4}}{_CLOCK}\s*(?:-|–|—|to)\s*{_CLOCK}\s*[\])]?\s*[:\-–—]?\s*(.*)$", re.S
@@ -27,23 +31,35 @@ def clock(seconds: float) -> str:
     return f"{seconds // 60:02d}:{seconds % 60:02d}"
 
 
-def timeline(events: Sequence[Event]) -> str:
+def stamp(units: int, unit: Unit) -> str:
+    """Whole units as a time: 759 tenths → `01:15.9`."""
+    seconds, rest = divmod(units, UNITS[unit])
+    return clock(seconds) + (f".{rest}" if unit == "tenths" else "")
+
+
+def timeline(events: Sequence[Event], unit: Unit = "seconds") -> str:
     """One line per event, by start."""
+    per_s = UNITS[unit]
     lines = []
     for event in sorted(events, key=lambda e: (e.start_s, e.end_s)):
-        start = math.floor(event.start_s + 1e-6)
-        end = max(math.ceil(event.end_s - 1e-6), start + 1)
-        lines.append(f"[{clock(start)} - {clock(end)}] {' '.join(event.text.split())}")
+        start, end = (math.floor(t * per_s + 0.5 + 1e-6) for t in (event.start_s, event.end_s))
+        if end <= start:
+            start = math.floor((event.start_s + event.end_s) / 2 * per_s)
+            end = start + 1
+        text = " ".join(event.text.split())
+        lines.append(f"[{stamp(start, unit)} - {stamp(end, unit)}] {text}")
     return "\n".join(lines)
 
 
-def target(events: Sequence[Event], description: str, style: Style) -> tuple[str, bool]:
+def target(
+    events: Sequence[Event], description: str, style: Style, unit: Unit = "seconds"
+) -> tuple[str, bool]:
     """The answer to learn, and whether it had to fall back to the other style.
 
     `timeline` without events falls back to the description, `paragraph` without a description to
     the timeline.
     """
-    lines, paragraph = timeline(events), description.strip()
+    lines, paragraph = timeline(events, unit), description.strip()
     first, second = (lines, paragraph) if style == "timeline" else (paragraph, lines)
     return (first, False) if first else (second, True)
 

@@ -18,6 +18,8 @@ FILLED_S = 1.0
 """An event belongs to each window in which it lasts this long, or half of its own length."""
 SEAM_S = 1.0
 """Events that end or start within this of a seam touch it."""
+ROUNDED_S = 1.0
+"""Times are rounded: this far outside a window is not counted as outside."""
 GOES_ON = "…"
 """At the end of an event that goes on after its window, and before one that began before it."""
 Row = dict[str, Any]
@@ -73,6 +75,8 @@ def as_seen(row: Row, clock: WindowClock) -> Row:
         **row,
         "times_s": [time_s - start_s for time_s in row["times_s"]],
         "duration_s": duration_s,
+        "start_s": 0.0,
+        "end_s": duration_s,
     }
     if "events" in row:
         events = inside(events_of(row), window)
@@ -85,20 +89,24 @@ def as_seen(row: Row, clock: WindowClock) -> Row:
 
 
 def on_video_clock(
-    events: Sequence[Event], window: Window | None, clock: WindowClock
-) -> list[Event]:
-    """What a model said of a window, with times of the video. A time outside the window is moved to its edge;
-    an event that lies outside altogether is left out."""
-    if window is None:
-        return list(events)
+    events: Sequence[Event], window: Window, clock: WindowClock
+) -> tuple[list[Event], int, int]:
+    """What a model said of a window, with times of the video. A time outside the window is moved to its edge,
+    and an event that lies outside altogether is left out.
+
+    Returns:
+        the events, how many of them were moved, and how many others were left out.
+    """
     start_s = window.start_s if clock == "own" else 0.0
-    found = []
+    found, moved = [], 0
     for event in events:
-        begin_s = max(event.start_s + start_s, window.start_s)
-        end_s = min(event.end_s + start_s, window.end_s)
-        if begin_s < end_s:
-            found.append(Event(begin_s, end_s, event.text))
-    return found
+        begin_s, end_s = event.start_s + start_s, event.end_s + start_s
+        within = Window(max(begin_s, window.start_s), min(end_s, window.end_s))
+        if within.start_s < within.end_s:
+            found.append(Event(within.start_s, within.end_s, event.text))
+            # a time in whole units may pass the edge by less than one
+            moved += max(within.start_s - begin_s, end_s - within.end_s) >= ROUNDED_S
+    return found, moved, len(events) - len(found)
 
 
 def joined(windows: Sequence[Window], said: Sequence[Sequence[Event]]) -> list[Event]:
@@ -164,6 +172,14 @@ def unmarked(text: str) -> str:
 
 def _words(text: str) -> list[str]:
     return re.findall(r"\w+", text.lower())
+
+
+def rows_of_samples(sample_ids: Sequence[str]) -> dict[str, list[int]]:
+    """Sample id → the positions of its rows, in order."""
+    found: dict[str, list[int]] = {}
+    for place, name in enumerate(sample_ids):
+        found.setdefault(name, []).append(place)
+    return found
 
 
 def whole_events(rows: Sequence[Row]) -> list[Event]:

@@ -12,19 +12,14 @@ from data.config import validated
 from data.pages.render import render
 from data.sample import Event
 from data.selection.choose import ChosenFrames
-from data.target import parse_timeline
+from data.selection.windows import of_all
 from train.evaluation import evaluate as evaluating
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.report import table
 from train.evaluation.results import Figure
-from train.inference.describe import (
-    answer,
-    answer_length,
-    as_row,
-    choose_or_refuse,
-    generation_prompt,
-)
-from train.inference.describe import load_run as load_model
+from train.inference.describe import as_row, describe_windows, whole_of, windows_or_refuse
+from train.inference.generate import answer_length
+from train.inference.generate import load_run as load_model
 from train.run.saved import SavedRun, read_run
 
 
@@ -82,7 +77,8 @@ def load_run(name: str | Path, *, base: str | None = None, dtype: str = "auto") 
 def describe(
     run: Run, video: str | Path, *, prompt: str = "", max_new_tokens: int | None = None
 ) -> Description:
-    """Describe a video with the frame policy and the prompt of the run's training.
+    """Describe a video with the frame policy and the prompt of the run's training; a long one window by
+    window, with what is said of them joined.
 
     Args:
         prompt: another instruction than the run's own.
@@ -99,13 +95,13 @@ def describe(
         ...     print(event.start_s, event.end_s, event.text)
     """
     saved = run.saved
-    chosen = choose_or_refuse(str(video), saved.frames, saved.policy.min_decoded)
-    row = as_row(str(video), chosen, prompt)
-    asked = generation_prompt(row, run.processor, saved.data)
+    windows = windows_or_refuse(str(video), saved.frames, saved.policy.min_decoded)
+    rows = [as_row(str(video), one, prompt) for one in windows]
     length = max_new_tokens or answer_length(saved)
-    (said,) = answer(run.model, run.processor, [asked], max_new_tokens=length)
-    events, _ = parse_timeline(said.text)
-    return Description(said.text, tuple(events), said.cut, chosen)
+    answers = list(describe_windows((run.model, run.processor), saved, rows, max_new_tokens=length))
+    whole = whole_of(answers, saved)
+    cut = any(one.said.cut for one in answers)
+    return Description(whole.text, whole.events, cut, of_all(windows))
 
 
 @dataclass(frozen=True)

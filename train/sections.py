@@ -64,6 +64,13 @@ class DataKeys(Section):
     target: Literal["timeline", "paragraph"] = Field(
         default="timeline", description="form of the answer: a line per event with times, or prose"
     )
+    clock: Literal["seconds", "tenths"] = Field(
+        default="seconds", description="what times in answers and beside frames are rounded to"
+    )
+    window_clock: Literal["own", "video"] = Field(
+        default="own",
+        description="in a window of a long video, times count from its start, or the video's",
+    )
     prompt: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         default=None,
         description="instruction, or a list of them (sample id picks one; null: by data.target)",

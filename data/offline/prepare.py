@@ -12,7 +12,6 @@ import time
 from collections import Counter
 from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from importlib.metadata import version
 from typing import Any
 
@@ -78,12 +77,13 @@ def prepare(
         finished = _claim(out, _existing_manifest(out), identity, config.overwrite)
         out.clear_scratch()
         plan = ShardPlan(out, config.shard_rows, finished, retry, only)
-        run = run_ray if config.engine == "ray" else partial(run_local, timed=timed)
         with tqdm(desc="prepare", unit="video", total=expected, smoothing=0.05) as bar:
             plan.bar = bar
-            if config.engine == "local":
-                run = partial(run, on_progress=bar.set_postfix_str)
-            run(out, plan.todo(catalog.read(sources)), config, plan.on_rows_done)
+            rows = plan.todo(catalog.read(sources))
+            if config.engine == "ray":
+                run_ray(out, rows, config, plan.on_rows_done)
+            else:
+                run_local(out, rows, config, plan.on_rows_done, timed, bar.set_postfix_str)
         manifest = {
             "finished": True,
             **identity,

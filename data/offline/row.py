@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import tempfile
 import time
 from collections import Counter
@@ -16,7 +17,7 @@ from data.media import Local, VideoFile, content_id
 from data.offline.isolate import Failure, digest_of, part_done, run_each
 from data.redact import redacted
 from data.sample import AlreadyWritten, Event, Rejected, Repair, Sample, ShardItem
-from data.selection.choose import ChosenFrames, choose_frames, policy_record
+from data.selection.choose import ChosenFrames, policy_record
 from data.selection.config import FrameKeys
 from data.selection.windows import choose_windows
 from data.target import clock
@@ -84,19 +85,16 @@ def prepare_row(
     spooled: str | None = None
     try:
         where = media.path if isinstance(media, VideoFile) else media
-        video_id = item.video_id or content_id(media)
         for chosen in choose_windows(where, keys, limits.min_decoded, threads=threads):
             if chosen.duration_s < limits.min_s:
                 raise BadVideo("too short", f"{media.name}: {chosen.duration_s:.3f} s")
-            row = _row(item, chosen, keys, video_id)
+            row = _row(item, chosen, keys, item.video_id or content_id(media))
             if chosen.part_s is not None:
                 spooled = spooled or _new_file(spool)
                 with Path(spooled).open("ab") as file:
                     file.writelines(chosen.jpegs)
                 row["frames"] = [len(jpeg) for jpeg in chosen.jpegs]
-                part_done(
-                    f"{item.id}: {clock(chosen.part_s[1])} of {clock(chosen.duration_s)}"
-                )
+                part_done(f"{item.id}: {clock(chosen.part_s[1])} of {clock(chosen.duration_s)}")
             rows.append(row)
     except BadVideo as error:
         if spooled is not None:
@@ -124,13 +122,11 @@ def has_windows(item: Sample) -> bool:
 
 def _new_file(folder: Path) -> str:
     handle, path = tempfile.mkstemp(dir=folder, prefix="frames-")
-    with open(handle, "wb"):
-        return path
+    os.close(handle)
+    return path
 
 
-def _row(
-    item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str
-) -> dict[str, Any]:
+def _row(item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str) -> dict[str, Any]:
     """See `data.prepared.shards.FEATURES`."""
     end_s = chosen.duration_s
     # an event that starts just after the end is about the last frame: labels round times differently
@@ -181,8 +177,8 @@ def _row(
 
 def choose_in_subprocess(
     path: str, keys: FrameKeys, min_decoded: float, *, timeout_s: float, memory_gib: float
-) -> ChosenFrames:
-    """`choose_frames` in a process of its own, for an untrusted file.
+) -> list[ChosenFrames]:
+    """`choose_windows` in a process of its own, for an untrusted file.
 
     Raises:
         BadVideo: with the quarantine reason, also if the process crashes, hangs or runs out of memory.
@@ -201,9 +197,15 @@ def choose_in_subprocess(
     return done.outcome
 
 
-def _choose_or_error(keys: FrameKeys, min_decoded: float, path: str) -> ChosenFrames | BadVideo:
-    """`choose_frames`, with BadVideo returned instead of raised: the worker would report it as a crash."""
+def _choose_or_error(
+    keys: FrameKeys, min_decoded: float, path: str
+) -> list[ChosenFrames] | BadVideo:
+    """`choose_windows`, with BadVideo returned instead of raised: the worker would report it as a crash."""
+    windows = []
     try:
-        return choose_frames(path, keys, min_decoded)
+        for one in choose_windows(path, keys, min_decoded):
+            windows.append(one)
+            part_done("")
+        return windows
     except BadVideo as error:
         return error

@@ -13,15 +13,17 @@ import pyarrow.parquet as pq
 from data.hub import opened
 from data.pages.render import HERE, data_url, render
 from data.prepared.dataset import Prepared
+from data.prepared.shards import FEATURES, GROUP_ROWS, WINDOW, read_columns
 from data.prepared.summary import counted
 from data.sample import events_of
 from data.storage import open_folder
 from data.target import Style, clock, target
+from data.window import as_seen
 
 BINS = 12
 MOST_LOST = 200
 """Maximum number of quarantined rows on a page."""
-COLUMNS = ["id", "duration_s", "times_s", "events", "description"]
+COLUMNS = ["id", "duration_s", "times_s", *WINDOW, "events", "description"]
 
 
 @dataclass(frozen=True)
@@ -96,18 +98,18 @@ def overview(
     first: list[ShownRow] = []
     for url in dataset.shards:
         file = pq.ParquetFile(opened(url), pre_buffer=False)
-        for batch in file.iter_batches(batch_size=256, columns=COLUMNS, use_threads=False):
-            for row in batch.to_pylist():
+        for group in range(file.num_row_groups):
+            for stored in read_columns(file, COLUMNS, [group]).to_pylist():
+                row = as_seen(stored, "own")
                 durations.append(row["duration_s"])
                 frames.append(len(row["times_s"]))
                 answer, _ = target(events_of(row), row["description"], style)
                 words.append(len(answer.split()))
         if len(first) < num_rows and file.metadata.num_rows:
-            for batch in file.iter_batches(
-                batch_size=max(1, num_rows - len(first)), use_threads=False
-            ):
-                first += [_shown(row, style) for row in batch.to_pylist()]
-                break
+            count = -(-(num_rows - len(first)) // GROUP_ROWS)
+            groups = range(min(count, file.num_row_groups))
+            table = read_columns(file, list(FEATURES), groups)
+            first += [_shown(row, style) for row in table.to_pylist()[: num_rows - len(first)]]
     histograms = [histogram("seconds of video", durations), histogram("frames", frames)]
     if tokens is not None:
         histograms.append(histogram("tokens of a sample, frames and all", tokens))
@@ -118,6 +120,7 @@ def overview(
 
 
 def _shown(row: dict[str, Any], style: Style) -> ShownRow:
+    row = as_seen(row, "own")
     answer, _ = target(events_of(row), row["description"], style)
     jpegs = [frame["bytes"] for frame in row["frames"]]
     cards = tuple(zip(jpegs, row["times_s"], row["reasons"], strict=True))

@@ -14,7 +14,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict
 from itertools import groupby
 from operator import itemgetter
@@ -67,13 +67,6 @@ FEATURES = Features(
         "policy": Value("string"),
     }
 )
-def windowless(table: pa.Table) -> pa.Table:
-    """A table of rows with the `WINDOW` columns added, if they are of the version without."""
-    if "start_s" in table.column_names:
-        return table
-    table = table.append_column("sample_id", table["id"])
-    table = table.append_column("start_s", pa.array([0.0] * len(table)))
-    return table.append_column("end_s", table["duration_s"])
 
 
 STORED = Features({**FEATURES, "frames": List(Image(decode=False))})
@@ -210,6 +203,24 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
 
 
 # --- reading ---------------------------------------------------------------------------------
+
+
+def read_columns(
+    file: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
+) -> pa.Table:
+    """Columns of a shard, or of some of its row groups; the `WINDOW` columns of a version without them are those
+    of whole videos."""
+    old = "start_s" not in file.schema_arrow.names
+    there = {*columns, "id", "duration_s"} - set(WINDOW) if old else set(columns)
+    if groups is None:
+        table = file.read(columns=list(there), use_threads=False)
+    else:
+        table = file.read_row_groups(list(groups), columns=list(there), use_threads=False)
+    if old:
+        table = table.append_column("sample_id", table["id"])
+        table = table.append_column("start_s", pa.array([0.0] * len(table)))
+        table = table.append_column("end_s", table["duration_s"])
+    return table.select(list(columns))
 
 
 def manifest_text(url: str, *, shown: str) -> str:

@@ -18,8 +18,8 @@ from data.media import FrameFiles
 from data.sample import Repair, Selection
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES, POLICY_VERSION
-from data.selection.measure.refine import refine_key_frames
 from data.selection.measure.meter import measure_signals
+from data.selection.measure.refine import refine_key_frames
 from data.selection.measure.signals import Signals
 from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order

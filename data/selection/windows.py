@@ -5,7 +5,7 @@ Every window gets the whole budget `frames.max`. Memory holds one window's measu
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -139,9 +139,30 @@ def cut(held: Signals, start_s: float, limit_s: float, end_s: float, min_shot_s:
         return good[-1]
     late = int(np.searchsorted(times_s, start_s + LATE * limit_s))
     first = late if late < stop else first
-    if held.sparse:  # only key frames: what lies between was not seen, a likely cut is a large change
+    if (
+        held.sparse
+    ):  # only key frames: what lies between was not seen, a likely cut is a large change
         return first + int(held.change[first:stop].argmax())
     usual_s = float(np.median(np.diff(times_s)))
     near = max(1, round(STILL_S / max(usual_s, 1e-3)))
     moved = np.convolve(held.change, np.ones(near) / near, mode="same")[first:stop]
     return stop - 1 - int(moved[::-1].argmin())  # the latest of equals
+
+
+def of_all(windows: Sequence[ChosenFrames]) -> ChosenFrames:
+    """The frames of all windows of a video as those of one selection, each window's best first."""
+    if len(windows) == 1:
+        return windows[0]
+    order = sorted((r, w, i) for w, one in enumerate(windows) for i, r in enumerate(one.ranks))
+    rank = {(w, i): n for n, (_, w, i) in enumerate(order)}
+    last = windows[-1]
+    return ChosenFrames(
+        jpegs=tuple(jpeg for one in windows for jpeg in one.jpegs),
+        times_s=tuple(t for one in windows for t in one.times_s),
+        reasons=tuple(why for one in windows for why in one.reasons),
+        ranks=tuple(rank[w, i] for w, one in enumerate(windows) for i in range(len(one))),
+        duration_s=last.duration_s,
+        decoded_share=last.decoded_share,
+        unseen_s=max(one.unseen_s for one in windows),
+        repairs=windows[0].repairs,
+    )

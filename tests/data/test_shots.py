@@ -11,10 +11,10 @@ from data.bench import synthetic_clips
 from data.selection.choose import analyse
 from data.selection.config import FrameKeys
 from data.selection.measure.candidates import Candidates
+from data.selection.measure.meter import measure_signals
 from data.selection.measure.plan import MeasurementPlan
 from data.selection.measure.scenedetect_feed import build_detector
 from data.selection.measure.shots import find_changes, shots_from_cuts, transitions
-from data.selection.measure.meter import measure_signals
 from data.video.h264 import write_h264
 from data.video.probe import probe
 from data.video.video import Video

@@ -88,7 +88,7 @@ def test_the_demos_model_uses_its_eyes(demo):
     from data.sample import events_of
     from data.target import parse_timeline
     from train.batches.split import split
-    from train.inference.describe import answer, generation_prompt, load_run
+    from train.inference.generate import answer, generation_prompt, load_run
     from train.metrics.scenes import scene_f1
     from train.run.saved import read_run
 

@@ -14,7 +14,7 @@ from safetensors.torch import load_file
 from tests.helpers.processes import run, start
 from tests.helpers.runs import losses
 from tests.helpers.videos import ROOT
-from train.inference.describe import load_run
+from train.inference.generate import load_run
 from train.run.saved import read_run
 
 pytestmark = pytest.mark.slow

@@ -9,7 +9,8 @@ from tests.helpers.runs import train
 from tests.helpers.videos import write_video
 from train.batches.encode import normalise
 from train.hub.card import model_card
-from train.inference.describe import as_row, choose_or_refuse, generation_prompt, processor_of
+from train.inference.describe import as_row, windows_or_refuse
+from train.inference.generate import generation_prompt, processor_of
 from train.run.saved import read_run
 
 METHODS = {
@@ -58,7 +59,7 @@ def test_its_ids_are_ours(run, clips):
     for name, video in clips.items():
         theirs: dict = {}
         exec(code_of(run, video), theirs)
-        kept = choose_or_refuse(str(video), keys)
+        (kept,) = windows_or_refuse(str(video), keys)
         ours = generation_prompt(as_row(str(video), kept), processor, saved.data)
         assert theirs["inputs"]["input_ids"][0].tolist() == ours["input_ids"], name
         pixels = theirs["inputs"]["pixel_values"][0].float()

@@ -66,14 +66,15 @@ def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
     from data.prepared.dataset import Prepared
     from data.selection.config import FrameKeys
-    from train.inference.describe import as_row, choose_or_refuse, generation_prompt
+    from train.inference.describe import as_row, windows_or_refuse
+    from train.inference.generate import generation_prompt
     from train.model.load import load_processor
     from train.run.saved import read_run
 
     saved = read_run(run)
     processor = load_processor(saved.base)
     row = Prepared.open(world).rows()[0]
-    chosen = choose_or_refuse(str(world.parent / "videos" / f"{row['id']}.mp4"), saved.frames)
+    (chosen,) = windows_or_refuse(str(world.parent / "videos" / f"{row['id']}.mp4"), saved.frames)
     assert saved.frames == FrameKeys(max=6, px=96)
     assert list(chosen.jpegs) == [f["bytes"] for f in row["frames"]]
     new = generation_prompt({**as_row("v", chosen), "id": row["id"]}, processor, saved.data)
@@ -83,7 +84,7 @@ def test_describe_sees_what_training_saw(run, world):
 
 def test_batched_generation_is_single_generation(run, world):
     from data.prepared.dataset import Prepared
-    from train.inference.describe import answer, generation_prompt, load_run
+    from train.inference.generate import answer, generation_prompt, load_run
     from train.run.saved import read_run
 
     saved = read_run(run)

@@ -51,7 +51,7 @@ def test_exact_supervised_tokens_of_a_two_frame_example(processor):
     encoded = encode(row(), processor, DataKeys())
     space = "Ġ"
     assert supervised(encoded, processor) == [
-        space, "[", "00:00", space, "-", space, "00:02", "]", f"{space}a", f"{space}red", f"{space}circle",
+        space, "[", "00:01", space, "-", space, "00:02", "]", f"{space}a", f"{space}red", f"{space}circle",
         f"{space}moves", f"{space}left", ".", "<end_of_utterance>",
     ]  # fmt: skip
     assert encoded.labels == [-100] * (len(encoded.labels) - 15) + encoded.input_ids[-15:]
@@ -83,7 +83,7 @@ def test_ids_and_pixels_are_transformers_own(processor, count, system):
     out = theirs(
         example,
         processor,
-        [(INSTRUCTIONS["timeline"], "[00:00 - 00:02] a red circle moves left.")],
+        [(INSTRUCTIONS["timeline"], "[00:01 - 00:02] a red circle moves left.")],
         system,
     )
     reference = out["input_ids"][0].tolist()

@@ -12,7 +12,7 @@ from data.errors import UserError
 from tests.helpers.runs import train
 from train.inference import fingerprint
 from train.inference.config import MergeConfig
-from train.inference.describe import load_run
+from train.inference.generate import load_run
 from train.inference.merge import merge
 from train.model import tiny
 from train.model.adapter import renaming

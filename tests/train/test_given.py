@@ -20,7 +20,8 @@ from train.batches.encode import without_marks
 from train.evaluation.answers import answers, given_to, weights_sha256
 from train.evaluation.config import GenerateKeys
 from train.inference.config import DescribeConfig, MergeConfig
-from train.inference.describe import ANSWER_TOKENS, answer_length, describe
+from train.inference.describe import describe
+from train.inference.generate import ANSWER_TOKENS, answer_length
 from train.inference.merge import merge
 from train.run.saved import read_run
 from train.sections import DataKeys, ModelKeys
@@ -145,7 +146,7 @@ def test_a_dataset_of_another_format_can_be_prepared_again(tmp_path):
     )  # fmt: skip
     prepare(keys)
     manifest = json.loads((tmp_path / "o/manifest.json").read_text())
-    old = {**manifest, "format_version": manifest["format_version"] - 1}
+    old = {**manifest, "format_version": 3}
     (tmp_path / "o/manifest.json").write_text(json.dumps(old))
     with pytest.raises(UserError, match="prepare the dataset again, with overwrite=true"):
         Prepared.open(tmp_path / "o")

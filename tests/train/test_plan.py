@@ -17,7 +17,7 @@ from train.batches.encode import Exchange, encode_text, frame_size_px
 from train.bench import gpu
 from train.bench.config import BenchGpuConfig
 from train.config import TrainConfig
-from train.inference.describe import answer
+from train.inference.generate import answer
 from train.memory import plan as planning
 from train.memory.config import CARDS
 from train.memory.estimate import BatchShape, estimate

@@ -20,7 +20,7 @@ from tests.helpers.runs import train
 from tests.helpers.videos import run_command
 from train.batches.encode import normalise
 from train.inference.config import MergeConfig
-from train.inference.describe import generation_prompt
+from train.inference.generate import generation_prompt
 from train.inference.merge import merge
 from train.inference.request import messages_of
 from train.run.portable import make_portable

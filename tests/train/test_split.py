@@ -35,7 +35,7 @@ VIDEOS, EACH = 8, 5
 def test_no_video_on_both_sides(of_video, share, most, more):
     assume(len(set(of_video)) > 1)
     names = [f"row {i}" for i in range(len(of_video))]
-    rows = Dataset.from_dict({"id": names, "video_id": [f"v{n}" for n in of_video]})
+    rows = Dataset.from_dict({"sample_id": names, "video_id": [f"v{n}" for n in of_video]})
     try:
         found = split(rows, share, most)
     except UserError:

@@ -27,9 +27,12 @@ from train.sections import DataKeys, ModelKeys
 
 TEXT_COLUMNS = [
     "id",
+    "sample_id",
     "video_id",
     "times_s",
     "duration_s",
+    "start_s",
+    "end_s",
     "events",
     "description",
     "prompt",

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import hashlib
 import io
+import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -17,10 +18,12 @@ import numpy as np
 import torch
 from PIL import Image
 from transformers import SmolVLMProcessor, SmolVLMVideoProcessor
+from transformers.models.smolvlm.processing_smolvlm import FRAME_TIMESTAMP_MESSAGE
 
 from data.errors import UserError
 from data.sample import events_of
-from data.target import target
+from data.target import Unit, stamp, target
+from data.window import as_seen
 from train.sections import INSTRUCTIONS, DataKeys
 
 IGNORED = -100
@@ -55,7 +58,7 @@ class Encoded:
 
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
     """The instructions and answers of a row, and whether the target fell back to the other form."""
-    answer, fell_back = target(events_of(row), row["description"], keys.target)
+    answer, fell_back = target(events_of(row), row["description"], keys.target, keys.clock)
     first = Exchange(first_prompt(row, keys), answer)
     return [first, *(Exchange(t["prompt"], t["answer"]) for t in row["turns"])], fell_back
 
@@ -82,6 +85,7 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
     Raises:
         TooLong: the text alone is too long.
     """
+    row = as_seen(row, keys.window_clock)
     talk, fell_back = exchanges(row, keys)
     ids, labels, kept = fit_frames(talk, row, processor, keys)
     return Encoded(row["id"], ids, labels, kept, fell_back)
@@ -91,6 +95,7 @@ def fit_frames(
     talk: Sequence[Exchange], row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> tuple[list[int], list[int], list[int]]:
     """Ids, labels and indices of kept frames; whole frames are dropped, least valuable first, until it fits.
+    A row of a window must be `as_seen`.
 
     Raises:
         TooLong: the text alone is too long.
@@ -101,7 +106,9 @@ def fit_frames(
     while True:
         kept = sorted(order[:count])
         times_s = [row["times_s"][i] for i in kept]
-        ids, labels = encode_text(talk, times_s, row["duration_s"], processor, system)
+        ids, labels = encode_text(
+            talk, times_s, row["duration_s"], processor, system, unit=keys.clock
+        )
         excess = len(ids) - keys.max_tokens
         if excess <= 0:
             return ids, labels, kept
@@ -118,6 +125,8 @@ def encode_text(
     duration_s: float,
     processor: SmolVLMProcessor,
     system: str = "",
+    *,
+    unit: Unit = "seconds",
 ) -> tuple[list[int], list[int]]:
     """Prompt and answers → (ids, labels), both (T,).
 
@@ -129,6 +138,11 @@ def encode_text(
     for number, (prompt, answer) in enumerate(_pieces(talk, processor, system)):
         if number == 0:
             prompt_ids = _with_frames(prompt, times_s, duration_s, processor)
+            if unit == "tenths":
+                expanded = _with_frames(processor.video_token, times_s, duration_s, processor)
+                frames = _in_tenths(tokenizer.decode(expanded), times_s)
+                prompt = prompt.replace(processor.video_token, frames)
+                prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         else:
             prompt_ids = tokenizer(prompt, add_special_tokens=False)["input_ids"]
         ids += prompt_ids
@@ -216,6 +230,19 @@ def _with_frames(
         return_tensors="pt",
     )
     return out["input_ids"][0].tolist()
+
+
+def _in_tenths(text: str, times_s: Sequence[float]) -> str:
+    """The processor's text of a video with the times of its frames in tenths."""
+    stamps = iter(times_s)
+
+    def exact(found: re.Match[str]) -> str:
+        return found[0].replace(
+            found[1], stamp(round(next(stamps) * TICKS) * 10 // TICKS, "tenths")
+        )
+
+    asked = re.escape(FRAME_TIMESTAMP_MESSAGE).replace(re.escape("{timestamp}"), r"(\d+:\d\d)")
+    return re.sub(asked, exact, text)
 
 
 def frame_size_px(processor: SmolVLMProcessor) -> int:

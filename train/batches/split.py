@@ -21,6 +21,7 @@ class Split:
     held: tuple[int, ...]
     """All rows of the held-out videos."""
     held_ids: tuple[str, ...]
+    """Ids of their samples."""
     videos: int
     """Number of held-out videos."""
 
@@ -50,6 +51,6 @@ def split(rows: Dataset, eval_share: float, eval_max: int) -> Split:
             f"data.eval_share={eval_share}: leaves nothing to train on in {len(order)} videos"
         )
     held.sort()
-    ids, kept = rows["id"], set(held)
+    ids, kept = rows["sample_id"], set(held)
     train = tuple(i for i in range(len(rows)) if i not in kept)
-    return Split(train, tuple(held), tuple(ids[i] for i in held), videos)
+    return Split(train, tuple(held), tuple(dict.fromkeys(ids[i] for i in held)), videos)

@@ -26,6 +26,7 @@ from tqdm import tqdm
 
 from data.hub import opened, reading
 from data.prepared.dataset import Prepared
+from data.prepared.shards import read_columns
 
 ROW = "row"
 """Column with a row's number in the prepared dataset."""
@@ -55,7 +56,7 @@ def read_texts(dataset: Prepared, columns: Sequence[str]) -> tuple[Dataset, Grou
         with reading(url):
             file = pq.ParquetFile(opened(url), pre_buffer=False)
             # no threads: see `data.prepared.shards`
-            tables.append(file.read(columns=list(columns), use_threads=False))
+            tables.append(read_columns(file, columns))  # without threads: see there
         for group in range(file.num_row_groups):
             places.append((url, group))
             sizes.append(file.metadata.row_group(group).num_rows)

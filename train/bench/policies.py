@@ -29,9 +29,10 @@ from train.console import say
 from train.demo.prewarm import build_prewarmed
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
+from train.evaluation.by_sample import references_of
 from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
-from train.evaluation.records import Prediction, parse_prediction, reference_of
+from train.evaluation.records import Prediction, parse_prediction
 from train.evaluation.scoring import score
 from train.run.saved import read_run
 
@@ -156,7 +157,7 @@ def _figures(
 ) -> dict[str, float]:
     """Flat figures. Seeds are summed per video before the bootstrap, so intervals are over videos."""
     held = _held_out(config, config.policies[0])
-    references = {row["id"]: reference_of(row) for row in held.remove_columns("frames")}
+    references = references_of(held)
     figures: dict[str, float] = {"held_out_videos": len(references)}
     perfect = {name: parse_prediction(timeline(t.events)) for name, t in references.items()}
     best = score(references, perfect)

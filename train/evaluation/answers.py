@@ -19,13 +19,14 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.errors import UserError
 from data.storage import write_atomically
+from data.window import as_seen
 from train.batches.encode import TooLong
 from train.evaluation.config import GenerateKeys
-from train.inference.describe import answer, generation_prompt, load_run
+from train.inference.generate import answer, generation_prompt, load_run
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 
-ASKED = ("target", "prompt", "system", "max_tokens")
+ASKED = ("target", "clock", "window_clock", "prompt", "system", "max_tokens")
 """Keys of a run that determine its prompts."""
 
 
@@ -120,6 +121,7 @@ def _describe(
 def given_to(row: dict[str, Any], keys: DataKeys) -> str:
     """SHA-256 of a row's whole input to a model: frames, times, all texts, and the keys that combine them."""
     digest = hashlib.sha256()
+    row = as_seen(row, keys.window_clock)
     texts = {
         key: row[key] for key in ("times_s", "duration_s", "ranks", "prompt", "system", "context")
     }

@@ -17,11 +17,9 @@ from train.evaluation.records import (
     Problems,
     Reference,
     file_name,
-    parse_prediction,
     read_json_file,
     read_predictions,
     read_references,
-    reference_of,
     write_predictions,
     write_references,
 )
@@ -72,9 +70,10 @@ def _of_files(config: EvaluateConfig) -> Found:
     if config.references is not None:
         references = read_references(config.references, problems, mend=not config.published_soda)
     else:
+        from train.evaluation.by_sample import references_of
+
         assert config.data.path is not None
-        rows = Prepared.open(config.data.path).rows().remove_columns("frames")
-        references = {row["id"]: reference_of(row) for row in rows}
+        references = references_of(Prepared.open(config.data.path).rows())
     given = read_predictions(config.predictions, references, problems)
     name = Path(config.predictions).stem
     about = {"predictions": config.predictions, "references": config.references}
@@ -83,7 +82,9 @@ def _of_files(config: EvaluateConfig) -> Found:
 
 
 def _of_models(config: EvaluateConfig) -> Found:
-    from train.evaluation.answers import answers  # imports torch, which scoring files does not need
+    # imports torch, which scoring files does not need
+    from train.evaluation.answers import answers
+    from train.evaluation.by_sample import predictions_of, references_of, summed
     from train.evaluation.systems import chosen_ids, frames_for_system, plan_systems
 
     assert config.data.path is not None and config.out is not None
@@ -93,9 +94,9 @@ def _of_models(config: EvaluateConfig) -> Found:
     if not len(rows):
         raise UserError(f"data.path={config.data.path}: contains no video")
     ids = chosen_ids(config, dataset, rows, planned)
-    places = {name: i for i, name in enumerate(rows["id"])}
-    texts = rows.remove_columns("frames")
-    references = {name: reference_of(texts[places[name]]) for name in ids}
+    wanted = set(ids)
+    places = [i for i, name in enumerate(rows["sample_id"]) if name in wanted]
+    references = references_of(rows.select(places))
     folder = Path(config.out) / "answers"
     folder.mkdir(exist_ok=True)
     problems = Problems()
@@ -103,7 +104,7 @@ def _of_models(config: EvaluateConfig) -> Found:
     policies = len({p.frames.model_dump_json() for p in planned})
     for one in planned:
         seen = frames_for_system(one.frames, ids, config, dataset, rows, timed=policies > 1)
-        for name in sorted(set(ids) - set(seen.rows["id"])):
+        for name in sorted(wanted - set(seen.rows["sample_id"])):
             problems.note("videos whose frames cannot be had, scored as saying nothing", name)
         said = answers(
             one.run,
@@ -113,17 +114,23 @@ def _of_models(config: EvaluateConfig) -> Found:
             dtype=config.model.dtype,
             overwrite=config.overwrite,
         )
+        texts = [s.text for s in said]
+        frames = summed(seen.rows, [s.frames for s in said])
+        seconds = summed(seen.rows, [s.seconds for s in said])
         systems.append(
             System(
                 one.name,
-                {s.id: parse_prediction(s.text, cut=s.cut) for s in said},
+                predictions_of(seen.rows, texts, [s.cut for s in said], one.run.data),
                 {
                     "model": str(one.run.folder),
                     "frames": one.frames.model_dump(),
                     "data": config.data.path,
                     "part": config.data.part,
                 },
-                {s.id: Timing(s.frames, s.seconds, seen.seconds.get(s.id)) for s in said},
+                {
+                    name: Timing(int(frames[name]), took_s, seen.seconds.get(name))
+                    for name, took_s in seconds.items()
+                },
                 seen.path,
             )
         )

@@ -18,11 +18,13 @@ from transformers.integrations import TensorBoardCallback, TrackioCallback, Wand
 
 from data.errors import UserError, first_line, warn
 from data.target import timeline
+from data.window import rows_of_samples
+from train.evaluation.by_sample import predictions_of, references_of
 from train.evaluation.judging import judged
-from train.evaluation.records import Prediction, Reference, parse_prediction, reference_of
-from train.evaluation.report.contact_sheet import contact_sheet
+from train.evaluation.records import Prediction, Reference
+from train.evaluation.report.contact_sheet import contact_sheet, frames_of
 from train.evaluation.scoring import score
-from train.inference.describe import answer, generation_prompt
+from train.inference.generate import Generation, answer, generation_prompt
 from train.metrics.shown import SHOWN
 from train.run.files import SAMPLES
 from train.run.trackers import Tracker
@@ -48,8 +50,8 @@ class GenerationEval:
     data: DataKeys
     folder: Path
     trackers: tuple[Tracker, ...] = ()
-    which: list[int] | None = None
-    """Rows described the first time; reused, so that scores compare across steps."""
+    which: list[str] | None = None
+    """Samples described the first time; reused, so that scores compare across steps."""
     _truths: dict[str, Reference] = field(default_factory=dict)
 
     def is_due(self, step: int, last: int) -> bool:
@@ -98,8 +100,7 @@ class GenerationEval:
 
     def _reference(self, name: str) -> Reference:
         if not self._truths:
-            rows = self.rows.remove_columns("frames")
-            self._truths = {row["id"]: reference_of(row) for row in rows}
+            self._truths = references_of(self.rows)
         return self._truths[name]
 
     def _describe(
@@ -109,8 +110,11 @@ class GenerationEval:
         describes its share within `eval.max_seconds`; batches cut off by that limit are dropped. Errors
         are returned, not raised, because every process must reach the gathering below."""
         end = time.monotonic() + self.keys.max_seconds
-        wanted = self.which or list(range(min(self.keys.samples, len(self.rows))))
-        mine = wanted[accelerator.process_index :: accelerator.num_processes]
+        places = rows_of_samples(self.rows["sample_id"])
+        wanted = self.which or list(places)[: self.keys.samples]
+        samples = wanted[accelerator.process_index :: accelerator.num_processes]
+        mine = [i for name in samples for i in places[name]]  # a sample's windows, in order
+        texts: list[Generation] = []
         said: list[tuple[int, str, Prediction]] = []
         failed = ""
         training = model.training
@@ -125,7 +129,7 @@ class GenerationEval:
                     generation_prompt(self.rows[i], self.processor, self.data) for i in batch
                 ]
                 with accelerator.autocast():
-                    texts = answer(
+                    some = answer(
                         model,
                         self.processor,
                         prompts,
@@ -134,8 +138,8 @@ class GenerationEval:
                     )
                 if time.monotonic() >= end:
                     break
-                for i, prompt, text in zip(batch, prompts, texts, strict=True):
-                    said.append((i, prompt["id"], parse_prediction(text.text, cut=text.cut)))
+                texts += some
+            said = self._of_samples(samples, places, texts)
         except Exception as error:  # noqa: BLE001 - as above
             failed = _line(error)
         finally:
@@ -143,13 +147,30 @@ class GenerationEval:
         together = sorted(gather_object(said), key=lambda one: one[0])
         failed = next(filter(None, gather_object([failed])), "")
         if not failed:
-            self.which = self.which or [i for i, _, _ in together]
+            self.which = self.which or [name for _, name, _ in together]
         if len(together) < len(wanted) and accelerator.is_main_process:
             warn(
                 f"eval.max_seconds={self.keys.max_seconds:g}: {len(together)} of {len(wanted)} videos described"
             )
         # scores of other videos than before would not be comparable
         return {} if failed else {name: one for _, name, one in together}, failed
+
+    def _of_samples(
+        self, samples: Sequence[str], places: Mapping[str, list[int]], texts: Sequence[Generation]
+    ) -> list[tuple[int, str, Prediction]]:
+        """First row, id and prediction of each sample of which every window has its text."""
+        order = [i for name in samples for i in places[name]][: len(texts)]
+        if not order:
+            return []
+        said = predictions_of(
+            self.rows.select(order), [t.text for t in texts], [t.cut for t in texts], self.data
+        )
+        described = set(order)
+        return [
+            (here[0], name, said[name])
+            for name in samples
+            if set(here := places[name]) <= described
+        ]
 
     def _show(
         self,
@@ -166,7 +187,8 @@ class GenerationEval:
         rows: list[Shown] = []
         for name, one in list(said.items())[:EXAMPLES]:
             reference = references[name]
-            seen = contact_sheet(self.rows[self.rows["id"].index(name)], SHEET_PX)
+            places = rows_of_samples(self.rows["sample_id"])[name]
+            seen = contact_sheet(frames_of(self.rows, places)[0], SHEET_PX)
             rows.append((name, seen, timeline(reference.events) or reference.description, one.text))
         for tracker in self.trackers:
             if tracker.wants(step):

@@ -11,17 +11,18 @@ from __future__ import annotations
 import json
 import re
 from collections import defaultdict
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from data.errors import UserError
-from data.sample import Event, Stated, events_of
+from data.sample import Event, Stated
 from data.sources import activitynet
 from data.sources.parse import Span, as_dicts, clean_events, prose, single_line, time_s
 from data.storage import write_atomically
 from data.target import parse_timeline
+from data.window import whole_events
 
 
 @dataclass(frozen=True)
@@ -106,9 +107,10 @@ def parse_prediction(text: str, *, cut: bool = False) -> Prediction:
     return Prediction(text, tuple(events), unusable, cut)
 
 
-def reference_of(row: Mapping[str, Any]) -> Reference:
-    """The reference of a prepared row."""
-    return Reference(tuple(events_of(dict(row))), row["duration_s"], row["description"])
+def reference_of(rows: Sequence[Mapping[str, Any]]) -> Reference:
+    """The reference of a sample, from its prepared row or the rows of its windows."""
+    events = whole_events([dict(row) for row in rows])
+    return Reference(tuple(events), rows[0]["duration_s"], rows[0]["description"])
 
 
 # --- files -----------------------------------------------------------------------------------

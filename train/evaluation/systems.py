@@ -20,6 +20,7 @@ from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICY_VERSION
 from data.sources.catalog import same_rows
+from data.window import rows_of_samples
 from train.batches.split import split
 from train.console import say
 from train.evaluation.config import EvaluateConfig
@@ -100,7 +101,7 @@ def frames_name(frames: FrameKeys) -> str:
 def chosen_ids(
     config: EvaluateConfig, dataset: Prepared, rows: Dataset, planned: Sequence[PlannedSystem]
 ) -> list[str]:
-    """Ids of the videos to describe, in the dataset's order; the same on every call.
+    """Ids of the samples to describe, in the dataset's order; the same on every call.
 
     Raises:
         UserError: no video is left.
@@ -108,7 +109,8 @@ def chosen_ids(
     kept = [kept_out(p.run, dataset, rows) for p in planned if p.run.is_trained]
     trained = [ids for ids in kept if ids is not None]
     held_out = config.data.part == "held_out" or (config.data.part == "auto" and bool(trained))
-    ids = rows["id"]
+    ids = list(dict.fromkeys(rows["sample_id"]))
+    every = len(ids)
     if held_out:
         # the intersection: no model may have been trained on any of the videos
         unseen = frozenset.intersection(*(trained or [_held(rows, DataKeys())]))
@@ -123,7 +125,7 @@ def chosen_ids(
         "held out from training"
         if held_out
         else "all of the dataset"
-        if len(ids) == len(rows)
+        if len(ids) == every
         else "the first"
     )
     say(f"{len(ids)} videos of {dataset.path} ({why})")
@@ -210,8 +212,9 @@ def frames_for_system(
             prepare(keys, only=wanted, timed=note)
         path = str(folder)
         rows = Prepared.open(path).rows()
-    places = {name: i for i, name in enumerate(rows["id"])}
-    return SystemFrames(path, rows.select([places[i] for i in ids if i in places]), seconds)
+    places = rows_of_samples(rows["sample_id"])
+    kept = [i for name in ids for i in places.get(name, ())]
+    return SystemFrames(path, rows.select(kept), seconds)
 
 
 def _seconds(file: Path) -> dict[str, float]:

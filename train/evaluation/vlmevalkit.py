@@ -22,6 +22,7 @@ from data.prepared.dataset import Prepared
 from data.sample import events_of
 from data.storage import write_atomically
 from data.target import clock, target
+from data.window import as_seen
 from train.batches.encode import first_prompt
 from train.batches.split import split
 from train.evaluation.config import ExportConfig
@@ -50,18 +51,25 @@ def export(config: ExportConfig) -> dict[str, Any]:
     buffer = io.StringIO()
     table = csv.writer(buffer, delimiter="\t", quoting=csv.QUOTE_ALL, lineterminator="\n")
     table.writerow(["index", "image_path", "question", "answer"])
-    for i, row in enumerate(tqdm(rows, desc="export", unit="video")):
+    for i, stored in enumerate(tqdm(rows, desc="export", unit="video")):
+        row = as_seen(stored, config.data.window_clock)
         paths = []
         for k, frame in enumerate(row["frames"]):
             path = pictures / f"{i:06d}-{k:03d}.jpg"  # an id may not be a file name
             path.write_bytes(frame["bytes"])
             paths.append(str(path.resolve()))
-        answer, _ = target(events_of(row), row["description"], config.data.target)
+        answer, _ = target(
+            events_of(row), row["description"], config.data.target, config.data.clock
+        )
         table.writerow([row["id"], json.dumps(paths), _question(row, config.data), answer])
     write_atomically(out / f"{config.name}.tsv", buffer.getvalue())
     references = out / f"{config.name}-references.json"
     write_references(
-        references, {row["id"]: reference_of(row) for row in rows.remove_columns("frames")}
+        references,
+        {  # each window is a video of its own there
+            row["id"]: reference_of([as_seen(row, config.data.window_clock)])
+            for row in rows.remove_columns("frames")
+        },
     )
     model = config.model or "/path/to/merged"
     if Path(model).is_dir():  # VLMEvalKit runs in its own folder

@@ -69,6 +69,9 @@ class DescribeConfig(Section):
         ge=1,
         description="maximum length of an answer, tokens (null: 512, or the longest training answer if longer)",
     )
+    batch: int = Field(
+        default=4, ge=1, description="windows of a long video that are described at a time"
+    )
     format: Literal["text", "json", "request"] = Field(
         default="text",
         description="text; json: one object per video (fields: train/README.md); request: no answer, but the request to send to "

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
-from functools import partial
+from itertools import chain
 from typing import Any
 
-import torch
 from peft import PeftModel
 from pydantic import ValidationError
 from transformers import PreTrainedModel, SmolVLMProcessor
@@ -15,31 +14,21 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 from data.config import resolved
 from data.errors import UserError, warn
 from data.prepared.summary import own_words
-from data.selection.choose import MIN_DECODED, ChosenFrames, choose_frames, policy_record
+from data.selection.choose import MIN_DECODED, ChosenFrames, policy_record
 from data.selection.config import FrameKeys
 from data.selection.known_policies import SHARED
-from data.target import parse_timeline
+from data.selection.windows import choose_windows
 from data.video.info import BadVideo
-from train.batches.collate import collate
-from train.batches.encode import (
-    Exchange,
-    decode_frames,
-    first_prompt,
-    fit_frames,
-    frame_size_px,
-    normalise,
-)
-from train.early_checks import check_reachable
-from train.inference import fingerprint
 from train.inference.config import DescribeConfig
-from train.model import forward
-from train.model.adapter import with_adapter
-from train.model.load import load_model, load_processor, pick_precision
+from train.inference.generate import (
+    Generation,
+    answer,
+    answer_length,
+    generation_prompt,
+    load_run,
+)
+from train.inference.whole import Whole, put_together
 from train.run.saved import SavedRun
-from train.sections import DataKeys, ModelKeys
-
-FRAMES_AT_ONCE = 16
-"""Frames per pass through the vision tower; affects memory only."""
 
 
 def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
@@ -70,44 +59,69 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
     return frames
 
 
-def load_run(
-    run: SavedRun, dtype: str = "auto"
-) -> tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]:
-    """The run's model, ready to generate, and its processor. Weights have the precision of this device.
+Model = tuple[PreTrainedModel | PeftModel, SmolVLMProcessor]
+
+
+@dataclass(frozen=True)
+class WindowAnswer:
+    """What was said of one window, or of a whole short video."""
+
+    row: dict[str, Any]
+    """As `as_row`."""
+    said: Generation
+    seen_s: tuple[float, ...]
+    """Times of the frames that fit into the prompt, on the video's clock."""
+
+
+def describe_windows(
+    model: Model,
+    run: SavedRun,
+    rows: Iterable[dict[str, Any]],
+    *,
+    max_new_tokens: int,
+    batch: int = 1,
+    max_s: float | None = None,
+) -> Iterator[WindowAnswer]:
+    """Describe windows, each as soon as its batch is done; `rows` are read a batch at a time.
+
+    Args:
+        max_s: seconds after which a batch's generation stops, finished or not.
 
     Raises:
-        UserError: the model cannot be loaded, or its predictions are not those when it was saved.
+        UserError: the text alone does not fit into a prompt.
     """
-    precision = pick_precision(dtype)
-    check_reachable(run.base, force=True)
-    base = load_model(run.base, "lora", precision)
-    model = with_adapter(base, run) if run.is_adapter else base
-    processor = processor_of(run)
-    model.to(torch.device(precision.device))  # type: ignore[arg-type]  # their wrapper hides the signature
-    forward.check_forward(base)
-    if run.is_trained:
-        fingerprint.check_fingerprint(run, model, processor)
-    return model.eval(), processor
+    for some in batched(rows, batch):
+        prompts = [generation_prompt(row, model[1], run.data) for row in some]
+        said = answer(*model, prompts, max_new_tokens=max_new_tokens, max_s=max_s)
+        for row, prompt, one in zip(some, prompts, said, strict=True):
+            yield WindowAnswer(row, one, tuple(prompt["times_s"]))
 
 
-def processor_of(run: SavedRun) -> SmolVLMProcessor:
-    """The processor saved with the run's weights.
+def batched(rows: Iterable[dict[str, Any]], count: int) -> Iterator[list[dict[str, Any]]]:
+    """The rows in lists of `count`, the last one shorter."""
+    some: list[dict[str, Any]] = []
+    for row in rows:
+        some.append(row)
+        if len(some) == count:
+            yield some
+            some = []
+    if some:
+        yield some
 
-    Raises:
-        UserError: there is none.
-    """
-    name = str(run.folder)
-    own = run.base.name == name  # a model without an adapter may be on the Hub, at a revision
-    return load_processor(run.base if own else ModelKeys(name=name))
+
+def whole_of(answers: Sequence[WindowAnswer], run: SavedRun) -> Whole:
+    """The description of a video from the answers for all its windows."""
+    return put_together([a.row for a in answers], [a.said.text for a in answers], run.data)
 
 
 def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
-    """One description per video: its text, the events in it, the frames' times, the policy.
+    """One record per video, as soon as it is described: its text, the events in it, the frames' times, the
+    policy; of a video that cannot be used, the reason and the error.
 
     The run's own frame policy is used; keys given on the command line replace its keys, with a warning.
 
     Raises:
-        UserError: a video or the model cannot be used.
+        UserError: the model cannot be used.
     """
     frames = frames_for(run, config.frames)
     if run.own_words and config.prompt is None:
@@ -115,153 +129,102 @@ def describe(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
             f"note: {run.folder} was also trained on samples asked in their own words "
             f"({own_words(run.own_words)}); here the run's own prompt is used (prompt=… gives another)"
         )
-    chosen = [
-        (path, choose_or_refuse(path, frames, run.policy.min_decoded)) for path in config.videos
-    ]  # before the model loads
-    model, processor = load_run(run, config.model.dtype)
+    model: Model | None = None
     length = config.max_new_tokens or answer_length(run)
-    for path, kept in chosen:
-        row = as_row(path, kept, config.prompt or "", config.context)
-        prompt = generation_prompt(row, processor, run.data)
-        (said,) = answer(model, processor, [prompt], max_new_tokens=length)
-        unseen = len(kept.times_s) - len(prompt["times_s"])
-        if said.cut:
-            warn(
-                f"note: {path}: the answer was cut at max_new_tokens={length}; give a larger value"
-            )
-        if unseen:
-            warn(
-                f"note: {path}: {unseen} of {len(kept.times_s)} frames did not fit into the {run.data.max_tokens} "
-                "tokens of the run's prompts; a smaller frames.max spreads those that fit over the whole video"
-            )
-        events, _ = parse_timeline(said.text)
+    for path in config.videos:
+        answers: list[WindowAnswer] = []
+        try:
+            rows = rows_of(path, frames, run.policy.min_decoded, config.prompt, config.context)
+            first = next(rows)  # a bad video is found before the model is loaded
+            model = model or load_run(run, config.model.dtype)
+            rows = chain([first], rows)
+            for one in describe_windows(
+                model, run, rows, max_new_tokens=length, batch=config.batch
+            ):
+                one.row.pop("frames")  # of a film there are too many to hold
+                answers.append(one)
+        except BadVideo as error:
+            yield {"video": path, "error": error.detail, "reason": error.reason}
+            continue
+        _notes(path, answers, run, length)
+        whole = whole_of(answers, run)
         yield {
             "video": path,
-            "text": said.text,
-            "cut": said.cut,
-            "events": [asdict(event) for event in events],
-            "times_s": prompt["times_s"],
-            "frames_left_out": unseen,
-            "duration_s": kept.duration_s,
+            "text": whole.text,
+            "cut": any(a.said.cut for a in answers),
+            "events": [asdict(event) for event in whole.events],
+            "windows": whole.windows,
+            "times_moved": whole.moved,
+            "lines_unusable": whole.unusable,
+            "times_s": [t for a in answers for t in a.seen_s],
+            "frames_left_out": _left_out(answers),
+            "duration_s": answers[-1].row["duration_s"],
             "policy": policy_record(frames),
         }
 
 
-ANSWER_TOKENS = 512
+def _left_out(answers: Sequence[WindowAnswer]) -> int:
+    """Frames that did not fit into the prompts."""
+    return sum(len(a.row["times_s"]) - len(a.seen_s) for a in answers)
 
 
-def answer_length(run: SavedRun) -> int:
-    """Maximum number of new tokens: `ANSWER_TOKENS`, or the longest training answer if that is longer."""
-    return max(ANSWER_TOKENS, run.longest_answer or 0)
+def _notes(path: str, answers: Sequence[WindowAnswer], run: SavedRun, length: int) -> None:
+    """Warn of what was cut and what did not fit."""
+    cut, unseen = sum(a.said.cut for a in answers), _left_out(answers)
+    if cut:
+        what = "the answer was" if len(answers) == 1 else f"{cut} of {len(answers)} answers were"
+        warn(f"note: {path}: {what} cut at max_new_tokens={length}; give a larger value")
+    if unseen:
+        count = sum(len(a.row["times_s"]) for a in answers)
+        warn(
+            f"note: {path}: {unseen} of {count} frames did not fit into the {run.data.max_tokens} "
+            "tokens of the run's prompts; a smaller frames.max spreads those that fit over the whole video"
+        )
 
 
-def choose_or_refuse(path: str, keys: FrameKeys, min_decoded: float = MIN_DECODED) -> ChosenFrames:
-    """The chosen frames of a new video.
+def rows_of(
+    path: str,
+    keys: FrameKeys,
+    min_decoded: float = MIN_DECODED,
+    prompt: str | None = None,
+    context: str = "",
+) -> Iterator[dict[str, Any]]:
+    """A new video in the form of prepared rows, one for each window, as they are decoded.
+
+    Raises:
+        BadVideo: the video cannot be used.
+    """
+    for chosen in choose_windows(path, keys, min_decoded):
+        yield as_row(path, chosen, prompt or "", context)
+
+
+def windows_or_refuse(
+    path: str, keys: FrameKeys, min_decoded: float = MIN_DECODED
+) -> list[ChosenFrames]:
+    """The chosen frames of each window of a new video.
 
     Raises:
         UserError: the video cannot be used.
     """
     try:
-        return choose_frames(path, keys, min_decoded)
+        return list(choose_windows(path, keys, min_decoded))
     except BadVideo as error:
         raise UserError(f"{error.detail} ({error.reason})") from None
 
 
 def as_row(path: str, chosen: ChosenFrames, prompt: str = "", context: str = "") -> dict[str, Any]:
-    """The frames of a new video in the form of a prepared row, without a description."""
+    """The frames of a window of a new video, or of a whole short one, in the form of a prepared row, without
+    a description."""
+    start_s, end_s = chosen.part_s or (0.0, chosen.duration_s)
     return {
         "id": path,
         "frames": [{"bytes": jpeg} for jpeg in chosen.jpegs],
         "times_s": list(chosen.times_s),
         "duration_s": chosen.duration_s,
+        "start_s": start_s,
+        "end_s": end_s,
         "ranks": list(chosen.ranks),
         "prompt": prompt,
         "system": "",
         "context": context,
     }
-
-
-def generation_prompt(
-    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
-) -> dict[str, Any]:
-    """The prompt of a row, open where the answer goes, in the form that `collate` takes, with the times
-    of the frames that fit into it."""
-    talk = [Exchange(first_prompt(row, keys), None)]
-    ids, labels, kept = fit_frames(talk, row, processor, keys)
-    frames = decode_frames([row["frames"][i]["bytes"] for i in kept], frame_size_px(processor))
-    times_s = [row["times_s"][i] for i in kept]
-    return {
-        "id": row["id"],
-        "input_ids": ids,
-        "labels": labels,
-        "frames": frames,
-        "times_s": times_s,
-    }
-
-
-@dataclass(frozen=True)
-class Generation:
-    """One generated answer."""
-
-    text: str
-    cut: bool
-    """Generation stopped at the limit of new tokens, or of time."""
-
-
-def answer(
-    model: PreTrainedModel | PeftModel,
-    processor: SmolVLMProcessor,
-    prompts: Sequence[dict[str, Any]],
-    *,
-    max_new_tokens: int = 512,
-    temperature: float = 0.0,
-    max_s: float | None = None,
-) -> list[Generation]:
-    """One answer per prompt, generated as one batch: greedy decoding, or sampling at a temperature above 0.
-
-    Args:
-        max_s: seconds after which generation stops, finished or not.
-
-    Raises:
-        UserError: the model's logits are NaN in its precision.
-    """
-    tokenizer = processor.tokenizer
-    end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
-    inputs = collate(prompts, tokenizer.pad_token_id, left=True)
-    inputs = {k: inputs[k].to(model.device) for k in ("input_ids", "attention_mask", "frames")}
-    scale = partial(normalise, processor=processor)
-    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
-    drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
-    with torch.inference_mode():
-        seen = forward.encode_frames(base, scale, inputs.pop("frames"), FRAMES_AT_ONCE)  # (F, P, D)
-        out = model.generate(  # type: ignore[operator]
-            **inputs,
-            **{forward.FEATURES: forward.as_mm_outputs(base.model.connector(seen))},
-            **(drawn or {"do_sample": False}),
-            max_new_tokens=max_new_tokens,
-            max_time=max_s,
-            logits_processor=[_refuse_nan(base.dtype)],
-            eos_token_id=end,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    said = out[:, inputs["input_ids"].shape[1] :]  # (B, new)
-    texts = tokenizer.batch_decode(said, skip_special_tokens=True)
-    ended = (said == end).any(dim=1).tolist()
-    return [Generation(text.strip(), not done) for text, done in zip(texts, ended, strict=True)]
-
-
-def _refuse_nan(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:
-    """A logits processor that raises on NaN, which `generate` would turn into a token, or into silence."""
-
-    def check(ids: torch.Tensor, logits: torch.Tensor) -> torch.Tensor:  # (B, T), (B, V)
-        if bool(logits.isnan().any()):
-            how = (
-                "its weights are damaged, or its training diverged"
-                if dtype is torch.float32
-                else "its activations exceed that range; use model.dtype=fp32, or bf16 if the card has it"
-            )
-            name = str(dtype).removeprefix("torch.")
-            raise UserError(f"the model's logits are no numbers in {name}: {how}")
-        return logits
-
-    return check

@@ -21,7 +21,7 @@ from train.batches.encode import frame_size_px, normalise
 from train.console import say
 from train.inference import fingerprint
 from train.inference.config import MergeConfig
-from train.inference.describe import generation_prompt, processor_of
+from train.inference.generate import generation_prompt, processor_of
 from train.model.adapter import with_adapter
 from train.model.load import DTYPES, Precision, load_model
 from train.run.files import FINGERPRINT, METRICS, POLICY_FILE, RECORD, json_text, read_json

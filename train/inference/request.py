@@ -19,28 +19,27 @@ from transformers.models.smolvlm.processing_smolvlm import (
 )
 
 from data.pages.render import data_url
+from data.target import UNITS, stamp
+from data.window import as_seen
 from train.batches.encode import TICKS, Exchange, first_prompt, fit_frames, without_marks
 from train.inference.config import DescribeConfig
-from train.inference.describe import (
-    answer_length,
-    as_row,
-    choose_or_refuse,
-    frames_for,
-    processor_of,
-)
+from train.inference.describe import as_row, frames_for, windows_or_refuse
+from train.inference.generate import answer_length, processor_of
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 
 
 def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
-    """One request per video, with the run's own frame policy; no weights are loaded.
+    """One request per video, or per window of a long one, with the run's own frame policy; no weights are loaded.
 
     Raises:
         UserError: a video or the processor cannot be used.
     """
     frames = frames_for(run, config.frames)
     chosen = [
-        (path, choose_or_refuse(path, frames, run.policy.min_decoded)) for path in config.videos
+        (path, window)
+        for path in config.videos
+        for window in windows_or_refuse(path, frames, run.policy.min_decoded)
     ]
     processor = processor_of(run)
     for path, kept in chosen:
@@ -57,14 +56,16 @@ def messages_of(
     row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> list[dict[str, Any]]:
     """The messages before the answer: the frames that fit, as JPEGs, each after the line with its time."""
+    row = as_seen(row, keys.window_clock)
     prompt = first_prompt(row, keys)
     _, _, kept = fit_frames([Exchange(prompt, None)], row, processor, keys)
     length = timedelta(seconds=int(row["duration_s"]))
     words = DEFAULT_VIDEO_INTRO.format(frame_count=num2words(len(kept)), video_duration=length)
     parts: list[dict[str, Any]] = []
     for i in kept:
-        second = round(row["times_s"][i] * TICKS) // TICKS  # rounded as in a video prompt
-        time = f"{second // 60:02d}:{second % 60:02d}"
+        # rounded as in a video prompt
+        units = round(row["times_s"][i] * TICKS) * UNITS[keys.clock] // TICKS
+        time = stamp(units, keys.clock)
         parts.append(_words(words + FRAME_TIMESTAMP_MESSAGE.format(timestamp=time)))
         url = data_url(row["frames"][i]["bytes"])
         parts.append({"type": "image_url", "image_url": {"url": url}})

@@ -1,4 +1,4 @@
-"""Write and read the ids of a run's held-out rows, so that an evaluation uses the same ones."""
+"""Write and read the ids of a run's held-out samples, so that an evaluation uses the same ones."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from train.run.files import HELD_OUT
 def write_held_out(
     ids: Sequence[str], folder: Path, *, before: Sequence[str] | None = None
 ) -> None:
-    """Write one row id per line. `before`: the ids that earlier parts of a resumed run held out. Only rows
+    """Write one sample id per line. `before`: the ids that earlier parts of a resumed run held out. Only those
     that all parts held out were never trained on, so that only these are written."""
     known = set(ids if before is None else before)
     left = [name for name in ids if name in known]

@@ -20,8 +20,10 @@ from data.storage import write_atomically
 from train.run.files import POLICY_FILE, json_text, read_json
 from train.sections import DataKeys
 
-ASK = ("target", "prompt", "system", "max_tokens")
+ASK = ("target", "clock", "window_clock", "prompt", "system", "max_tokens")
 """Keys of `data` that set the prompt and its greatest length."""
+BEFORE = {"clock": "seconds", "window_clock": "own"}
+"""What runs did before there were these keys."""
 
 
 @dataclass(frozen=True)
@@ -63,9 +65,10 @@ def read_policy(run: Path) -> RunPolicy:
     version, min_decoded = stored.pop("version", None), stored.pop("min_decoded", MIN_DECODED)
     try:
         if "ask" not in stored:  # until 2026-11 all keys were on one level
-            ask = {key: stored.pop(key) for key in ASK}
+            ask = {key: stored.pop(key) for key in ASK if key not in BEFORE}
             stored = {"frames": stored, "ask": ask}
-        frames = FrameKeys.model_validate(stored["frames"])
-        return RunPolicy(frames, DataKeys.model_validate(stored["ask"]), min_decoded, version)
+        frames = recorded_keys(stored["frames"])
+        ask = {**BEFORE, **stored["ask"]}
+        return RunPolicy(frames, DataKeys.model_validate(ask), min_decoded, version)
     except (KeyError, ValidationError):
         raise UserError(f"{file}: not a frame policy of this version") from None

@@ -90,7 +90,9 @@ class Meter:
         )
         quarter = cv2.resize(now[0], (32, 18), interpolation=cv2.INTER_AREA)
         for plane, picture in enumerate((quarter, now[1], now[2])):
-            cv2.resize(picture, SMALL[::-1], dst=self._small[n, plane], interpolation=cv2.INTER_AREA)
+            cv2.resize(
+                picture, SMALL[::-1], dst=self._small[n, plane], interpolation=cv2.INTER_AREA
+            )
         mean, spread = cv2.meanStdDev(half)
         sharpness = sharpness_of(y)
         change = 0.0
@@ -130,7 +132,9 @@ class Meter:
         if self._finder is not None:
             self._cuts_s = self._finder.cuts_s()
 
-    def signals(self, count: int | None = None, part_s: tuple[float, float] | None = None) -> Signals:
+    def signals(
+        self, count: int | None = None, part_s: tuple[float, float] | None = None
+    ) -> Signals:
         """The measurements of the first `count` frames (None: of all that are held).
 
         Args:

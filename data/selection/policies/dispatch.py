@@ -77,7 +77,9 @@ def plan_for(
             window_s = 0.0
         return MeasurementPlan(Candidates("clearest", window_s=window_s, keep_px=keep_px))
     if policy.candidates == "clock":  # if not every frame decodes, pictures not kept are fetched
-        if part_s is not None:  # where a part ends, and so its clock, is known only after its decode
+        if (
+            part_s is not None
+        ):  # where a part ends, and so its clock, is known only after its decode
             return MeasurementPlan(Candidates("known"))
         known_s = info.times_s[by_clock(info.times_s, info.shown_s, keys)]
         return MeasurementPlan(Candidates("known", known_s=known_s, keep_px=keep_px))

@@ -1,18 +1,35 @@
-"""The frames of a prepared row side by side in one picture."""
+"""The frames of a sample side by side in one picture."""
 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
+from datasets import Dataset
 from PIL import Image
 
+MOST = 64
+"""Frames of a long video that are shown, evenly spaced."""
 
-def contact_sheet(row: Mapping[str, Any], width_px: int) -> Image.Image:
+
+def frames_of(rows: Dataset, places: Sequence[int]) -> tuple[list[dict[str, Any]], list[float]]:
+    """Frames of a sample, of all its windows, and their times: at most `MOST` if it has several."""
+    frames: list[dict[str, Any]] = []
+    times_s: list[float] = []
+    for row in rows.select(places):
+        frames += row["frames"]
+        times_s += row["times_s"]
+    kept = range(len(frames))
+    if len(places) > 1 and len(frames) > MOST:
+        kept = range(0, len(frames), -(-len(frames) // MOST))
+    return [frames[i] for i in kept], [times_s[i] for i in kept]
+
+
+def contact_sheet(frames: Sequence[Mapping[str, Any]], width_px: int) -> Image.Image:
     """One picture of all frames, each `width_px` wide and as high as the first frame."""
     pictures: list[Image.Image] = []
-    for frame in row["frames"]:
+    for frame in frames:
         with Image.open(io.BytesIO(frame["bytes"])) as image:
             height_px = max(1, min(2 * width_px, round(image.height * width_px / image.width)))
             pictures.append(image.convert("RGB").resize((width_px, height_px)))

@@ -21,8 +21,9 @@ from data.prepared.dataset import Prepared
 from data.sample import Stated
 from data.storage import write_atomically
 from data.target import clock
+from data.window import rows_of_samples
 from train.evaluation.records import scored_events
-from train.evaluation.report.contact_sheet import contact_sheet
+from train.evaluation.report.contact_sheet import contact_sheet, frames_of
 from train.evaluation.report.curves import COLOURS, curves_svg
 from train.evaluation.report.table import rows_of, signed, sure
 from train.evaluation.results import Evaluation, Summary, System
@@ -236,18 +237,18 @@ class _Rows:
             self._rows = Prepared.open(str(system.prepared)).rows()
         except (UserError, OSError, DatasetsError) as error:  # since moved, deleted or damaged
             warn(f"{system.prepared}: cannot be read, so the page shows no frames of it ({error})")
-            self._places: Mapping[str, int] = {}
+            self._places: Mapping[str, list[int]] = {}
             return
-        self._places = {name: i for i, name in enumerate(self._rows["id"])}
+        self._places = rows_of_samples(self._rows["sample_id"])
 
     def strip(self, name: str, width_px: int) -> Strip | None:
         if name not in self._places:
             return None
-        row = self._rows[self._places[name]]
-        whole = contact_sheet(row, width_px)
+        frames, times_s = frames_of(self._rows, self._places[name])
+        whole = contact_sheet(frames, width_px)
         buffer = io.BytesIO()
         whole.save(buffer, "WEBP", quality=70 if width_px > 100 else 55)
-        times = tuple(_time(t) for t in row["times_s"])
+        times = tuple(_time(t) for t in times_s)
         return Strip(
             self._label, data_url(buffer.getvalue(), "webp"), width_px, whole.height, times
         )

@@ -15,8 +15,9 @@ from matplotlib.figure import Figure
 from data.pages.render import data_url, render
 from data.storage import write_atomically
 from data.target import clock, timeline
+from data.window import rows_of_samples
 from train.evaluation.records import reference_of
-from train.evaluation.report.contact_sheet import contact_sheet
+from train.evaluation.report.contact_sheet import contact_sheet, frames_of
 from train.metrics.shown import SHOWN
 from train.run.files import METRICS, SAMPLES, read_rows
 
@@ -100,18 +101,18 @@ def _videos(folder: Path, rows: Dataset | None) -> list[VideoHistory]:
         said[one["id"]].append((one["step"], one["text"]))
     if rows is None or not said:
         return []
-    places = {name: i for i, name in enumerate(rows["id"])}
+    places = rows_of_samples(rows["sample_id"])
     shown = []
     for name in [n for n in said if n in places][:VIDEOS]:
-        row = rows[places[name]]
+        frames, times_s = frames_of(rows, places[name])
         buffer = io.BytesIO()
-        contact_sheet(row, THUMBNAIL_PX).save(buffer, "JPEG", quality=80)
-        reference = reference_of(row)
+        contact_sheet(frames, THUMBNAIL_PX).save(buffer, "JPEG", quality=80)
+        reference = reference_of([rows[i] for i in places[name]])
         shown.append(
             VideoHistory(
                 name,
                 data_url(buffer.getvalue()),
-                tuple(clock(t) for t in row["times_s"]),
+                tuple(clock(t) for t in times_s),
                 timeline(reference.events) or reference.description,
                 tuple(sorted(said[name])),
             )

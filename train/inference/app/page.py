@@ -4,6 +4,7 @@ that moment in the player."""
 from __future__ import annotations
 
 import socket
+from collections.abc import Iterator
 
 import gradio as gr
 
@@ -77,8 +78,8 @@ def build(config: AppConfig, models: Models) -> gr.Blocks:
             with gr.Column(scale=3, min_width=320):
                 answer = gr.HTML(elem_id="answer")
 
-        def describe(path: str | None, policy: str, budget: float, both: bool) -> str:
-            return show(config, models, path, policy, int(budget), with_base=both)
+        def describe(path: str | None, policy: str, budget: float, both: bool) -> Iterator[str]:
+            yield from show(config, models, path, policy, int(budget), with_base=both)
 
         go.click(
             describe,

@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import threading
 import time
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -19,18 +19,18 @@ from data.offline.row import choose_in_subprocess
 from data.pages.render import data_url, render
 from data.selection.choose import ChosenFrames
 from data.selection.config import FrameKeys
-from data.target import clock, parse_timeline
+from data.selection.windows import of_all
+from data.target import clock
 from data.video.info import BadVideo
 from train.inference.config import AppConfig
 from train.inference.describe import (
-    Generation,
-    answer,
-    answer_length,
+    WindowAnswer,
     as_row,
+    describe_windows,
     frames_for,
-    generation_prompt,
-    load_run,
+    whole_of,
 )
+from train.inference.generate import answer_length, load_run
 from train.run.saved import SavedRun, base_of, read_run
 
 
@@ -70,8 +70,8 @@ def show(
     budget: int,
     *,
     with_base: bool,
-) -> str:
-    """The answers as HTML, every text escaped.
+) -> Iterator[str]:
+    """The answers as HTML, every text escaped; of a long video once more after each window.
 
     Raises:
         gr.Error: one line for the visitor.
@@ -86,14 +86,13 @@ def show(
         else:
             asked = FrameKeys.model_validate({"policy": policy, "max": budget})
             frames = frames_for(models.run, asked)
-        chosen = choose_in_subprocess(
+        windows = choose_in_subprocess(
             path,
             frames,
             models.run.policy.min_decoded,
             timeout_s=config.timeout_s,
             memory_gib=config.memory_gib,
         )
-        prompt = generation_prompt(as_row(path, chosen), models.processor, models.run.data)
     except BadVideo as error:
         raise gr.Error(
             f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})"
@@ -101,23 +100,31 @@ def show(
     except UserError as error:
         raise gr.Error(str(error)) from None
     chose_s = time.monotonic() - started
-    try:
-        answers = [("tuned", _ask(config, models, prompt, base=False))]
-        if with_base and models.has_base:
-            answers.append(("base", _ask(config, models, prompt, base=True)))
-    except UserError as error:
-        raise gr.Error(str(error)) from None
-    took = (
-        f"frames chosen in {chose_s:.1f} s, answers in {time.monotonic() - started - chose_s:.1f} s"
-    )
-    return _html(_limit(config, models), chosen, prompt["times_s"], frames.policy, answers, took)
+    answers: dict[str, list[WindowAnswer]] = {"tuned": []}
+    if with_base and models.has_base:
+        answers["base"] = []
+    for number, window in enumerate(windows, start=1):
+        try:
+            for name, said in answers.items():
+                said.append(_ask(config, models, as_row(path, window), base=name == "base"))
+        except UserError as error:
+            raise gr.Error(str(error)) from None
+        took = (
+            f"frames chosen in {chose_s:.1f} s, answers in "
+            f"{time.monotonic() - started - chose_s:.1f} s"
+        )
+        if number < len(windows):
+            took = f"{number} of {len(windows)} windows described; {took}"
+        yield _html(
+            _limit(config, models), of_all(windows), frames.policy, answers, models.run, took
+        )
 
 
 def _limit(config: AppConfig, models: Models) -> int:
     return config.max_new_tokens or answer_length(models.run)
 
 
-def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: bool) -> Generation:
+def _ask(config: AppConfig, models: Models, row: dict[str, Any], *, base: bool) -> WindowAnswer:
     model = models.base if base and models.base is not None else models.tuned
     off = (
         model.disable_adapter()
@@ -125,10 +132,10 @@ def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: boo
         else contextlib.nullcontext()
     )
     with models.lock, off:  # disabling an adapter affects every request
-        (said,) = answer(
-            model,
-            models.processor,
-            [prompt],
+        (said,) = describe_windows(
+            (model, models.processor),
+            models.run,
+            [row],
             max_new_tokens=_limit(config, models),
             max_s=config.timeout_s,
         )
@@ -138,17 +145,18 @@ def _ask(config: AppConfig, models: Models, prompt: dict[str, Any], *, base: boo
 def _html(
     limit: int,
     chosen: ChosenFrames,
-    seen_s: Sequence[float],
     policy: str,
-    answers: list[tuple[str, Generation]],
+    answers: Mapping[str, Sequence[WindowAnswer]],
+    run: SavedRun,
     took: str,
 ) -> str:
-    """The answers and the frames as HTML. `seen_s`: times of the frames that fit into the prompt."""
+    """The answers and the frames that the model saw, as HTML."""
     lanes = []
-    for name, said in answers:
-        events, _ = parse_timeline(said.text)
-        inside = [e for e in events if e.start_s < chosen.duration_s]
-        lanes.append({"name": name, "events": inside, "text": said.text, "cut": said.cut})
+    for name, windows in answers.items():
+        whole = whole_of(windows, run)
+        cut = any(one.said.cut for one in windows)
+        lanes.append({"name": name, "events": whole.events, "text": whole.text, "cut": cut})
+    seen_s = {t for windows in answers.values() for one in windows for t in one.seen_s}
     frames = [
         {"time_s": t, "reason": why, "picture": data_url(jpeg)}
         for t, why, jpeg in zip(chosen.times_s, chosen.reasons, chosen.jpegs, strict=True)
