@@ -37,6 +37,13 @@ class SourceKeys(Section):
         default=None, gt=0, description="share of this source in a mixture (recipe=sources)"
     )
     seed: int = Field(default=0, ge=0, description="microworld: seed of the rendered videos")
+    film_s: tuple[Annotated[float, Field(ge=20)], Annotated[float, Field(le=36_000)]] | None = (
+        Field(
+            default=None,
+            description="microworld: shortest and longest video, in seconds, of films with longer scenes, "
+            "as [60,600] (null: clips of 6 to 20 s)",
+        )
+    )
     revision: str | None = Field(
         default=None, description="finevideo|videofeedback: branch, tag or commit on the Hub"
     )
@@ -104,6 +111,8 @@ class SourceKeys(Section):
         shortest, longest = self.min_duration_s, self.max_duration_s
         if shortest is not None and longest is not None and shortest > longest:
             raise ValueError("min_duration_s is larger than max_duration_s: no video is both")
+        if self.film_s is not None and self.film_s[0] > self.film_s[1]:
+            raise ValueError("film_s: the shortest film is longer than the longest")
         if self.name == "microworld" and self.shuffle_seed is not None:
             raise ValueError("shuffle_seed: rendered videos have no order; use source.seed")
         if self.name == "videofeedback" and self.split == "validation":

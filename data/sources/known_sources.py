@@ -67,7 +67,7 @@ SOURCES: dict[str, Source] = {
         keys=frozenset({"videos"}), needs_path=True, credit="the maker's own; ask them"
     ),
     "microworld": Source(
-        keys=frozenset({"seed"}),
+        keys=frozenset({"seed", "film_s"}),
         licence="apache-2.0",
         credit="synthetic, rendered by scenescribe; Apache-2.0",
     ),

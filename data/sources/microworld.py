@@ -1,4 +1,4 @@
-"""A synthetic world with exact labels: short encoded videos of shapes doing things.
+"""A synthetic world with exact labels: encoded videos of shapes doing things, short clips or long films.
 
 Each video is a sequence of scenes of very unequal length with hard cuts between them. About a third of
 the scenes last under a second, so that evenly spaced frames miss them. Videos are rendered locally and
@@ -26,6 +26,8 @@ from data.sources.config import SourceKeys
 
 SIZE_PX = 96
 FPS = 10
+SHORT = 0.35
+"""Share of scenes under a second."""
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 170, 50),
@@ -86,19 +88,15 @@ def facts(text: str) -> Facts | None:
     return (found[1], found[2], found[3]) if found else None
 
 
-def story(seed: int, index: int) -> tuple[Scene, ...]:
-    """The scenes of video `index`: 2–5 of them, 6–20 s in all, about 35 % under a second."""
+FilmLengths = tuple[float, float]
+"""Shortest and longest film, in seconds."""
+
+
+def story(seed: int, index: int, film_s: FilmLengths | None = None) -> tuple[Scene, ...]:
+    """The scenes of video `index`, about 35 % of them under a second: 2–5 of them, 6–20 s in all; or of a film,
+    whose long scenes last 4 to 16 s. Short films are as frequent as twice as long ones are."""
     rng = np.random.default_rng([seed, index])
-    count = int(rng.integers(2, 6))
-    short = rng.random(count) < 0.35
-    short[rng.integers(count)] = False  # at least one scene is long
-    lengths = np.where(short, rng.integers(4, 11, count), 0)
-    room = int(rng.integers(6 * FPS, 20 * FPS + 1)) - int(lengths.sum())
-    num_long = int((~short).sum())
-    shares = rng.dirichlet(np.full(num_long, 2.0))
-    least = min(12, room // num_long)
-    ends = np.round(np.cumsum(shares) * (room - least * num_long)).astype(int)
-    lengths[~short] = least + np.diff(ends, prepend=0)
+    lengths = _film_lengths(rng, film_s) if film_s is not None else _clip_lengths(rng)
     scenes: list[Scene] = []
     for length in lengths:
         backgrounds = [b for b in BACKGROUNDS if not scenes or b != scenes[-1].background]
@@ -113,6 +111,35 @@ def story(seed: int, index: int) -> tuple[Scene, ...]:
             )
         )
     return tuple(scenes)
+
+
+def _film_lengths(rng: np.random.Generator, film_s: FilmLengths) -> list[int]:
+    """Frames of each scene of a film."""
+    room = round(FPS * np.exp(rng.uniform(*np.log(film_s))))
+    lengths: list[int] = []
+    while room > 0:
+        short = lengths and rng.random() < SHORT
+        length = int(rng.integers(4, 11) if short else rng.integers(4 * FPS, 16 * FPS + 1))
+        if room - length < FPS:  # too little would be left for another scene
+            length = room
+        lengths.append(length)
+        room -= length
+    return lengths
+
+
+def _clip_lengths(rng: np.random.Generator) -> np.ndarray:
+    """Frames of each scene of a clip."""
+    count = int(rng.integers(2, 6))
+    short = rng.random(count) < SHORT
+    short[rng.integers(count)] = False  # at least one scene is long
+    lengths = np.where(short, rng.integers(4, 11, count), 0)
+    room = int(rng.integers(6 * FPS, 20 * FPS + 1)) - int(lengths.sum())
+    num_long = int((~short).sum())
+    shares = rng.dirichlet(np.full(num_long, 2.0))
+    least = min(12, room // num_long)
+    ends = np.round(np.cumsum(shares) * (room - least * num_long)).astype(int)
+    lengths[~short] = least + np.diff(ends, prepend=0)
+    return lengths
 
 
 def draw(scene: Scene, progress: float, size_px: int = SIZE_PX) -> np.ndarray:
@@ -179,19 +206,20 @@ def events(scenes: tuple[Scene, ...]) -> tuple[Event, ...]:
     return tuple(result)
 
 
-def render(seed: int, index: int, folder: Path) -> Path:
+def render(seed: int, index: int, folder: Path, film_s: FilmLengths | None = None) -> Path:
     """Encode video `index` as H.264 unless it is there already."""
-    path = folder / f"{_id(seed, index)}.mp4"
+    path = folder / f"{_id(seed, index, film_s)}.mp4"
     if path.exists():
         return path
     from data.video.h264 import write_h264
 
-    write_h264(path, pictures(story(seed, index)), rate=FPS, crf=15)
+    write_h264(path, pictures(story(seed, index, film_s)), rate=FPS, crf=15)
     return path
 
 
-def _id(seed: int, index: int) -> str:
-    return f"world-{seed}-{index:05d}"
+def _id(seed: int, index: int, film_s: FilmLengths | None = None) -> str:
+    kind = "world" if film_s is None else f"film-{film_s[0]:g}-{film_s[1]:g}"
+    return f"{kind}-{seed}-{index:05d}"
 
 
 def count(keys: SourceKeys) -> int:
@@ -210,20 +238,21 @@ def read(keys: SourceKeys) -> Iterator[Sample]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"source.path={folder}: cannot be made ({error.strerror})") from None
-    indices = range(count(keys))
-    if any(not (folder / f"{_id(keys.seed, i)}.mp4").exists() for i in indices):
+    names = [_id(keys.seed, i, keys.film_s) for i in range(count(keys))]
+    indices = range(len(names))
+    if any(not (folder / f"{name}.mp4").exists() for name in names):
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            work = pool.map(partial(render, keys.seed, folder=folder), indices, chunksize=16)
+            one = partial(render, keys.seed, folder=folder, film_s=keys.film_s)
+            work = pool.map(one, indices, chunksize=16 if keys.film_s is None else 1)
             for _ in tqdm(work, total=len(indices), desc="render", unit="video"):
                 pass
-    for i in indices:
-        scenes = story(keys.seed, i)
-        labels = events(scenes)
+    for i, name in enumerate(names):
+        labels = events(story(keys.seed, i, keys.film_s))
         yield Sample(
-            id=_id(keys.seed, i),
+            id=name,
             source="microworld",
-            video_id=_id(keys.seed, i),
-            video=VideoFile(str(folder / f"{_id(keys.seed, i)}.mp4")),
+            video_id=name,
+            video=VideoFile(str(folder / f"{name}.mp4")),
             events=labels,
             description=" ".join(e.text[:1].upper() + e.text[1:] for e in labels),
             credit="rendered by scenescribe",

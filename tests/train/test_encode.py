@@ -213,7 +213,7 @@ def test_the_shown_example_folds_frames_and_marks_the_answer(processor):
     encoded = encode(row(), processor, DataKeys())
     text = show_example(encoded.input_ids, encoded.labels, processor)
     assert "Frame from 01:05:<frame ×4>" in text
-    assert "Assistant:« [00:00 - 00:02] a red circle moves left.<end_of_utterance>»" in text
+    assert "Assistant:« [00:01 - 00:02] a red circle moves left.<end_of_utterance>»" in text
 
 
 def test_a_template_that_takes_back_what_it_said(processor, monkeypatch):

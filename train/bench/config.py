@@ -128,3 +128,29 @@ class MethodsConfig(BenchConfig):
     prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
     seed: int = Field(default=0, ge=0, description="seed of weights and data order")
     work: str = Field(default="prepared/methods", description="folder of dataset, runs and scores")
+
+
+Way = Literal["windows", "tenths", "video_clock", "one_pass"]
+
+
+class BenchWindowsConfig(BenchConfig):
+    """Keys of scripts/bench_windows.py."""
+
+    ways: Annotated[tuple[Way, ...], BeforeValidator(by_commas)] = Field(
+        default=("windows", "one_pass"),
+        description="windows: cut, each on its own clock; tenths: the same with times in tenths; video_clock: "
+        "cut, on the video's clock; one_pass: the whole film in one prompt",
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(0,), description="seeds of weights and data order: 0,1"
+    )
+    films: int = Field(default=480, ge=20, description="films to render, a sixth of them held out")
+    film_s: tuple[float, float] | None = Field(
+        default=(30.0, 600.0),
+        description="shortest and longest film, in seconds (null: clips of 6 to 20 s)",
+    )
+    frames: int = Field(default=16, ge=1, description="maximum frames per prompt, for every way")
+    steps: int = Field(default=500, ge=1, description="training steps, for every way")
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
+    workers: int = Field(default=2, ge=1, description="models trained at a time, one core each")
+    work: str = Field(default="prepared/windows", description="folder of datasets, runs and scores")

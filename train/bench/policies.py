@@ -61,13 +61,13 @@ def compare_policies(config: PoliciesConfig) -> dict[str, float]:
         initargs=(1,),
     )
     with pool:
-        _all(pool, "warm up", _base, [(config, seed) for seed in config.seeds])
+        in_pool(pool, "warm up", _base, [(config, seed) for seed in config.seeds])
         pairs = [(policy, seed) for seed in config.seeds for policy in config.policies]
-        _all(pool, "train", _train, [(config, *pair) for pair in pairs])
+        in_pool(pool, "train", _train, [(config, *pair) for pair in pairs])
         seen = [
             (config, p, s, q) for p, s in pairs for q in config.policies if config.mixed or p == q
         ]
-        said = _all(pool, "describe", _describe, seen)
+        said = in_pool(pool, "describe", _describe, seen)
     texts = {(p, s, q): one for (_, p, s, q), one in zip(seen, said, strict=True)}
     figures = _figures(config, texts)
     say(table(config, figures))
@@ -75,9 +75,10 @@ def compare_policies(config: PoliciesConfig) -> dict[str, float]:
     return figures
 
 
-def _all(
+def in_pool(
     pool: ProcessPoolExecutor, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
 ) -> list[Any]:
+    """The function's results for all calls, in order, with a progress bar."""
     with tqdm(total=len(calls), desc=what) as bar:
         futures = [pool.submit(function, *call) for call in calls]
         for future in futures:
@@ -91,7 +92,7 @@ def _base(config: PoliciesConfig, seed: int) -> None:
     if (folder / "warm").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
-    with _quietly(folder / "log.txt"):
+    with quietly(folder / "log.txt"):
         build_prewarmed(folder, steps=config.prewarm_steps, seed=seed)
     (folder / "warm").touch()
 
@@ -121,7 +122,7 @@ def _train(config: PoliciesConfig, policy: str, seed: int) -> None:
         ],
     )
     out.mkdir(parents=True, exist_ok=True)
-    with _quietly(out / "log.txt"):
+    with quietly(out / "log.txt"):
         sft.main(keys)
 
 
@@ -135,14 +136,14 @@ def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dic
     folder = _run_folder(config, trained, seed)
     keys = GenerateKeys(max_new_tokens=160, batch=16)
     rows = _held_out(config, seen)
-    with _quietly(folder / f"describe-{seen}.txt"):
+    with quietly(folder / f"describe-{seen}.txt"):
         file = folder / f"answers-{seen}.jsonl"
         said = answers(read_run(folder), rows, keys, file, dtype="fp32", overwrite=False)
     return {one.id: parse_prediction(one.text, cut=one.cut) for one in said}
 
 
 @contextlib.contextmanager
-def _quietly(log: Path) -> Any:
+def quietly(log: Path) -> Any:
     """Send output to a log file: several models run at a time."""
     with (
         log.open("a", encoding="utf-8") as file,

@@ -17,10 +17,16 @@ def world_keys(
     frames: int,
     policy: str = "scene",
     seed: int = 0,
+    film_s: tuple[float, float] | None = None,
+    window_s: float | None = 60.0,
 ) -> PrepareConfig:
     """Keys to render `limit` videos into the folder `videos` and to prepare them as `out`."""
     return PrepareConfig(
-        source=SourceKeys(name="microworld", path=str(videos), limit=limit, seed=seed),
-        frames=FrameKeys.model_validate({"policy": policy, "max": frames, "px": 96}),
+        source=SourceKeys(
+            name="microworld", path=str(videos), limit=limit, seed=seed, film_s=film_s
+        ),
+        frames=FrameKeys.model_validate(
+            {"policy": policy, "max": frames, "px": 96, "window_s": window_s}
+        ),
         out=str(out),
     )

@@ -65,7 +65,7 @@ def read_policy(run: Path) -> RunPolicy:
     version, min_decoded = stored.pop("version", None), stored.pop("min_decoded", MIN_DECODED)
     try:
         if "ask" not in stored:  # until 2026-11 all keys were on one level
-            ask = {key: stored.pop(key) for key in ASK if key not in BEFORE}
+            ask = {key: stored.pop(key) for key in ASK if key in stored or key not in BEFORE}
             stored = {"frames": stored, "ask": ask}
         frames = recorded_keys(stored["frames"])
         ask = {**BEFORE, **stored["ask"]}

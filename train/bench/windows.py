@@ -1,0 +1,224 @@
+"""Are long videos described better window by window? Measured on micro-world films, whose references are
+exact: one tiny model is trained per way and seed, and describes whole held-out films.
+
+Every way has equal frames, so equal picture tokens, in a prompt, and equal steps. A batch of `one_pass` has half
+as many prompts, each with all events of a film: it learns from at least as many events.
+"""
+
+from __future__ import annotations
+
+import json
+from concurrent.futures import ProcessPoolExecutor
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+
+import numpy as np
+import torch
+from datasets import Dataset
+
+from data.config import load
+from data.offline.prepare import prepare
+from data.prepared.dataset import Prepared
+from data.target import Unit, timeline
+from train import sft
+from train.batches.split import split
+from train.bench.config import BenchWindowsConfig, Way
+from train.bench.policies import in_pool, quietly
+from train.config import TrainConfig
+from train.console import say
+from train.demo.prewarm import build_prewarmed
+from train.demo.world import world_keys
+from train.evaluation.answers import answers
+from train.evaluation.by_sample import predictions_of, references_of
+from train.evaluation.config import GenerateKeys
+from train.evaluation.intervals import Measure, bootstrap, interval
+from train.evaluation.records import Prediction, Reference, parse_prediction
+from train.evaluation.scoring import score
+from train.run.saved import read_run
+
+CAPTIONS = {
+    "scene_f1": "scene F1",
+    "f1_one_to_one_tiou>=0.5": "tIoU F1",
+    "soda_c": "SODA c",
+    "recall_tiou>0.5": "events told",
+}
+EVAL_SHARE = 1 / 6
+ALL_ROWS = 100_000
+ANSWER_TOKENS = 2400
+"""Longest answer: of a film of ten minutes in one pass."""
+GROUPS = {"up to 1 min": (0.0, 60.5), "1 to 2 min": (60.5, 120.0), "2 to 10 min": (120.0, 1e9)}
+
+
+@dataclass(frozen=True)
+class Setting:
+    """How a way cuts films and says times."""
+
+    window_s: float | None = 60.0
+    clock: Unit = "seconds"
+    window_clock: str = "own"
+    batch: int = 16
+
+
+WAYS: dict[Way, Setting] = {
+    "windows": Setting(),
+    "tenths": Setting(clock="tenths"),
+    "video_clock": Setting(window_clock="video"),
+    "one_pass": Setting(window_s=None, batch=8),
+}
+
+
+def compare_windows(config: BenchWindowsConfig) -> dict[str, float]:
+    """Prepare, train, describe and score; returns flat figures. Results of an earlier call are reused."""
+    work = Path(config.work)
+    for way in config.ways:
+        prepare(
+            world_keys(
+                work / "videos",
+                _dataset(config, way),
+                limit=config.films,
+                frames=config.frames,
+                film_s=config.film_s,
+                window_s=WAYS[way].window_s,
+            )
+        )
+    pool = ProcessPoolExecutor(
+        config.workers,
+        mp_context=get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    )
+    with pool:
+        in_pool(pool, "warm up", _base, [(config, seed) for seed in config.seeds])
+        pairs = [(config, way, seed) for seed in config.seeds for way in config.ways]
+        in_pool(pool, "train", _train, pairs)
+        said = in_pool(pool, "describe", _describe, pairs)
+    told = {(way, seed): one for (_, way, seed), one in zip(pairs, said, strict=True)}
+    figures = _figures(config, references_of(_held_out(config, config.ways[0])), told)
+    say(table(config, figures))
+    (work / "scores.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
+    return figures
+
+
+def _dataset(config: BenchWindowsConfig, way: Way) -> Path:
+    return Path(config.work) / ("whole" if WAYS[way].window_s is None else "cut")
+
+
+def _base(config: BenchWindowsConfig, seed: int) -> None:
+    """Make the model that all ways of a seed start from, with vision warmed up on single pictures."""
+    folder = Path(config.work) / f"base-{seed}"
+    if (folder / "warm").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with quietly(folder / "log.txt"):
+        build_prewarmed(folder, steps=config.prewarm_steps, seed=seed)
+    (folder / "warm").touch()
+
+
+def _train(config: BenchWindowsConfig, way: Way, seed: int) -> None:
+    out, setting = Path(config.work) / f"run-{way}-{seed}", WAYS[way]
+    if (out / "run.json").exists():
+        return
+    keys = load(
+        TrainConfig,
+        [
+            "recipe=demo",
+            f"model.name={config.work}/base-{seed}",
+            f"data.path={_dataset(config, way)}",
+            f"data.eval_share={EVAL_SHARE}",
+            f"data.eval_max={ALL_ROWS}",
+            f"data.clock={setting.clock}",
+            f"data.window_clock={setting.window_clock}",
+            "data.workers=0",
+            f"train.batch={setting.batch}",
+            f"train.steps={config.steps}",
+            f"train.eval_every={config.steps}",
+            f"train.output={out}",
+            f"train.seed={seed}",
+        ],
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with quietly(out / "log.txt"):
+        sft.main(keys)
+
+
+def _held_out(config: BenchWindowsConfig, way: Way) -> Dataset:
+    rows = Prepared.open(_dataset(config, way)).rows()
+    return rows.select(split(rows, EVAL_SHARE, ALL_ROWS).held)
+
+
+def _describe(config: BenchWindowsConfig, way: Way, seed: int) -> dict[str, Prediction]:
+    """Predictions for whole films."""
+    folder = Path(config.work) / f"run-{way}-{seed}"
+    keys = GenerateKeys(max_new_tokens=ANSWER_TOKENS, batch=16)
+    run, rows = read_run(folder), _held_out(config, way)
+    with quietly(folder / "describe.txt"):
+        said = answers(run, rows, keys, folder / "answers.jsonl", dtype="fp32", overwrite=False)
+    return predictions_of(rows, [s.text for s in said], [s.cut for s in said], run.data)
+
+
+def _figures(
+    config: BenchWindowsConfig,
+    references: dict[str, Reference],
+    told: dict[tuple[Way, int], dict[str, Prediction]],
+) -> dict[str, float]:
+    """Flat figures by group of lengths. Seeds are summed per film before the bootstrap, so that intervals are
+    over films."""
+    figures: dict[str, float] = {}
+    for group, (low_s, high_s) in GROUPS.items():
+        some = {n: r for n, r in references.items() if low_s < r.duration_s <= high_s}
+        figures[f"{group}/films"] = len(some)
+        if not some:
+            continue
+        for unit in ("seconds", "tenths"):
+            perfect = {n: parse_prediction(timeline(r.events, unit)) for n, r in some.items()}
+            best = score(some, perfect)
+            figures |= {f"{group}/perfect in {unit}/{n}": best[n].value for n in CAPTIONS}
+        draws: dict[Way, np.ndarray] = {}
+        for way in config.ways:
+            every = [score(some, told[way, seed]) for seed in config.seeds]
+            pooled = [
+                Measure(n, np.sum([s[n].parts for s in every], axis=0), every[0][n].of)
+                for n in CAPTIONS
+            ]
+            draws[way] = bootstrap(pooled)  # (B, M)
+            for i, measure in enumerate(pooled):
+                key = f"{group}/{way}/{measure.name}"
+                figures[key] = measure.value
+                figures[f"{key}/low"], figures[f"{key}/high"] = interval(draws[way][:, i])
+                for seed, one in zip(config.seeds, every, strict=True):
+                    figures[f"{key}/seed_{seed}"] = one[measure.name].value
+        first = config.ways[0]
+        for way in config.ways[1:]:
+            for i, name in enumerate(CAPTIONS):
+                key = f"{group}/{first}_minus_{way}/{name}"
+                low, high = interval(draws[first][:, i] - draws[way][:, i])
+                lead = figures[f"{group}/{first}/{name}"] - figures[f"{group}/{way}/{name}"]
+                figures |= {key: lead, f"{key}/low": low, f"{key}/high": high}
+    return figures
+
+
+def table(config: BenchWindowsConfig, figures: dict[str, float]) -> str:
+    """A Markdown table by length of the films."""
+    lines = [
+        f"{len(config.seeds)} seeds, {config.steps} steps, at most {config.frames} frames in a prompt; "
+        "mean [95 % interval over films]",
+        "",
+        "| films | way | " + " | ".join(CAPTIONS.values()) + " |",
+        "|---|---|---|---|---|---|",
+    ]
+    for group in GROUPS:
+        count = figures[f"{group}/films"]
+        if not count:
+            continue
+        for way in config.ways:
+            cells = [
+                f"{figures[f'{group}/{way}/{n}']:.3f} [{figures[f'{group}/{way}/{n}/low']:.3f}, "
+                f"{figures[f'{group}/{way}/{n}/high']:.3f}]"
+                for n in CAPTIONS
+            ]
+            lines.append(f"| {group} ({count:.0f}) | {way} | " + " | ".join(cells) + " |")
+        for unit in ("seconds", "tenths"):
+            cells = [f"{figures[f'{group}/perfect in {unit}/{n}']:.3f}" for n in CAPTIONS]
+            lines.append(f"| {group} | perfect in {unit} | " + " | ".join(cells) + " |")
+    return "\n".join(lines)
