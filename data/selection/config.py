@@ -25,7 +25,7 @@ class FrameKeys(Section):
         default=60.0,
         ge=4,
         description="a longer video becomes windows of at most this length, cut where shots end "
-        "(null: whole videos)",
+        "(null: none; data/README.md)",
     )
     px: int = Field(
         default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"

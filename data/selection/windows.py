@@ -91,16 +91,14 @@ def choose_windows(
         meter.add(frame)
         if meter.last_s > start_s + limit_s + AHEAD_S:
             held = meter.signals()
-            count = cut(held, start_s, limit_s, info.shown_s, keys.min_shot_s)
-            end_s = float(held.times_s[count])
+            count, end_s = cut(held, start_s, limit_s, info.shown_s, keys.min_shot_s)
             yield window(count, end_s, held.times_s)
             meter.drop(count)
             start_s = end_s
     meter.close()
     while meter.last_s > start_s + limit_s + ROUNDING_S:
         held = meter.signals()
-        count = cut(held, start_s, limit_s, meter.last_s, keys.min_shot_s)
-        end_s = float(held.times_s[count])
+        count, end_s = cut(held, start_s, limit_s, meter.last_s, keys.min_shot_s)
         yield window(count, end_s, held.times_s)
         meter.drop(count)
         start_s = end_s
@@ -116,13 +114,16 @@ def _at(chosen: Selection, times_s: np.ndarray, at_s: np.ndarray) -> Selection:
     return replace(chosen, times_s=tuple(float(t) for t in at_s[frames]))
 
 
-def cut(held: Signals, start_s: float, limit_s: float, end_s: float, min_shot_s: float) -> int:
-    """Where a window that starts at `start_s` ends: the index of the first frame of the next one, which is in
-    `held` and follows at least one frame.
+def cut(
+    held: Signals, start_s: float, limit_s: float, end_s: float, min_shot_s: float
+) -> tuple[int, float]:
+    """Where a window that starts at `start_s` ends: the number of its frames, at least one and not all of
+    `held`, and the time.
 
     It is the latest shot change that leaves the window no longer than `limit_s` and no shorter than half of
     it, and leaves a quarter of it for the last window (`end_s` is the video's end). Without one it is the
-    stillest place of the last quarter. In a recording gap, the next frame.
+    stillest place of the last quarter; without a frame there, the limit. A window of which the first frame
+    comes later, because nothing was recorded, lasts until its second frame.
     """
     times_s = held.times_s
     latest_s = start_s + limit_s
@@ -131,22 +132,24 @@ def cut(held: Signals, start_s: float, limit_s: float, end_s: float, min_shot_s:
     stop = int(np.searchsorted(times_s, latest_s + 1e-9, side="right"))
     first = int(np.searchsorted(times_s, start_s + LEAST * limit_s))
     if stop <= max(first, 1):  # no frame in that time
-        return min(max(1, stop), len(times_s) - 1)
+        return max(1, stop), latest_s if stop else float(times_s[1])
     first = max(1, first)
     changes = [(c.last + c.first + 1) // 2 for c in find_changes(held, min_shot_s)]
     good = [i for i in changes if first <= i < stop]
     if good:
-        return good[-1]
+        return good[-1], float(times_s[good[-1]])
     late = int(np.searchsorted(times_s, start_s + LATE * limit_s))
     first = late if late < stop else first
     if (
         held.sparse
     ):  # only key frames: what lies between was not seen, a likely cut is a large change
-        return first + int(held.change[first:stop].argmax())
+        change = first + int(held.change[first:stop].argmax())
+        return change, float(times_s[change])
     usual_s = float(np.median(np.diff(times_s)))
     near = max(1, round(STILL_S / max(usual_s, 1e-3)))
     moved = np.convolve(held.change, np.ones(near) / near, mode="same")[first:stop]
-    return stop - 1 - int(moved[::-1].argmin())  # the latest of equals
+    still = stop - 1 - int(moved[::-1].argmin())  # the latest of equals
+    return still, float(times_s[still])
 
 
 def of_all(windows: Sequence[ChosenFrames]) -> ChosenFrames:
