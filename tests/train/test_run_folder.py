@@ -5,6 +5,7 @@ import os
 import shutil
 import subprocess
 import sys
+import threading
 import time
 from pathlib import Path
 
@@ -58,19 +59,27 @@ def test_a_folder_has_one_owner_who_is_named(world, plain, tmp_path):
     assert read_run(out / "checkpoint-2").frames.max == 6  # a checkpoint serves meanwhile
 
 
-def test_a_lock_that_a_killed_process_left_to_its_dying_child_is_waited_for(tmp_path):
+def test_a_lock_that_a_killed_process_left_to_its_dying_child_is_waited_for(tmp_path, monkeypatch):
     """As when a run is killed while it starts a worker: between fork and exec the child has its files."""
     code = (
         "import os, sys, time\n"
+        "from pathlib import Path\n"
         "from data.locks import locked\n"
-        "with locked(__import__('pathlib').Path(sys.argv[1]), 'x'):\n"
-        "    if os.fork() == 0: time.sleep(0.7); os._exit(0)\n"
-        "    os.kill(os.getpid(), 9)\n"
+        "folder = Path(sys.argv[1])\n"
+        "with locked(folder, 'x'):\n"
+        "    if os.fork():\n"
+        "        os.kill(os.getpid(), 9)\n"
+        "    while not (folder / 'go').exists(): time.sleep(0.01)\n"
+        "    os._exit(0)\n"
     )
-    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT)
+    subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
     assert owner_of(tmp_path) is not None  # the child has it still
+    monkeypatch.setattr("data.locks.LET_GO_S", 30.0)  # however busy this machine is
+    let_go = threading.Timer(0.3, (tmp_path / "go").touch)
+    let_go.start()
     with locked(tmp_path, "x"):
         assert f"process {os.getpid()} on " in owner_of(tmp_path)
+    let_go.join()
 
 
 def test_what_is_still_being_written_is_neither_pushed_nor_written_by_another(
