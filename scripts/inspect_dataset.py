@@ -21,7 +21,7 @@ def main(config: InspectConfig) -> None:
 
     tokens = None
     if config.model.name is not None:
-        from train.batches.dataset import token_counts
+        from train.batches.token_counts import token_counts
 
         tokens = token_counts(config.data, config.model.name)
     found = overview.overview(config.data.path, config.data.target, config.rows, tokens)

@@ -5,8 +5,6 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 from datasets import Dataset
@@ -17,13 +15,12 @@ from data.errors import UserError
 from data.prepared.dataset import Prepared
 from data.prepared.shards import GROUP_ROWS, OWN
 from data.prepared.summary import own_words
+from data.window import window_of
 from train.batches.encode import TooLong, decode_frames, encode, frame_size_px, holds_marks
 from train.batches.features import Features
 from train.batches.split import Split, split
 from train.batches.stream import ROW, Pictures, read_texts, window, with_pictures
-from train.early_checks import check_reachable
-from train.model.load import load_processor
-from train.sections import DataKeys, ModelKeys
+from train.sections import DataKeys
 
 TEXT_COLUMNS = [
     "id",
@@ -55,6 +52,8 @@ class Survey:
     """Frames kept of each usable sample."""
     answers: tuple[int, ...]
     """Supervised tokens of each usable sample."""
+    silent: tuple[int, ...]
+    """Positions of windows of long videos in which no event is told: they are not learned from."""
     too_long: tuple[str, ...]
     frames_dropped: int
     samples_shortened: int
@@ -72,6 +71,8 @@ class Survey:
             f"{count} samples, {lengths[0]}–{lengths[-1]} tokens (median {lengths[count // 2]}), "
             f"{sum(self.answers) / count:.0f} supervised on average"
         ]
+        if self.silent:
+            shown.append(f"{len(self.silent)} windows left out: no event of their video is in them")
         if self.fell_back:
             other = "description" if keys.target == "timeline" else "timeline"
             shown.append(f"{self.fell_back} of them have no {keys.target} and use their {other}")
@@ -128,16 +129,21 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     else:
         everything, groups = dataset.rows(), None
     parts = split(everything, keys.eval_share, keys.eval_max)
-    train, held = everything.select(parts.train), None
+    train, held, told = everything.select(parts.train), None, None
+    learnable: list[int] = []
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
     eval_tokens: tuple[int, ...] = ()
     if parts.held:
         held = everything.select(parts.held)
         seen = survey(held, processor, keys, "evaluation")
-        held, eval_tokens = held.select(seen.usable), seen.tokens
+        # a whole video is described with the windows in which nothing is told
+        shown = sorted((*seen.usable, *seen.silent))
+        held, eval_tokens = held.select(shown), seen.tokens
+        learnable = [shown.index(i) for i in seen.usable]
+        told = held.select(learnable)
     if groups is None:
-        evaluation = None if held is None else encoded(held, processor, keys)
+        evaluation = None if told is None else encoded(told, processor, keys)
         learned = encoded(train, processor, keys)
         return Sets(learned, evaluation, found, parts, eval_tokens, held)
     pictures = Pictures(groups, keep=1 + window(keys.shuffle_buffer, GROUP_ROWS))
@@ -145,11 +151,11 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         # `with_features` attaches them once the model is loaded; held-out frames may be described
         if held is not None:
             held = with_pictures(held, Pictures(groups, keep=1))
-        return Sets(train, held, found, parts, eval_tokens, held, starts=groups.starts)
+        return Sets(train, told, found, parts, eval_tokens, held, starts=groups.starts)
     evaluation = None
     if held is not None:
         held = with_pictures(held, pictures)
-        evaluation = encoded(held, processor, keys)
+        evaluation = encoded(held.select(learnable), processor, keys)
     return Sets(
         encoded(train, processor, keys, pictures),
         evaluation,
@@ -183,11 +189,15 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
     tokens: list[int] = []
     frames: list[int] = []
     answers: list[int] = []
+    silent: list[int] = []
     too_long: list[str] = []
     own: Counter[str] = Counter()
     dropped = shortened = fell_back = unmarked = 0
     texts = dataset.select_columns(TEXT_COLUMNS)
     for i, row in enumerate(tqdm(texts, desc=f"tokens of {name}", disable=len(texts) < 200)):
+        if window_of(row) is not None and not row["events"]:
+            silent.append(i)
+            continue
         try:
             encoded = encode(row, processor, keys)
         except TooLong:
@@ -217,6 +227,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         tuple(tokens),
         tuple(frames),
         tuple(answers),
+        tuple(silent),
         tuple(too_long),
         dropped,
         shortened,
@@ -224,24 +235,6 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         unmarked,
         {name: own[name] for name in OWN if own[name]},
     )
-
-
-def token_counts(keys: DataKeys, model: str) -> tuple[int, ...]:
-    """Tokens, frames included, of every sample that fits, with a checkpoint's processor.
-
-    Raises:
-        UserError: no such checkpoint or dataset.
-    """
-    with TemporaryDirectory() as folder:
-        if model == "tiny":
-            from train.model import tiny
-
-            model = str(tiny.build(Path(folder) / "base"))
-        else:
-            check_reachable(ModelKeys(name=model), force=True)
-        processor = load_processor(ModelKeys(name=model))
-        texts, _ = read_texts(Prepared.open(keys.path), TEXT_COLUMNS)
-        return survey(texts, processor, keys, "all").tokens
 
 
 def encoded(

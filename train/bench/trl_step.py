@@ -228,7 +228,7 @@ def _ours(
 
     lengths = tuple(len(s["input_ids"]) for s in rows)
     count = tuple(range(len(rows)))
-    survey = Survey(count, lengths, count, count, (), 0, 0, 0, 0, {})
+    survey = Survey(count, lengths, count, count, (), (), 0, 0, 0, 0, {})
     table = Dataset.from_dict({"i": list(count)}).with_transform(given)
     sets = Sets(table, None, survey, Split(count, (), (), 0))
     orders = orders_of(
