@@ -148,7 +148,7 @@ def test_describing_while_training_is_counted_too(tiny_folder, processor):
 def test_a_packed_run_is_planned_for_full_rows():
     config = load(TrainConfig, ["model.name=tiny", "train.pack=true", "train.pack_tokens=1000"])
     tokens, frames, answers = (600, 300, 280), (8, 4, 4), (40, 40, 10)
-    survey = Survey((0, 1, 2), tokens, frames, answers, (), 0, 0, 0, 0, {})
+    survey = Survey((0, 1, 2), tokens, frames, answers, (), (), 0, 0, 0, 0, {})
     given = batch_shape_of_data(config.train, config.data, survey)
     # a second video of 600 tokens does not fit, but shorter ones fill the row, and say more in all
     assert (given.packed_tokens, given.frames, given.answer_tokens) == (1000, 9, 80)
