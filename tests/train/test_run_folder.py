@@ -62,15 +62,12 @@ def test_a_folder_has_one_owner_who_is_named(world, plain, tmp_path):
 def test_a_lock_that_a_killed_process_left_to_its_dying_child_is_waited_for(tmp_path, monkeypatch):
     """As when a run is killed while it starts a worker: between fork and exec the child has its files."""
     code = (
-        "import os, sys, time\n"
-        "from pathlib import Path\n"
-        "from data.locks import locked\n"
-        "folder = Path(sys.argv[1])\n"
-        "with locked(folder, 'x'):\n"
-        "    if os.fork():\n"
-        "        os.kill(os.getpid(), 9)\n"
-        "    while not (folder / 'go').exists(): time.sleep(0.01)\n"
-        "    os._exit(0)\n"
+        "import fcntl, os, sys, time\n"
+        "folder = sys.argv[1]\n"
+        "lock = os.open(f'{folder}/.lock', os.O_RDWR | os.O_CREAT)\n"  # filelock's own is closed in a fork
+        "fcntl.flock(lock, fcntl.LOCK_EX)\n"
+        "if os.fork(): os.kill(os.getpid(), 9)\n"
+        "while os.path.exists(folder) and not os.path.exists(f'{folder}/go'): time.sleep(0.01)\n"
     )
     subprocess.run([sys.executable, "-c", code, str(tmp_path)], cwd=ROOT, stderr=subprocess.DEVNULL)
     assert owner_of(tmp_path) is not None  # the child has it still
