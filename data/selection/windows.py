@@ -96,7 +96,7 @@ def choose_windows(
             meter.drop(count)
             start_s = end_s
     meter.close()
-    while meter.last_s > start_s + limit_s + ROUNDING_S:
+    while meter.count > 1 and meter.last_s > start_s + limit_s + ROUNDING_S:
         held = meter.signals()
         count, end_s = cut(held, start_s, limit_s, meter.last_s, keys.min_shot_s)
         yield window(count, end_s, held.times_s)

@@ -24,6 +24,7 @@ from data.sources import microworld
 from data.sources.config import SourceKeys
 from data.window import Window, as_seen, fills, inside, joined, on_video_clock, whole_events
 from tests.helpers.signals import signals_of
+from tests.helpers.videos import every, write_video
 
 FILM_S = (130.0, 150.0)
 LIMIT_S = 20.0
@@ -98,6 +99,15 @@ def test_a_cut_leaves_frames_on_both_sides_within_the_limit(steps, at, still, ga
     assert times_s[count - 1] < at_s <= times_s[count] or gap_s > 10.0
     if gap_s < 5:
         assert 4.9 < at_s - start_s <= 10.0 + 1e-6
+
+
+@pytest.mark.parametrize("late_s", [[900.0], [900.0, 900.2], [900.0, 925.0, 1800.0]])
+def test_a_recording_gap_and_stray_frames_after_it(tmp_path, late_s):
+    path = write_video(tmp_path / "gap.mp4", [*every(0.5, 60), *late_s])
+    windows = list(choose_windows(str(path), FrameKeys(max=6, px=48, window_s=LIMIT_S)))
+    assert windows[0].part_s[0] == 0.0 and windows[-1].part_s[1] == windows[-1].duration_s
+    assert all(a[1] == b[0] and a[0] < a[1] for a, b in pairwise(spans(windows)))
+    assert all(a <= t < b for one in windows for a, b in [one.part_s] for t in one.times_s)
 
 
 # --- events --------------------------------------------------------------------------------------
