@@ -12,6 +12,7 @@ from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 from data.sample import Event, events_of
+from data.target import parse_timeline, timeline
 
 WindowClock = Literal["own", "video"]
 FILLED_S = 1.0
@@ -78,6 +79,8 @@ def as_seen(row: Row, clock: WindowClock) -> Row:
         "start_s": 0.0,
         "end_s": duration_s,
     }
+    if row.get("context"):
+        seen["context"] = _context_of(row["context"], window, start_s)
     if "events" in row:
         events = inside(events_of(row), window)
         seen["events"] = [
@@ -86,6 +89,23 @@ def as_seen(row: Row, clock: WindowClock) -> Row:
         ]
         seen["description"] = " ".join(e.text for e in events)
     return seen
+
+
+def _context_of(text: str, window: Window, start_s: float) -> str:
+    """The lines of a context text that are said in the window, with times from `start_s`; lines without times
+    stay. Nothing if it had lines with times and none is left."""
+    lines, timed, left = [], 0, 0
+    for line in text.split("\n"):
+        said, _ = parse_timeline(line)
+        if not said:
+            lines.append(line)
+            continue
+        timed += 1
+        begin_s, end_s = max(said[0].start_s, window.start_s), min(said[0].end_s, window.end_s)
+        if begin_s < end_s:
+            left += 1
+            lines.append(timeline([Event(begin_s - start_s, end_s - start_s, said[0].text)]))
+    return "" if timed and not left else "\n".join(lines)
 
 
 def on_video_clock(

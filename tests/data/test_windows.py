@@ -184,6 +184,15 @@ def test_times_outside_a_window_are_moved_or_left_out_and_counted():
     assert (moved, left_out) == (1, 1)
 
 
+def test_a_window_is_given_the_speech_that_is_said_in_it():
+    said = "Speech:\n[00:02 - 00:04] hello\n[00:18 - 00:24] look there\n[00:50 - 00:52] bye"
+    row = {"duration_s": 60.0, "start_s": 20.0, "end_s": 40.0, "times_s": [21.0], "context": said}
+    assert as_seen(row, "own")["context"] == "Speech:\n[00:00 - 00:04] look there"
+    assert as_seen(row, "video")["context"] == "Speech:\n[00:20 - 00:24] look there"
+    assert as_seen({**row, "start_s": 30.0}, "own")["context"] == ""
+    assert as_seen({**row, "context": "A holiday."}, "own")["context"] == "A holiday."
+
+
 # --- the prepared dataset ------------------------------------------------------------------------
 
 
