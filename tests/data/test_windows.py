@@ -26,13 +26,13 @@ from data.window import Window, as_seen, fills, inside, joined, on_video_clock, 
 from tests.helpers.signals import signals_of
 from tests.helpers.videos import every, write_video
 
-FILM_S = (130.0, 150.0)
+FILM_S = (80.0, 90.0)
 LIMIT_S = 20.0
 
 
 @pytest.fixture(scope="module")
 def film(tmp_path_factory):
-    """A film of more than two minutes, and its scenes' events."""
+    """A film of more than a minute, and its scenes' events."""
     path = microworld.render(3, 0, tmp_path_factory.mktemp("films"), FILM_S)
     return str(path), microworld.events(microworld.story(3, 0, FILM_S))
 
@@ -207,7 +207,7 @@ def config(out, folder, **frames):
 def test_a_window_is_a_row_and_all_rows_of_a_film_stay_together(tmp_path):
     summary = prepare(config(tmp_path / "o", tmp_path))
     rows = Prepared.open(tmp_path / "o").rows()
-    assert summary["videos"] == summary["samples"] == 2 and summary["rows"] == len(rows) > 12
+    assert summary["videos"] == summary["samples"] == 2 and summary["rows"] == len(rows) > 7
     assert (
         abs(summary["video_s"] - sum({r["sample_id"]: r["duration_s"] for r in rows}.values())) < 1
     )
