@@ -69,10 +69,10 @@ def choose_windows(
     meter = Meter(info, plan, skip=skip, room=room)
     start_s = 0.0
 
-    def window(count: int, end_s: float, at_s: np.ndarray) -> ChosenFrames:
-        """The first `count` frames that the meter holds, until `end_s`; `at_s` are their times."""
+    def window(count: int, end_s: float) -> ChosenFrames:
+        """The choice from the first `count` frames that the meter holds, which show the time until `end_s`."""
         signals = meter.signals(count, (start_s, end_s))
-        chosen = _at(select(signals, keys), signals.times_s, at_s)
+        chosen = _at(select(signals, keys), signals.times_s, meter.times_s[:count])
         kept = plan.candidates.kept if keys.decoder == "pyav" else {}
         if refines(keys, info):
             chosen, kept = refine_key_frames(
@@ -87,23 +87,23 @@ def choose_windows(
             repairs=found.repairs if start_s == 0 else (),
         )
 
+    def take(video_end_s: float) -> ChosenFrames:
+        """Cut off the next window."""
+        nonlocal start_s
+        count, end_s = cut(meter.signals(), start_s, limit_s, video_end_s, keys.min_shot_s)
+        taken = window(count, end_s)
+        meter.drop(count)
+        start_s = end_s
+        return taken
+
     for frame in video.decode(threads=threads, skip=skip, vectors=keys.method == "vectors"):
         meter.add(frame)
         if meter.last_s > start_s + limit_s + AHEAD_S:
-            held = meter.signals()
-            count, end_s = cut(held, start_s, limit_s, info.shown_s, keys.min_shot_s)
-            yield window(count, end_s, held.times_s)
-            meter.drop(count)
-            start_s = end_s
+            yield take(info.shown_s)
     meter.close()
     while meter.count > 1 and meter.last_s > start_s + limit_s + ROUNDING_S:
-        held = meter.signals()
-        count, end_s = cut(held, start_s, limit_s, meter.last_s, keys.min_shot_s)
-        yield window(count, end_s, held.times_s)
-        meter.drop(count)
-        start_s = end_s
-    end_s = max(info.duration_s, meter.last_s)
-    last = window(meter.count, end_s, meter.signals().times_s)
+        yield take(meter.last_s)
+    last = window(meter.count, max(info.duration_s, meter.last_s))
     require_decoded(last.decoded_share, min_decoded, info.path, skip)
     yield last if start_s else replace(last, part_s=None)
 

@@ -51,6 +51,8 @@ class Meter:
 
     def __init__(self, info: VideoInfo, plan: MeasurementPlan, *, skip: Skip, room: int):
         self._info, self._plan, self._skip = info, plan, skip
+        # an edit list may discard key frames
+        self._key_s = np.asarray([t for t in info.key_times_s if t >= info.times_s[0] - SAME_S])
         self._table = np.zeros((room, COLUMNS), np.float32)
         self._times_s = np.zeros(room)
         self._small = np.zeros((room, 3, *SMALL), np.uint8)
@@ -70,6 +72,11 @@ class Meter:
         self._motion_seen = False
         self.count = 0
         """Frames that are held."""
+
+    @property
+    def times_s(self) -> np.ndarray:
+        """(N,) timestamps of the frames that are held."""
+        return self._times_s[: self.count]
 
     @property
     def last_s(self) -> float:
@@ -135,7 +142,8 @@ class Meter:
     def signals(
         self, count: int | None = None, part_s: tuple[float, float] | None = None
     ) -> Signals:
-        """The measurements of the first `count` frames (None: of all that are held).
+        """The measurements of the first `count` frames (None: of all that are held). They are views, valid until
+        the next frame is added or others are dropped.
 
         Args:
             part_s: start and end of the part of the video that these frames show: times then count from its
@@ -145,7 +153,7 @@ class Meter:
             BadVideo: the plan needs motion vectors and there are none.
         """
         info, plan, n = self._info, self._plan, self.count if count is None else count
-        times_s, table = self._times_s[:n].copy(), self._table[:n].copy()
+        times_s, table = self._times_s[:n], self._table[:n]
         self._motion_seen = self._motion_seen or bool(table[:, 5].any())
         if plan.vectors and not self._motion_seen:
             raise BadVideo(
@@ -159,7 +167,6 @@ class Meter:
         candidates = plan.candidates.indices
         candidates = candidates[candidates < n]
         features = np.concatenate(self._features)[: len(candidates)] if self._features else None
-        key_s = self._key_s()
         start_s = part_s[0] if part_s else 0.0
         ends_s = (part_s[1], part_s[1]) if part_s else (info.duration_s, info.shown_s)
         last_s = float(times_s[-1])
@@ -171,8 +178,8 @@ class Meter:
             sharpness=table[:, 2],
             clearness=clearness_of(table[:, 2], _full_range(table[:, 1])),
             change=table[:, 3],
-            small=self._small[:n].copy(),
-            key=_has_near(times_s, key_s, SAME_S),
+            small=self._small[:n],
+            key=_has_near(times_s, self._key_s, SAME_S),
             duration_s=max(ends_s[0], last_s) - start_s,
             shown_s=max(ends_s[1], last_s) - start_s,
             decoded_share=self.decoded_share(),
@@ -206,7 +213,7 @@ class Meter:
     def decoded_share(self) -> float:
         """Frames decoded ÷ frames announced, at most 1. If the decoder skipped frames, an estimate: the share
         of announced frames with a decoded one nearby (`nonref`), or of key frames that were decoded."""
-        info, key_s = self._info, self._key_s()
+        info, key_s = self._info, self._key_s
         if self._skip == "none":
             return min(1.0, self._num_decoded / info.num_announced)
         decoded_s = np.asarray(self._decoded_s)
@@ -215,11 +222,6 @@ class Meter:
         else:
             found = _has_near(key_s, decoded_s, SAME_S).mean() if len(key_s) else 1.0
         return float(found) * len(info.times_s) / info.num_announced
-
-    def _key_s(self) -> np.ndarray:
-        """Times of the key frames; an edit list may discard some."""
-        info = self._info
-        return np.asarray([t for t in info.key_times_s if t >= info.times_s[0] - SAME_S])
 
     def _look_closer(self, settled: tuple[int, DecodedFrame] | None) -> None:
         if settled is None:

@@ -100,6 +100,7 @@ def show(
     except UserError as error:
         raise gr.Error(str(error)) from None
     chose_s = time.monotonic() - started
+    chosen = of_all(windows)
     answers: dict[str, list[WindowAnswer]] = {"tuned": []}
     if with_base and models.has_base:
         answers["base"] = []
@@ -115,9 +116,7 @@ def show(
         )
         if number < len(windows):
             took = f"{number} of {len(windows)} windows described; {took}"
-        yield _html(
-            _limit(config, models), of_all(windows), frames.policy, answers, models.run, took
-        )
+        yield _html(_limit(config, models), chosen, frames.policy, answers, models.run, took)
 
 
 def _limit(config: AppConfig, models: Models) -> int:
