@@ -3,18 +3,12 @@ are exact: one tiny model is trained per policy and seed, all else equal, and ev
 
 from __future__ import annotations
 
-import contextlib
 import json
-from collections.abc import Sequence
-from concurrent.futures import ProcessPoolExecutor
-from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from datasets import Dataset
-from tqdm import tqdm
 
 from data.config import load
 from data.offline.prepare import prepare
@@ -24,9 +18,9 @@ from data.target import timeline
 from train import sft
 from train.batches.split import split
 from train.bench.config import PoliciesConfig
+from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, warmed_base
 from train.config import TrainConfig
 from train.console import say
-from train.demo.prewarm import build_prewarmed
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
 from train.evaluation.by_sample import references_of
@@ -54,14 +48,9 @@ def compare_policies(config: PoliciesConfig) -> dict[str, float]:
                 policy=policy,
             )
         )
-    pool = ProcessPoolExecutor(
-        config.workers,
-        mp_context=get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(1,),
-    )
-    with pool:
-        in_pool(pool, "warm up", _base, [(config, seed) for seed in config.seeds])
+    with one_core_each(config.workers) as pool:
+        warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
+        in_pool(pool, "warm up", warmed_base, warm)
         pairs = [(policy, seed) for seed in config.seeds for policy in config.policies]
         in_pool(pool, "train", _train, [(config, *pair) for pair in pairs])
         seen = [
@@ -73,28 +62,6 @@ def compare_policies(config: PoliciesConfig) -> dict[str, float]:
     say(table(config, figures))
     (work / "scores.json").write_text(json.dumps(figures, indent=1) + "\n", encoding="utf-8")
     return figures
-
-
-def in_pool(
-    pool: ProcessPoolExecutor, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
-) -> list[Any]:
-    """The function's results for all calls, in order, with a progress bar."""
-    with tqdm(total=len(calls), desc=what) as bar:
-        futures = [pool.submit(function, *call) for call in calls]
-        for future in futures:
-            future.add_done_callback(lambda _: bar.update())
-        return [future.result() for future in futures]
-
-
-def _base(config: PoliciesConfig, seed: int) -> None:
-    """Make the model that all policies of a seed start from, with vision warmed up on single pictures."""
-    folder = Path(config.work) / f"base-{seed}"
-    if (folder / "warm").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with quietly(folder / "log.txt"):
-        build_prewarmed(folder, steps=config.prewarm_steps, seed=seed)
-    (folder / "warm").touch()
 
 
 def _run_folder(config: PoliciesConfig, policy: str, seed: int) -> Path:
@@ -142,17 +109,6 @@ def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dic
     return {one.id: parse_prediction(one.text, cut=one.cut) for one in said}
 
 
-@contextlib.contextmanager
-def quietly(log: Path) -> Any:
-    """Send output to a log file: several models run at a time."""
-    with (
-        log.open("a", encoding="utf-8") as file,
-        contextlib.redirect_stdout(file),
-        contextlib.redirect_stderr(file),
-    ):
-        yield
-
-
 def _figures(
     config: PoliciesConfig, texts: dict[tuple[str, int, str], dict[str, Prediction]]
 ) -> dict[str, float]:
@@ -172,10 +128,7 @@ def _figures(
     pooled: dict[tuple[str, str], list[Measure]] = {}
     for trained, seen in sorted({(p, q) for p, _, q in texts}):
         every = [score(references, texts[trained, seed, seen]) for seed in config.seeds]
-        pooled[trained, seen] = [
-            Measure(n, np.sum([s[n].parts for s in every], axis=0), every[0][n].of)
-            for n in MEASURES
-        ]
+        pooled[trained, seen] = over_seeds(every, MEASURES)
         for name, measure in zip(MEASURES, pooled[trained, seen], strict=True):
             key = f"{trained}/{seen}/{name}"
             figures[key] = measure.value

@@ -8,13 +8,10 @@ as many prompts, each with all events of a film: it learns from at least as many
 from __future__ import annotations
 
 import json
-from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
-from multiprocessing import get_context
 from pathlib import Path
 
 import numpy as np
-import torch
 from datasets import Dataset
 
 from data.config import load
@@ -24,15 +21,14 @@ from data.target import Unit, timeline
 from train import sft
 from train.batches.split import split
 from train.bench.config import BenchWindowsConfig, Way
-from train.bench.policies import in_pool, quietly
+from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, warmed_base
 from train.config import TrainConfig
 from train.console import say
-from train.demo.prewarm import build_prewarmed
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
 from train.evaluation.by_sample import predictions_of, references_of
 from train.evaluation.config import GenerateKeys
-from train.evaluation.intervals import Measure, bootstrap, interval
+from train.evaluation.intervals import bootstrap, interval
 from train.evaluation.records import Prediction, Reference, parse_prediction
 from train.evaluation.scoring import score
 from train.run.saved import read_run
@@ -82,14 +78,9 @@ def compare_windows(config: BenchWindowsConfig) -> dict[str, float]:
                 window_s=WAYS[way].window_s,
             )
         )
-    pool = ProcessPoolExecutor(
-        config.workers,
-        mp_context=get_context("spawn"),
-        initializer=torch.set_num_threads,
-        initargs=(1,),
-    )
-    with pool:
-        in_pool(pool, "warm up", _base, [(config, seed) for seed in config.seeds])
+    with one_core_each(config.workers) as pool:
+        warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
+        in_pool(pool, "warm up", warmed_base, warm)
         pairs = [(config, way, seed) for seed in config.seeds for way in config.ways]
         in_pool(pool, "train", _train, pairs)
         said = in_pool(pool, "describe", _describe, pairs)
@@ -102,17 +93,6 @@ def compare_windows(config: BenchWindowsConfig) -> dict[str, float]:
 
 def _dataset(config: BenchWindowsConfig, way: Way) -> Path:
     return Path(config.work) / ("whole" if WAYS[way].window_s is None else "cut")
-
-
-def _base(config: BenchWindowsConfig, seed: int) -> None:
-    """Make the model that all ways of a seed start from, with vision warmed up on single pictures."""
-    folder = Path(config.work) / f"base-{seed}"
-    if (folder / "warm").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with quietly(folder / "log.txt"):
-        build_prewarmed(folder, steps=config.prewarm_steps, seed=seed)
-    (folder / "warm").touch()
 
 
 def _train(config: BenchWindowsConfig, way: Way, seed: int) -> None:
@@ -177,10 +157,7 @@ def _figures(
         draws: dict[Way, np.ndarray] = {}
         for way in config.ways:
             every = [score(some, told[way, seed]) for seed in config.seeds]
-            pooled = [
-                Measure(n, np.sum([s[n].parts for s in every], axis=0), every[0][n].of)
-                for n in CAPTIONS
-            ]
+            pooled = over_seeds(every, CAPTIONS)
             draws[way] = bootstrap(pooled)  # (B, M)
             for i, measure in enumerate(pooled):
                 key = f"{group}/{way}/{measure.name}"

@@ -1,0 +1,66 @@
+"""Several tiny models trained and scored at a time, one per setting and seed."""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Iterable, Sequence
+from concurrent.futures import ProcessPoolExecutor
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from tqdm import tqdm
+
+from train.demo.prewarm import build_prewarmed
+from train.evaluation.intervals import Measure
+from train.evaluation.scoring import Scored
+
+
+def one_core_each(workers: int) -> ProcessPoolExecutor:
+    """A pool of processes in each of which torch uses one thread."""
+    return ProcessPoolExecutor(
+        workers,
+        mp_context=get_context("spawn"),
+        initializer=torch.set_num_threads,
+        initargs=(1,),
+    )
+
+
+def in_pool(
+    pool: ProcessPoolExecutor, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
+) -> list[Any]:
+    """The function's results for all calls, in order, with a progress bar."""
+    with tqdm(total=len(calls), desc=what) as bar:
+        futures = [pool.submit(function, *call) for call in calls]
+        for future in futures:
+            future.add_done_callback(lambda _: bar.update())
+        return [future.result() for future in futures]
+
+
+def warmed_base(work: str, seed: int, steps: int) -> None:
+    """Make the model that all settings of a seed start from, with vision warmed up on single pictures."""
+    folder = Path(work) / f"base-{seed}"
+    if (folder / "warm").exists():
+        return
+    folder.mkdir(parents=True, exist_ok=True)
+    with quietly(folder / "log.txt"):
+        build_prewarmed(folder, steps=steps, seed=seed)
+    (folder / "warm").touch()
+
+
+@contextlib.contextmanager
+def quietly(log: Path) -> Any:
+    """Send output to a log file: several models run at a time."""
+    with (
+        log.open("a", encoding="utf-8") as file,
+        contextlib.redirect_stdout(file),
+        contextlib.redirect_stderr(file),
+    ):
+        yield
+
+
+def over_seeds(every: Sequence[Scored], names: Iterable[str]) -> list[Measure]:
+    """The measures over all seeds, summed per video, so that intervals are over videos."""
+    return [Measure(n, np.sum([s[n].parts for s in every], axis=0), every[0][n].of) for n in names]
