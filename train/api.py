@@ -17,9 +17,11 @@ from train.evaluation import evaluate as evaluating
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.report import table
 from train.evaluation.results import Figure
-from train.inference.describe import as_row, describe_windows, whole_of, windows_or_refuse
+from train.inference.answering import describe_windows
+from train.inference.describe import whole_of
 from train.inference.generate import answer_length
 from train.inference.generate import load_run as load_model
+from train.inference.rows import as_row, windows_or_refuse
 from train.run.saved import SavedRun, read_run
 
 

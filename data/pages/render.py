@@ -6,7 +6,9 @@ import base64
 from pathlib import Path
 from typing import Any
 
-from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from jinja2 import Environment, FileSystemLoader, StrictUndefined, Template
+
+from data.storage import atomic
 
 HERE = Path(__file__).parent
 
@@ -14,6 +16,16 @@ HERE = Path(__file__).parent
 def render(template: Path, **values: Any) -> str:
     """The text of a template filled in with `values`. In a template that ends in `.html`, values are
     escaped; it may extend `base.html`, which needs a `title`."""
+    return _template(template).render(**values)
+
+
+def write_page(path: Path, template: Path, **values: Any) -> None:
+    """Write a filled-in template to a file, piece by piece: for a page of very many things."""
+    with atomic(path) as unfinished:
+        _template(template).stream(**values).dump(str(unfinished), encoding="utf-8")
+
+
+def _template(template: Path) -> Template:
     page = template.suffix == ".html"
     environment = Environment(
         loader=FileSystemLoader([template.parent, HERE]),
@@ -21,7 +33,7 @@ def render(template: Path, **values: Any) -> str:
         undefined=StrictUndefined,
         keep_trailing_newline=not page,
     )
-    return environment.get_template(template.name).render(**values)
+    return environment.get_template(template.name)
 
 
 def data_url(picture: bytes, kind: str = "jpeg") -> str:

@@ -21,7 +21,7 @@ class SourceKeys(Section):
     path: str | None = Field(
         default=None,
         description="its file, folder or URL; finevideo, videofeedback: null is the Hub; "
-        "microworld: where its videos are rendered",
+        "microworld: where its videos are rendered; files: videos to be described",
     )
     videos: str | None = Field(
         default=None,

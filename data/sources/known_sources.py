@@ -66,6 +66,10 @@ SOURCES: dict[str, Source] = {
     "jsonl": Source(
         keys=frozenset({"videos"}), needs_path=True, credit="the maker's own; ask them"
     ),
+    "files": Source(
+        needs_path=True,
+        credit="the maker's own; ask them",
+    ),
     "microworld": Source(
         keys=frozenset({"seed", "film_s"}),
         licence="apache-2.0",

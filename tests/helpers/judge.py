@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import re
 import threading
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -24,6 +24,9 @@ class Bench:
     """Of all answers."""
     mumbles: bool = False
     """Answers that are no JSON."""
+    says: Callable[[dict], str] | None = None
+    """A request → the answer, of a server that is no judge."""
+    serves: list[str] = field(default_factory=lambda: ["the-model"])
 
 
 def verdict(prompt: str) -> str:
@@ -62,8 +65,11 @@ def judging() -> Iterator[Bench]:
             if failing or bench.status != 200:
                 self._send(429 if failing else bench.status, {"error": {"message": "not now"}})
                 return
-            prompt = body["messages"][0]["content"]
-            answer = "hm." if bench.mumbles else verdict(prompt)
+            if bench.says is not None:
+                answer = bench.says(body)
+            else:
+                prompt = body["messages"][0]["content"]
+                answer = "hm." if bench.mumbles else verdict(prompt)
             choice = {
                 "index": 0,
                 "finish_reason": "stop",
@@ -79,6 +85,12 @@ def judging() -> Iterator[Bench]:
                     "choices": [choice],
                 },
             )
+
+        def do_GET(self) -> None:
+            models = [
+                {"id": n, "object": "model", "created": 0, "owned_by": "x"} for n in bench.serves
+            ]
+            self._send(200, {"object": "list", "data": models})
 
         def _send(self, status: int, content: dict) -> None:
             data = json.dumps(content).encode()

@@ -18,8 +18,12 @@ from data.config import load
 from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
+from data.sources.files import videos_of
 from train import sft
 from train.config import TrainConfig
+from train.inference.config import DescribeConfig
+from train.inference.folder.describe import describe_folder
+from train.run.saved import read_run
 
 torch.set_num_threads(1)
 
@@ -34,6 +38,9 @@ def run(request):
     try:
         if request["command"] == "prepare":
             prepare(load(PrepareConfig, request["argv"]))
+        elif request["command"] == "describe":
+            config = load(DescribeConfig, request["argv"], "videos")
+            describe_folder(config, read_run(config.adapter), videos_of(config.videos))
         else:
             config = load(TrainConfig, request["argv"])
             if (step := request.get("kill_after_step")) is not None:

@@ -9,8 +9,8 @@ from tests.helpers.runs import train
 from tests.helpers.videos import write_video
 from train.batches.encode import normalise
 from train.hub.card import model_card
-from train.inference.describe import as_row, windows_or_refuse
 from train.inference.generate import generation_prompt, processor_of
+from train.inference.rows import as_row, windows_or_refuse
 from train.run.saved import read_run
 
 METHODS = {

@@ -66,8 +66,8 @@ def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
     from data.prepared.dataset import Prepared
     from data.selection.config import FrameKeys
-    from train.inference.describe import as_row, windows_or_refuse
     from train.inference.generate import generation_prompt
+    from train.inference.rows import as_row, windows_or_refuse
     from train.model.load import load_processor
     from train.run.saved import read_run
 
@@ -205,7 +205,7 @@ def test_describe_refusals(run, tmp_path):
     good = write_video(tmp_path / "a.mp4", every(0.1, 12))
     (tmp_path / "bad.mp4").write_text("no video")
     refused(call_command("scripts/describe.py", f"adapter={run}"), "which video?")
-    refused(call_command("scripts/describe.py", str(good)), "adapter: missing")
+    refused(call_command("scripts/describe.py", str(good)), "SmolVLM2-500M-Video-Instruct")
     refused(
         call_command("scripts/describe.py", str(good), f"adapter={tmp_path}/no"), "no such folder"
     )

@@ -14,14 +14,16 @@ from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
+from data.sources.files import videos_of
 from tests.helpers.runs import train
 from tests.helpers.videos import call_command
 from train.batches.encode import without_marks
-from train.evaluation.answers import answers, given_to, weights_sha256
+from train.evaluation.answers import answers, given_to
 from train.evaluation.config import GenerateKeys
 from train.inference.config import DescribeConfig, MergeConfig
 from train.inference.describe import describe
 from train.inference.generate import ANSWER_TOKENS, answer_length
+from train.inference.identity import weights_sha256
 from train.inference.merge import merge
 from train.run.saved import read_run
 from train.sections import DataKeys, ModelKeys
@@ -171,7 +173,9 @@ def test_no_numbers_are_no_empty_text(whole, video, tmp_path):
     save_file(weights, broken / "model.safetensors", metadata={"format": "pt"})
     with pytest.raises(UserError, match="no numbers in float32: its weights are damaged"):
         list(
-            describe(load(DescribeConfig, [f"adapter={broken}", video], "videos"), read_run(broken))
+            describe(
+                load(DescribeConfig, [f"adapter={broken}"]), read_run(broken), videos_of([video])
+            )
         )
 
 
@@ -209,7 +213,7 @@ def test_a_cut_answer_and_unseen_frames_are_told(run, video, tmp_path):
     assert told["cut"] and told["frames_left_out"] > 0 and len(told["times_s"]) >= 1
     assert len(told["times_s"]) + told["frames_left_out"] == 6
     notes = [line for line in done.stderr.splitlines() if line.startswith("note: ")]
-    assert len(notes) == 2 and "cut at max_new_tokens=4" in notes[0]
+    assert len(notes) == 2 and "answer was cut off" in notes[0]
     assert f"{told['frames_left_out']} of 6 frames did not fit" in notes[1]
 
 

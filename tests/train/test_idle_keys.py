@@ -14,7 +14,7 @@ from data.sources.config import SourceKeys
 from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig
 from train.inference.config import DescribeConfig
-from train.inference.describe import frames_for
+from train.inference.rows import frames_for
 from train.memory.config import PlanConfig
 from train.run.policy import RunPolicy
 from train.run.saved import SavedRun

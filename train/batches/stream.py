@@ -52,7 +52,7 @@ def read_texts(dataset: Prepared, columns: Sequence[str]) -> tuple[Dataset, Grou
         UserError: the Hub refuses access.
     """
     tables, places, sizes = [], [], []
-    for url in tqdm(dataset.shards, desc="texts", unit="shard"):
+    for url in tqdm(dataset.shards, desc="texts", unit="shard", leave=False):
         with reading(url):
             file = pq.ParquetFile(opened(url), pre_buffer=False)
             # no threads: see `data.prepared.shards`

@@ -23,6 +23,7 @@ from data.window import as_seen
 from train.batches.encode import TooLong
 from train.evaluation.config import GenerateKeys
 from train.inference.generate import answer, generation_prompt, load_run
+from train.inference.identity import model_identity
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 
@@ -134,29 +135,7 @@ def given_to(row: dict[str, Any], keys: DataKeys) -> str:
 
 def identity(run: SavedRun, keys: GenerateKeys, dtype: str) -> dict[str, Any]:
     """Model, weights, precision and generation settings: if equal, equal inputs get equal answers."""
-    base = Path(run.base.name)
-    return {
-        "model": str(run.folder),
-        "base": run.base.name,
-        "revision": run.base.revision,
-        "weights": weights_sha256(run.folder),
-        "base_weights": weights_sha256(base) if base != run.folder else None,
-        "dtype": dtype,
-        "generate": keys.model_dump(),
-    }
-
-
-def weights_sha256(folder: Path) -> str | None:
-    """SHA-256 of the weights in a folder, at about a second per gigabyte. None for a checkpoint on the
-    Hub, which its commit identifies."""
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()
+    return {**model_identity(run), "dtype": dtype, "generate": keys.model_dump()}
 
 
 def _stored_answers(

@@ -17,12 +17,12 @@ from transformers import PreTrainedModel, SmolVLMProcessor, TrainerCallback
 from transformers.integrations import TensorBoardCallback, TrackioCallback, WandbCallback
 
 from data.errors import UserError, first_line, warn
+from data.pages.contact_sheet import contact_sheet, frames_of
 from data.target import timeline
 from data.window import rows_of_samples
 from train.evaluation.by_sample import predictions_of, references_of
 from train.evaluation.judging import judged
 from train.evaluation.records import Prediction, Reference
-from train.evaluation.report.contact_sheet import contact_sheet, frames_of
 from train.evaluation.scoring import score
 from train.inference.generate import Generation, answer, generation_prompt
 from train.metrics.shown import SHOWN
@@ -188,7 +188,7 @@ class GenerationEval:
         for name, one in list(said.items())[:EXAMPLES]:
             reference = references[name]
             places = rows_of_samples(self.rows["sample_id"])[name]
-            seen = contact_sheet(frames_of(self.rows, places)[0], SHEET_PX)
+            seen = contact_sheet(frames_of(self.rows.select(places))[0], SHEET_PX)
             rows.append((name, seen, timeline(reference.events) or reference.description, one.text))
         for tracker in self.trackers:
             if tracker.wants(step):

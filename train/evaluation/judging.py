@@ -15,7 +15,8 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
-from data.errors import UserError, one_line
+from data.errors import UserError
+from train.chat import Chat, Refused
 from train.console import say
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Prediction, Reference
@@ -40,20 +41,14 @@ class Judge:
         Raises:
             UserError: the openai client is not installed, or the cache cannot be used.
         """
-        try:
-            import openai
-        except ImportError:
-            raise UserError(
-                "judge.model: the openai client is not installed; pip install -e '.[judge]'"
-            ) from None
         assert keys.model is not None
-        self._keys, self._openai = keys, openai
+        self._keys = keys
         self._end = None if max_s is None else time.monotonic() + max_s
-        self._client = openai.OpenAI(
-            base_url=keys.base_url,
-            api_key=os.environ.get("OPENAI_API_KEY", "none"),  # local servers want none
-            max_retries=4,
-            timeout=keys.timeout_s,
+        self._chat = Chat(
+            keys.base_url,
+            timeout_s=keys.timeout_s,
+            extra="judge",
+            keys=("judge.base_url", "judge.model"),
         )
         self._file = Path(keys.cache)
         self._lock = threading.Lock()
@@ -107,30 +102,12 @@ class Judge:
         return [self._known[self.name(p)] for p in prompts]
 
     def _ask(self, prompt: str) -> None:
-        keys, openai = self._keys, self._openai
-        where = f"judge.base_url={keys.base_url or 'https://api.openai.com/v1'}"
+        question = [{"role": "user", "content": prompt}]
         try:
-            reply = self._client.chat.completions.create(
-                model=str(keys.model),
-                messages=[{"role": "user", "content": prompt}],
-                temperature=0,
-                max_tokens=MOST_ANSWER_TOKENS,
-            )
-        except openai.APIConnectionError as error:  # timeouts included
-            raise UserError(
-                f"{where}: cannot be reached ({error}); the same command continues"
-            ) from None
-        except openai.AuthenticationError:
-            raise UserError(
-                f"{where}: refuses the key; set OPENAI_API_KEY in the environment"
-            ) from None
-        except openai.APIStatusError as error:
-            raise UserError(
-                f"{where}: answers {error.status_code} for judge.model={keys.model} ({one_line(error.message, 200)}); the same command continues"
-            ) from None
-        except openai.APIError as error:
-            raise UserError(f"{where}: not an OpenAI-compatible answer ({error})") from None
-        answer = (reply.choices[0].message.content or "") if reply.choices else ""
+            reply = self._chat.ask(str(self._keys.model), question, max_tokens=MOST_ANSWER_TOKENS)
+        except Refused as error:
+            raise UserError(f"{error}; the same command continues") from None
+        answer = reply.text
         row = {"question": self.name(prompt), "answer": answer}
         with self._lock:
             self._known[row["question"]] = answer

@@ -25,7 +25,7 @@ from train.batches.split import split
 from train.console import say
 from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import file_name
-from train.inference.describe import frames_for
+from train.inference.rows import frames_for
 from train.run.held_out import read_held_out
 from train.run.policy import policy_of_dataset
 from train.run.saved import SavedRun, base_of, read_run, run_of, trained_on, untrained

@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-from typing import Annotated, ClassVar, Literal
+from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field
+from pydantic import BeforeValidator, Field, model_validator
 
-from data.config import Section
+from data.config import Section, by_commas
 from data.selection.config import FrameKeys
 
 Force = Annotated[
@@ -31,26 +31,42 @@ class BaseKeys(OtherBase):
     )
 
 
+Format = Literal["text", "json", "srt", "vtt", "parquet", "html", "request"]
+PRINTED: tuple[Format, ...] = ("text", "json", "srt", "vtt", "request")
+WRITTEN: tuple[Format, ...] = ("text", "json", "srt", "vtt", "parquet", "html")
+
+
 class DescribeConfig(Section):
     """Keys of scripts/describe.py; arguments without `=` are videos."""
 
     COMMON: ClassVar[tuple[str, ...]] = (
         "videos",
+        "out",
         "adapter",
+        "model.name",
         "prompt",
         "format",
+        "batch",
+        "workers",
+        "server",
         "max_new_tokens",
         "frames.policy",
         "frames.max",
-        "model.name",
         "model.dtype",
     )
 
     videos: tuple[str, ...] = Field(
-        default=(), description="paths of video files, written without a key"
+        default=(),
+        description="written without a key: video files, folders, patterns, lists (.txt, .jsonl)",
     )
-    adapter: str = Field(
-        description="an adapter or a whole model: run folder, or name on the Hub (you/clips or you/clips@v2)"
+    out: str | None = Field(
+        default=None,
+        description="folder for the descriptions of all videos; the same command continues (null: print them)",
+    )
+    adapter: str | None = Field(
+        default=None,
+        description="an adapter or a whole model: run folder, or name on the Hub (you/clips or you/clips@v2); "
+        "null: an untrained checkpoint, model.name",
     )
     model: BaseKeys = BaseKeys()
     frames: FrameKeys = Field(
@@ -70,13 +86,56 @@ class DescribeConfig(Section):
         description="maximum length of an answer, tokens (null: 512, or the longest training answer if longer)",
     )
     batch: int = Field(
-        default=4, ge=1, description="windows of a long video that are described at a time"
+        default=8, ge=1, description="videos, or windows of long ones, described at a time"
     )
-    format: Literal["text", "json", "request"] = Field(
-        default="text",
-        description="text; json: one object per video (fields: train/README.md); request: no answer, but the request to send to "
-        "a server of the merged model",
+    format: Annotated[tuple[Format, ...], BeforeValidator(by_commas)] = Field(
+        default=(),
+        description="with out, some of text,json,srt,vtt,parquet,html (none given: all); printed, one of text, "
+        "json (fields: train/README.md), srt, vtt, request (what to send to a server of the merged model)",
     )
+    server: str | None = Field(
+        default=None,
+        description="address of an OpenAI-compatible server of the merged model, http://HOST:PORT/v1: it answers, "
+        "and no weights are loaded here",
+    )
+    engine: Literal["local", "ray"] = Field(
+        default="local", description="with out: what decodes, as for scripts/prepare.py"
+    )
+    address: str | None = Field(
+        default=None, description="engine=ray: address of a cluster, as for scripts/prepare.py"
+    )
+    workers: int | None = Field(
+        default=None,
+        ge=1,
+        description="with out: processes that decode (null: as cores and memory allow)",
+    )
+    timeout_s: float = Field(
+        default=600, gt=0, description="with out: time limit for choosing a video's frames"
+    )
+    memory_gib: float = Field(
+        default=4, ge=1, le=1024, description="with out: memory limit of a decoding process"
+    )
+    overwrite: bool = Field(default=False, description="replace the descriptions in out")
+
+    @model_validator(mode="after")
+    def _formats_fit(self) -> Self:
+        known, where = (PRINTED, "without out") if self.out is None else (WRITTEN, "with out")
+        if bad := [one for one in self.format if one not in known]:
+            raise ValueError(f"format={bad[0]}: {where}, give {', '.join(known)}")
+        if self.out is None and len(self.format) > 1:
+            raise ValueError("format: only one can be printed; with out=FOLDER all are written")
+        return self
+
+    def idle(self) -> list[str]:
+        """One line for each key that is set but has no effect."""
+        lines = []
+        decoding = {"workers", "engine", "address", "timeout_s", "memory_gib", "overwrite"}
+        if self.out is None:
+            for key in sorted(decoding & self.model_fields_set):
+                lines.append(f"{key}: only with out=FOLDER")
+        elif self.address is not None and self.engine != "ray":
+            lines.append(f"address={self.address}: used only with a Ray cluster; add engine=ray")
+        return lines
 
 
 class MergeConfig(Section):

@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import Any
 
 import torch
 from peft import PeftModel
-from transformers import PreTrainedModel, SmolVLMProcessor
+from transformers import PreTrainedModel, RepetitionPenaltyLogitsProcessor, SmolVLMProcessor
 
 from data.errors import UserError
 from data.window import as_seen
@@ -24,6 +24,7 @@ from train.batches.encode import (
 )
 from train.early_checks import check_reachable
 from train.inference import fingerprint
+from train.inference.loops import StopLoops, repeated_from
 from train.model import forward
 from train.model.adapter import with_adapter
 from train.model.load import load_model, load_processor, pick_precision
@@ -34,6 +35,8 @@ FRAMES_AT_ONCE = 16
 """Frames per pass through the vision tower; affects memory only."""
 ANSWER_TOKENS = 512
 """Longest answer, unless a longer one was learned."""
+PENALTY = 1.3
+"""Of tokens that an answer has already used, when it is generated again because it repeated itself."""
 
 
 def load_run(
@@ -97,6 +100,9 @@ class Generation:
     text: str
     cut: bool
     """Generation stopped at the limit of new tokens, or of time."""
+    looped: bool = False
+    """It said the same sentence a third time, and was generated once more with a penalty on repetition. What
+    repeats is left out."""
 
 
 def answer(
@@ -107,38 +113,95 @@ def answer(
     max_new_tokens: int = 512,
     temperature: float = 0.0,
     max_s: float | None = None,
+    stop_loops: bool = False,
 ) -> list[Generation]:
     """One answer per prompt, generated as one batch: greedy decoding, or sampling at a temperature above 0.
 
     Args:
         max_s: seconds after which generation stops, finished or not.
+        stop_loops: end an answer that repeats itself, and generate it once more with a penalty.
 
     Raises:
-        UserError: the model's logits are NaN in its precision.
+        UserError: the model's logits are NaN in its precision, or the GPU's memory does not hold the batch.
     """
+    say = partial(
+        _said,
+        model,
+        processor,
+        max_new_tokens=max_new_tokens,
+        temperature=temperature,
+        max_s=max_s,
+        stop_loops=stop_loops,
+    )
+    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    frames = torch.cat([prompt["frames"] for prompt in prompts]).to(model.device)
+    scale = partial(normalise, processor=processor)
+    try:
+        with torch.inference_mode():
+            seen = forward.encode_frames(base, scale, frames, FRAMES_AT_ONCE)  # (F, P, D)
+            features = base.model.connector(seen)  # (F, N, H)
+            answers = say(prompts, features)
+            again = [i for i, one in enumerate(answers) if one.looped]
+            if again:
+                each = features.split([len(prompt["frames"]) for prompt in prompts])
+                second = say(
+                    [prompts[i] for i in again],
+                    torch.cat([each[i] for i in again]),
+                    repetition_penalty=PENALTY,
+                )
+                for i, one in zip(again, second, strict=True):
+                    answers[i] = replace(one, looped=True)
+    except torch.OutOfMemoryError:
+        raise UserError(
+            f"{len(prompts)} prompts at a time do not fit into the GPU's memory; give a smaller batch"
+        ) from None
+    return answers
+
+
+def _said(
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    prompts: Sequence[dict[str, Any]],
+    features: torch.Tensor,
+    *,
+    max_new_tokens: int,
+    temperature: float,
+    max_s: float | None,
+    stop_loops: bool,
+    repetition_penalty: float = 1.0,
+) -> list[Generation]:
+    """Answers of one batch whose frames have `features` (F, N, H)."""
     tokenizer = processor.tokenizer
     end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
     inputs = collate(prompts, tokenizer.pad_token_id, left=True)
-    inputs = {k: inputs[k].to(model.device) for k in ("input_ids", "attention_mask", "frames")}
-    scale = partial(normalise, processor=processor)
-    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    inputs = {k: inputs[k].to(model.device) for k in ("input_ids", "attention_mask")}
+    length = inputs["input_ids"].shape[1]
+    checks: list[Any] = [_refuse_nan(model.dtype)]
+    if repetition_penalty != 1.0:  # on the words of the answer, not on those of the prompt
+        checks.append(RepetitionPenaltyLogitsProcessor(repetition_penalty, length))
     drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
-    with torch.inference_mode():
-        seen = forward.encode_frames(base, scale, inputs.pop("frames"), FRAMES_AT_ONCE)  # (F, P, D)
-        out = model.generate(  # type: ignore[operator]
-            **inputs,
-            **{forward.FEATURES: forward.as_mm_outputs(base.model.connector(seen))},
-            **(drawn or {"do_sample": False}),
-            max_new_tokens=max_new_tokens,
-            max_time=max_s,
-            logits_processor=[_refuse_nan(base.dtype)],
-            eos_token_id=end,
-            pad_token_id=tokenizer.pad_token_id,
-        )
-    said = out[:, inputs["input_ids"].shape[1] :]  # (B, new)
+    out = model.generate(  # type: ignore[operator]
+        **inputs,
+        **{forward.FEATURES: forward.as_mm_outputs(features)},
+        **(drawn or {"do_sample": False}),
+        max_new_tokens=max_new_tokens,
+        max_time=max_s,
+        logits_processor=checks,
+        stopping_criteria=[StopLoops(tokenizer, length)] if stop_loops else None,
+        eos_token_id=end,
+        pad_token_id=tokenizer.pad_token_id,
+    )
+    said = out[:, length:]  # (B, new)
     texts = tokenizer.batch_decode(said, skip_special_tokens=True)
     ended = (said == end).any(dim=1).tolist()
-    return [Generation(text.strip(), not done) for text, done in zip(texts, ended, strict=True)]
+    answers = []
+    for text, done in zip(texts, ended, strict=True):
+        loop = repeated_from(text) if stop_loops else None
+        if loop is None:
+            answers.append(Generation(text.strip(), cut=not done))
+        else:
+            answers.append(Generation(text[:loop].strip(), cut=False, looped=True))
+    return answers
 
 
 def _refuse_nan(dtype: torch.dtype) -> Callable[[torch.Tensor, torch.Tensor], torch.Tensor]:

@@ -6,7 +6,7 @@ training prompt around them, so that the server's token ids are those of trainin
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from datetime import timedelta
 from typing import Any
 
@@ -19,17 +19,20 @@ from transformers.models.smolvlm.processing_smolvlm import (
 )
 
 from data.pages.render import data_url
+from data.sources.files import Listed
 from data.target import UNITS, stamp
 from data.window import as_seen
 from train.batches.encode import TICKS, Exchange, first_prompt, fit_frames, without_marks
 from train.inference.config import DescribeConfig
-from train.inference.describe import as_row, frames_for, windows_or_refuse
 from train.inference.generate import answer_length, processor_of
+from train.inference.rows import as_row, frames_for, windows_or_refuse
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 
 
-def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
+def requests(
+    config: DescribeConfig, run: SavedRun, videos: Sequence[Listed]
+) -> Iterator[dict[str, Any]]:
     """One request per video, or per window of a long one, with the run's own frame policy; no weights are loaded.
 
     Raises:
@@ -37,15 +40,16 @@ def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
     """
     frames = frames_for(run, config.frames)
     chosen = [
-        (path, window)
-        for path in config.videos
-        for window in windows_or_refuse(path, frames, run.policy.min_decoded)
+        (video, window)
+        for video in videos
+        for window in windows_or_refuse(video.path, frames, run.policy.min_decoded)
     ]
     processor = processor_of(run)
-    for path, kept in chosen:
-        row = as_row(path, kept, config.prompt or "", config.context)
+    for video, kept in chosen:
+        prompt, context = video.prompt or config.prompt or "", video.context or config.context
+        row = as_row(video.path, kept, prompt, context, video.system)
         yield {
-            "model": config.adapter,
+            "model": config.adapter or str(run.folder),
             "messages": messages_of(row, processor, run.data),
             "max_tokens": config.max_new_tokens or answer_length(run),
             "temperature": 0,
@@ -55,10 +59,29 @@ def requests(config: DescribeConfig, run: SavedRun) -> Iterator[dict[str, Any]]:
 def messages_of(
     row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> list[dict[str, Any]]:
-    """The messages before the answer: the frames that fit, as JPEGs, each after the line with its time."""
+    """The messages before the answer: the frames that fit, as JPEGs, each after the line with its time.
+
+    Raises:
+        TooLong: the text alone does not fit.
+    """
+    return messages_with(row, frames_that_fit(row, processor, keys), processor, keys)
+
+
+def frames_that_fit(
+    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
+) -> Sequence[int]:
+    """Positions of the frames that fit into a row's prompt."""
+    row = as_seen(row, keys.window_clock)
+    _, _, kept = fit_frames([Exchange(first_prompt(row, keys), None)], row, processor, keys)
+    return kept
+
+
+def messages_with(
+    row: dict[str, Any], kept: Sequence[int], processor: SmolVLMProcessor, keys: DataKeys
+) -> list[dict[str, Any]]:
+    """`messages_of` with the frames at these positions."""
     row = as_seen(row, keys.window_clock)
     prompt = first_prompt(row, keys)
-    _, _, kept = fit_frames([Exchange(prompt, None)], row, processor, keys)
     length = timedelta(seconds=int(row["duration_s"]))
     words = DEFAULT_VIDEO_INTRO.format(frame_count=num2words(len(kept)), video_duration=length)
     parts: list[dict[str, Any]] = []

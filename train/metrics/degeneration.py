@@ -28,15 +28,17 @@ FLAGS = {
 """Flag → what is wrong with the answer. A closed list, so that rates of two models can be compared."""
 LOOP_WORDS = 8
 LOOP_TIMES = 3
+SENTENCE_WORDS = 3
 _ECHO = re.compile(r"frame from \d{1,2}:\d\d|provided the following series of", re.I)
 _SENTENCE = re.compile(r"[.!?。！？؟।\n]+")
 _WORD = regex.compile(r"[\p{L}\p{M}\p{N}\p{Cf}]+(?:['’]\w+)?")
-_TIMES = re.compile(r"\d{1,4}(?::\d{1,2}){1,2}")
+TIMES = re.compile(r"\d{1,4}(?::\d{1,2}){1,2}(?:\.\d+)?")
+"""A time on a clock; a point in it ends no sentence."""
 
 
 def spoken(text: str) -> Words:
     """The words of a text without times: equal events at different times are still the same sentence."""
-    return tuple(_WORD.findall(spaced(_TIMES.sub(" ", text[: 40 * MOST_WORDS]).lower())))[
+    return tuple(_WORD.findall(spaced(TIMES.sub(" ", text[: 40 * MOST_WORDS]).lower())))[
         :MOST_WORDS
     ]
 
@@ -50,8 +52,8 @@ def repeated(tokens: Words, n: int) -> float:
 
 def loops(text: str) -> bool:
     """Whether `LOOP_WORDS` words in a row, or a sentence of three words or more, occur `LOOP_TIMES` times."""
-    sentences = Counter(spoken(s) for s in _SENTENCE.split(text))
-    often = max((n for s, n in sentences.items() if len(s) >= 3), default=0)
+    sentences = Counter(spoken(s) for s in _SENTENCE.split(TIMES.sub(" ", text)))
+    often = max((n for s, n in sentences.items() if len(s) >= SENTENCE_WORDS), default=0)
     runs = ngrams(spoken(text), LOOP_WORDS)
     return often >= LOOP_TIMES or max(runs.values(), default=0) >= LOOP_TIMES
 

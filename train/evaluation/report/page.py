@@ -16,6 +16,7 @@ from datasets.exceptions import DatasetsError
 from markupsafe import Markup
 
 from data.errors import UserError, warn
+from data.pages.contact_sheet import contact_sheet, frames_of
 from data.pages.render import data_url, render
 from data.prepared.dataset import Prepared
 from data.sample import Stated
@@ -23,7 +24,6 @@ from data.storage import write_atomically
 from data.target import clock
 from data.window import rows_of_samples
 from train.evaluation.records import scored_events
-from train.evaluation.report.contact_sheet import contact_sheet, frames_of
 from train.evaluation.report.curves import COLOURS, curves_svg
 from train.evaluation.report.table import rows_of, signed, sure
 from train.evaluation.results import Evaluation, Summary, System
@@ -244,7 +244,7 @@ class _Rows:
     def strip(self, name: str, width_px: int) -> Strip | None:
         if name not in self._places:
             return None
-        frames, times_s = frames_of(self._rows, self._places[name])
+        frames, times_s = frames_of(self._rows.select(self._places[name]))
         whole = contact_sheet(frames, width_px)
         buffer = io.BytesIO()
         whole.save(buffer, "WEBP", quality=70 if width_px > 100 else 55)

@@ -12,12 +12,12 @@ from datasets import Dataset
 from markupsafe import Markup
 from matplotlib.figure import Figure
 
+from data.pages.contact_sheet import contact_sheet, frames_of
 from data.pages.render import data_url, render
 from data.storage import write_atomically
 from data.target import clock, timeline
 from data.window import rows_of_samples
 from train.evaluation.records import reference_of
-from train.evaluation.report.contact_sheet import contact_sheet, frames_of
 from train.metrics.shown import SHOWN
 from train.run.files import METRICS, SAMPLES, read_rows
 
@@ -104,7 +104,7 @@ def _videos(folder: Path, rows: Dataset | None) -> list[VideoHistory]:
     places = rows_of_samples(rows["sample_id"])
     shown = []
     for name in [n for n in said if n in places][:VIDEOS]:
-        frames, times_s = frames_of(rows, places[name])
+        frames, times_s = frames_of(rows.select(places[name]))
         buffer = io.BytesIO()
         contact_sheet(frames, THUMBNAIL_PX).save(buffer, "JPEG", quality=80)
         reference = reference_of([rows[i] for i in places[name]])

@@ -22,15 +22,11 @@ from data.selection.config import FrameKeys
 from data.selection.windows import of_all
 from data.target import clock
 from data.video.info import BadVideo
+from train.inference.answering import WindowAnswer, describe_windows
 from train.inference.config import AppConfig
-from train.inference.describe import (
-    WindowAnswer,
-    as_row,
-    describe_windows,
-    frames_for,
-    whole_of,
-)
+from train.inference.describe import whole_of
 from train.inference.generate import answer_length, load_run
+from train.inference.rows import as_row, frames_for
 from train.run.saved import SavedRun, base_of, read_run
 
 

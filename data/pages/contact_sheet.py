@@ -3,25 +3,26 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-from datasets import Dataset
 from PIL import Image
 
 MOST = 64
 """Frames of a long video that are shown, evenly spaced."""
 
 
-def frames_of(rows: Dataset, places: Sequence[int]) -> tuple[list[dict[str, Any]], list[float]]:
-    """Frames of a sample, of all its windows, and their times: at most `MOST` if it has several."""
+def frames_of(windows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]], list[float]]:
+    """Frames of a sample and their times, from the rows of all its windows: at most `MOST` if it has several."""
     frames: list[dict[str, Any]] = []
     times_s: list[float] = []
-    for row in rows.select(places):
+    count = 0
+    for row in windows:
+        count += 1
         frames += row["frames"]
         times_s += row["times_s"]
     kept = range(len(frames))
-    if len(places) > 1 and len(frames) > MOST:
+    if count > 1 and len(frames) > MOST:
         kept = range(0, len(frames), -(-len(frames) // MOST))
     return [frames[i] for i in kept], [times_s[i] for i in kept]
 

@@ -1,0 +1,109 @@
+"""Questions to a model behind an OpenAI-compatible address; what goes wrong there, in one line."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Sequence
+from dataclasses import dataclass
+from typing import Any
+
+from data.errors import UserError, one_line
+
+PUBLIC = "https://api.openai.com/v1"
+
+
+@dataclass(frozen=True)
+class Reply:
+    """One answer."""
+
+    text: str
+    cut: bool
+    """It ended at the limit of new tokens."""
+
+
+class Refused(Exception):
+    """The server answers this question with an error status; others it may answer."""
+
+
+class Chat:
+    """A server, with the names that its address and its model have among the user's keys."""
+
+    def __init__(
+        self, address: str | None, *, timeout_s: float, extra: str, keys: tuple[str, str]
+    ) -> None:
+        """
+        Args:
+            address: null: the client's own, OPENAI_BASE_URL or the public one.
+            extra: what installs the client, as `judge` in `pip install -e '.[judge]'`.
+            keys: names of the address and of the model in messages.
+
+        Raises:
+            UserError: the openai client is not installed.
+        """
+        try:
+            import openai
+        except ImportError:
+            raise UserError(
+                f"{keys[1]}: the openai client is not installed; pip install -e '.[{extra}]'"
+            ) from None
+        self._openai = openai
+        self._where, self._model_key = f"{keys[0]}={address or PUBLIC}", keys[1]
+        self._client: Any = openai.OpenAI(
+            base_url=address,
+            api_key=os.environ.get("OPENAI_API_KEY", "none"),  # local servers want none
+            max_retries=4,
+            timeout=timeout_s,
+        )
+
+    def models(self) -> list[str]:
+        """Names of the models that it serves.
+
+        Raises:
+            UserError: it cannot be reached, or refuses.
+        """
+        try:
+            return [one.id for one in self._client.models.list()]
+        except self._openai.APIError as error:
+            raise self._mistake(error, "its list of models") from None
+
+    def ask(
+        self,
+        model: str,
+        messages: Sequence[dict[str, Any]],
+        *,
+        max_tokens: int,
+        frequency_penalty: float = 0.0,
+    ) -> Reply:
+        """The answer, decoded greedily.
+
+        Raises:
+            UserError: the server cannot be reached, or refuses every question.
+            Refused: it refuses this one.
+        """
+        penalty = {"frequency_penalty": frequency_penalty} if frequency_penalty else {}
+        try:
+            reply = self._client.chat.completions.create(
+                model=model,
+                messages=list(messages),
+                temperature=0,
+                max_tokens=max_tokens,
+                **penalty,
+            )
+        except self._openai.APIError as error:
+            raise self._mistake(error, f"{self._model_key}={model}") from None
+        if not reply.choices:
+            return Reply("", cut=False)
+        first = reply.choices[0]
+        return Reply(first.message.content or "", cut=first.finish_reason == "length")
+
+    def _mistake(self, error: Exception, what: str) -> Exception:
+        openai, where = self._openai, self._where
+        if isinstance(error, openai.APIConnectionError):  # timeouts included
+            return UserError(f"{where}: cannot be reached ({error}); the same command continues")
+        if isinstance(error, openai.AuthenticationError):
+            return UserError(f"{where}: refuses the key; set OPENAI_API_KEY in the environment")
+        if isinstance(error, openai.APIStatusError):
+            return Refused(
+                f"{where}: answers {error.status_code} for {what} ({one_line(error.message, 200)})"
+            )
+        return UserError(f"{where}: not an OpenAI-compatible answer ({error})")

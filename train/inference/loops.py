@@ -1,0 +1,68 @@
+"""Answers that go round in circles: found while they are generated, and stopped.
+
+A sentence counts with its times the third time that it is said; without them only three times in a row, for
+what happens again later, at other times, may be told in the same words.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import lru_cache
+from typing import Any
+
+import torch
+from transformers import PreTrainedTokenizerBase, StoppingCriteria
+
+from train.metrics.degeneration import LOOP_TIMES, SENTENCE_WORDS, TIMES, spoken
+
+_SENTENCE = re.compile(r"[^.!?。！？؟।\n]+[.!?。！？؟।\n]+")
+_ENDS = frozenset(".!?。！？؟।\n")
+
+
+def repeated_from(text: str) -> int | None:
+    """Where in a text the sentence that makes it a loop is said for the second time; None: no loop. Only whole
+    sentences count, of three words or more."""
+    # a point within a time ends no sentence
+    shown = TIMES.sub(lambda time: " " * len(time[0]), text)
+    places: dict[str, list[int]] = {}
+    row: list[int] = []
+    before: tuple[str, ...] = ()
+    for found in _SENTENCE.finditer(shown):
+        words = spoken(found[0])
+        if len(words) < SENTENCE_WORDS:
+            continue
+        begin = found.start()
+        same = places.setdefault(text[begin : found.end()].strip().lower(), [])
+        same.append(begin)
+        row = [*row, begin] if words == before else [begin]
+        before = words
+        for starts in (same, row):
+            if len(starts) == LOOP_TIMES:
+                return starts[1]
+    return None
+
+
+class StopLoops(StoppingCriteria):
+    """Ends each answer of a batch when it has become a loop. It looks only where a sentence ends."""
+
+    def __init__(self, tokenizer: PreTrainedTokenizerBase, prompt_tokens: int):
+        self._tokenizer = tokenizer
+        self._from = prompt_tokens
+        self._ending = _ending_tokens(tokenizer)
+
+    def __call__(self, input_ids: torch.Tensor, scores: Any, **named: Any) -> torch.Tensor:
+        said = input_ids[:, self._from :]  # (B, new)
+        stops = torch.zeros(len(said), dtype=torch.bool, device=said.device)
+        for i, last in enumerate(said[:, -1].tolist()):
+            if last in self._ending:
+                text = str(self._tokenizer.decode(said[i], skip_special_tokens=True))
+                stops[i] = repeated_from(text) is not None
+        return stops
+
+
+@lru_cache(maxsize=2)
+def _ending_tokens(tokenizer: PreTrainedTokenizerBase) -> frozenset[int]:
+    """The tokens in whose text a sentence may end."""
+    ids = list(range(len(tokenizer)))
+    texts = tokenizer.batch_decode([[i] for i in ids])
+    return frozenset(i for i, text in zip(ids, texts, strict=True) if _ENDS & set(text))

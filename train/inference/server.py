@@ -1,0 +1,108 @@
+"""Rows described by an OpenAI-compatible server of a merged model; no weights are loaded here."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Iterable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from typing import Any
+
+from data.errors import UserError
+from train.batches.encode import TooLong
+from train.chat import Chat, Refused
+from train.inference.answering import WindowAnswer
+from train.inference.generate import Generation, processor_of
+from train.inference.loops import repeated_from
+from train.inference.request import frames_that_fit, messages_with
+from train.run.saved import SavedRun
+
+TIMEOUT_S = 600.0
+PENALTY = 0.5
+"""`frequency_penalty` of the second try of an answer that repeated itself."""
+
+
+class Server:
+    """A server, the model on it, and the processor that fits frames into prompts as in training."""
+
+    def __init__(self, address: str, run: SavedRun, *, max_new_tokens: int, at_once: int):
+        """
+        Args:
+            at_once: questions that are open at a time.
+
+        Raises:
+            UserError: it cannot be reached, or serves several models and none of the run's name.
+        """
+        self._chat = Chat(address, timeout_s=TIMEOUT_S, extra="judge", keys=("server", "its model"))
+        self._run, self._processor = run, processor_of(run)
+        self._model = _model_of(run, self._served(address), address)
+        self._max_new_tokens, self._at_once = max_new_tokens, at_once
+
+    def _served(self, address: str) -> list[str]:
+        try:
+            return self._chat.models()
+        except Refused as error:
+            raise UserError(str(error)) from None
+
+    def describe(self, rows: Iterable[dict[str, Any]]) -> Iterator[WindowAnswer]:
+        """An answer for each row, in order.
+
+        Raises:
+            UserError: the server cannot be reached any more.
+        """
+        open_ones: deque[tuple[dict[str, Any], tuple[float, ...], Future[Generation] | str]] = (
+            deque()
+        )
+        pool = ThreadPoolExecutor(self._at_once)
+        try:
+            for row in rows:
+                open_ones.append(self._begun(pool, row))
+                if len(open_ones) >= 2 * self._at_once:
+                    yield _ended(*open_ones.popleft())
+            while open_ones:
+                yield _ended(*open_ones.popleft())
+        finally:  # do not wait for questions still open
+            pool.shutdown(wait=False, cancel_futures=True)
+
+    def _begun(
+        self, pool: ThreadPoolExecutor, row: dict[str, Any]
+    ) -> tuple[dict[str, Any], tuple[float, ...], Future[Generation] | str]:
+        try:
+            kept = frames_that_fit(row, self._processor, self._run.data)
+        except TooLong as error:
+            return row, (), str(error)
+        messages = messages_with(row, kept, self._processor, self._run.data)
+        seen_s = tuple(row["times_s"][i] for i in kept)
+        return row, seen_s, pool.submit(self._said, messages)
+
+    def _said(self, messages: list[dict[str, Any]]) -> Generation:
+        reply = self._chat.ask(self._model, messages, max_tokens=self._max_new_tokens)
+        if repeated_from(reply.text) is None:
+            return Generation(reply.text.strip(), reply.cut)
+        reply = self._chat.ask(
+            self._model, messages, max_tokens=self._max_new_tokens, frequency_penalty=PENALTY
+        )
+        loop = repeated_from(reply.text)
+        return Generation(reply.text[:loop].strip(), reply.cut and loop is None, looped=True)
+
+
+def _ended(
+    row: dict[str, Any], seen_s: tuple[float, ...], said: Future[Generation] | str
+) -> WindowAnswer:
+    nothing = Generation("", cut=False)
+    if isinstance(said, str):
+        return WindowAnswer(row, nothing, (), said)
+    try:
+        return WindowAnswer(row, said.result(), seen_s)
+    except Refused as error:
+        return WindowAnswer(row, nothing, seen_s, str(error))
+
+
+def _model_of(run: SavedRun, served: list[str], address: str) -> str:
+    """The served model that is the run's: the only one, or the one that has its name."""
+    names = {str(run.folder), run.folder.name, run.base.name}
+    found = served if len(served) == 1 else [name for name in served if name in names]
+    if len(found) != 1:
+        raise UserError(
+            f"server={address}: serves {', '.join(served) or 'no model'}; serve {run.folder.name} alone, or under its name"
+        )
+    return found[0]
