@@ -57,6 +57,8 @@ def _choices(annotation: Any) -> list[str]:
         return ["true", "false"]
     if get_origin(annotation) is Literal:
         return [str(value) for value in get_args(annotation)]
+    if get_origin(annotation) is tuple and get_args(annotation)[1:] == (...,):
+        return _choices(get_args(annotation)[0])
     if get_origin(annotation) in (Union, UnionType):
         inner = [_choices(one) for one in get_args(annotation) if one is not NoneType]
         return [value for one in inner for value in one] if all(inner) else []

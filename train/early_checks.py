@@ -61,6 +61,11 @@ def check_data(keys: DataKeys) -> Prepared:
         raise UserError(
             f"data.path={keys.path}: the prepared dataset is empty; see its quarantine.jsonl"
         )
+    if set(dataset.manifest["by_source"]) == {"files"}:
+        raise UserError(
+            f"data.path={keys.path}: videos without descriptions (source=files), so there is nothing to learn; "
+            "describe them with scripts/describe.py, or prepare rows with source=jsonl"
+        )
     return dataset
 
 

@@ -105,7 +105,7 @@ def prepare_row(
         ):  # the path of a temporary copy means nothing
             detail = detail.replace(media.path, media.shown)
         return Rejected(item.id, media.name, error.reason, detail, digest_of(error))
-    if item.events and not item.description and not any(row["events"] for row in rows):
+    if not (item.untold or item.description or any(row["events"] for row in rows)):
         detail = f"every event starts after the video's end ({rows[-1]['duration_s']:.3f} s)"
         return Rejected(item.id, media.name, "no target left", detail)
     for row in rows:  # of the file, known at its end
@@ -116,11 +116,8 @@ def prepare_row(
 
 def has_windows(item: Sample) -> bool:
     """Whether a long video of this sample becomes windows: a description without times, a question or a
-    conversation is about the whole. A video of which nothing is said becomes windows: it is to be described."""
-    told = bool(item.description or item.turns)
-    return (bool(item.events) and not (item.turns or item.prompt or item.system)) or not (
-        told or item.events
-    )
+    conversation is about the whole."""
+    return item.untold or (bool(item.events) and not (item.turns or item.prompt or item.system))
 
 
 def _new_file(folder: Path) -> str:

@@ -17,6 +17,8 @@ from data.sources import microworld
 from data.sources.config import SourceKeys
 from data.sources.files import Listed, _with_own_ids, videos_of
 from tests.helpers.videos import every, write_video
+from train.early_checks import check_data
+from train.sections import DataKeys
 
 
 @pytest.fixture
@@ -145,5 +147,7 @@ def test_prepared_videos_have_frames_and_nothing_to_learn(tmp_path):
     assert manifest["quarantined"] == {"unreadable": 1} and manifest["samples"] == 2
     assert [row["sample_id"] for row in rows].count("film.mp4") >= 3
     assert not any(row["events"] or row["description"] for row in rows)
+    with pytest.raises(UserError, match="nothing to learn"):
+        check_data(DataKeys(path=str(tmp_path / "o")))
     # the same files: nothing is done again
     assert prepare(config)["rows_from_before"] == 3

@@ -155,9 +155,7 @@ def _notes(path: str, answers: Sequence[WindowAnswer], run: SavedRun) -> None:
     cut, unseen = sum(a.said.cut for a in answers), _left_out(answers)
     looped = sum(a.said.looped for a in answers)
     if cut:
-        warn(
-            f"note: {path}: {_of(cut, answers)} cut off; give a larger max_new_tokens"
-        )
+        warn(f"note: {path}: {_of(cut, answers)} cut off; give a larger max_new_tokens")
     if looped:
         warn(
             f"note: {path}: {_of(looped, answers)} generated again with a penalty, for it repeated itself"
