@@ -55,7 +55,9 @@ def main(config: DescribeConfig) -> None:
 def _printed(described: dict, config: DescribeConfig, *, several: bool) -> Iterator[str]:
     """What is printed of a video."""
     if config.format == ("json",):
-        yield json.dumps(described, ensure_ascii=False)
+        from train.inference.describe import as_line
+
+        yield as_line(described)
     elif "error" not in described:
         from train.inference.folder.cues import srt, vtt
 

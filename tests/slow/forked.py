@@ -40,6 +40,8 @@ def run(request):
             prepare(load(PrepareConfig, request["argv"]))
         elif request["command"] == "describe":
             config = load(DescribeConfig, request["argv"], "videos")
+            if request.get("kill_after_batch"):
+                die_after_a_batch()
             describe_folder(config, read_run(config.adapter), videos_of(config.videos))
         else:
             config = load(TrainConfig, request["argv"])
@@ -64,6 +66,19 @@ def die_after(step):
         return begin(self, *arguments, **named)
 
     VideoTrainer.training_step = training_step
+
+
+def die_after_a_batch():
+    """Killed when the answers of one batch are stored."""
+    from train.inference.folder import describe
+
+    store = describe.append
+
+    def append(*arguments):
+        store(*arguments)
+        os.kill(os.getpid(), 9)
+
+    describe.append = append
 
 
 def main():

@@ -12,7 +12,7 @@ import pytest
 from safetensors.torch import load_file
 
 from tests.helpers.commands import Commands, built_shim
-from tests.helpers.runs import rows
+from tests.helpers.runs import contents, rows, train
 from train.model import tiny
 
 pytestmark = pytest.mark.slow
@@ -63,6 +63,40 @@ def test_prepare(commands, tmp_path):
         assert commands.run("prepare", [*argv, f"out={out}"])["code"] == 0, writes[number - 1]
         left = {p.name: p.read_bytes() for p in out.iterdir() if not p.name.startswith(".")}
         assert left == quiet, writes[number - 1]
+        shutil.rmtree(below)
+
+
+def test_describe(commands, world, tmp_path):
+    run = tmp_path / "run"
+    base = tiny.build(tmp_path / "base")
+    train(world, run, "train.steps=1", "data.eval_share=0", base=str(base))
+    clips = sorted((world.parent / "videos").glob("*.mp4"))[:5]
+    (tmp_path / "bad.mp4").write_bytes(b"no video")
+    argv = [
+        *clips,
+        tmp_path / "bad.mp4",
+        f"adapter={run}",
+        "max_new_tokens=8",
+        "batch=2",
+        "workers=1",
+    ]
+
+    def left(out):
+        return {name: data for name, data in contents(out).items() if not name.startswith("work")}
+
+    below = tmp_path / "quiet"
+    out = below / "out"
+    assert commands.run("describe", [*argv, f"out={out}"], kill_at=0, below=str(below))["code"] == 0
+    quiet = left(out)
+    assert {"descriptions.jsonl", "descriptions.parquet", "index.html"} <= set(quiet)
+    writes = commands.writes
+    for number in chosen(writes):
+        below = tmp_path / str(number)
+        out = below / "out"
+        told = commands.run("describe", [*argv, f"out={out}"], kill_at=number, below=str(below))
+        assert told.get("killed"), writes[number - 1]
+        assert commands.run("describe", [*argv, f"out={out}"])["code"] == 0, writes[number - 1]
+        assert left(out) == quiet, writes[number - 1]
         shutil.rmtree(below)
 
 

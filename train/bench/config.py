@@ -130,6 +130,25 @@ class MethodsConfig(BenchConfig):
     work: str = Field(default="prepared/methods", description="folder of dataset, runs and scores")
 
 
+class BenchDescribeConfig(BenchConfig):
+    """Keys of scripts/bench_describe.py."""
+
+    models: Annotated[tuple[Size | Literal["tiny"], ...], BeforeValidator(by_commas)] = Field(
+        default=("tiny", "256M"), description="model shapes, with random weights"
+    )
+    videos: int = Field(default=16, ge=2, description="videos to describe")
+    frames: int = Field(default=4, ge=2, description="frames of a video; others have down to half")
+    new_tokens: int = Field(default=24, ge=1, description="tokens of an answer")
+    batch: int = Field(default=8, ge=1, description="videos at a time, of ours")
+    repeats: int = Field(default=3, ge=1, description="times in turn; the median is taken")
+    dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
+        default="auto", description="precision, as model.dtype"
+    )
+    memory: tuple[int, ...] = Field(
+        default=(100, 10_000), description="numbers of clips whose peak memory is measured"
+    )
+
+
 Way = Literal["windows", "tenths", "video_clock", "one_pass"]
 
 

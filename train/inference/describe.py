@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+import re
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 from itertools import chain
 from pathlib import Path
@@ -114,6 +116,12 @@ def note_own_words(config: DescribeConfig, run: SavedRun) -> None:
             f"note: {run.folder} was also trained on samples asked in their own words "
             f"({own_words(run.own_words)}); here the run's own prompt is used (prompt=… gives another)"
         )
+
+
+def as_line(record: Mapping[str, Any]) -> str:
+    """A record as one line of JSON, also for readers that take more than a newline for the end of a line."""
+    text = json.dumps(record, ensure_ascii=False)
+    return re.sub("[\x85\u2028\u2029]", lambda end: f"\\u{ord(end[0]):04x}", text)
 
 
 def bad_record(video: Listed, detail: str, reason: str) -> dict[str, Any]:

@@ -8,12 +8,14 @@ from __future__ import annotations
 
 import json
 import os
+import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
 
+import torch
 from accelerate import PartialState
 from tqdm import tqdm
 
@@ -54,13 +56,19 @@ class Process:
     def of_launcher(cls) -> Process:
         if int(os.environ.get("WORLD_SIZE", "1")) == 1:
             return cls()
-        state = PartialState(timeout=WAIT)
+        state = PartialState(cpu=not torch.cuda.is_available(), timeout=WAIT)
         return cls(state.process_index, state.num_processes)
 
     def meet(self) -> None:
         """Wait until all processes are here."""
         if self.count > 1:
             PartialState().wait_for_everyone()
+
+    def part(self) -> None:
+        """Wait until all processes are done, and end their group."""
+        self.meet()
+        if self.count > 1:
+            PartialState().destroy_process_group()
 
 
 @dataclass
@@ -113,17 +121,21 @@ def describe_folder(
         parts = [open_part(part) for part in parts_of(work, videos)]
         for answers in _answers(config, run, parts, process, work):
             append(work, process.rank, answers)
-        process.meet()
+        process.part()
         return 0, 0
     with locked(out, str(out)):
         note_own_words(config, run)
-        _claim(out, _identity(config, run, keys), overwrite=config.overwrite)
+        about = _identity(config, run, keys)
+        _claim(out, about, overwrite=config.overwrite)
         made = parts_of(work, videos)
         for part in made:
             prepare_part(part, config, keys, run.policy.min_decoded)
         gather(work)
         process.meet()
-        return _first(config, run, keys, [open_part(part) for part in made], process, videos)
+        parts = [open_part(part) for part in made]
+        counts = _first(config, run, keys, parts, process, videos)
+        _write_about(out, about, finished=True)
+        return counts
 
 
 def _first(
@@ -155,7 +167,7 @@ def _first(
             append(work, 0, answers)
             for answer in news.read():
                 bar.update(together.add(answer))
-        process.meet()
+        process.part()
         for answer in news.read():
             bar.update(together.add(answer))
     written.finish()
@@ -227,19 +239,32 @@ def _claim(out: Path, about: dict[str, Any], *, overwrite: bool) -> None:
     Raises:
         UserError: it holds something else.
     """
-    file = out / WORK / ABOUT
+    shutil.rmtree(
+        out / f"{WORK}.tmp", ignore_errors=True
+    )  # of a call that was killed while it cleared
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-    if names and not file.is_file():
-        raise UserError(f"out={out}: is not empty and holds no descriptions; choose another folder")
-    if names and overwrite:
-        clear(out)
-    elif names:
-        before = json.loads(file.read_text(encoding="utf-8"))
+    file = out / WORK / ABOUT
+    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
+    if before is None:
+        begun = names == {WORK} and all(p.suffix == ".tmp" for p in (out / WORK).iterdir())
+        if names and not begun:
+            raise UserError(
+                f"out={out}: is not empty and holds no descriptions; choose another folder"
+            )
+    else:
         changed = [key for key in about if before.get(key) != about[key]]
-        if changed:
+        # what a stopped call with overwrite=true has begun is continued
+        if overwrite and (changed or before.get("finished")):
+            clear(out)
+        elif changed:
             raise UserError(
                 f"out={out}: holds descriptions made otherwise ({', '.join(changed)} differs); choose another "
                 "out, or add overwrite=true"
             )
     file.parent.mkdir(exist_ok=True)
-    write_atomically(file, json.dumps(about, indent=1) + "\n")
+    _write_about(out, about, finished=False)
+
+
+def _write_about(out: Path, about: dict[str, Any], *, finished: bool) -> None:
+    text = json.dumps({**about, "finished": finished}, indent=1) + "\n"
+    write_atomically(out / WORK / ABOUT, text)

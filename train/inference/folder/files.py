@@ -26,6 +26,7 @@ from data.sources.files import Listed
 from data.sources.find_video import ENDINGS
 from data.storage import atomic, write_atomically
 from train.inference.config import Format
+from train.inference.describe import as_line
 from train.inference.folder.cues import srt, vtt
 
 JSONL, PARQUET, PAGE, WORK = "descriptions.jsonl", "descriptions.parquet", "index.html", "work"
@@ -109,7 +110,7 @@ class Descriptions:
 
     def add(self, record: Mapping[str, Any], windows: Iterable[Mapping[str, Any]] = ()) -> None:
         """Write the record of a video, and its files. `windows`: its rows with their frames."""
-        line = json.dumps(record, ensure_ascii=False).encode() + b"\n"
+        line = as_line(record).encode() + b"\n"
         self._places[self._order[record["id"]]] = (self._lines.tell(), len(line))
         self._lines.write(line)
         self._lines.flush()
@@ -176,13 +177,15 @@ def records(out: Path) -> Iterator[dict[str, Any]]:
 
 
 def clear(out: Path) -> None:
-    """Remove what an earlier call wrote."""
-    for name in (WORK, *OURS):
+    """Remove what an earlier call wrote; by the folder of its work it is known until all else is gone."""
+    for name in OURS:
         path = out / name
         if path.is_dir():
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
+    (out / WORK).rename(out / f"{WORK}.tmp")
+    shutil.rmtree(out / f"{WORK}.tmp")
 
 
 def shown_times(record: Mapping[str, Any]) -> list[float]:
