@@ -16,10 +16,11 @@ import av
 import numpy as np
 import torch
 from PIL import Image
-from transformers import PreTrainedModel, SmolVLMProcessor, pipeline
+from transformers import SmolVLMProcessor, pipeline
 
 from data.config import ROOT
 from data.selection.config import FrameKeys
+from train.batches.encode import frame_size_px
 from train.bench.config import BenchDescribeConfig
 from train.bench.random_checkpoint import build
 from train.console import say
@@ -84,7 +85,7 @@ def compare_speed(config: BenchDescribeConfig, work: Path) -> dict[str, float]:
 def _rows(count: int, frames: int, processor: SmolVLMProcessor) -> list[dict[str, Any]]:
     """Videos of smooth noise, each with as many frames or up to half as many."""
     draw = np.random.default_rng(0)
-    side = processor.image_processor.size["longest_edge"]
+    side = frame_size_px(processor)
     rows = []
     for number in range(count):
         kept = frames - number % (frames // 2 + 1)
@@ -115,7 +116,7 @@ Describe = Callable[[list[dict[str, Any]]], list[str]]
 
 
 def _ours(
-    config: BenchDescribeConfig, run: SavedRun, model: PreTrainedModel, processor: SmolVLMProcessor
+    config: BenchDescribeConfig, run: SavedRun, model: Any, processor: SmolVLMProcessor
 ) -> Describe:
     def describe(rows: list[dict[str, Any]]) -> list[str]:
         said = describe_windows(
@@ -127,10 +128,10 @@ def _ours(
 
 
 def _one_by_one(
-    config: BenchDescribeConfig, run: SavedRun, model: PreTrainedModel, processor: SmolVLMProcessor
+    config: BenchDescribeConfig, run: SavedRun, model: Any, processor: SmolVLMProcessor
 ) -> Describe:
     """transformers' pipeline; its prompt is the text that a server would get, with frames as images."""
-    pipe = pipeline("image-text-to-text", model=model, processor=processor)
+    pipe: Any = pipeline("image-text-to-text", model=model, processor=processor)
 
     def describe(rows: list[dict[str, Any]]) -> list[str]:
         texts = []
