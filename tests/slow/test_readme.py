@@ -16,7 +16,7 @@ from tests.helpers.videos import PAGES, ROOT
 
 pytestmark = pytest.mark.slow
 ELSEWHERE = (
-    "finevideo", "ball-games", "recipe=sources", "you/", "ray", "judge", "app.py", "--config_file", "run.py", "make ",
+    "finevideo", "ball-games", "recipe=sources", "you/", "server=", "ray", "judge", "app.py", "--config_file", "run.py", "make ",
 )  # fmt: skip
 """Wants the Hub, a GPU or a server, is no command of ours, or is a test of its own (the page)."""
 SMALL = {
@@ -51,6 +51,9 @@ def place(world, tiny_folder, tmp_path_factory):
     for clip in clips:
         shutil.copy(clip, folder)
     shutil.copy(clips[0], folder / "holiday.mp4")
+    (folder / "videos").mkdir()
+    for clip in clips[:3]:
+        shutil.copy(clip, folder / "videos")
     events = '"events": [[0.0, 1.2, "A bus passes."], [1.2, 3.0, "A man walks between cars."]]'
     rows = [f'{{"video": "{c.name}", "description": "A street scene.", {events}}}' for c in clips]
     (folder / "clips.jsonl").write_text("\n".join(rows) + "\n")
@@ -75,6 +78,8 @@ def small(command, number, place):
         more = [*more, f"train.output=runs/{'clips' if 'recipe=qlora' in words else number}"]
     if "features" in command:  # they are of one checkpoint, and `tiny` is built anew for each run
         more = [f"model.name={place}/tiny", *more[1:]]
+    if "out=described" in words:  # the run may have been trained again since
+        more = [*more, "overwrite=true", "workers=1"]
     have = {w.split("=")[0] for w in words}
     return [*words, *(k for k in more if k.split("=")[0] not in have)]
 
@@ -97,6 +102,7 @@ def test_the_readmes_commands_do_what_they_say(place):
         "merged/clips/model.safetensors",
         "evals/clips/report.html",
         "evals/both/report.html",
+        "described/index.html",
         "preview",
     ):
         assert (place / made).exists(), made
