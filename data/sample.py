@@ -87,6 +87,8 @@ class Sample:
     context: str = ""
     """Text given in addition to the frames (speech, a title); it is put before the instruction."""
     turns: tuple[Turn, ...] = ()
+    subtitles: bool = False
+    """Timed text beside or inside the video is added to `context`."""
     untold: bool = False
     """Nothing is said of the video: it is to be described, not learned from."""
     credit: str = ""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import math
 import re
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from typing import Literal
 
 from data.sample import Event
@@ -49,6 +49,16 @@ def timeline(events: Sequence[Event], unit: Unit = "seconds") -> str:
         text = " ".join(event.text.split())
         lines.append(f"[{stamp(start, unit)} - {stamp(end, unit)}] {text}")
     return "\n".join(lines)
+
+
+def speech_context(said: Iterable[tuple[float, float, str]]) -> str:
+    """What is said in a video as context for a prompt, a line per (start, end, words); empty if it is nothing."""
+    lines = [
+        # a second at least: a line without a length could not be given to its window
+        f"[{clock(start_s)} - {clock(max(end_s, int(start_s) + 1))}] {text}"
+        for start_s, end_s, text in said
+    ]
+    return "\n".join(["Speech:", *lines]) if lines else ""
 
 
 def target(

@@ -93,7 +93,12 @@ def as_seen(row: Row, clock: WindowClock) -> Row:
 
 def _context_of(text: str, window: Window, start_s: float) -> str:
     """The lines of a context text that are said in the window, with times from `start_s`; lines without times
-    stay. Nothing if it had lines with times and none is left."""
+    stay. Of a paragraph that had lines with times, and none is left, nothing is."""
+    parts = (_paragraph_of(part, window, start_s) for part in text.split("\n\n"))
+    return "\n\n".join(filter(None, parts))
+
+
+def _paragraph_of(text: str, window: Window, start_s: float) -> str:
     lines, timed, left = [], 0, 0
     for line in text.split("\n"):
         said, _ = parse_timeline(line)

@@ -21,7 +21,7 @@ from train.inference.answering import describe_windows
 from train.inference.describe import whole_of
 from train.inference.generate import answer_length
 from train.inference.generate import load_run as load_model
-from train.inference.rows import as_row, windows_or_refuse
+from train.inference.rows import as_row, windows_or_refuse, with_speech
 from train.run.saved import SavedRun, read_run
 
 
@@ -98,7 +98,8 @@ def describe(
     """
     saved = run.saved
     windows = windows_or_refuse(str(video), saved.frames, saved.policy.min_decoded)
-    rows = [as_row(str(video), one, prompt) for one in windows]
+    context = with_speech(str(video), "") if saved.policy.speech_context else ""
+    rows = [as_row(str(video), one, prompt, context) for one in windows]
     length = max_new_tokens or answer_length(saved)
     answers = list(describe_windows((run.model, run.processor), saved, rows, max_new_tokens=length))
     whole = whole_of(answers, saved)

@@ -81,6 +81,11 @@ class DataKeys(Section):
         ge=64,
         description="longest sample, in tokens; longer ones lose whole frames, least valuable first",
     )
+    context_tokens: int = Field(
+        default=2048,
+        ge=0,
+        description="most tokens of a row's context, such as speech; lines at its end are left out",
+    )
     workers: int = Field(
         default=2, ge=0, description="data loader processes that decode frames, per device"
     )

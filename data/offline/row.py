@@ -20,8 +20,9 @@ from data.sample import AlreadyWritten, Event, Rejected, Repair, Sample, ShardIt
 from data.selection.choose import ChosenFrames, policy_record
 from data.selection.config import FrameKeys
 from data.selection.windows import choose_windows
-from data.target import clock
+from data.target import clock, speech_context
 from data.video.info import BadVideo
+from data.video.subtitles import BadSubtitles, subtitles
 from data.window import Window, fills
 
 INSTANT_S = 0.05
@@ -108,10 +109,24 @@ def prepare_row(
     if not (item.untold or item.description or any(row["events"] for row in rows)):
         detail = f"every event starts after the video's end ({rows[-1]['duration_s']:.3f} s)"
         return Rejected(item.id, media.name, "no target left", detail)
+    if item.subtitles and isinstance(media, VideoFile):
+        _add_subtitles(rows, media.path)
     for row in rows:  # of the file, known at its end
         row["decoded_share"] = rows[-1]["decoded_share"]
         row["duration_s"] = rows[-1]["duration_s"]
     return PreparedRows(tuple(rows), time.monotonic() - started, spooled)
+
+
+def _add_subtitles(rows: list[dict[str, Any]], path: str) -> None:
+    """Put the video's subtitles into the context of its rows; those that cannot be read are counted."""
+    try:
+        said = subtitles(path)
+    except BadSubtitles:
+        rows[0]["repairs"].append(asdict(Repair("subtitles that cannot be read, left out", 1)))
+        return
+    spoken = speech_context((cue.start_s, cue.end_s, cue.text) for cue in said)
+    for row in rows:
+        row["context"] = "\n\n".join(filter(None, (row["context"], spoken)))
 
 
 def has_windows(item: Sample) -> bool:

@@ -108,6 +108,7 @@ def sample_of(
         video=video,
         events=events,
         description=description,
+        subtitles=keys.speech_context,
         repairs=repairs,
     )
 

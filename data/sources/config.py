@@ -82,7 +82,9 @@ class SourceKeys(Section):
         default="drop", description="finevideo: notes about speech, which no frame shows"
     )
     speech_context: bool = Field(
-        default=False, description="finevideo: put time-coded speech before the instruction"
+        default=False,
+        description="put timed speech before the instruction: finevideo's own; jsonl|activitynet|files: subtitles "
+        "beside a video (.srt, .vtt, .ass) or inside it",
     )
     qa: bool = Field(default=False, description="finevideo: add its questions as further turns")
     min_alignment: int | None = Field(
@@ -138,4 +140,6 @@ class SourceKeys(Section):
         wanted = (SHARED | SOURCES[self.name].keys) - {
             "revision"
         }  # `version` holds the commit it points to
+        if self.name != "finevideo" and not self.speech_context:
+            wanted -= {"speech_context"}  # unknown to the manifests of earlier datasets
         return {k: v for k, v in values.items() if k in wanted and v is not None}

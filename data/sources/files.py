@@ -55,6 +55,7 @@ def read(keys: SourceKeys) -> Iterator[Sample]:
             prompt=one.prompt,
             system=one.system,
             context=one.context,
+            subtitles=keys.speech_context,
             untold=True,
         )
 

@@ -25,7 +25,7 @@ from data.sources.sentences import (
     words_of,
 )
 from data.sources.speech import without_speech
-from data.target import clock
+from data.target import speech_context
 
 Left = Counter[str]
 """Why sentences or events were dropped → how many."""
@@ -195,11 +195,11 @@ def mood_of(scene: dict[str, Any]) -> str:
 
 def speech_lines(segments: Any) -> str:
     """Time-coded speech, one line per segment; a segment that is only a sound in brackets is left out."""
-    lines = []
+    said = []
     for segment in as_dicts(segments):
         start_s, end_s = clock_s(segment.get("start")), clock_s(segment.get("end"))
         text = single_line(segment.get("text"))
         if start_s is None or end_s is None or not regex.sub(r"[\[(].*?[\])]|\W", "", text):
             continue
-        lines.append(f"[{clock(start_s)} - {clock(end_s)}] {text}")
-    return "\n".join(["Speech:", *lines]) if lines else ""
+        said.append((start_s, end_s, text))
+    return speech_context(said)

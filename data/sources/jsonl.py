@@ -21,7 +21,7 @@ import json
 import math
 import random
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -52,6 +52,8 @@ class _Place:
     root: Path
     given: bool
     """Whether `root` is `source.videos`; then a video is also found by its name alone."""
+    subtitles: bool
+    """Whether their subtitles become context."""
     files: VideoFolder | None = None
 
     def find(self, video: str) -> Media:
@@ -84,7 +86,7 @@ class _Ids:
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read is yielded as `Rejected`, never raised."""
     path = _file(keys)
-    place = _Place(Path(keys.videos or path.parent), keys.videos is not None)
+    place = _Place(Path(keys.videos or path.parent), keys.videos is not None, keys.speech_context)
     names = _Ids()
     samples = (
         found
@@ -106,7 +108,7 @@ def _of_row(row: Any, where: str, place: _Place, names: _Ids) -> Iterator[Sample
         return
     for own in rows:
         try:
-            yield _sample(own, place, names)
+            yield replace(_sample(own, place, names), subtitles=place.subtitles)
         # a path such as `/` is a ValueError, one that is too long an OSError
         except (BadRow, ValueError, OverflowError, OSError) as error:
             yield _rejected(own, where, error)

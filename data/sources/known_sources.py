@@ -49,7 +49,7 @@ SOURCES: dict[str, Source] = {
         note="Videos of FineVideo are CC BY and come with its terms of use "
         f"(https://huggingface.co/datasets/{FINEVIDEO}): whoever shares them must include those terms "
         "and follow its removals.",
-        texts=2,
+        texts=3,
     ),
     "videofeedback": Source(
         keys=frozenset({"revision", "subset", "split", "videos", "ids", "min_alignment", "rating"}),
@@ -59,14 +59,17 @@ SOURCES: dict[str, Source] = {
         note=f"VideoFeedback is Apache-2.0 (https://huggingface.co/datasets/{VIDEOFEEDBACK}).",
     ),
     "activitynet": Source(
-        keys=frozenset({"split", "videos", "ids"}),
+        keys=frozenset({"split", "videos", "ids", "speech_context"}),
         needs_path=True,
         credit="ActivityNet Captions or a file in its form; ask its makers",
     ),
     "jsonl": Source(
-        keys=frozenset({"videos"}), needs_path=True, credit="the maker's own; ask them"
+        keys=frozenset({"videos", "speech_context"}),
+        needs_path=True,
+        credit="the maker's own; ask them",
     ),
     "files": Source(
+        keys=frozenset({"speech_context"}),
         needs_path=True,
         credit="the maker's own; ask them",
     ),

@@ -311,7 +311,7 @@ def test_texts_of_before_are_not_finished_with_those_of_now(rows, tmp_path):
     """A run that was begun when the notes became other sentences is another run."""
     made.write_dump(tmp_path / "d", rows[:2], [b"x"] * 2)
     (record,) = describe_sources([SourceKeys(name="finevideo", path=str(tmp_path / "d"))])
-    assert record["texts"] == SOURCES["finevideo"].texts == 2
+    assert record["texts"] == SOURCES["finevideo"].texts == 3
     (again,) = sources_of({"sources": [record]})
     assert again.name == "finevideo" and same_rows([record], [{**record, "texts": 1}])
     assert not same_rows([record], [{**record, "limit": 3}]) and not same_rows("nonsense", [record])

@@ -222,7 +222,7 @@ def test_describe_refusals(run, tmp_path):
         "missing file",
     )
     long = call_command(
-        "scripts/describe.py", str(good), f"adapter={run}", f"context={'word ' * 9000}"
+        "scripts/describe.py", str(good), f"adapter={run}", f"prompt={'word ' * 9000}"
     )
     last = long.stderr.splitlines()[-1]  # below the bars of loading
     assert long.returncode == 2 and "Traceback" not in long.stderr

@@ -193,7 +193,7 @@ def test_a_folder_of_something_else_or_of_another_model_is_refused(run, videos, 
 
 def test_a_prompt_that_does_not_fit_is_an_error_of_its_video(run, videos, tmp_path):
     rows = [
-        {"video": str(videos / "clip0.mp4"), "context": "word " * 9000},
+        {"video": str(videos / "clip0.mp4"), "prompt": "word " * 9000},
         {"video": str(videos / "clip2.mp4")},
     ]
     (tmp_path / "l.jsonl").write_text("\n".join(map(json.dumps, rows)))

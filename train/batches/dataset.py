@@ -62,6 +62,8 @@ class Survey:
     """Usable samples whose texts contained special tokens such as `<image>`; these lost their brackets."""
     own_words: Mapping[str, int]
     """Usable samples with a prompt, system or context text of their own."""
+    contexts_cut: int = 0
+    """Usable samples whose context was cut to `data.context_tokens`."""
 
     def lines(self, keys: DataKeys) -> list[str]:
         """Lines to print: lengths first, then every way in which samples differ from the stored rows."""
@@ -83,6 +85,10 @@ class Survey:
         if self.own_words:
             shown.append(
                 f"some bring words of their own and are asked with these: {own_words(self.own_words)}"
+            )
+        if self.contexts_cut:
+            shown.append(
+                f"{self.contexts_cut} contexts cut to data.context_tokens={keys.context_tokens}"
             )
         if self.frames_dropped:
             shown.append(
@@ -192,7 +198,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
     silent: list[int] = []
     too_long: list[str] = []
     own: Counter[str] = Counter()
-    dropped = shortened = fell_back = unmarked = 0
+    dropped = shortened = fell_back = unmarked = contexts_cut = 0
     texts = dataset.select_columns(TEXT_COLUMNS)
     for i, row in enumerate(tqdm(texts, desc=f"tokens of {name}", disable=len(texts) < 200)):
         if window_of(row) is not None and not row["events"]:
@@ -213,6 +219,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         frames.append(len(encoded.kept))
         answers.append(answer_tokens)
         fell_back += encoded.fell_back
+        contexts_cut += encoded.context_cut > 0
         unmarked += holds_marks(row, processor, keys)
         own.update(name for name in OWN if row[name])
         missing = len(row["times_s"]) - len(encoded.kept)
@@ -234,6 +241,7 @@ def survey(dataset: Dataset, processor: SmolVLMProcessor, keys: DataKeys, name: 
         fell_back,
         unmarked,
         {name: own[name] for name in OWN if own[name]},
+        contexts_cut,
     )
 
 

@@ -23,7 +23,7 @@ from transformers.models.smolvlm.processing_smolvlm import FRAME_TIMESTAMP_MESSA
 from data.errors import UserError
 from data.sample import events_of
 from data.target import Unit, stamp, target
-from data.window import as_seen
+from train.batches.shown import shown
 from train.sections import INSTRUCTIONS, DataKeys
 
 IGNORED = -100
@@ -54,6 +54,8 @@ class Encoded:
     """Indices of the row's frames that are in the prompt."""
     fell_back: bool
     """The row had no target in the form asked for, so the other form was used."""
+    context_cut: int = 0
+    """Lines left out at the end of its context."""
 
 
 def exchanges(row: dict[str, Any], keys: DataKeys) -> tuple[list[Exchange], bool]:
@@ -85,17 +87,17 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
     Raises:
         TooLong: the text alone is too long.
     """
-    row = as_seen(row, keys.window_clock)
+    row, left_out = shown(row, processor, keys)
     talk, fell_back = exchanges(row, keys)
     ids, labels, kept = fit_frames(talk, row, processor, keys)
-    return Encoded(row["id"], ids, labels, kept, fell_back)
+    return Encoded(row["id"], ids, labels, kept, fell_back, left_out)
 
 
 def fit_frames(
     talk: Sequence[Exchange], row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> tuple[list[int], list[int], list[int]]:
     """Ids, labels and indices of kept frames; whole frames are dropped, least valuable first, until it fits.
-    A row of a window must be `as_seen`.
+    The row must be as it is `shown`.
 
     Raises:
         TooLong: the text alone is too long.

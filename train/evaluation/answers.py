@@ -126,7 +126,9 @@ def given_to(row: dict[str, Any], keys: DataKeys) -> str:
     texts = {
         key: row[key] for key in ("times_s", "duration_s", "ranks", "prompt", "system", "context")
     }
-    asked = {key: value for key, value in keys.model_dump().items() if key in ASKED}
+    # of rows without a context, so that answers stay valid that were given before there was the key
+    also = ("context_tokens",) if row["context"] else ()
+    asked = {key: value for key, value in keys.model_dump().items() if key in (*ASKED, *also)}
     digest.update(json.dumps([texts, asked], sort_keys=True).encode())
     for frame in row["frames"]:
         digest.update(hashlib.sha256(frame["bytes"]).digest())

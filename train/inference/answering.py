@@ -27,6 +27,8 @@ class WindowAnswer:
     said: Generation
     seen_s: tuple[float, ...]
     """Times of the frames that fit into the prompt, on the video's clock."""
+    context_cut: bool = False
+    """Lines were left out at the end of its context."""
     error: str = ""
     """Why nothing was said: the text alone does not fit into a prompt, or a server refused."""
 
@@ -66,9 +68,11 @@ def describe_windows(
         )
         for row, prompt in some:
             if isinstance(prompt, TooLong):
-                yield WindowAnswer(row, Generation("", cut=False), (), str(prompt))
+                yield WindowAnswer(row, Generation("", cut=False), (), error=str(prompt))
             else:
-                yield WindowAnswer(row, next(said), tuple(prompt["times_s"]))
+                yield WindowAnswer(
+                    row, next(said), tuple(prompt["times_s"]), prompt["context_cut"] > 0
+                )
 
 
 def _one_ahead(items: Iterator[T]) -> Iterator[T]:

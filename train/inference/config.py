@@ -80,6 +80,11 @@ class DescribeConfig(Section):
         default="",
         description="text before the instruction, such as timed speech if the run was trained with it",
     )
+    speech_context: bool | None = Field(
+        default=None,
+        description="put subtitles beside a video (.srt, .vtt, .ass) or inside it before the instruction "
+        "(null: if the run was trained with speech)",
+    )
     max_new_tokens: int | None = Field(
         default=None,
         ge=1,

@@ -19,7 +19,7 @@ from data.video.info import BadVideo
 from train.inference.answering import Ask, Model, WindowAnswer, describe_windows
 from train.inference.config import DescribeConfig
 from train.inference.generate import answer_length, load_run
-from train.inference.rows import frames_for, rows_of
+from train.inference.rows import frames_for, rows_of, uses_subtitles
 from train.inference.whole import Whole, put_together
 from train.run.files import POLICY_FILE
 from train.run.policy import RunPolicy
@@ -98,6 +98,7 @@ def describe(
                 video.prompt or config.prompt,
                 video.context or config.context,
                 video.system,
+                speech=uses_subtitles(config.speech_context, run),
             )
             for one in ask(rows):
                 one.row.pop("frames")  # of a film there are too many to hold
@@ -148,6 +149,7 @@ def record_of(
         "lines_unusable": whole.unusable,
         "times_s": [t for a in answers for t in a.seen_s],
         "frames_left_out": _left_out(answers),
+        "context_cut": any(a.context_cut for a in answers),
         "duration_s": answers[-1].row["duration_s"],
         "policy": policy_record(frames),
     }

@@ -12,7 +12,6 @@ from peft import PeftModel
 from transformers import PreTrainedModel, RepetitionPenaltyLogitsProcessor, SmolVLMProcessor
 
 from data.errors import UserError
-from data.window import as_seen
 from train.batches.collate import collate
 from train.batches.encode import (
     Exchange,
@@ -22,6 +21,7 @@ from train.batches.encode import (
     frame_size_px,
     normalise,
 )
+from train.batches.shown import shown
 from train.early_checks import check_reachable
 from train.inference import fingerprint
 from train.inference.loops import StopLoops, repeated_from
@@ -80,8 +80,9 @@ def generation_prompt(
 ) -> dict[str, Any]:
     """The prompt of a row, open where the answer goes, in the form that `collate` takes, with the times, on
     the video's clock, of the frames that fit into it."""
-    talk = [Exchange(first_prompt(row, keys), None)]
-    ids, labels, kept = fit_frames(talk, as_seen(row, keys.window_clock), processor, keys)
+    seen, context_cut = shown(row, processor, keys)
+    talk = [Exchange(first_prompt(seen, keys), None)]
+    ids, labels, kept = fit_frames(talk, seen, processor, keys)
     frames = decode_frames([row["frames"][i]["bytes"] for i in kept], frame_size_px(processor))
     times_s = [row["times_s"][i] for i in kept]
     return {
@@ -90,6 +91,7 @@ def generation_prompt(
         "labels": labels,
         "frames": frames,
         "times_s": times_s,
+        "context_cut": context_cut,
     }
 
 

@@ -21,11 +21,11 @@ from transformers.models.smolvlm.processing_smolvlm import (
 from data.pages.render import data_url
 from data.sources.files import Listed
 from data.target import UNITS, stamp
-from data.window import as_seen
 from train.batches.encode import TICKS, Exchange, first_prompt, fit_frames, without_marks
+from train.batches.shown import shown
 from train.inference.config import DescribeConfig
 from train.inference.generate import answer_length, processor_of
-from train.inference.rows import as_row, frames_for, windows_or_refuse
+from train.inference.rows import as_row, frames_for, uses_subtitles, windows_or_refuse, with_speech
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 
@@ -47,6 +47,8 @@ def requests(
     processor = processor_of(run)
     for video, kept in chosen:
         prompt, context = video.prompt or config.prompt or "", video.context or config.context
+        if uses_subtitles(config.speech_context, run):
+            context = with_speech(video.path, context)
         row = as_row(video.path, kept, prompt, context, video.system)
         yield {
             "model": config.adapter or str(run.folder),
@@ -71,7 +73,7 @@ def frames_that_fit(
     row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> Sequence[int]:
     """Positions of the frames that fit into a row's prompt."""
-    row = as_seen(row, keys.window_clock)
+    row, _ = shown(row, processor, keys)
     _, _, kept = fit_frames([Exchange(first_prompt(row, keys), None)], row, processor, keys)
     return kept
 
@@ -80,7 +82,7 @@ def messages_with(
     row: dict[str, Any], kept: Sequence[int], processor: SmolVLMProcessor, keys: DataKeys
 ) -> list[dict[str, Any]]:
     """`messages_of` with the frames at these positions."""
-    row = as_seen(row, keys.window_clock)
+    row, _ = shown(row, processor, keys)
     prompt = first_prompt(row, keys)
     length = timedelta(seconds=int(row["duration_s"]))
     words = DEFAULT_VIDEO_INTRO.format(frame_count=num2words(len(kept)), video_duration=length)

@@ -13,7 +13,9 @@ from data.selection.choose import MIN_DECODED, ChosenFrames
 from data.selection.config import FrameKeys
 from data.selection.known_policies import SHARED
 from data.selection.windows import choose_windows
+from data.target import speech_context
 from data.video.info import BadVideo
+from data.video.subtitles import BadSubtitles, subtitles
 from train.run.saved import SavedRun
 
 
@@ -52,14 +54,35 @@ def rows_of(
     prompt: str | None = None,
     context: str = "",
     system: str = "",
+    *,
+    speech: bool = False,
 ) -> Iterator[dict[str, Any]]:
-    """A new video in the form of prepared rows, one for each window, as they are decoded.
+    """A new video in the form of prepared rows, one for each window, as they are decoded. `speech`: with its
+    subtitles in the context.
 
     Raises:
         BadVideo: the video cannot be used.
     """
-    for chosen in choose_windows(path, keys, min_decoded):
+    for number, chosen in enumerate(choose_windows(path, keys, min_decoded)):
+        if speech and number == 0:  # a bad video is found first
+            context = with_speech(path, context)
         yield as_row(path, chosen, prompt or "", context, system)
+
+
+def uses_subtitles(asked: bool | None, run: SavedRun) -> bool:
+    """Whether what subtitles say is put before the instruction: as asked, else as in the run's training."""
+    return run.policy.speech_context if asked is None else asked
+
+
+def with_speech(path: str, context: str) -> str:
+    """The context, then what a video's subtitles say; a note if they cannot be read."""
+    try:
+        said = subtitles(path)
+    except BadSubtitles as error:
+        warn(f"note: {path}: its subtitles cannot be read and are left out ({error})")
+        return context
+    spoken = speech_context((cue.start_s, cue.end_s, cue.text) for cue in said)
+    return "\n\n".join(filter(None, (context, spoken)))
 
 
 def windows_or_refuse(

@@ -90,11 +90,11 @@ def _ended(
 ) -> WindowAnswer:
     nothing = Generation("", cut=False)
     if isinstance(said, str):
-        return WindowAnswer(row, nothing, (), said)
+        return WindowAnswer(row, nothing, (), error=said)
     try:
         return WindowAnswer(row, said.result(), seen_s)
     except Refused as error:
-        return WindowAnswer(row, nothing, seen_s, str(error))
+        return WindowAnswer(row, nothing, seen_s, error=str(error))
 
 
 def _model_of(run: SavedRun, served: list[str], address: str) -> str:

@@ -20,9 +20,9 @@ from data.storage import write_atomically
 from train.run.files import POLICY_FILE, json_text, read_json
 from train.sections import DataKeys
 
-ASK = ("target", "clock", "window_clock", "prompt", "system", "max_tokens")
+ASK = ("target", "clock", "window_clock", "prompt", "system", "max_tokens", "context_tokens")
 """Keys of `data` that set the prompt and its greatest length."""
-BEFORE = {"clock": "seconds", "window_clock": "own"}
+BEFORE = {"clock": "seconds", "window_clock": "own", "context_tokens": 8192}
 """What runs did before there were these keys."""
 
 
@@ -36,12 +36,15 @@ class RunPolicy:
     """Share of a file's frames that must be decodable."""
     version: int | None = POLICY_VERSION
     """Version of the frame policies; with another one the same keys may choose other frames."""
+    speech_context: bool = False
+    """Whether what is said in a video was put before the instruction."""
 
 
 def policy_of_dataset(manifest: dict[str, Any], ask: DataKeys) -> RunPolicy:
     """The policy of a run that trains on a prepared dataset."""
     frames, version = recorded_keys(manifest["policy"]), manifest["policy"].get("version")
-    return RunPolicy(frames, ask, manifest["min_decoded"], version)
+    speech = any(source.get("speech_context") for source in manifest["sources"])
+    return RunPolicy(frames, ask, manifest["min_decoded"], version, speech)
 
 
 def write_policy(policy: RunPolicy, output: Path) -> None:
@@ -49,6 +52,7 @@ def write_policy(policy: RunPolicy, output: Path) -> None:
         "version": policy.version,
         "frames": resolved(policy.frames),
         "min_decoded": policy.min_decoded,
+        "speech_context": policy.speech_context,
         "ask": {key: getattr(policy.ask, key) for key in ASK},
     }
     write_atomically(output / POLICY_FILE, json_text(stored))
@@ -63,12 +67,13 @@ def read_policy(run: Path) -> RunPolicy:
     file = run / POLICY_FILE
     stored = read_json(file)
     version, min_decoded = stored.pop("version", None), stored.pop("min_decoded", MIN_DECODED)
+    speech = bool(stored.pop("speech_context", False))
     try:
         if "ask" not in stored:  # until 2026-11 all keys were on one level
             ask = {key: stored.pop(key) for key in ASK if key in stored or key not in BEFORE}
             stored = {"frames": stored, "ask": ask}
         frames = recorded_keys(stored["frames"])
         ask = {**BEFORE, **stored["ask"]}
-        return RunPolicy(frames, DataKeys.model_validate(ask), min_decoded, version)
+        return RunPolicy(frames, DataKeys.model_validate(ask), min_decoded, version, speech)
     except (KeyError, ValidationError):
         raise UserError(f"{file}: not a frame policy of this version") from None

@@ -26,7 +26,6 @@ from data.selection.config import FrameKeys
 from data.sources.files import Listed
 from data.storage import write_atomically
 from train.console import say
-from train.inference.answering import WindowAnswer
 from train.inference.config import WRITTEN, DescribeConfig
 from train.inference.describe import asking, bad_record, note_own_words, record_of
 from train.inference.folder.files import JSONL, PAGE, WORK, Descriptions, clear, records
@@ -34,7 +33,7 @@ from train.inference.folder.log import Answered, News, append, gather, stored
 from train.inference.folder.page import write_page
 from train.inference.folder.parts import Frames, open_part, parts_of, prepare_part
 from train.inference.identity import model_identity
-from train.inference.rows import frames_for
+from train.inference.rows import frames_for, uses_subtitles
 from train.run.policy import ASK
 from train.run.saved import SavedRun
 
@@ -95,10 +94,7 @@ class Videos:
         if len(said) < len(places):
             return True
         del self._said[answer.part, name]
-        windows = [
-            WindowAnswer(frames.rows[p], said[p].said(), said[p].seen_s, said[p].error)
-            for p in places
-        ]
+        windows = [said[p].to(frames.rows[p]) for p in places]
         record = record_of(frames.videos[name], windows, self.run, self.keys)
         self.written.add(record, (frames.row(p) for p in places))
         return True
@@ -129,7 +125,7 @@ def describe_folder(
         _claim(out, about, overwrite=config.overwrite)
         made = parts_of(work, videos)
         for part in made:
-            prepare_part(part, config, keys, run.policy.min_decoded)
+            prepare_part(part, config, run, keys)
         gather(work)
         process.meet()
         parts = [open_part(part) for part in made]
@@ -227,6 +223,7 @@ def _identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[st
         "ask": {key: getattr(run.data, key) for key in ASK},
         "prompt": config.prompt,
         "context": config.context,
+        "speech_context": uses_subtitles(config.speech_context, run),
         "max_new_tokens": config.max_new_tokens,
         "server": config.server is not None,
     }

@@ -39,6 +39,7 @@ GROUP_ROWS = 1000
 MARKS = {
     "cut": "cut off at max_new_tokens",
     "looped": "generated again, for they repeated themselves",
+    "context_cut": "without the end of what is said in them, which did not fit (data.context_tokens)",
     "frames_left_out": "without all chosen frames, which did not fit into the prompt",
     "times_moved": "with times outside the video, moved to its edge",
     "lines_unusable": "with lines that had no usable times",
@@ -63,6 +64,7 @@ TABLE = pa.schema(
         ("times_moved", pa.int64()),
         ("lines_unusable", pa.int64()),
         ("frames_left_out", pa.int64()),
+        ("context_cut", pa.bool_()),
         ("times_s", pa.list_(pa.float64())),
         ("error", pa.string()),
         ("reason", pa.string()),

@@ -7,6 +7,7 @@ import os
 from collections.abc import Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
+from typing import Any
 
 from data.storage import write_atomically
 from train.inference.answering import WindowAnswer
@@ -26,15 +27,27 @@ class Answered:
     cut: bool
     looped: bool
     seen_s: tuple[float, ...]
+    context_cut: bool
     error: str
 
     @classmethod
     def of(cls, part: int, row: int, answer: WindowAnswer) -> Answered:
         said = answer.said
-        return cls(part, row, said.text, said.cut, said.looped, answer.seen_s, answer.error)
+        return cls(
+            part,
+            row,
+            said.text,
+            said.cut,
+            said.looped,
+            answer.seen_s,
+            answer.context_cut,
+            answer.error,
+        )
 
-    def said(self) -> Generation:
-        return Generation(self.text, self.cut, self.looped)
+    def to(self, row: dict[str, Any]) -> WindowAnswer:
+        """As the answer to its row."""
+        said = Generation(self.text, self.cut, self.looped)
+        return WindowAnswer(row, said, self.seen_s, self.context_cut, self.error)
 
 
 def gather(work: Path) -> list[Answered]:

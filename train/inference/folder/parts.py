@@ -26,6 +26,8 @@ from data.storage import open_folder, write_atomically
 from data.window import rows_of_samples
 from train.batches.stream import Groups, Pictures, read_texts
 from train.inference.config import DescribeConfig
+from train.inference.rows import uses_subtitles
+from train.run.saved import SavedRun
 
 COLUMNS = (
     "id",
@@ -118,7 +120,7 @@ def _state(one: Listed) -> tuple[Any, ...]:
     return (*texts, there.st_size, there.st_mtime_ns)
 
 
-def prepare_part(part: Part, config: DescribeConfig, frames: FrameKeys, min_decoded: float) -> None:
+def prepare_part(part: Part, config: DescribeConfig, run: SavedRun, frames: FrameKeys) -> None:
     """Choose the frames of a part's videos; continues a stopped run.
 
     Raises:
@@ -127,11 +129,13 @@ def prepare_part(part: Part, config: DescribeConfig, frames: FrameKeys, min_deco
     prepare(
         PrepareConfig(
             source=SourceKeys(
-                name="files", path=str(part.folder.parent / f"list-{part.number}.jsonl")
+                name="files",
+                path=str(part.folder.parent / f"list-{part.number}.jsonl"),
+                speech_context=uses_subtitles(config.speech_context, run),
             ),
             frames=frames,
             out=str(part.folder),
-            min_decoded=min_decoded,
+            min_decoded=run.policy.min_decoded,
             shard_rows=SHARD_ROWS,
             engine=config.engine,
             address=config.address,

@@ -1,0 +1,110 @@
+"""Timed text of a video: a file beside it (`.srt`, `.vtt`, `.ass`), else a text stream inside it. FFmpeg reads both."""
+
+from __future__ import annotations
+
+import io
+import re
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import av
+from charset_normalizer import from_bytes
+
+from data.errors import one_line
+from data.sample import Stated
+from data.video.info import container_start_s
+
+FORMATS = {".srt": "srt", ".vtt": "webvtt", ".ass": "ass", ".ssa": "ass"}
+TEXTS = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
+"""Codecs of subtitles that are text, not pictures of it."""
+MOST_BYTES = 16 * 2**20
+"""Of a file beside a video."""
+_STYLE = re.compile(r"\{\\[^}]*\}|<[^>]*>")
+
+
+class BadSubtitles(Exception):
+    """Timed text is there and cannot be read; the video is used without it."""
+
+
+def subtitles(path: str) -> list[Stated]:
+    """What is said, by start; empty if there is no timed text. Times count from the video's start.
+
+    Raises:
+        BadSubtitles: there is, and it cannot be read.
+    """
+    try:
+        beside = _beside(Path(path))
+        return _without_echoes(_of_file(beside) if beside is not None else _inside(path))
+    except (OSError, ValueError, av.error.FFmpegError) as error:
+        raise BadSubtitles(one_line(error)) from None
+
+
+def _beside(video: Path) -> Path | None:
+    """The file with the video's name, perhaps with a language (`clip.en.vtt`); the plain name first."""
+    try:
+        names = sorted(p.name for p in video.parent.iterdir() if p.suffix.lower() in FORMATS)
+    except OSError:
+        return None
+    own = [n for n in names if Path(n).stem in (video.stem, video.name)]
+    with_language = [
+        n
+        for n in names
+        if n.startswith(f"{video.stem}.") and Path(n).stem.count(".") == video.stem.count(".") + 1
+    ]
+    return next((video.parent / name for name in (*own, *with_language)), None)
+
+
+def _of_file(path: Path) -> list[Stated]:
+    with path.open("rb") as file:
+        content = file.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise BadSubtitles(f"{path.name}: larger than {MOST_BYTES >> 20} MiB")
+    try:
+        text = content.decode("utf-8-sig")
+    except UnicodeDecodeError:
+        guess = from_bytes(content).best()
+        if guess is None:
+            raise BadSubtitles(f"{path.name}: not text") from None
+        text = str(guess)
+    with av.open(io.BytesIO(text.encode()), format=FORMATS[path.suffix.lower()]) as container:
+        found = list(_cues(container, container.streams.subtitles[0], 0.0))
+    if not found and text.strip():
+        raise BadSubtitles(f"{path.name}: no cue in it")
+    return found
+
+
+def _inside(path: str) -> list[Stated]:
+    """The text stream that is marked as default, else the first; a file without one is not read."""
+    with av.open(path) as container:
+        texts = [s for s in container.streams.subtitles if s.codec_context.name in TEXTS]
+        if not texts:
+            return []
+        stream = next((s for s in texts if s.disposition & s.disposition.default), texts[0])
+        return list(_cues(container, stream, container_start_s(container)))
+
+
+def _cues(container: Any, stream: Any, zero_s: float) -> Iterator[Stated]:
+    for packet in container.demux(stream):
+        if packet.pts is None or not packet.size:
+            continue
+        begin_s = float(packet.pts * packet.time_base) - zero_s
+        end_s = begin_s + float((packet.duration or 0) * packet.time_base)
+        for cue in packet.decode():
+            said = _STYLE.sub("", bytes(cue.dialogue or cue.text).decode("utf-8", "replace"))
+            if said.strip() and end_s > max(0.0, begin_s):
+                yield Stated(max(0.0, begin_s), end_s, said)
+
+
+def _without_echoes(cues: list[Stated]) -> list[Stated]:
+    """The cues by start, on one line each; a line that the cue before showed is left out, for captions that
+    roll up show each line twice."""
+    found: list[Stated] = []
+    before: list[str] = []
+    for cue in sorted(cues, key=lambda c: c.start_s):
+        lines = [" ".join(line.split()) for line in cue.text.splitlines() if line.strip()]
+        new = [line for line in lines if line not in before]
+        before = lines
+        if new:
+            found.append(Stated(cue.start_s, cue.end_s, " ".join(new)))
+    return found
