@@ -68,8 +68,8 @@ class DataKeys(Section):
         default="seconds", description="what times in answers and beside frames are rounded to"
     )
     window_clock: Literal["own", "video"] = Field(
-        default="own",
-        description="in a window of a long video, times count from its start, or the video's",
+        default="video",
+        description="in a window of a long video, times count from the video's start, or its own",
     )
     prompt: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         default=None,

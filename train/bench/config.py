@@ -149,7 +149,7 @@ class BenchDescribeConfig(BenchConfig):
     )
 
 
-Way = Literal["windows", "tenths", "video_clock", "one_pass"]
+Way = Literal["windows", "tenths", "own_clock", "one_pass"]
 
 
 class BenchWindowsConfig(BenchConfig):
@@ -157,8 +157,8 @@ class BenchWindowsConfig(BenchConfig):
 
     ways: Annotated[tuple[Way, ...], BeforeValidator(by_commas)] = Field(
         default=("windows", "one_pass"),
-        description="windows: cut, each on its own clock; tenths: the same with times in tenths; video_clock: "
-        "cut, on the video's clock; one_pass: the whole film in one prompt",
+        description="windows: cut, on the video's clock; tenths: the same with times in tenths; own_clock: "
+        "cut, each on its own clock; one_pass: the whole film in one prompt",
     )
     seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(0,), description="seeds of weights and data order: 0,1"

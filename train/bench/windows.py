@@ -52,14 +52,14 @@ class Setting:
 
     window_s: float | None = 60.0
     clock: Unit = "seconds"
-    window_clock: str = "own"
+    window_clock: str = "video"
     batch: int = 16
 
 
 WAYS: dict[Way, Setting] = {
     "windows": Setting(),
     "tenths": Setting(clock="tenths"),
-    "video_clock": Setting(window_clock="video"),
+    "own_clock": Setting(window_clock="own"),
     "one_pass": Setting(window_s=None, batch=8),
 }
 
