@@ -39,16 +39,21 @@ def stamp(units: int, unit: Unit) -> str:
 
 def timeline(events: Sequence[Event], unit: Unit = "seconds") -> str:
     """One line per event, by start."""
-    per_s = UNITS[unit]
     lines = []
     for event in sorted(events, key=lambda e: (e.start_s, e.end_s)):
-        start, end = (math.floor(t * per_s + 0.5 + 1e-6) for t in (event.start_s, event.end_s))
-        if end <= start:
-            start = math.floor((event.start_s + event.end_s) / 2 * per_s)
-            end = start + 1
-        text = " ".join(event.text.split())
-        lines.append(f"[{stamp(start, unit)} - {stamp(end, unit)}] {text}")
+        start, end = span(event.start_s, event.end_s, unit)
+        lines.append(f"[{start} - {end}] {' '.join(event.text.split())}")
     return "\n".join(lines)
+
+
+def span(start_s: float, end_s: float, unit: Unit = "seconds") -> tuple[str, str]:
+    """The times of an event, to the nearest unit and at least one apart."""
+    per_s = UNITS[unit]
+    start, end = (math.floor(t * per_s + 0.5 + 1e-6) for t in (start_s, end_s))
+    if end <= start:
+        start = math.floor((start_s + end_s) / 2 * per_s)
+        end = start + 1
+    return stamp(start, unit), stamp(end, unit)
 
 
 def speech_context(said: Iterable[tuple[float, float, str]]) -> str:

@@ -59,7 +59,7 @@ def _printed(described: dict, config: DescribeConfig, *, several: bool) -> Itera
 
         yield as_line(described)
     elif "error" not in described:
-        from train.inference.folder.cues import srt, vtt
+        from train.inference.cues import srt, vtt
 
         made = {"srt": srt, "vtt": vtt, "text": lambda record: record["text"]}
         text = made[(config.format or ("text",))[0]](described)

@@ -7,7 +7,7 @@ import os
 import tempfile
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import asdict, dataclass
 from functools import partial
 from pathlib import Path
@@ -191,9 +191,16 @@ def _row(item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str) -> 
 
 
 def choose_in_subprocess(
-    path: str, keys: FrameKeys, min_decoded: float, *, timeout_s: float, memory_gib: float
+    path: str,
+    keys: FrameKeys,
+    min_decoded: float,
+    *,
+    timeout_s: float,
+    memory_gib: float,
+    on_progress: Callable[[str], None] | None = None,
 ) -> list[ChosenFrames]:
-    """`choose_windows` in a process of its own, for an untrusted file.
+    """`choose_windows` in a process of its own, for an untrusted file. `on_progress` is called with how far a
+    long video is.
 
     Raises:
         BadVideo: with the quarantine reason, also if the process crashes, hangs or runs out of memory.
@@ -204,6 +211,7 @@ def choose_in_subprocess(
         workers=1,
         timeout_s=timeout_s,
         memory_gib=memory_gib,
+        on_progress=on_progress,
     )
     if isinstance(done.outcome, Failure):
         raise BadVideo(done.outcome.reason, done.outcome.detail)
@@ -220,7 +228,8 @@ def _choose_or_error(
     try:
         for one in choose_windows(path, keys, min_decoded):
             windows.append(one)
-            part_done("")
+            if one.part_s is not None:
+                part_done(f"{clock(one.part_s[1])} of {clock(one.duration_s)}")
         return windows
     except BadVideo as error:
         return error

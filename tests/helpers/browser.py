@@ -51,11 +51,11 @@ class Page:
             time.sleep(0.1)
         return value
 
-    def give_file(self, selector: str, path: Path) -> None:
+    def give_file(self, selector: str, *paths: Path) -> None:
         """As if chosen in the dialogue of a file input."""
         document = self.call("DOM.getDocument")["root"]["nodeId"]
         node = self.call("DOM.querySelector", nodeId=document, selector=selector)["nodeId"]
-        self.call("DOM.setFileInputFiles", nodeId=node, files=[str(path)])
+        self.call("DOM.setFileInputFiles", nodeId=node, files=list(map(str, paths)))
 
     def screenshot(self) -> bytes:
         return base64.b64decode(self.call("Page.captureScreenshot")["data"])

@@ -1,5 +1,7 @@
 """The page to try a model: a real browser uploads a clip and reads what the tiny model says of it."""
 
+import base64
+import json
 import os
 import socket
 import subprocess
@@ -9,6 +11,7 @@ import urllib.request
 
 import pytest
 
+from data.sources import microworld
 from tests.helpers.browser import Browser
 from tests.helpers.runs import train
 from tests.helpers.videos import ROOT, run_command
@@ -85,6 +88,93 @@ def test_a_clip_is_dropped_described_and_sought(served, world, tmp_path):
             if SHOTS:
                 page.evaluate("window.scrollTo(0, 0)")
                 (ROOT / SHOTS / f"app-{width}.png").write_bytes(page.screenshot())
+
+
+GO = "(document.querySelector('#go button') || document.querySelector('#go')).click()"
+
+
+def test_the_page_is_not_empty_before_the_first_video(served, tmp_path):
+    """An example stands there, one click from being described."""
+    with Browser(tmp_path / "profile") as browser:
+        page = browser.page(served, width=1200)
+        page.wait("document.querySelectorAll('#before .frames img').length > 2")
+        assert page.evaluate("document.querySelector('#before h3').textContent") == "what happens"
+        assert "An example" in page.evaluate("document.querySelector('#before').innerText")
+        if SHOTS:
+            (ROOT / SHOTS / "app-example.png").write_bytes(page.screenshot())
+        page.evaluate(GO.replace("#go", "#example"))
+        page.wait("document.querySelector('#answer h3')?.textContent === 'tuned'", 90)
+        page.wait("(document.querySelector('#video video')?.readyState || 0) >= 1")
+        assert not page.evaluate("!!document.querySelector('#before .frames')?.checkVisibility()")
+
+
+def test_a_film_is_shown_window_by_window_and_its_subtitles_are_there_to_take(served, tmp_path):
+    film = microworld.render(1, 0, tmp_path, (130.0, 150.0))
+    with Browser(tmp_path / "profile") as browser:
+        page = browser.page(served, width=1200)
+        upload(page, film)
+        page.wait("(document.querySelector('#video video')?.readyState || 0) >= 1")
+        page.evaluate(GO)
+        seen = page.wait(
+            "(document.querySelector('#answer').innerText.match(/1 of \\d windows described/) || [''])[0]",
+            120,
+        )
+        assert seen.startswith("1 of ")
+        page.wait("/frames chosen in/.test(document.querySelector('#answer').innerText) && "
+                  "!/windows described/.test(document.querySelector('#answer').innerText)", 120)  # fmt: skip
+        last = page.evaluate(
+            "[...document.querySelectorAll('#answer .frames button')].at(-1).dataset.seek"
+        )
+        assert float(last) > 100
+        page.evaluate("[...document.querySelectorAll('#answer .frames button')].at(-1).click()")
+        page.wait(f"Math.abs(document.querySelector('#video video').currentTime - {last}) < 0.05")
+        files = page.evaluate(
+            "[...document.querySelectorAll('#answer a[download]')].map(a => [a.download, a.href])"
+        )
+        contents = {
+            name: base64.b64decode(address.split(",")[1]).decode() for name, address in files
+        }
+        assert set(contents) == {f"{film.stem}.srt", f"{film.stem}.json"}
+        told = json.loads(contents[f"{film.stem}.json"])
+        assert told["windows"] >= 3 and told["video"] == film.name
+        assert contents[f"{film.stem}.srt"].startswith("1\n00:00:")
+        if SHOTS:
+            page.evaluate("window.scrollTo(0, 0)")
+            (ROOT / SHOTS / "app-film.png").write_bytes(page.screenshot())
+
+
+def test_several_videos_each_have_a_player_and_a_bad_one_is_a_line(served, world, tmp_path):
+    clips = sorted((world.parent / "videos").glob("*.mp4"))[:2]
+    (tmp_path / "broken.mp4").write_bytes(b"no video at all" * 100)
+    with Browser(tmp_path / "profile") as browser:
+        page = browser.page(served, width=1200)
+        page.wait("!!document.querySelector('#go')")
+        page.evaluate(
+            "[...document.querySelectorAll('button')].find(b => b.innerText.includes('several videos')).click()"
+        )
+        page.wait("!!document.querySelector('#files input[type=file]')")
+        page.give_file("#files input[type=file]", clips[0], tmp_path / "broken.mp4", clips[1])
+        page.wait("document.querySelectorAll('#files .file').length === 3 || "
+                  "document.querySelector('#files').innerText.includes('broken')")  # fmt: skip
+        page.evaluate(GO)
+        page.wait("document.querySelectorAll('#answer [data-video]').length === 3", 120)
+        page.wait(
+            "[...document.querySelectorAll('#answer [data-video] .scenes')].length === 2", 120
+        )
+        names = page.evaluate(
+            "[...document.querySelectorAll('#answer [data-video] h2')].map(h => h.textContent)"
+        )
+        assert names == [clips[0].name, "broken.mp4", clips[1].name]
+        assert "cannot be used" in page.evaluate(
+            "document.querySelector('#answer .bad').textContent"
+        )
+        page.wait("[...document.querySelectorAll('#answer video')].every(v => v.readyState >= 1)")
+        last = "[...document.querySelectorAll('#answer [data-video]')].at(-1)"
+        time_s = page.evaluate(
+            f"[...{last}.querySelectorAll('.frames button')].at(-1).dataset.seek"
+        )
+        page.evaluate(f"[...{last}.querySelectorAll('.frames button')].at(-1).click()")
+        page.wait(f"Math.abs({last}.querySelector('video').currentTime - {time_s}) < 0.05")
 
 
 def test_what_is_no_video_is_one_line(served, tmp_path):

@@ -19,9 +19,9 @@ from tests.helpers.judge import judging
 from tests.helpers.runs import contents, train
 from tests.helpers.videos import call_command, run_command
 from train.inference.config import DescribeConfig
+from train.inference.cues import srt, vtt
 from train.inference.describe import describe, run_for
 from train.inference.folder import describe as module
-from train.inference.folder.cues import srt, vtt
 from train.inference.folder.describe import describe_folder
 from train.inference.folder.files import names_of
 from train.inference.generate import generation_prompt

@@ -4,14 +4,23 @@ that moment in the player."""
 from __future__ import annotations
 
 import socket
+import tempfile
 from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
 
 import gradio as gr
 
 from data.errors import UserError
+from data.media import VideoFile
+from data.sample import Sample
+from data.selection.choose import choose_frames
 from data.selection.known_policies import POLICIES
-from train.inference.app.session import Models, show
+from data.sources import microworld
+from data.sources.config import SourceKeys
+from train.inference.app.session import Lane, Models, html, show
 from train.inference.config import AppConfig
+from train.run.saved import SavedRun
 
 NEEDS_MORE = ("embedding", "query")
 """Policies that need an encoder or a query; offered only if the run uses them."""
@@ -31,20 +40,47 @@ CSS = """
 .scenes .frames img { width: 100%; border-radius: .2rem; }
 .scenes .frames img { display: block; }
 .scenes .frames span, .scenes .soft { font-size: .8rem; }
+.several { border-top: 1px solid var(--border-color-primary); padding-top: .5rem; }
+.several h2 { font-size: 1.05rem; overflow-wrap: anywhere; }
+.several video { max-width: 100%; max-height: 20rem; }
+.several .bad { color: var(--error-text-color); overflow-wrap: anywhere; }
 .scenes .prose { white-space: pre-wrap; overflow-wrap: anywhere; }
 """
 SEEK = """
 <script>
 document.addEventListener("click", event => {
   const clicked = event.target.closest("[data-seek]");
-  const player = document.querySelector("#video video");
+  const own = clicked && clicked.closest("[data-video]");
+  const player = own ? own.querySelector("video") : document.querySelector("#video video");
   if (clicked && player) { player.currentTime = Number(clicked.dataset.seek); player.scrollIntoView({block: "nearest"}); }
 });
 </script>
 """
 
 
-def build(config: AppConfig, models: Models) -> gr.Blocks:
+@dataclass(frozen=True)
+class Example:
+    """What the page shows before the first video."""
+
+    video: Path
+    html: str
+
+
+def example_of(run: SavedRun, folder: Path) -> Example:
+    """A clip rendered into a folder, its frames by the run's policy, and what truly happens in it."""
+    (sample,) = microworld.read(SourceKeys(name="microworld", path=str(folder), seed=7, limit=1))
+    assert isinstance(sample, Sample) and isinstance(sample.video, VideoFile)
+    chosen = choose_frames(sample.video.path, run.frames)
+    about = (
+        "An example: a clip that scenescribe rendered, and what happens in it. “Describe the example” shows "
+        "what the model says."
+    )
+    lane = Lane("what happens", sample.events, "")
+    text = html([lane], chosen, run.frames.policy, about, seen_s=set(chosen.times_s))
+    return Example(Path(sample.video.path), text)
+
+
+def build(config: AppConfig, models: Models, example: Example) -> gr.Blocks:
     """The page, not yet served."""
     own = models.run.frames
     policies = [p for p in POLICIES if p not in NEEDS_MORE or p == own.policy]
@@ -75,19 +111,59 @@ def build(config: AppConfig, models: Models) -> gr.Blocks:
                     interactive=models.has_base,
                 )
                 go = gr.Button("Describe", variant="primary", elem_id="go")
+                with gr.Accordion("several videos", open=False):
+                    files = gr.File(
+                        file_count="multiple",
+                        file_types=["video"],
+                        label="described one after the other",
+                        elem_id="files",
+                    )
+                tried = gr.Button("Describe the example", size="sm", elem_id="example")
             with gr.Column(scale=3, min_width=320):
+                before = gr.HTML(example.html, elem_id="before")
                 answer = gr.HTML(elem_id="answer")
 
-        def describe(path: str | None, policy: str, budget: float, both: bool) -> Iterator[str]:
-            yield from show(config, models, path, policy, int(budget), with_base=both)
+        def describe(
+            path: str | None,
+            policy: str,
+            budget: float,
+            both: bool,
+            several: list[str] | None = None,
+            progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio finds it
+        ) -> Iterator[str]:
+            paths = several or ([path] if path else [])
+            yield from show(
+                config,
+                models,
+                paths,
+                policy,
+                int(budget),
+                with_base=both,
+                on_progress=lambda until: progress(0, desc=f"choosing frames: {until}"),
+            )
 
+        for button in (go, tried):
+            button.click(lambda: gr.update(visible=False), outputs=before, api_visibility="private")
+        asked = [video, policy, budget, both, files]
         go.click(
             describe,
-            [video, policy, budget, both],
+            asked,
             answer,
             concurrency_limit=1,
+            concurrency_id="model",
             show_progress="full",
             api_name="describe",
+        )
+        tried.click(
+            lambda: (str(example.video), None), outputs=[video, files], api_visibility="private"
+        ).then(
+            describe,
+            asked,
+            answer,
+            concurrency_limit=1,
+            concurrency_id="model",
+            show_progress="full",
+            api_visibility="private",
         )
     page.queue(max_size=config.max_queue)
     return page
@@ -109,12 +185,13 @@ def serve(config: AppConfig) -> None:
                 f"port={config.port}: not available at {config.host} ({error.strerror}); choose another"
             ) from None
     models = Models.load(config)
-    build(config, models).launch(
-        server_name=config.host,
-        server_port=config.port,
-        share=config.share,
-        max_file_size=f"{config.max_mb}mb",
-        css=CSS,
-        head=SEEK,
-        footer_links=[],
-    )
+    with tempfile.TemporaryDirectory() as folder:
+        build(config, models, example_of(models.run, Path(folder))).launch(
+            server_name=config.host,
+            server_port=config.port,
+            share=config.share,
+            max_file_size=f"{config.max_mb}mb",
+            css=CSS,
+            head=SEEK,
+            footer_links=[],
+        )

@@ -1,8 +1,10 @@
-"""The page's work on a video: choose frames in a subprocess, then generate with one or two models."""
+"""The page's work on videos: choose frames in a subprocess, then generate with one or two models."""
 
 from __future__ import annotations
 
+import base64
 import contextlib
+import json
 import threading
 import time
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,18 +18,24 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.errors import UserError
 from data.offline.row import choose_in_subprocess
+from data.pages.contact_sheet import MOST
 from data.pages.render import data_url, render
+from data.sample import Event
 from data.selection.choose import ChosenFrames
 from data.selection.config import FrameKeys
 from data.selection.windows import of_all
-from data.target import clock
+from data.sources.files import Listed
+from data.target import clock, span
 from data.video.info import BadVideo
 from train.inference.answering import WindowAnswer, describe_windows
 from train.inference.config import AppConfig
-from train.inference.describe import whole_of
+from train.inference.cues import srt
+from train.inference.describe import record_of, whole_of
 from train.inference.generate import answer_length, load_run
 from train.inference.rows import as_row, frames_for
 from train.run.saved import SavedRun, base_of, read_run
+
+HERE = Path(__file__).parent
 
 
 @dataclass(frozen=True)
@@ -58,23 +66,34 @@ class Models:
         return cls(run, tuned, base, processor, threading.Lock(), has_base=config.base)
 
 
+@dataclass(frozen=True)
+class Lane:
+    """What is said of a video by one model, or what happens in it."""
+
+    name: str
+    events: Sequence[Event]
+    text: str
+    cut: bool = False
+
+
 def show(
     config: AppConfig,
     models: Models,
-    path: str | None,
+    paths: Sequence[str],
     policy: str,
     budget: int,
     *,
     with_base: bool,
+    on_progress: Any = None,
 ) -> Iterator[str]:
-    """The answers as HTML, every text escaped; of a long video once more after each window.
+    """The answers as HTML, every text escaped; of a long video once more after each window. Of several videos
+    each has its own player, and one that cannot be used is a line.
 
     Raises:
         gr.Error: one line for the visitor.
     """
-    if path is None:
+    if not paths:
         raise gr.Error("drop a video first")
-    started = time.monotonic()
     try:
         own = models.run.frames
         if policy == own.policy:  # with all its keys from training
@@ -82,19 +101,51 @@ def show(
         else:
             asked = FrameKeys.model_validate({"policy": policy, "max": budget})
             frames = frames_for(models.run, asked)
+    except UserError as error:
+        raise gr.Error(str(error)) from None
+    if len(paths) == 1:
+        yield from _one(config, models, paths[0], frames, with_base, on_progress)
+        return
+    done = ""
+    for path in paths:
+        one = ""
+        try:
+            for said in _one(config, models, path, frames, with_base, on_progress):
+                one = render(HERE / "video.html", name=Path(path).name, path=path, said=said)
+                yield done + one
+        except gr.Error as error:
+            one = render(HERE / "video.html", name=Path(path).name, path="", said=error.message)
+        done += one
+        yield done
+
+
+def _one(
+    config: AppConfig,
+    models: Models,
+    path: str,
+    frames: FrameKeys,
+    with_base: bool,
+    on_progress: Any,
+) -> Iterator[str]:
+    """The answers for a video, once more after each window.
+
+    Raises:
+        gr.Error: one line for the visitor.
+    """
+    started = time.monotonic()
+    try:
         windows = choose_in_subprocess(
             path,
             frames,
             models.run.policy.min_decoded,
             timeout_s=config.timeout_s,
             memory_gib=config.memory_gib,
+            on_progress=on_progress,
         )
     except BadVideo as error:
         raise gr.Error(
             f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})"
         ) from None
-    except UserError as error:
-        raise gr.Error(str(error)) from None
     chose_s = time.monotonic() - started
     chosen = of_all(windows)
     answers: dict[str, list[WindowAnswer]] = {"tuned": []}
@@ -112,7 +163,21 @@ def show(
         )
         if number < len(windows):
             took = f"{number} of {len(windows)} windows described; {took}"
-        yield _html(_limit(config, models), chosen, frames.policy, answers, models.run, took)
+        lanes = []
+        for name, some in answers.items():
+            whole, cut = whole_of(some, models.run), any(one.said.cut for one in some)
+            lanes.append(Lane(name, whole.events, whole.text, cut))
+        seen_s = {t for some in answers.values() for one in some for t in one.seen_s}
+        files = _files(path, answers["tuned"], models.run, frames)
+        yield html(
+            lanes,
+            chosen,
+            frames.policy,
+            took,
+            seen_s=seen_s,
+            limit=_limit(config, models),
+            files=files,
+        )
 
 
 def _limit(config: AppConfig, models: Models) -> int:
@@ -134,36 +199,61 @@ def _ask(config: AppConfig, models: Models, row: dict[str, Any], *, base: bool) 
             max_new_tokens=_limit(config, models),
             max_s=config.timeout_s,
         )
+    if said.error:
+        raise UserError(said.error)
     return said
 
 
-def _html(
-    limit: int,
+def _files(
+    path: str, answers: Sequence[WindowAnswer], run: SavedRun, frames: FrameKeys
+) -> Mapping[str, str]:
+    """File names → addresses that hold their content: nothing is stored on the server."""
+    name = Path(path).name
+    record = record_of(Listed(name, name), answers, run, frames)
+    contents = {
+        f"{Path(name).stem}.srt": ("application/x-subrip", srt(record)),
+        f"{Path(name).stem}.json": (
+            "application/json",
+            json.dumps(record, ensure_ascii=False, indent=1),
+        ),
+    }
+    return {
+        file: f"data:{kind};base64,{base64.b64encode(text.encode()).decode()}"
+        for file, (kind, text) in contents.items()
+    }
+
+
+def html(
+    lanes: Sequence[Lane],
     chosen: ChosenFrames,
     policy: str,
-    answers: Mapping[str, Sequence[WindowAnswer]],
-    run: SavedRun,
     took: str,
+    *,
+    seen_s: set[float],
+    limit: int = 0,
+    files: Mapping[str, str] | None = None,
 ) -> str:
-    """The answers and the frames that the model saw, as HTML."""
-    lanes = []
-    for name, windows in answers.items():
-        whole = whole_of(windows, run)
-        cut = any(one.said.cut for one in windows)
-        lanes.append({"name": name, "events": whole.events, "text": whole.text, "cut": cut})
-    seen_s = {t for windows in answers.values() for one in windows for t in one.seen_s}
+    """What is said of a video, and the frames that the model saw, of a film some of them, as HTML."""
+    seen = [i for i, time_s in enumerate(chosen.times_s) if time_s in seen_s]
+    shown = seen[:: -(-len(seen) // MOST)] if seen else []
     frames = [
-        {"time_s": t, "reason": why, "picture": data_url(jpeg)}
-        for t, why, jpeg in zip(chosen.times_s, chosen.reasons, chosen.jpegs, strict=True)
-        if t in seen_s
+        {
+            "time_s": chosen.times_s[i],
+            "reason": chosen.reasons[i],
+            "picture": data_url(chosen.jpegs[i]),
+        }
+        for i in shown
     ]
     return render(
-        Path(__file__).parent / "answer.html",
+        HERE / "answer.html",
         lanes=lanes,
         frames=frames,
+        count=len(seen),
         duration_s=max(chosen.duration_s, 1e-3),
         policy=policy,
         clock=clock,
+        span=span,
         limit=limit,
         took=took,
+        files=files or {},
     )

@@ -26,8 +26,8 @@ from data.sources.files import Listed
 from data.sources.find_video import ENDINGS
 from data.storage import atomic, write_atomically
 from train.inference.config import Format
+from train.inference.cues import srt, vtt
 from train.inference.describe import as_line
-from train.inference.folder.cues import srt, vtt
 
 JSONL, PARQUET, PAGE, WORK = "descriptions.jsonl", "descriptions.parquet", "index.html", "work"
 OURS = (JSONL, PARQUET, PAGE, "videos", "frames")

@@ -14,7 +14,7 @@ from urllib.parse import quote
 from markupsafe import Markup
 
 from data.pages.render import write_page as write
-from data.target import clock
+from data.target import clock, span
 from train.inference.folder.files import shown_times
 
 HERE = Path(__file__).parent
@@ -69,7 +69,7 @@ def _cards(
         events = tuple(
             {
                 **event,
-                "clock": f"{clock(event['start_s'])} – {clock(event['end_s'])}",
+                "clock": " – ".join(span(event["start_s"], event["end_s"])),
                 "left": round(100 * event["start_s"] / length_s, 2),
                 "width": round(100 * (event["end_s"] - event["start_s"]) / length_s, 2),
             }
