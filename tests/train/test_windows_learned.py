@@ -43,7 +43,10 @@ def test_a_window_in_which_nothing_is_told_is_shown_but_not_learned_from(tmp_pat
             sets.survey.lines(DataKeys())
         )
         said = predictions_of(
-            sets.held, ["[00:00 - 00:02] a dog."] * windows, [False] * windows, DataKeys()
+            sets.held,
+            ["[00:00 - 00:02] a dog."] * windows,
+            [False] * windows,
+            DataKeys(window_clock="own"),
         )
         (only,) = said.values()
         assert len(only.events) == windows and only.events[-1].start_s > 50
