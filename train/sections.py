@@ -69,7 +69,8 @@ class DataKeys(Section):
     )
     window_clock: Literal["own", "video"] = Field(
         default="video",
-        description="in a window of a long video, times count from the video's start, or its own",
+        description="in a window of a long video, times count from the video's start, or its own "
+        "(always own for a run that learned from no window)",
     )
     prompt: str | Annotated[tuple[str, ...], Field(min_length=1)] | None = Field(
         default=None,

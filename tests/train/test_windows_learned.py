@@ -6,15 +6,24 @@ from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.sample import Event
+from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
 from data.sources import microworld
 from data.sources.config import SourceKeys
 from train.batches.dataset import load_sets
 from train.evaluation.by_sample import predictions_of, references_of
+from train.run.policy import policy_of_dataset
 from train.sections import DataKeys
 
 FILM_S = (80.0, 90.0)
 LIMIT_S = 20.0
+
+
+def test_who_learned_from_no_window_is_shown_one_as_a_video_of_its_own():
+    manifest = {"rows": 3, "policy": policy_record(FrameKeys()), "min_decoded": 0.9, "sources": []}
+    for samples, clock in ((3, "own"), (2, "video"), (None, "own")):  # None: of an earlier version
+        counted = manifest if samples is None else {**manifest, "samples": samples}
+        assert policy_of_dataset(counted, DataKeys()).ask.window_clock == clock
 
 
 def test_a_window_in_which_nothing_is_told_is_shown_but_not_learned_from(tmp_path, processor):

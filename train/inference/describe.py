@@ -45,7 +45,7 @@ def run_for(config: DescribeConfig) -> SavedRun:
         return read_run(name, force=config.force)
     if (Path(name) / "adapter_config.json").is_file():
         raise UserError(f"model.name={name}: is an adapter; write adapter={name}")
-    return untrained(ModelKeys(name=name), RunPolicy(FrameKeys(), DataKeys()))
+    return untrained(ModelKeys(name=name), RunPolicy(FrameKeys(), DataKeys(window_clock="own")))
 
 
 def asking(config: DescribeConfig, run: SavedRun) -> Ask:

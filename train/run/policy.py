@@ -41,7 +41,10 @@ class RunPolicy:
 
 
 def policy_of_dataset(manifest: dict[str, Any], ask: DataKeys) -> RunPolicy:
-    """The policy of a run that trains on a prepared dataset."""
+    """The policy of a run that trains on a prepared dataset. A run that learned from no window knows only times
+    that begin at zero: it is shown a window as a video of its own."""
+    if manifest.get("samples", manifest["rows"]) == manifest["rows"]:
+        ask = ask.model_copy(update={"window_clock": "own"})
     frames, version = recorded_keys(manifest["policy"]), manifest["policy"].get("version")
     speech = any(source.get("speech_context") for source in manifest["sources"])
     return RunPolicy(frames, ask, manifest["min_decoded"], version, speech)

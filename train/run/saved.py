@@ -177,7 +177,7 @@ def policy_of(path: Path) -> RunPolicy:
     """
     run = run_of(path)
     if not (run / POLICY_FILE).is_file():
-        assumed = RunPolicy(FrameKeys(), DataKeys())
+        assumed = RunPolicy(FrameKeys(), DataKeys(window_clock="own"))
         warn(
             f"note: {run / POLICY_FILE} is missing, so how its frames were chosen is unknown; assuming "
             f"frames.policy={assumed.frames.policy} frames.max={assumed.frames.max} and the timeline instruction"
