@@ -27,3 +27,39 @@ def test_built_videos(tmp_path):
     assert ours >= others
     assert figures["worst_group_over_uniform"] >= -0.03  # one event of a small group
     assert "| scene |" in done.stdout and "not measured" in done.stdout
+
+
+def figures_of(script, tmp_path, *keys):
+    out = tmp_path / "figures.json"
+    done = run_command(f"scripts/{script}.py", *keys, f"json={out}", timeout_s=600)
+    assert done.returncode == 0, done.stderr[-2000:]
+    return json.loads(out.read_text()), done.stdout
+
+
+def test_describing_says_what_the_pipeline_says(tmp_path):
+    """Batched or one video at a time: the same texts. Memory is that of the command, so it holds the libraries."""
+    keys = ["models=tiny", "videos=4", "repeats=1", "new_tokens=6", "memory=[3]"]
+    figures, _ = figures_of("bench_describe", tmp_path, *keys)
+    assert figures["tiny/same_texts"] == 1
+    assert figures["tiny/ours/videos_a_minute"] > 0 and 200 < figures["memory/3/peak_mib"] < 8000
+
+
+def test_windows_against_one_pass(tmp_path):
+    """Every way is trained, describes whole films and is scored; perfect answers are near one."""
+    keys = [
+        "ways=windows,one_pass",
+        "films=24",
+        "film_s=[30,90]",
+        "steps=3",
+        "prewarm_steps=20",
+        "frames=4",
+    ]
+    figures, said = figures_of("bench_windows", tmp_path, *keys, f"work={tmp_path}/work")
+    assert figures["up to 1 min/films"] + figures["1 to 2 min/films"] == 4
+    assert figures["2 to 10 min/films"] == 0
+    group = "up to 1 min" if figures["up to 1 min/films"] else "1 to 2 min"
+    assert figures[f"{group}/perfect in tenths/f1_one_to_one_tiou>=0.5"] == 1
+    name = "f1_one_to_one_tiou>=0.5"
+    lead = figures[f"{group}/windows/{name}"] - figures[f"{group}/one_pass/{name}"]
+    assert abs(figures[f"{group}/windows_minus_one_pass/{name}"] - lead) < 1e-9
+    assert "| windows |" in said and "| one_pass |" in said
