@@ -35,6 +35,13 @@ def test_a_sentence_said_three_times_is_a_loop(text, kept):
     assert repeated_from(text[: text.rindex(DOG)]) is None  # twice is not
 
 
+def test_a_sentence_that_never_ends_is_a_loop():
+    told = "a yellow triangle " + "moves up on a yellow triangle " * 9
+    place = repeated_from(told)
+    assert place is not None and told[:place] == "a yellow triangle moves up on "
+    assert repeated_from("a yellow triangle " + "moves up on a yellow triangle " * 2) is None
+
+
 def test_what_happens_again_later_may_be_told_again():
     told = "".join(
         f"[00:0{i} - 00:0{i + 1}] {DOG if i % 2 else 'a cat sits down.'}\n" for i in range(8)
