@@ -2,15 +2,17 @@
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 
 import pytest
 
 from tests.helpers import faults
+from tests.helpers.browser import Browser
 from tests.helpers.commands import Commands
 from tests.helpers.runs import contents, train
-from tests.helpers.videos import ROOT
+from tests.helpers.videos import ROOT, run_command
 from train.model import tiny
 
 pytestmark = pytest.mark.slow
@@ -74,3 +76,34 @@ def test_two_processes_share_the_answers(run, world, tmp_path):
         "answers-0.jsonl",
         "answers-1.jsonl",
     }
+
+
+def test_the_page_plays_from_where_one_clicks(run, world, tmp_path):
+    clips = sorted((world.parent / "videos").glob("*.mp4"))[:3]
+    shutil.copy(clips[0], tmp_path / "it's #1 & 100 %.mp4")
+    videos = [tmp_path / "it's #1 & 100 %.mp4", *clips[1:]]
+    done = run_command(
+        "scripts/describe.py", *map(str, videos), f"adapter={run}", f"out={tmp_path / 'out'}", "max_new_tokens=8",
+        "workers=1",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr[-2000:]
+    with Browser(tmp_path / "profile") as browser:
+        page = browser.page((tmp_path / "out/index.html").as_uri(), width=1000)
+        page.wait("document.querySelectorAll('.card img').length === 3")
+        page.wait("document.querySelector('.card img').naturalWidth > 0")
+        # in the middle of the frames: from the middle one on
+        page.evaluate(
+            "(img => img.dispatchEvent(new MouseEvent('click', {bubbles: true, clientX: "
+            "img.getBoundingClientRect().left + img.clientWidth / 2})))(document.querySelector('.card img'))"
+        )
+        page.wait("(document.querySelector('.card video')?.readyState || 0) >= 1")
+        times = page.evaluate(
+            "document.querySelector('.card img').dataset.times.split(' ').map(Number)"
+        )
+        middle = times[len(times) // 2]
+        page.wait(f"document.querySelector('.card video').currentTime >= {middle} - .1")
+        page.evaluate(
+            "(f => { f.value = '100 %'; f.dispatchEvent(new Event('input')); })(document.querySelector('#find'))"
+        )
+        assert page.evaluate("document.querySelector('#count').textContent") == "1 of 3"
+        assert page.problems == []
