@@ -68,6 +68,7 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
     results = record["results"]
     before, after = results.get("eval_loss_before"), results.get("eval_loss_after")
     loss = f"{after:.3f}" + (f" ({before:.3f} before training)" if before else "") if after else ""
+    tenth = ".t" if ask.clock == "tenths" else ""
     return render(
         HERE / "card.md",
         metadata=_metadata(repo, record, config, scores, adapter=adapter, local=local),
@@ -81,10 +82,17 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
         base=linked,
         revision=record["revision"],
         trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
-        sees=f"at most {frames.max} frames a video, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})",
+        sees=f"at most {frames.max} frames a video, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})"
+        + (
+            f"; a video longer than {frames.window_s:g} s is described in windows of at most that, each with as many"
+            if frames.window_s
+            else ""
+        )
+        + ("; with what is said in it, in `Speech:` lines" if policy.speech_context else ""),
+        clock=ask.clock,
         prompt=_cell(prompt),
         system=_cell(system),
-        answers_with="one line per event, `[MM:SS - MM:SS] what happens`"
+        answers_with=f"one line per event, `[MM:SS{tenth} - MM:SS{tenth}] what happens`"
         if ask.target == "timeline"
         else "a paragraph",
         repo=repo,
