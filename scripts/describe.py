@@ -63,7 +63,8 @@ def _printed(described: dict, config: DescribeConfig, *, several: bool) -> Itera
 
         made = {"srt": srt, "vtt": vtt, "text": lambda record: record["text"]}
         text = made[(config.format or ("text",))[0]](described)
-        yield f"{described['video']}\n{text}\n" if several else text
+        shown = described["video"].encode("utf-8", "replace").decode()  # a name need not be UTF-8
+        yield f"{shown}\n{text}\n" if several else text
 
 
 def _end(count: int, bad: int) -> None:

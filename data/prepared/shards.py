@@ -152,7 +152,8 @@ def _column_table(file: BinaryIO, columns: list[str]) -> pa.Table:
 
 
 def _lines(rejected: Iterable[Rejected]) -> str:
-    return "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
+    lines = "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
+    return lines.encode("utf-8", "replace").decode()  # names of files need not be UTF-8
 
 
 def quarantined(out: Folder, index: int) -> Iterator[Rejected]:

@@ -152,7 +152,7 @@ def _rows(file: Path) -> list[Listed]:
         if bad := [key for key, value in own.items() if not isinstance(value, str)]:
             raise UserError(f"{file}: line {number}: {bad[0]} must be text")
         name = without_surrogates(own.pop("id")).strip()
-        one = _listed(file, without_surrogates(video))
+        one = _listed(file, video)  # a name is bytes, which need not be UTF-8
         texts = {key: prose(value) for key, value in own.items()}
         found.append(replace(one, **texts, **({"id": _id(name)} if name else {})))
     return _some(file, found)

@@ -174,6 +174,19 @@ def test_more_videos_are_described_and_the_others_are_left_as_they_are(
     assert "clip2" not in (out / "index.html").read_text()
 
 
+def test_names_that_are_not_utf8(run, videos, tmp_path):
+    folder = tmp_path / "videos"
+    folder.mkdir()
+    shutil.copy(videos / "clip0.mp4", os.fsencode(folder) + b"/good\xff.mp4")
+    Path(os.fsdecode(os.fsencode(folder) + b"/bad\xfe.mp4")).write_bytes(b"no")
+    assert start(run, [folder], tmp_path / "out") == (2, 1)
+    bad, good = records(tmp_path / "out")
+    assert good["id"] == "good?.mp4" and Path(good["video"]).is_file() and good["windows"] == 1
+    assert "bad?.mp4" in bad["error"] and bad["reason"] == "unreadable"
+    assert "good%FF.mp4" in (tmp_path / "out/index.html").read_text()
+    assert pq.read_table(tmp_path / "out/descriptions.parquet")["id"][1].as_py() == "good?.mp4"
+
+
 def test_formats_are_chosen(run, videos, tmp_path):
     start(run, [videos / "clip0.mp4"], tmp_path / "o", "format=vtt,json")
     assert set(results(tmp_path / "o")) == {"descriptions.jsonl", "videos/clip0.vtt"}

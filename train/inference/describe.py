@@ -120,14 +120,16 @@ def note_own_words(config: DescribeConfig, run: SavedRun) -> None:
 
 
 def as_line(record: Mapping[str, Any]) -> str:
-    """A record as one line of JSON, also for readers that take more than a newline for the end of a line."""
+    """A record as one line of JSON, also for readers that take more than a newline for the end of a line, and
+    with a file's name that is not UTF-8."""
     text = json.dumps(record, ensure_ascii=False)
-    return re.sub("[\x85\u2028\u2029]", lambda end: f"\\u{ord(end[0]):04x}", text)
+    return re.sub("[\x85\u2028\u2029\ud800-\udfff]", lambda end: f"\\u{ord(end[0]):04x}", text)
 
 
 def bad_record(video: Listed, detail: str, reason: str) -> dict[str, Any]:
     """The record of a video that cannot be described."""
-    return {"id": video.id, "video": video.path, "error": detail, "reason": reason}
+    shown = detail.encode("utf-8", "replace").decode()
+    return {"id": video.id, "video": video.path, "error": shown, "reason": reason}
 
 
 def record_of(

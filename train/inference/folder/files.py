@@ -164,7 +164,9 @@ class Descriptions:
             ):
                 some: list[dict[str, Any]] = []
                 for record in records(self._out):
-                    some.append({name: record.get(name) for name in TABLE.names})
+                    shown = record["video"].encode("utf-8", "replace").decode()
+                    row = {name: record.get(name) for name in TABLE.names}
+                    some.append({**row, "video": shown})
                     if len(some) == GROUP_ROWS:
                         table.write_table(pa.Table.from_pylist(some, TABLE))
                         some = []

@@ -163,5 +163,8 @@ def open_part(part: Part) -> Frames:
 
 def _shown(rejected: Rejected, video: Listed) -> Rejected:
     """With the video's path as the user wrote it."""
-    absolute = str(Path(video.path).absolute())
-    return replace(rejected, detail=rejected.detail.replace(absolute, video.path))
+    absolute, shown = (
+        name.encode("utf-8", "replace").decode()
+        for name in (str(Path(video.path).absolute()), video.path)
+    )
+    return replace(rejected, detail=rejected.detail.replace(absolute, shown))
