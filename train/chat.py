@@ -103,7 +103,10 @@ class Chat:
         if isinstance(error, openai.AuthenticationError):
             return UserError(f"{where}: refuses the key; set OPENAI_API_KEY in the environment")
         if isinstance(error, openai.APIStatusError):
-            return Refused(
+            said = (
                 f"{where}: answers {error.status_code} for {what} ({one_line(error.message, 200)})"
             )
+            if error.status_code in (408, 409, 429) or error.status_code >= 500:  # it may pass
+                return UserError(f"{said}; the same command continues")
+            return Refused(said)
         return UserError(f"{where}: not an OpenAI-compatible answer ({error})")

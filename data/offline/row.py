@@ -124,8 +124,12 @@ def _add_subtitles(rows: list[dict[str, Any]], path: str) -> None:
     except BadSubtitles:
         rows[0]["repairs"].append(asdict(Repair("subtitles that cannot be read, left out", 1)))
         return
-    spoken = speech_context((cue.start_s, cue.end_s, cue.text) for cue in said)
-    for row in rows:
+    for row in rows:  # each with what is said while it lasts: a film's text is long
+        spoken = speech_context(
+            (cue.start_s, cue.end_s, cue.text)
+            for cue in said
+            if cue.start_s < row["end_s"] and cue.end_s > row["start_s"]
+        )
         row["context"] = "\n\n".join(filter(None, (row["context"], spoken)))
 
 

@@ -87,10 +87,11 @@ def videos_of(places: Sequence[str]) -> list[Listed]:
     Raises:
         UserError: a folder or pattern has no video, or a list cannot be read.
     """
-    found: dict[str, Listed] = {}
+    found: dict[tuple[str, ...], Listed] = {}
     for place in places:
-        for one in _of_place(place):
-            found.setdefault(str(Path(one.path).absolute()), one)
+        for one in _of_place(place):  # another question about a video is another row
+            asked = (str(Path(one.path).absolute()), one.prompt, one.system, one.context)
+            found.setdefault(asked, one)
     return list(_with_own_ids(found.values()))
 
 
@@ -148,6 +149,10 @@ def _rows(file: Path) -> list[Listed]:
         video = row.get("video") if isinstance(row, dict) else None
         if isinstance(row, Exception) or not isinstance(video, str) or not video:
             raise UserError(f'{file}: line {number}: write {{"video": "PATH"}}')
+        try:
+            os.fsencode(video)
+        except UnicodeEncodeError:
+            raise UserError(f"{file}: line {number}: no file can have that name") from None
         own = {key: row.get(key) or "" for key in ("id", "prompt", "system", "context")}
         if bad := [key for key, value in own.items() if not isinstance(value, str)]:
             raise UserError(f"{file}: line {number}: {bad[0]} must be text")
@@ -174,7 +179,8 @@ def _listed(file: Path, name: str) -> Listed:
 
 def _id(name: str) -> str:
     """A path as an id: of names that are Unicode and go down only."""
-    parts = [part for part in without_surrogates(name).split("/") if part not in ("", ".", "..")]
+    parts = [part.strip() for part in without_surrogates(name).split("/")]
+    parts = [part for part in parts if part not in ("", ".", "..")]
     return "/".join(parts) or "video"
 
 

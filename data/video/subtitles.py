@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import io
+import os
 import re
 from collections.abc import Iterator
+from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
@@ -20,6 +22,7 @@ TEXTS = frozenset({"subrip", "srt", "ass", "ssa", "webvtt", "mov_text", "text"})
 """Codecs of subtitles that are text, not pictures of it."""
 MOST_BYTES = 16 * 2**20
 """Of a file beside a video."""
+_LANGUAGE = re.compile(r"[A-Za-z]{2,3}(?:[-_][A-Za-z0-9]+)*")
 _STYLE = re.compile(r"\{\\[^}]*\}|<[^>]*>")
 
 
@@ -43,16 +46,24 @@ def subtitles(path: str) -> list[Stated]:
 def _beside(video: Path) -> Path | None:
     """The file with the video's name, perhaps with a language (`clip.en.vtt`); the plain name first."""
     try:
-        names = sorted(p.name for p in video.parent.iterdir() if p.suffix.lower() in FORMATS)
+        names = _files_in(str(video.parent), video.parent.stat().st_mtime_ns)
     except OSError:
         return None
-    own = [n for n in names if Path(n).stem in (video.stem, video.name)]
-    with_language = [
-        n
-        for n in names
-        if n.startswith(f"{video.stem}.") and Path(n).stem.count(".") == video.stem.count(".") + 1
-    ]
-    return next((video.parent / name for name in (*own, *with_language)), None)
+    own = [*names.get(video.stem, ()), *names.get(video.name, ())]
+    return next((video.parent / n for n in sorted(own, key=lambda n: n.count("."))), None)
+
+
+@lru_cache(maxsize=8)
+def _files_in(folder: str, changed_ns: int) -> dict[str, list[str]]:
+    """The subtitle files of a folder by the stem before a language. Kept, for a folder may have very many."""
+    found: dict[str, list[str]] = {}
+    for name in sorted(entry.name for entry in os.scandir(folder)):
+        path = Path(name)
+        if path.suffix.lower() in FORMATS:
+            found.setdefault(path.stem, []).append(name)
+            if _LANGUAGE.fullmatch(Path(path.stem).suffix[1:]):
+                found.setdefault(Path(path.stem).stem, []).append(name)
+    return found
 
 
 def _of_file(path: Path) -> list[Stated]:

@@ -73,6 +73,12 @@ def test_lists(tree):
     assert second.id == "x/b.mp4" and Path(second.path) == tree / "x/b.mp4"
 
 
+def test_several_questions_about_a_video_are_several_rows(tree):
+    rows = [{"video": "b.mp4", "id": f"q{i}", "prompt": f"{i}?"} for i in (1, 2)]
+    (tree / "l.jsonl").write_text("\n".join(map(json.dumps, [*rows, rows[0]])))
+    assert [one for _, one in found(tree / "l.jsonl")] == ["q1", "q2"]
+
+
 def test_a_list_looks_beside_itself_then_from_here(tree, monkeypatch):
     (tree / "lists").mkdir()
     (tree / "lists/l.txt").write_text("b.mp4\n")
@@ -93,6 +99,7 @@ def test_a_list_looks_beside_itself_then_from_here(tree, monkeypatch):
         ("gone.jsonl", None, "no such file"),
         ("l.jsonl", b'{"video": "a.mp4"}\n{"path": "b.mp4"}\n', 'line 2: write {"video": "PATH"}'),
         ("l.jsonl", b"{nonsense\n", "line 1: write"),
+        ("l.jsonl", b'{"video": "\\ud800.mp4"}\n', "no file can have that name"),
         ("l.jsonl", b'{"video": "a.mp4", "prompt": 3}\n', "prompt must be text"),
     ],
 )

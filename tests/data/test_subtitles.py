@@ -90,6 +90,15 @@ def test_the_plain_name_comes_before_a_language_and_the_file_before_the_stream(t
     assert said(video)[0][2] == "Hello & you second line"
 
 
+def test_another_videos_subtitles_are_not_taken(tmp_path):
+    for name in ("lecture.2.srt", "lecture.part.srt", "lecture2.srt"):
+        (tmp_path / name).write_text(SRT)
+    assert said(write_video(tmp_path / "lecture.mp4", every(0.1, 5))) == []
+    assert said(tmp_path / "lecture.2.mp4") and said(tmp_path / "lecture2.mp4")
+    (tmp_path / "lecture.pt-BR.srt").write_text(SRT)
+    assert said(tmp_path / "lecture.mp4")
+
+
 def test_captions_that_roll_up_say_each_line_once(tmp_path):
     rolling = ["one two", "one two\nthree four", "three four\nfive six", "five six"]
     cues = [f"00:0{i}.000 --> 00:0{i + 1}.000\n{text}\n" for i, text in enumerate(rolling)]

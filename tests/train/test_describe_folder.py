@@ -2,6 +2,7 @@
 
 import json
 import os
+import re
 import shutil
 from pathlib import Path
 
@@ -53,15 +54,10 @@ def videos(world, tmp_path_factory):
 
 
 def start(run, videos, out, *more):
+    batch = [] if any(key.startswith("batch=") for key in more) else ["batch=3"]
     argv = [
-        *map(str, videos),
-        f"adapter={run}",
-        f"out={out}",
-        "max_new_tokens=12",
-        "batch=3",
-        "workers=1",
-        *more,
-    ]
+        *map(str, videos), f"adapter={run}", f"out={out}", "max_new_tokens=12", "workers=1", *batch, *more,
+    ]  # fmt: skip
     config = load(DescribeConfig, argv, "videos")
     return describe_folder(config, run_for(config), videos_of(config.videos))
 
@@ -172,6 +168,45 @@ def test_more_videos_are_described_and_the_others_are_left_as_they_are(
     (folder / "clip2.mp4").unlink()  # gone: it is no longer told of
     assert start(run, [folder], out) == (3, 0)
     assert "clip2" not in (out / "index.html").read_text()
+
+
+def test_whoever_resumes_with_another_batch_counts_each_video_once(
+    quiet, run, videos, tmp_path, monkeypatch
+):
+    real, out = module.append, tmp_path / "moved" / "out"
+
+    def append(work, rank, some):
+        real(work, rank, some)
+        raise Killed
+
+    monkeypatch.setattr(module, "append", append)
+    with pytest.raises(Killed):
+        start(run, [videos], out)
+    monkeypatch.setattr(module, "append", real)
+    out = out.parent.rename(tmp_path / "here") / "out"  # and the folder is moved meanwhile
+    assert start(run, [videos], out, "batch=2") == (9, 2)
+    assert [one["id"] for one in records(out)] == [one["id"] for one in records(quiet)]
+
+
+def test_a_file_that_was_replaced_shows_its_own_frames(run, videos, tmp_path):
+    folder, out = tmp_path / "videos", tmp_path / "out"
+    folder.mkdir()
+    shutil.copy(videos / "clip0.mp4", folder / "a.mp4")
+    start(run, [folder], out)
+    first = (out / "frames/a.jpg").read_bytes()
+    shutil.copy(videos / "clip2.mp4", folder / "a.mp4")
+    start(run, [folder], out)
+    (shown,) = re.findall(r'src="(frames/[^"]*)"', (out / "index.html").read_text())
+    assert (out / shown).read_bytes() != first
+
+
+def test_names_with_spaces_around_them_are_not_lost(run, videos, tmp_path):
+    folder = tmp_path / "videos"
+    (folder / " x ").mkdir(parents=True)
+    shutil.copy(videos / "clip0.mp4", folder / " lead.mp4")
+    shutil.copy(videos / "clip2.mp4", folder / " x " / "b.mp4")
+    assert start(run, [folder], tmp_path / "out") == (2, 0)
+    assert [one["id"] for one in records(tmp_path / "out")] == ["lead.mp4", "x/b.mp4"]
 
 
 def test_names_that_are_not_utf8(run, videos, tmp_path):
@@ -287,6 +322,11 @@ def test_a_server_that_repeats_itself_refuses_or_is_gone(run, videos, tmp_path):
         assert start(run, [videos / "clip2.mp4"], tmp_path / "p", f"server={server.url}") == (1, 1)
         (told,) = records(tmp_path / "p")
         assert "answers 400" in told["error"]
+        server.status = 503  # it may pass: nothing is stored, and the same command goes on
+        with pytest.raises(UserError, match=r"503.*the same command continues"):
+            start(run, [videos / "clip4.mp4"], tmp_path / "r", f"server={server.url}")
+        server.status = 200
+        assert start(run, [videos / "clip4.mp4"], tmp_path / "r", f"server={server.url}") == (1, 0)
         server.serves = ["a", "b"]
         with pytest.raises(UserError, match="serves a, b; serve lora alone"):
             start(run, [videos / "clip0.mp4"], tmp_path / "q", f"server={server.url}")

@@ -66,16 +66,17 @@ def messages_of(
     Raises:
         TooLong: the text alone does not fit.
     """
-    return messages_with(row, frames_that_fit(row, processor, keys), processor, keys)
+    kept, _ = frames_that_fit(row, processor, keys)
+    return messages_with(row, kept, processor, keys)
 
 
 def frames_that_fit(
     row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
-) -> Sequence[int]:
-    """Positions of the frames that fit into a row's prompt."""
-    row, _ = shown(row, processor, keys)
+) -> tuple[Sequence[int], int]:
+    """Positions of the frames that fit into a row's prompt, and lines of its context that do not."""
+    row, left_out = shown(row, processor, keys)
     _, _, kept = fit_frames([Exchange(first_prompt(row, keys), None)], row, processor, keys)
-    return kept
+    return kept, left_out
 
 
 def messages_with(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections import deque
 from collections.abc import Iterable, Iterator
 from concurrent.futures import Future, ThreadPoolExecutor
+from dataclasses import dataclass
 from typing import Any
 
 from data.errors import UserError
@@ -19,6 +20,16 @@ from train.run.saved import SavedRun
 TIMEOUT_S = 600.0
 PENALTY = 0.5
 """`frequency_penalty` of the second try of an answer that repeated itself."""
+
+
+@dataclass(frozen=True)
+class _Open:
+    """A question that was sent, or why it was not."""
+
+    row: dict[str, Any]
+    seen_s: tuple[float, ...]
+    context_cut: bool
+    said: Future[Generation] | str
 
 
 class Server:
@@ -49,30 +60,26 @@ class Server:
         Raises:
             UserError: the server cannot be reached any more.
         """
-        open_ones: deque[tuple[dict[str, Any], tuple[float, ...], Future[Generation] | str]] = (
-            deque()
-        )
+        open_ones: deque[_Open] = deque()
         pool = ThreadPoolExecutor(self._at_once)
         try:
             for row in rows:
                 open_ones.append(self._begun(pool, row))
                 if len(open_ones) >= 2 * self._at_once:
-                    yield _ended(*open_ones.popleft())
+                    yield _ended(open_ones.popleft())
             while open_ones:
-                yield _ended(*open_ones.popleft())
+                yield _ended(open_ones.popleft())
         finally:  # do not wait for questions still open
             pool.shutdown(wait=False, cancel_futures=True)
 
-    def _begun(
-        self, pool: ThreadPoolExecutor, row: dict[str, Any]
-    ) -> tuple[dict[str, Any], tuple[float, ...], Future[Generation] | str]:
+    def _begun(self, pool: ThreadPoolExecutor, row: dict[str, Any]) -> _Open:
         try:
-            kept = frames_that_fit(row, self._processor, self._run.data)
+            kept, left_out = frames_that_fit(row, self._processor, self._run.data)
         except TooLong as error:
-            return row, (), str(error)
+            return _Open(row, (), False, str(error))
         messages = messages_with(row, kept, self._processor, self._run.data)
         seen_s = tuple(row["times_s"][i] for i in kept)
-        return row, seen_s, pool.submit(self._said, messages)
+        return _Open(row, seen_s, left_out > 0, pool.submit(self._said, messages))
 
     def _said(self, messages: list[dict[str, Any]]) -> Generation:
         reply = self._chat.ask(self._model, messages, max_tokens=self._max_new_tokens)
@@ -85,16 +92,14 @@ class Server:
         return Generation(reply.text[:loop].strip(), reply.cut and loop is None, looped=True)
 
 
-def _ended(
-    row: dict[str, Any], seen_s: tuple[float, ...], said: Future[Generation] | str
-) -> WindowAnswer:
+def _ended(one: _Open) -> WindowAnswer:
     nothing = Generation("", cut=False)
-    if isinstance(said, str):
-        return WindowAnswer(row, nothing, (), error=said)
+    if isinstance(one.said, str):
+        return WindowAnswer(one.row, nothing, (), error=one.said)
     try:
-        return WindowAnswer(row, said.result(), seen_s)
+        return WindowAnswer(one.row, one.said.result(), one.seen_s, one.context_cut)
     except Refused as error:
-        return WindowAnswer(row, nothing, seen_s, error=str(error))
+        return WindowAnswer(one.row, nothing, one.seen_s, error=str(error))
 
 
 def _model_of(run: SavedRun, served: list[str], address: str) -> str:

@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import os
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import timedelta
@@ -31,7 +30,14 @@ from train.inference.describe import asking, bad_record, note_own_words, record_
 from train.inference.folder.files import JSONL, PAGE, WORK, Descriptions, clear, records
 from train.inference.folder.log import Answered, News, append, gather, stored
 from train.inference.folder.page import write_page
-from train.inference.folder.parts import Frames, open_part, parts_of, prepare_part
+from train.inference.folder.parts import (
+    Frames,
+    open_part,
+    parts_of,
+    prepare_part,
+    read_wanted,
+    write_wanted,
+)
 from train.inference.identity import model_identity
 from train.inference.rows import frames_for, uses_subtitles
 from train.run.policy import ASK
@@ -96,7 +102,8 @@ class Videos:
         del self._said[answer.part, name]
         windows = [said[p].to(frames.rows[p]) for p in places]
         record = record_of(frames.videos[name], windows, self.run, self.keys)
-        self.written.add(record, (frames.row(p) for p in places))
+        windows_of = (frames.row(p) for p in places)
+        self.written.add(record, windows_of, answer.part)
         return True
 
 
@@ -114,8 +121,9 @@ def describe_folder(
     keys = frames_for(run, config.frames)
     if process.rank > 0:
         process.meet()
-        parts = [open_part(part) for part in parts_of(work, videos)]
-        for answers in _answers(config, run, parts, process, work):
+        parts = [open_part(part) for part in read_wanted(work)]
+        todo = _todo(parts, config.batch, stored(work))
+        for answers in _answers(config, run, todo[process.rank :: process.count]):
             append(work, process.rank, answers)
         process.part()
         return 0, 0
@@ -126,6 +134,7 @@ def describe_folder(
         made = parts_of(work, videos)
         for part in made:
             prepare_part(part, config, run, keys)
+        write_wanted(work, made)
         gather(work)
         process.meet()
         parts = [open_part(part) for part in made]
@@ -156,19 +165,27 @@ def _first(
                 written.add(bad_record(one, rejected.detail, rejected.reason))
     total = sum(len(places) for frames in parts for places in frames.of_video.values())
     with tqdm(desc="describe", unit="window", total=total) as bar:
-        for answer in stored(work):
-            bar.update(together.add(answer))
+        known = stored(work)
+        todo = _todo(parts, config.batch, known)
+        again = {(frames.part.number, place) for frames, batch in todo for place in batch}
+        for answer in known:
+            if (answer.part, answer.row) not in again:
+                bar.update(together.add(answer))
         news = News(work)
-        for answers in _answers(config, run, parts, process, work):
+        for answers in _answers(config, run, todo[:: process.count]):
             append(work, 0, answers)
             for answer in news.read():
                 bar.update(together.add(answer))
         process.part()
         for answer in news.read():
             bar.update(together.add(answer))
+    if missing := written.missing():
+        raise UserError(
+            f"{out}: {len(missing)} videos without an answer ({missing[0]}); the same command continues"
+        )
     written.finish()
     if "html" in formats:
-        write_page(out / PAGE, records(out), written.names)
+        write_page(out / PAGE, records(out), written.names, written.sheets)
     if "json" not in formats:
         (out / JSONL).unlink()
     lines = [f"{len(videos) - written.bad} of {len(videos)} videos described in {out}"]
@@ -177,18 +194,26 @@ def _first(
     return len(videos), written.bad
 
 
-def _answers(
-    config: DescribeConfig, run: SavedRun, parts: Sequence[Frames], process: Process, work: Path
-) -> Iterator[list[Answered]]:
-    """The answers of this process, a batch at a time."""
-    done = {(a.part, a.row) for a in stored(work)}
-    batches = [
+Batch = tuple[Frames, list[int]]
+"""Rows of a part that are answered together."""
+
+
+def _todo(parts: Sequence[Frames], size: int, known: Sequence[Answered]) -> list[Batch]:
+    """The batches in which an answer is missing. They are answered whole, for the other prompts of a batch may
+    change the last bits of a result."""
+    done = {(a.part, a.row) for a in known}
+    return [
         (frames, batch)
         for frames in parts
-        for batch in _batches(frames, config.batch)
-        # whole batches: the other prompts of a batch may change the last bits of a result
+        for batch in _batches(frames, size)
         if any((frames.part.number, place) not in done for place in batch)
-    ][process.rank :: process.count]
+    ]
+
+
+def _answers(
+    config: DescribeConfig, run: SavedRun, batches: Sequence[Batch]
+) -> Iterator[list[Answered]]:
+    """The answers to the batches, one batch at a time."""
     ask = asking(config, run)
 
     def rows() -> Iterator[dict[str, Any]]:
@@ -215,8 +240,14 @@ def _batches(frames: Frames, size: int) -> Iterator[list[int]]:
 
 def _identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[str, Any]:
     """All that decides what is said of a video."""
+    model = model_identity(run)
+    # where a folder with these weights lies makes no difference
+    if model["base_weights"] or (model["weights"] and model["base"] == model["model"]):
+        del model["base"]
+    if model["weights"]:
+        del model["model"]
     about = {
-        **model_identity(run),
+        **model,
         "dtype": config.model.dtype,
         "policy": policy_record(keys),
         "min_decoded": run.policy.min_decoded,
@@ -236,9 +267,6 @@ def _claim(out: Path, about: dict[str, Any], *, overwrite: bool) -> None:
     Raises:
         UserError: it holds something else.
     """
-    shutil.rmtree(
-        out / f"{WORK}.tmp", ignore_errors=True
-    )  # of a call that was killed while it cleared
     names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
     file = out / WORK / ABOUT
     before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None

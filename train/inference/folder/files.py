@@ -31,6 +31,8 @@ from train.inference.describe import as_line
 
 JSONL, PARQUET, PAGE, WORK = "descriptions.jsonl", "descriptions.parquet", "index.html", "work"
 OURS = (JSONL, PARQUET, PAGE, "videos", "frames")
+CLEARED = ".scenescribe-cleared"
+"""What the folder of the work is called while it is removed."""
 SHEET_PX = 128
 """Width of a frame on the page."""
 LONGEST = 180
@@ -106,12 +108,25 @@ class Descriptions:
         self.names = names_of(videos)
         self._places: dict[int, tuple[int, int]] = {}
         self.bad = 0
+        self.sheets: dict[str, str] = {}
+        """Video id → name of the picture with its frames."""
         self.marked: Counter[str] = Counter()
         """What is to be known of the descriptions → of how many."""
         self._lines = (out / JSONL).open("wb")
 
-    def add(self, record: Mapping[str, Any], windows: Iterable[Mapping[str, Any]] = ()) -> None:
-        """Write the record of a video, and its files. `windows`: its rows with their frames."""
+    def missing(self) -> list[str]:
+        """Ids of the videos that have no record."""
+        return [name for name, number in self._order.items() if number not in self._places]
+
+    def add(
+        self, record: Mapping[str, Any], windows: Iterable[Mapping[str, Any]] = (), part: int = 0
+    ) -> None:
+        """Write the record of a video, and its files.
+
+        Args:
+            windows: its rows with their frames, read if its picture is not there.
+            part: where they come from; a file that has changed comes from another one.
+        """
         line = as_line(record).encode() + b"\n"
         self._places[self._order[record["id"]]] = (self._lines.tell(), len(line))
         self._lines.write(line)
@@ -131,7 +146,8 @@ class Descriptions:
                 file = self._out / "videos" / f"{name}.{ending}"
                 file.parent.mkdir(parents=True, exist_ok=True)
                 write_atomically(file, text)
-        sheet = self._out / "frames" / f"{name}.jpg"
+        self.sheets[record["id"]] = f"{name}-{part}" if part else name
+        sheet = self._out / "frames" / f"{self.sheets[record['id']]}.jpg"
         if "html" in self._formats and not sheet.is_file():
             sheet.parent.mkdir(parents=True, exist_ok=True)
             wanted = set(shown_times(record))
@@ -188,8 +204,9 @@ def clear(out: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    (out / WORK).rename(out / f"{WORK}.tmp")
-    shutil.rmtree(out / f"{WORK}.tmp")
+    shutil.rmtree(out / CLEARED, ignore_errors=True)  # of a call that was killed here
+    (out / WORK).rename(out / CLEARED)
+    shutil.rmtree(out / CLEARED)
 
 
 def shown_times(record: Mapping[str, Any]) -> list[float]:

@@ -41,7 +41,12 @@ class Card:
     marks: tuple[str, ...]
 
 
-def write_page(path: Path, records: Iterable[dict[str, Any]], names: Mapping[str, str]) -> None:
+def write_page(
+    path: Path,
+    records: Iterable[dict[str, Any]],
+    names: Mapping[str, str],
+    sheets: Mapping[str, str],
+) -> None:
     """Write the page beside the folders with the videos' files; one record is in memory at a time."""
     script = (HERE / "page.js").read_text(encoding="utf-8")
     write(
@@ -49,14 +54,17 @@ def write_page(path: Path, records: Iterable[dict[str, Any]], names: Mapping[str
         HERE / "page.html",
         title="described videos",
         count=len(names),
-        cards=_cards(records, names, path.parent),
+        cards=_cards(records, names, sheets, path.parent),
         script=Markup(script),  # our own file, without text from a dataset
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
 
 def _cards(
-    records: Iterable[dict[str, Any]], names: Mapping[str, str], out: Path
+    records: Iterable[dict[str, Any]],
+    names: Mapping[str, str],
+    sheets: Mapping[str, str],
+    out: Path,
 ) -> Iterator[Card]:
     for record in records:
         name = names[record["id"]]
@@ -84,7 +92,7 @@ def _cards(
             "",
             record["text"],
             events,
-            _address(f"frames/{name}.jpg"),
+            _address(f"frames/{sheets[record['id']]}.jpg"),
             " ".join(f"{time_s:.3f}" for time_s in shown_times(record)),
             tuple((e, _address(f"videos/{name}.{e}")) for e, file in files if file.is_file()),
             tuple(name for name, on in marks.items() if on),

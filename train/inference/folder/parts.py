@@ -41,6 +41,7 @@ COLUMNS = (
     "context",
     "ranks",
 )
+WANTED = "wanted.json"
 KEEP = 4
 """Row groups whose frames stay in memory: rows of a batch may come from several."""
 SHARD_ROWS = 64
@@ -93,7 +94,7 @@ def parts_of(work: Path, videos: Sequence[Listed]) -> list[Part]:
         text = "".join(json.dumps(row) + "\n" for row in rows)
         write_atomically(work / f"list-{number}.jsonl", text)
         parts.append(_part(work, number, list(new.values())))
-    return sorted(parts, key=lambda part: part.number)
+    return sorted((part for part in parts if part.wanted), key=lambda part: part.number)
 
 
 def _part(work: Path, number: int, wanted: Iterable[Listed]) -> Part:
@@ -121,16 +122,19 @@ def _state(one: Listed) -> tuple[Any, ...]:
 
 
 def prepare_part(part: Part, config: DescribeConfig, run: SavedRun, frames: FrameKeys) -> None:
-    """Choose the frames of a part's videos; continues a stopped run.
+    """Choose the frames of a part's videos; continues a stopped run, and leaves a finished one as it is.
 
     Raises:
         UserError: as `data.offline.prepare.prepare`.
     """
+    if is_finished(part.folder):  # though its list has another path: the folder was moved
+        return
+    listed = part.folder.parent / f"list-{part.number}.jsonl"
     prepare(
         PrepareConfig(
             source=SourceKeys(
                 name="files",
-                path=str(part.folder.parent / f"list-{part.number}.jsonl"),
+                path=str(listed.absolute()),
                 speech_context=uses_subtitles(config.speech_context, run),
             ),
             frames=frames,
@@ -144,6 +148,26 @@ def prepare_part(part: Part, config: DescribeConfig, run: SavedRun, frames: Fram
             memory_gib=config.memory_gib,
         )
     )
+
+
+def is_finished(folder: Path) -> bool:
+    """Whether the frames of all videos of a part are chosen."""
+    try:
+        return bool(json.loads((folder / "manifest.json").read_text(encoding="utf-8"))["finished"])
+    except (OSError, ValueError, KeyError):
+        return False
+
+
+def write_wanted(work: Path, parts: Sequence[Part]) -> None:
+    """Store which videos of which parts are asked for, for the other processes."""
+    wanted = [[part.number, [asdict(one) for one in part.wanted]] for part in parts]
+    write_atomically(work / WANTED, json.dumps(wanted))
+
+
+def read_wanted(work: Path) -> list[Part]:
+    """What the first process stored: files may have changed since."""
+    wanted = json.loads((work / WANTED).read_text(encoding="utf-8"))
+    return [_part(work, number, [Listed(**one) for one in videos]) for number, videos in wanted]
 
 
 def open_part(part: Part) -> Frames:
