@@ -28,14 +28,15 @@ def main(config: DescribeConfig) -> None:
     from data.sources.files import videos_of
     from train.inference.describe import describe, run_for
 
-    videos = videos_of(config.videos)
     run = run_for(config)
     if config.out is not None:
         from train.inference.folder.describe import describe_folder
 
-        count, bad = describe_folder(config, run, videos)
+        count, bad = describe_folder(config, run, videos_of(config.videos))
         _end(count, bad)
         return
+    # printed as asked: what is named twice is told twice
+    videos = [video for place in config.videos for video in videos_of([place])]
     if config.format == ("request",):
         from train.inference.request import requests
 
