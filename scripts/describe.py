@@ -60,12 +60,13 @@ def _printed(described: dict, config: DescribeConfig, *, several: bool) -> Itera
 
         yield as_line(described)
     elif "error" not in described:
+        from data.sources.parse import without_surrogates
         from train.inference.cues import srt, vtt
 
         made = {"srt": srt, "vtt": vtt, "text": lambda record: record["text"]}
         text = made[(config.format or ("text",))[0]](described)
-        shown = described["video"].encode("utf-8", "replace").decode()  # a name need not be UTF-8
-        yield f"{shown}\n{text}\n" if several else text
+        # a file's name need not be UTF-8
+        yield f"{without_surrogates(described['video'])}\n{text}\n" if several else text
 
 
 def _end(count: int, bad: int) -> None:

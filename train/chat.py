@@ -64,7 +64,7 @@ class Chat:
         try:
             return [one.id for one in self._client.models.list()]
         except self._openai.APIError as error:
-            raise self._mistake(error, "its list of models") from None
+            raise UserError(str(self._mistake(error, "its list of models"))) from None
 
     def ask(
         self,

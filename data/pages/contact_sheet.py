@@ -4,10 +4,11 @@ from __future__ import annotations
 
 import io
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
+from typing import Any, TypeVar
 
 from PIL import Image
 
+T = TypeVar("T")
 MOST = 64
 """Frames of a long video that are shown, evenly spaced."""
 
@@ -21,10 +22,14 @@ def frames_of(windows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]
         count += 1
         frames += row["frames"]
         times_s += row["times_s"]
-    kept = range(len(frames))
-    if count > 1 and len(frames) > MOST:
-        kept = range(0, len(frames), -(-len(frames) // MOST))
-    return [frames[i] for i in kept], [times_s[i] for i in kept]
+    if count > 1:
+        return list(thinned(frames)), list(thinned(times_s))
+    return frames, times_s
+
+
+def thinned(items: Sequence[T]) -> Sequence[T]:
+    """At most `MOST` of them, evenly spaced."""
+    return items[:: max(1, -(-len(items) // MOST))]
 
 
 def contact_sheet(frames: Sequence[Mapping[str, Any]], width_px: int) -> Image.Image:

@@ -29,6 +29,7 @@ from datasets import Features, Image, List, Value
 from data.errors import UserError
 from data.hub import pinned, reading
 from data.sample import AlreadyWritten, Outcome, Rejected
+from data.sources.parse import without_surrogates
 from data.storage import Folder, open_folder
 
 FORMAT_VERSION = 5
@@ -153,7 +154,7 @@ def _column_table(file: BinaryIO, columns: list[str]) -> pa.Table:
 
 def _lines(rejected: Iterable[Rejected]) -> str:
     lines = "".join(json.dumps(asdict(r), ensure_ascii=False) + "\n" for r in rejected)
-    return lines.encode("utf-8", "replace").decode()  # names of files need not be UTF-8
+    return without_surrogates(lines)  # names of files need not be UTF-8
 
 
 def quarantined(out: Folder, index: int) -> Iterator[Rejected]:

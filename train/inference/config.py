@@ -13,6 +13,13 @@ Force = Annotated[
     bool,
     Field(description="use a model although its predictions differ from those when it was saved"),
 ]
+AnswerLength = Annotated[
+    int | None,
+    Field(
+        ge=1,
+        description="maximum length of an answer, tokens (null: 512, or the longest training answer if longer)",
+    ),
+]
 
 
 class OtherBase(Section):
@@ -85,11 +92,7 @@ class DescribeConfig(Section):
         description="put subtitles beside a video (.srt, .vtt, .ass) or inside it before the instruction "
         "(null: if the run was trained with speech)",
     )
-    max_new_tokens: int | None = Field(
-        default=None,
-        ge=1,
-        description="maximum length of an answer, tokens (null: 512, or the longest training answer if longer)",
-    )
+    max_new_tokens: AnswerLength = None
     batch: int = Field(
         default=8, ge=1, description="videos, or windows of long ones, described at a time"
     )
@@ -174,11 +177,7 @@ class AppConfig(Section):
     )
     max_mb: int = Field(default=200, ge=1, description="largest upload, MB")
     max_queue: int = Field(default=16, ge=1, description="maximum number of waiting requests")
-    max_new_tokens: int | None = Field(
-        default=None,
-        ge=1,
-        description="maximum length of an answer, tokens (null: 512, or the longest training answer if longer)",
-    )
+    max_new_tokens: AnswerLength = None
     timeout_s: float = Field(
         default=120, gt=0, description="time limit for choosing the frames, and for each answer"
     )

@@ -15,6 +15,7 @@ from data.prepared.summary import own_words
 from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
 from data.sources.files import Listed
+from data.sources.parse import without_surrogates
 from data.video.info import BadVideo
 from train.inference.answering import Ask, Model, WindowAnswer, describe_windows
 from train.inference.config import DescribeConfig
@@ -128,8 +129,8 @@ def as_line(record: Mapping[str, Any]) -> str:
 
 def bad_record(video: Listed, detail: str, reason: str) -> dict[str, Any]:
     """The record of a video that cannot be described."""
-    shown = detail.encode("utf-8", "replace").decode()
-    return {"id": video.id, "video": video.path, "error": shown, "reason": reason}
+    error = without_surrogates(detail)
+    return {"id": video.id, "video": video.path, "error": error, "reason": reason}
 
 
 def record_of(

@@ -7,6 +7,7 @@ training prompt around them, so that the server's token ids are those of trainin
 from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
 from datetime import timedelta
 from typing import Any
 
@@ -58,33 +59,34 @@ def requests(
         }
 
 
+@dataclass(frozen=True)
+class Asked:
+    """A row as messages."""
+
+    messages: list[dict[str, Any]]
+    """What comes before the answer: frames as JPEGs, each after the line with its time."""
+    kept: Sequence[int]
+    """Positions of the frames that fit."""
+    context_cut: bool
+    """Lines were left out at the end of its context."""
+
+
 def messages_of(
     row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> list[dict[str, Any]]:
-    """The messages before the answer: the frames that fit, as JPEGs, each after the line with its time.
+    """The messages of `asked_of`."""
+    return asked_of(row, processor, keys).messages
+
+
+def asked_of(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> Asked:
+    """The messages before the answer, with the frames that fit.
 
     Raises:
         TooLong: the text alone does not fit.
     """
-    kept, _ = frames_that_fit(row, processor, keys)
-    return messages_with(row, kept, processor, keys)
-
-
-def frames_that_fit(
-    row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
-) -> tuple[Sequence[int], int]:
-    """Positions of the frames that fit into a row's prompt, and lines of its context that do not."""
     row, left_out = shown(row, processor, keys)
-    _, _, kept = fit_frames([Exchange(first_prompt(row, keys), None)], row, processor, keys)
-    return kept, left_out
-
-
-def messages_with(
-    row: dict[str, Any], kept: Sequence[int], processor: SmolVLMProcessor, keys: DataKeys
-) -> list[dict[str, Any]]:
-    """`messages_of` with the frames at these positions."""
-    row, _ = shown(row, processor, keys)
     prompt = first_prompt(row, keys)
+    _, _, kept = fit_frames([Exchange(prompt, None)], row, processor, keys)
     length = timedelta(seconds=int(row["duration_s"]))
     words = DEFAULT_VIDEO_INTRO.format(frame_count=num2words(len(kept)), video_duration=length)
     parts: list[dict[str, Any]] = []
@@ -99,7 +101,7 @@ def messages_with(
     parts.append(_words(DEFAULT_MEDIA_OUTTRO + without_marks(prompt, processor)))
     system = without_marks(row["system"] or keys.system or "", processor)
     before = [{"role": "system", "content": [_words(system)]}] if system else []
-    return [*before, {"role": "user", "content": parts}]
+    return Asked([*before, {"role": "user", "content": parts}], kept, left_out > 0)
 
 
 def _words(text: str) -> dict[str, str]:

@@ -14,7 +14,7 @@ from train.chat import Chat, Refused
 from train.inference.answering import WindowAnswer
 from train.inference.generate import Generation, processor_of
 from train.inference.loops import repeated_from
-from train.inference.request import frames_that_fit, messages_with
+from train.inference.request import asked_of
 from train.run.saved import SavedRun
 
 TIMEOUT_S = 600.0
@@ -45,14 +45,8 @@ class Server:
         """
         self._chat = Chat(address, timeout_s=TIMEOUT_S, extra="judge", keys=("server", "its model"))
         self._run, self._processor = run, processor_of(run)
-        self._model = _model_of(run, self._served(address), address)
+        self._model = _model_of(run, self._chat.models(), address)
         self._max_new_tokens, self._at_once = max_new_tokens, at_once
-
-    def _served(self, address: str) -> list[str]:
-        try:
-            return self._chat.models()
-        except Refused as error:
-            raise UserError(str(error)) from None
 
     def describe(self, rows: Iterable[dict[str, Any]]) -> Iterator[WindowAnswer]:
         """An answer for each row, in order.
@@ -74,12 +68,11 @@ class Server:
 
     def _begun(self, pool: ThreadPoolExecutor, row: dict[str, Any]) -> _Open:
         try:
-            kept, left_out = frames_that_fit(row, self._processor, self._run.data)
+            asked = asked_of(row, self._processor, self._run.data)
         except TooLong as error:
             return _Open(row, (), False, str(error))
-        messages = messages_with(row, kept, self._processor, self._run.data)
-        seen_s = tuple(row["times_s"][i] for i in kept)
-        return _Open(row, seen_s, left_out > 0, pool.submit(self._said, messages))
+        seen_s = tuple(row["times_s"][i] for i in asked.kept)
+        return _Open(row, seen_s, asked.context_cut, pool.submit(self._said, asked.messages))
 
     def _said(self, messages: list[dict[str, Any]]) -> Generation:
         reply = self._chat.ask(self._model, messages, max_tokens=self._max_new_tokens)

@@ -18,7 +18,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.errors import UserError
 from data.offline.row import choose_in_subprocess
-from data.pages.contact_sheet import MOST
+from data.pages.contact_sheet import thinned
 from data.pages.render import data_url, render
 from data.sample import Event
 from data.selection.choose import ChosenFrames
@@ -235,14 +235,13 @@ def html(
 ) -> str:
     """What is said of a video, and the frames that the model saw, of a film some of them, as HTML."""
     seen = [i for i, time_s in enumerate(chosen.times_s) if time_s in seen_s]
-    shown = seen[:: -(-len(seen) // MOST)] if seen else []
     frames = [
         {
             "time_s": chosen.times_s[i],
             "reason": chosen.reasons[i],
             "picture": data_url(chosen.jpegs[i]),
         }
-        for i in shown
+        for i in thinned(seen)
     ]
     return render(
         HERE / "answer.html",

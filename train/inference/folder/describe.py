@@ -6,7 +6,6 @@ Several processes (`accelerate launch`) share the answers; the first prepares th
 
 from __future__ import annotations
 
-import json
 import os
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -20,14 +19,19 @@ from tqdm import tqdm
 
 from data.errors import UserError
 from data.locks import locked
-from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
 from data.sources.files import Listed
-from data.storage import write_atomically
 from train.console import say
 from train.inference.config import WRITTEN, DescribeConfig
 from train.inference.describe import asking, bad_record, note_own_words, record_of
-from train.inference.folder.files import JSONL, PAGE, WORK, Descriptions, clear, records
+from train.inference.folder.claim import claim, identity, write_about
+from train.inference.folder.files import (
+    JSONL,
+    PAGE,
+    WORK,
+    Descriptions,
+    records,
+)
 from train.inference.folder.log import Answered, News, append, gather, stored
 from train.inference.folder.page import write_page
 from train.inference.folder.parts import (
@@ -38,12 +42,9 @@ from train.inference.folder.parts import (
     read_wanted,
     write_wanted,
 )
-from train.inference.identity import model_identity
-from train.inference.rows import frames_for, uses_subtitles
-from train.run.policy import ASK
+from train.inference.rows import frames_for
 from train.run.saved import SavedRun
 
-ABOUT = "about.json"
 AHEAD = 8
 """Batches among whose rows those of like length are put together."""
 WAIT = timedelta(days=30)
@@ -129,8 +130,8 @@ def describe_folder(
         return 0, 0
     with locked(out, str(out)):
         note_own_words(config, run)
-        about = _identity(config, run, keys)
-        _claim(out, about, overwrite=config.overwrite)
+        about = identity(config, run, keys)
+        claim(out, about, overwrite=config.overwrite)
         made = parts_of(work, videos)
         for part in made:
             prepare_part(part, config, run, keys)
@@ -139,7 +140,7 @@ def describe_folder(
         process.meet()
         parts = [open_part(part) for part in made]
         counts = _first(config, run, keys, parts, process, videos)
-        _write_about(out, about, finished=True)
+        write_about(out, about, finished=True)
         return counts
 
 
@@ -236,60 +237,3 @@ def _batches(frames: Frames, size: int) -> Iterator[list[int]]:
     for start in range(0, len(places), AHEAD * size):
         near = sorted(places[start : start + AHEAD * size], key=lambda place: -lengths[place])
         yield from (near[i : i + size] for i in range(0, len(near), size))
-
-
-def _identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[str, Any]:
-    """All that decides what is said of a video."""
-    model = model_identity(run)
-    # where a folder with these weights lies makes no difference
-    if model["base_weights"] or (model["weights"] and model["base"] == model["model"]):
-        del model["base"]
-    if model["weights"]:
-        del model["model"]
-    about = {
-        **model,
-        "dtype": config.model.dtype,
-        "policy": policy_record(keys),
-        "min_decoded": run.policy.min_decoded,
-        "ask": {key: getattr(run.data, key) for key in ASK},
-        "prompt": config.prompt,
-        "context": config.context,
-        "speech_context": uses_subtitles(config.speech_context, run),
-        "max_new_tokens": config.max_new_tokens,
-        "server": config.server is not None,
-    }
-    return dict(json.loads(json.dumps(about)))
-
-
-def _claim(out: Path, about: dict[str, Any], *, overwrite: bool) -> None:
-    """Make sure that the folder is empty or holds descriptions made in the same way.
-
-    Raises:
-        UserError: it holds something else.
-    """
-    names = {path.name for path in out.iterdir() if not path.name.startswith(".")}
-    file = out / WORK / ABOUT
-    before = json.loads(file.read_text(encoding="utf-8")) if file.is_file() else None
-    if before is None:
-        begun = names == {WORK} and all(p.suffix == ".tmp" for p in (out / WORK).iterdir())
-        if names and not begun:
-            raise UserError(
-                f"out={out}: is not empty and holds no descriptions; choose another folder"
-            )
-    else:
-        changed = [key for key in about if before.get(key) != about[key]]
-        # what a stopped call with overwrite=true has begun is continued
-        if overwrite and (changed or before.get("finished")):
-            clear(out)
-        elif changed:
-            raise UserError(
-                f"out={out}: holds descriptions made otherwise ({', '.join(changed)} differs); choose another "
-                "out, or add overwrite=true"
-            )
-    file.parent.mkdir(exist_ok=True)
-    _write_about(out, about, finished=False)
-
-
-def _write_about(out: Path, about: dict[str, Any], *, finished: bool) -> None:
-    text = json.dumps({**about, "finished": finished}, indent=1) + "\n"
-    write_atomically(out / WORK / ABOUT, text)

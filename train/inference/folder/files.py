@@ -21,9 +21,10 @@ from typing import Any
 import pyarrow as pa
 import pyarrow.parquet as pq
 
-from data.pages.contact_sheet import MOST, contact_sheet
+from data.pages.contact_sheet import contact_sheet, thinned
 from data.sources.files import Listed
 from data.sources.find_video import ENDINGS
+from data.sources.parse import without_surrogates
 from data.storage import atomic, write_atomically
 from train.inference.config import Format
 from train.inference.cues import srt, vtt
@@ -180,9 +181,8 @@ class Descriptions:
             ):
                 some: list[dict[str, Any]] = []
                 for record in records(self._out):
-                    shown = record["video"].encode("utf-8", "replace").decode()
                     row = {name: record.get(name) for name in TABLE.names}
-                    some.append({**row, "video": shown})
+                    some.append({**row, "video": without_surrogates(record["video"])})
                     if len(some) == GROUP_ROWS:
                         table.write_table(pa.Table.from_pylist(some, TABLE))
                         some = []
@@ -204,12 +204,15 @@ def clear(out: Path) -> None:
             shutil.rmtree(path)
         else:
             path.unlink(missing_ok=True)
-    shutil.rmtree(out / CLEARED, ignore_errors=True)  # of a call that was killed here
+    remove_cleared(out)
     (out / WORK).rename(out / CLEARED)
-    shutil.rmtree(out / CLEARED)
+
+
+def remove_cleared(out: Path) -> None:
+    """Remove the work that was cleared, also by a call that was killed before it was gone."""
+    shutil.rmtree(out / CLEARED, ignore_errors=True)
 
 
 def shown_times(record: Mapping[str, Any]) -> list[float]:
     """Times of the frames that the page shows of a video: those that the model saw, of a film some."""
-    times_s: list[float] = record["times_s"]
-    return times_s[:: -(-len(times_s) // MOST)] if times_s else []
+    return list(thinned(record["times_s"]))

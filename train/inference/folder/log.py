@@ -50,8 +50,8 @@ class Answered:
         return WindowAnswer(row, said, self.seen_s, self.context_cut, self.error)
 
 
-def gather(work: Path) -> list[Answered]:
-    """All answers of earlier calls, each once, put into one file. A line that was cut by a kill is dropped."""
+def gather(work: Path) -> None:
+    """Put all answers of earlier calls, each once, into one file. A line that was cut by a kill is dropped."""
     files = [work / DONE, *sorted(work.glob("answers-*.jsonl"))]
     found = {
         (a.part, a.row): a for file in files if file.is_file() for a in _lines(file.read_bytes())
@@ -59,7 +59,6 @@ def gather(work: Path) -> list[Answered]:
     write_atomically(work / DONE, "".join(_line(answer) for answer in found.values()))
     for file in files[1:]:
         file.unlink()
-    return list(found.values())
 
 
 def stored(work: Path) -> list[Answered]:

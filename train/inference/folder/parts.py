@@ -22,6 +22,7 @@ from data.sample import Rejected
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
 from data.sources.files import Listed
+from data.sources.parse import without_surrogates
 from data.storage import open_folder, write_atomically
 from data.window import rows_of_samples
 from train.batches.stream import Groups, Pictures, read_texts
@@ -187,8 +188,5 @@ def open_part(part: Part) -> Frames:
 
 def _shown(rejected: Rejected, video: Listed) -> Rejected:
     """With the video's path as the user wrote it."""
-    absolute, shown = (
-        name.encode("utf-8", "replace").decode()
-        for name in (str(Path(video.path).absolute()), video.path)
-    )
+    absolute, shown = map(without_surrogates, (str(Path(video.path).absolute()), video.path))
     return replace(rejected, detail=rejected.detail.replace(absolute, shown))
