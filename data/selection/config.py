@@ -67,9 +67,18 @@ class FrameKeys(Section):
         "threshold",
         "histogram-coarse",
         "histogram-fine",
-    ] = Field(default="adaptive", description="policy=shots: PySceneDetect's detector or a preset")
+        "transnetv2",
+    ] = Field(
+        default="adaptive",
+        description="policy=shots: PySceneDetect's detector or a preset, or transnetv2",
+    )
     detector_options: dict[str, bool | int | float | list[float]] = Field(
         default={}, description="policy=shots: more parameters of the detector, as {bins: 256}"
+    )
+    boundaries: Literal["own", "transnetv2", "both"] = Field(
+        default="own",
+        description="policy=scene: who finds where shots end; transnetv2 is a network, slow without "
+        "a GPU",
     )
     min_shot_s: float = Field(
         default=0.3, ge=0, description="policy=scene|shots: shortest shot that is detected"
@@ -109,9 +118,23 @@ class FrameKeys(Section):
             )
         if "query" in known_of.keys and not (self.query or "").strip():
             raise ValueError("policy=query needs frames.query=…, the text to look for")
+        by_network = self.needs_transnet()
+        if by_network and self.speed == "keyframes":
+            raise ValueError(f"{by_network} needs the frames between; use speed=exact or fast")
+        if by_network == "detector=transnetv2" and not 0 <= (self.threshold or 0) <= 1:
+            raise ValueError(f"threshold={self.threshold:g}: detector=transnetv2 takes 0 to 1")
         if self.speed != "exact" and self.method == "vectors":
             raise ValueError("method=vectors needs every frame; use speed=exact")
         return self
+
+    def needs_transnet(self) -> str:
+        """The key that asks for TransNetV2; empty if none does."""
+        uses = POLICIES[self.policy].keys
+        if "boundaries" in uses and self.boundaries != "own":
+            return f"boundaries={self.boundaries}"
+        return (
+            "detector=transnetv2" if {"detector"} & uses and self.detector == "transnetv2" else ""
+        )
 
     def unused(self) -> dict[str, str]:
         """Keys that are set although the policy ignores them → the line that says so."""

@@ -25,8 +25,8 @@ from data.selection.choose import (
 from data.selection.config import FrameKeys
 from data.selection.measure.meter import Meter
 from data.selection.measure.refine import refine_key_frames
-from data.selection.measure.shots import find_changes
 from data.selection.measure.signals import Signals
+from data.selection.policies.boundaries import find_boundaries
 from data.selection.policies.dispatch import plan_for, select
 from data.video.video import Video
 
@@ -90,7 +90,7 @@ def choose_windows(
     def take(video_end_s: float) -> ChosenFrames:
         """Cut off the next window."""
         nonlocal start_s
-        count, end_s = cut(meter.signals(), start_s, limit_s, video_end_s, keys.min_shot_s)
+        count, end_s = cut(meter.signals(), start_s, limit_s, video_end_s, keys)
         taken = window(count, end_s)
         meter.drop(count)
         start_s = end_s
@@ -115,7 +115,7 @@ def _at(chosen: Selection, times_s: np.ndarray, at_s: np.ndarray) -> Selection:
 
 
 def cut(
-    held: Signals, start_s: float, limit_s: float, end_s: float, min_shot_s: float
+    held: Signals, start_s: float, limit_s: float, end_s: float, keys: FrameKeys
 ) -> tuple[int, float]:
     """Where a window that starts at `start_s` ends: the number of its frames, at least one and not all of
     `held`, and the time.
@@ -134,7 +134,7 @@ def cut(
     if stop <= max(first, 1):  # no frame in that time
         return max(1, stop), latest_s if stop else float(times_s[1])
     first = max(1, first)
-    changes = [(c.last + c.first + 1) // 2 for c in find_changes(held, min_shot_s)]
+    changes = [(c.last + c.first + 1) // 2 for c in find_boundaries(held, keys)]
     good = [i for i in changes if first <= i < stop]
     if good:
         return good[-1], float(times_s[good[-1]])

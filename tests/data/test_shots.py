@@ -13,7 +13,7 @@ from data.selection.config import FrameKeys
 from data.selection.measure.candidates import Candidates
 from data.selection.measure.meter import measure_signals
 from data.selection.measure.plan import MeasurementPlan
-from data.selection.measure.scenedetect_feed import build_detector
+from data.selection.measure.scenedetect_feed import detector_of
 from data.selection.measure.shots import find_changes, shots_from_cuts, transitions
 from data.video.h264 import write_h264
 from data.video.probe import probe
@@ -116,7 +116,7 @@ def cuts_by(path, **options):
     return measure_signals(
         info,
         Video(info.path).decode(),
-        MeasurementPlan(Candidates("all"), detector=build_detector(keys)),
+        MeasurementPlan(Candidates("all"), detector=detector_of(keys)),
     ).cuts_s
 
 

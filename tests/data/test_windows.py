@@ -94,7 +94,7 @@ def test_a_cut_leaves_frames_on_both_sides_within_the_limit(steps, at, still, ga
     start_s = float(times_s[0]) - gap_s
     if times_s[-1] <= start_s + 10.0:
         return
-    count, at_s = cut(held, start_s, 10.0, end_s, 0.3)
+    count, at_s = cut(held, start_s, 10.0, end_s, FrameKeys(min_shot_s=0.3))
     assert 1 <= count < len(times_s)
     assert times_s[count - 1] < at_s <= times_s[count] or gap_s > 10.0
     if gap_s < 5:

@@ -17,7 +17,7 @@ from data.selection.measure.scenedetect_feed import CutFinder
 from data.selection.measure.signals import LIT, SMALL, Signals, clearness_of, sharpness_of
 from data.video.info import SAME_S, BadVideo, DecodedFrame, Skip, VideoInfo
 
-DETECTOR_PX = 144  # short side of frames for PySceneDetect's detectors, close to its own default
+DETECTOR_PX = 144  # short side of frames for shot detectors, close to PySceneDetect's own default
 ENCODE_BATCH = 32  # pictures per call of the image encoder
 NEARBY_S = 0.5  # longest gap that skipped non-reference frames may leave
 FULL = 255 / 219  # factor from limited to full range
@@ -122,6 +122,8 @@ class Meter:
             row[4], row[5] = length or 0.0, length is not None
         if self._finder is not None:
             self._finder.update(frame.time_s, frame.rgb(DETECTOR_PX))
+        if self._plan.transnet is not None:
+            self._plan.transnet.update(frame.rgb(DETECTOR_PX))
         self.count += 1
         self._num_decoded += 1
         if self._skip != "none":
@@ -191,6 +193,7 @@ class Meter:
             if features is not None and plan.text is not None
             else None,
             motion=table[:, 4] if plan.vectors else None,
+            transnet=plan.transnet.scores()[:n] if plan.transnet is not None else None,
             cuts_s=tuple(c - start_s for c in cuts_s if times_s[0] < c <= last_s),
         )
 
@@ -201,6 +204,8 @@ class Meter:
         self._look_closer(self._plan.candidates.settle_before(count))
         gone = int((self._plan.candidates.indices < count).sum())
         self._plan.candidates.drop(count, float(self._times_s[count - 1]))
+        if self._plan.transnet is not None:
+            self._plan.transnet.drop(count)
         left = self.count - count
         for array in (self._times_s, self._table, self._small):
             array[:left] = array[count : self.count].copy()

@@ -9,6 +9,7 @@ import numpy as np
 from scenedetect.detector import SceneDetector
 
 from data.selection.measure.candidates import Candidates
+from data.selection.measure.transnet import TransitionScores
 
 
 @dataclass(frozen=True)
@@ -18,6 +19,8 @@ class MeasurementPlan:
     candidates: Candidates
     detector: SceneDetector | None = None
     """PySceneDetect's detector that gets every frame."""
+    transnet: TransitionScores | None = None
+    """TransNetV2, which gets every frame too."""
     thumb_px: int | None = None
     """Side of the candidates' small grey pictures."""
     encode: Callable[[Sequence[np.ndarray]], np.ndarray] | None = None

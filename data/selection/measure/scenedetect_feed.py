@@ -47,12 +47,16 @@ DETECTORS: dict[str, tuple[type[SceneDetector], str, dict[str, Any]]] = {
 """Value of `frames.detector` → class, name of its threshold parameter, preset parameters."""
 
 
-def build_detector(keys: FrameKeys) -> SceneDetector:
-    """The detector that `keys` name, with its options.
+def detector_of(keys: FrameKeys) -> SceneDetector | None:
+    """The detector that `keys` name, with its options; None for a detector that is not PySceneDetect's.
 
     Raises:
         UserError: the detector does not have a given parameter, or refuses its value.
     """
+    if keys.detector not in DETECTORS:
+        if keys.detector_options:
+            raise UserError(f"frames.detector_options: detector={keys.detector} has none")
+        return None
     kind, threshold_name, preset = DETECTORS[keys.detector]
     options: dict[str, Any] = {"min_scene_len": keys.min_shot_s, **preset}
     if keys.threshold is not None:

@@ -235,8 +235,11 @@ def find_changes(
         return []
     jumps = find_cuts(signals) if jumps is None else jumps
     cuts = [c for c in jumps if c.ratio >= CUT_RATIO]
-    found = [*cuts, *find_gradual(signals, cuts)]
-    times_s = signals.times_s
+    return kept_apart([*cuts, *find_gradual(signals, cuts)], signals.times_s, min_shot_s)
+
+
+def kept_apart(found: Sequence[Change], times_s: np.ndarray, min_shot_s: float) -> list[Change]:
+    """In time order; of two closer than `min_shot_s`, the one of the higher ratio."""
     kept: list[Change] = []
     for change in sorted(found, key=lambda c: -c.ratio):
         length_s = [  # of the shot between the two
@@ -250,13 +253,14 @@ def find_changes(
     return sorted(kept, key=lambda c: c.last)
 
 
+def in_seconds(changes: Sequence[Change], times_s: np.ndarray) -> list[Transition]:
+    """Changes between the frames at `times_s` (N,) as transitions."""
+    return [Transition(float(times_s[c.last]), float(times_s[c.first]), c.hard) for c in changes]
+
+
 def transitions(signals: Signals, min_shot_s: float = 0.0) -> list[Transition]:
     """`find_changes` in seconds."""
-    times_s = signals.times_s
-    return [
-        Transition(float(times_s[c.last]), float(times_s[c.first]), c.hard)
-        for c in find_changes(signals, min_shot_s)
-    ]
+    return in_seconds(find_changes(signals, min_shot_s), signals.times_s)
 
 
 def shots_from_cuts(times_s: np.ndarray, cuts_s: Sequence[float]) -> list[tuple[int, int]]:

@@ -52,6 +52,8 @@ class Signals:
     """(C,) cosine of each candidate to the query text."""
     motion: np.ndarray | None = None
     """(N,) mean length of the codec's motion vectors ÷ width; 0 where a frame has none."""
+    transnet: np.ndarray | None = None
+    """(N, 2) TransNetV2's scores of each frame: of the middle of a transition, and of being within one."""
     cuts_s: tuple[float, ...] = ()
     """Timestamp of the first frame after each cut of the PySceneDetect detector, if the plan has one."""
 

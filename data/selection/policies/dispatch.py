@@ -8,9 +8,10 @@ from pkgutil import resolve_name
 from data.sample import Selection
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
+from data.selection.measure import transnet
 from data.selection.measure.candidates import LIMIT_BYTES, Candidates
 from data.selection.measure.plan import MeasurementPlan
-from data.selection.measure.scenedetect_feed import build_detector
+from data.selection.measure.scenedetect_feed import detector_of
 from data.selection.measure.signals import Signals
 from data.selection.policies.clock import by_clock, played_s
 from data.video.info import VideoInfo, scaled_size
@@ -43,8 +44,10 @@ def check_policy(keys: FrameKeys) -> None:
         UserError: the encoder cannot be loaded, or the detector does not have a given parameter.
     """
     measures = POLICIES[keys.policy].measures
+    if keys.needs_transnet():
+        transnet.build()
     if measures == "cuts":
-        build_detector(keys)
+        detector_of(keys)
     if measures == "features":
         from data.selection.measure import encoders
 
@@ -70,12 +73,14 @@ def plan_for(
     keep_px = keys.px if keep else 0
     width, height = scaled_size(info.width_px, info.height_px, short_px=keys.px)
     room = max(1, LIMIT_BYTES // (width * height * 3 // 2))  # YUV 4:2:0 pictures that fit in memory
+    scores = transnet.TransitionScores() if keys.needs_transnet() else None
     if policy.candidates == "clearest":
         windows = min(WINDOWS * keys.max, room // 2)  # half: shots open windows of their own
         window_s = max(LEAST_WINDOW_S, length_s / max(windows, 2 * keys.max))
         if num_frames <= min(2 * keys.max, room // 2):  # few frames: each is a candidate
             window_s = 0.0
-        return MeasurementPlan(Candidates("clearest", window_s=window_s, keep_px=keep_px))
+        clearest = Candidates("clearest", window_s=window_s, keep_px=keep_px)
+        return MeasurementPlan(clearest, transnet=scores)
     if policy.candidates == "clock":  # if not every frame decodes, pictures not kept are fetched
         if (
             part_s is not None
@@ -89,7 +94,8 @@ def plan_for(
             num_frames *= len(info.key_times_s) / len(info.times_s)
         return MeasurementPlan(
             Candidates("all", keep_px=keep_px if num_frames <= room else 0),
-            detector=build_detector(keys) if policy.measures == "cuts" else None,
+            detector=detector_of(keys) if policy.measures == "cuts" else None,
+            transnet=scores,
             vectors=vectors,
         )
     most = min(MOST_CANDIDATES, THUMB_BYTES // keys.size**2)

@@ -21,9 +21,10 @@ import numpy as np
 from data.sample import Selection
 from data.selection.config import FrameKeys
 from data.selection.measure.flashes import flashes
-from data.selection.measure.shots import CUT_RATIO, Change, find_changes, find_cuts
+from data.selection.measure.shots import CUT_RATIO, Change, find_cuts
 from data.selection.measure.signals import Signals
 from data.selection.policies.allocate import allocate
+from data.selection.policies.boundaries import find_boundaries
 from data.selection.policies.clock import played_s
 from data.selection.policies.ranking import selection, spread_ranks
 
@@ -41,7 +42,7 @@ MOST_CANDIDATES = 1024  # allocation is quadratic in them
 def scene(signals: Signals, keys: FrameKeys) -> Selection:
     """See the module's docstring."""
     jumps = [] if signals.sparse else find_cuts(signals)
-    changes = find_changes(signals, keys.min_shot_s, jumps)
+    changes = find_boundaries(signals, keys, jumps)
     frames = _candidates(signals, changes)
     hazard, steps = _background(signals, changes, jumps)
     probability = np.zeros(len(signals.times_s))

@@ -1,0 +1,54 @@
+"""Shot boundaries by the way that `frames.boundaries` names: our own rules, TransNetV2, or both."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from data.selection.config import FrameKeys
+from data.selection.measure.shots import Change, find_changes, kept_apart
+from data.selection.measure.signals import Signals
+
+LIKELY = 0.5  # TransNetV2's own threshold
+
+
+def find_boundaries(
+    signals: Signals, keys: FrameKeys, jumps: list[Change] | None = None
+) -> list[Change]:
+    """Cuts, dissolves and fades in time order.
+
+    Args:
+        jumps: the result of `find_cuts`, if it is already computed.
+    """
+    if keys.boundaries == "own" or signals.transnet is None:
+        return find_changes(signals, keys.min_shot_s, jumps)
+    found = from_scores(signals.transnet, LIKELY)
+    if keys.boundaries == "both":
+        found += find_changes(signals, keys.min_shot_s, jumps)
+    return kept_apart(found, signals.times_s, keys.min_shot_s)
+
+
+def from_scores(scores: np.ndarray, threshold: float) -> list[Change]:
+    """TransNetV2's scores (N, 2) → its transitions: runs of frames of which the first score exceeds the threshold,
+    as long as the second score says. `ratio` is the highest score of the run."""
+    middle, within = scores[:, 0], scores[:, 1] > LIKELY
+    found = []
+    for start, stop in _runs(middle > threshold):
+        peak = start + int(middle[start:stop].argmax())
+        first = last = peak
+        while first > 0 and within[first - 1]:
+            first -= 1
+        while last + 1 < len(within) and within[last + 1]:
+            last += 1
+        if last - first >= 3:  # a cut is one or two frames long
+            found.append(
+                Change(max(0, first - 1), min(len(within) - 1, last + 1), float(middle[peak]))
+            )
+        elif peak + 1 < len(within):
+            found.append(Change(peak, peak + 1, float(middle[peak])))
+    return found
+
+
+def _runs(mask: np.ndarray) -> np.ndarray:
+    """(N,) bool → (R, 2) half-open runs of True."""
+    edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
+    return edges.reshape(-1, 2)
