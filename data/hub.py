@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import fsspec
@@ -15,6 +16,8 @@ if TYPE_CHECKING:
     from huggingface_hub import HfApi
 
 COMMIT = re.compile(r"[0-9a-f]{40}")
+REPO = re.compile(r"([\w.-]+/[\w.-]+)(?:@([\w./-]+))?", re.ASCII)
+"""`owner/name`, or `owner/name@` and a branch, tag or commit."""
 
 
 @contextmanager
@@ -85,6 +88,34 @@ def _no_connection(what: str, *, writing: bool) -> str:
     if writing:
         return f"{what}: the Hub cannot be reached (no network, or HF_HUB_OFFLINE is set); try again later"
     return unreachable(what)
+
+
+def repo_folder(name: str, key: str, wanted: Sequence[str]) -> Path:
+    """The folder itself, or the local copy of the Hub repository of that name. `key`: the setting to blame;
+    `wanted`: patterns of the files to download.
+
+    Raises:
+        UserError: neither exists.
+    """
+    path = Path(name)
+    named = REPO.fullmatch(name)
+    if path.is_dir():
+        return path
+    if named is None or path.exists() or Path(name.split("/")[0]).is_dir():
+        raise UserError(f"{key}={name}: no such folder")
+    from huggingface_hub import snapshot_download
+
+    try:
+        with hub_errors(named[1], key=key, revision=named[2]):
+            there = snapshot_download(
+                named[1],
+                revision=named[2],
+                allow_patterns=list(wanted),
+                ignore_patterns=["checkpoint-*/*"],
+            )
+    except UserError as error:
+        raise UserError(f"{error} (nor is there a folder of that name here)") from None
+    return Path(there)
 
 
 def unreachable(what: str) -> str:

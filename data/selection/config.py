@@ -75,10 +75,14 @@ class FrameKeys(Section):
     detector_options: dict[str, bool | int | float | list[float]] = Field(
         default={}, description="policy=shots: more parameters of the detector, as {bins: 256}"
     )
-    boundaries: Literal["own", "transnetv2", "both"] = Field(
+    boundaries: Literal["own", "transnetv2", "both", "learned"] = Field(
         default="own",
         description="policy=scene: who finds where shots end; transnetv2 is a network, slow without "
-        "a GPU",
+        "a GPU, both joins what it and own find, learned is a selector",
+    )
+    selector: str | None = Field(
+        default=None,
+        description="boundaries=learned: a selector that was trained (folder or Hub name)",
     )
     min_shot_s: float = Field(
         default=0.3, ge=0, description="policy=scene|shots: shortest shot that is detected"
@@ -118,6 +122,11 @@ class FrameKeys(Section):
             )
         if "query" in known_of.keys and not (self.query or "").strip():
             raise ValueError("policy=query needs frames.query=…, the text to look for")
+        if self.needs_selector() and not self.selector:
+            raise ValueError(
+                "boundaries=learned needs frames.selector=…, a folder or Hub name; "
+                "scripts/train_selector.py trains one"
+            )
         by_network = self.needs_transnet()
         if by_network and self.speed == "keyframes":
             raise ValueError(f"{by_network} needs the frames between; use speed=exact or fast")
@@ -130,11 +139,15 @@ class FrameKeys(Section):
     def needs_transnet(self) -> str:
         """The key that asks for TransNetV2; empty if none does."""
         uses = POLICIES[self.policy].keys
-        if "boundaries" in uses and self.boundaries != "own":
+        if "boundaries" in uses and self.boundaries in ("transnetv2", "both"):
             return f"boundaries={self.boundaries}"
         return (
             "detector=transnetv2" if {"detector"} & uses and self.detector == "transnetv2" else ""
         )
+
+    def needs_selector(self) -> bool:
+        """Whether a selector takes part in the choice."""
+        return "boundaries" in POLICIES[self.policy].keys and self.boundaries == "learned"
 
     def unused(self) -> dict[str, str]:
         """Keys that are set although the policy ignores them → the line that says so."""

@@ -69,18 +69,22 @@ def match_cuts(
     """Match hard cuts one to one: pairs within the tolerance, nearest first (TRECVID's rule, as
     PySceneDetect's benchmark implements it). A cut's time is that of the first frame after it.
     """
-    found = np.array([t.end_s for t in predicted if t.hard])
-    wanted = np.array([t.end_s for t in labelled if t.hard])
-    apart = np.abs(found[:, None] - wanted[None, :])  # (P, L)
-    pairs = sorted((apart[i, j], i, j) for i, j in np.argwhere(apart <= tolerance_s + 1e-6))
+    found = [t.end_s for t in predicted if t.hard]
+    wanted = [t.end_s for t in labelled if t.hard]
+    matched = len(_paired(found, wanted, tolerance_s))
+    return Matches(matched, len(wanted) - matched, len(found) - matched)
+
+
+def _paired(found: Sequence[float], wanted: Sequence[float], within: float) -> set[int]:
+    """Positions of those found that are paired with one that is wanted, the nearest pairs first."""
+    apart = np.abs(np.subtract.outer(np.asarray(found), np.asarray(wanted)))  # (P, L)
     used_found: set[int] = set()
     used_wanted: set[int] = set()
-    for _, i, j in pairs:
+    for _, i, j in sorted((apart[i, j], i, j) for i, j in np.argwhere(apart <= within + 1e-6)):
         if i not in used_found and j not in used_wanted:
             used_found.add(i)
             used_wanted.add(j)
-    matched = len(used_found)
-    return Matches(matched, len(wanted) - matched, len(found) - matched)
+    return used_found
 
 
 def match_gradual(predicted: Sequence[Transition], labelled: Sequence[Transition]) -> Matches:
@@ -95,6 +99,41 @@ def match_gradual(predicted: Sequence[Transition], labelled: Sequence[Transition
         inside = [j for j, t in enumerate(wanted) if t.start_s <= middle_s <= t.end_s]
         matched.update([j for j in inside if j not in matched][:1])
     return Matches(len(matched), len(wanted) - len(matched), len(found) - len(matched))
+
+
+def match_places(
+    predicted: Sequence[Transition], labelled: Sequence[Transition], *, tolerance_s: float
+) -> tuple[Matches, Matches]:
+    """Matches of cuts and of gradual transitions by where they are, whatever kind is predicted: for detectors
+    that know cuts only. A prediction within a labelled gradual transition (± the tolerance) matches it; a second
+    one there is false. All others are matched to cuts one to one, within the tolerance, nearest first; what is
+    left is false in its own kind. A gradual prediction is where its middle is.
+    """
+    gradual = [t for t in labelled if not t.hard]
+    wanted = [t.end_s for t in labelled if t.hard]
+    matched: set[int] = set()
+    outside: list[tuple[float, bool]] = []
+    false = {True: 0, False: 0}
+    for one in predicted:
+        at_s = one.end_s if one.hard else (one.start_s + one.end_s) / 2
+        inside = [
+            j
+            for j, t in enumerate(gradual)
+            if t.start_s - tolerance_s <= at_s <= t.end_s + tolerance_s
+        ]
+        if not inside:
+            outside.append((at_s, one.hard))
+        elif free := [j for j in inside if j not in matched]:
+            matched.add(free[0])
+        else:
+            false[False] += 1
+    paired = _paired([at_s for at_s, _ in outside], wanted, tolerance_s)
+    for i, (_, hard) in enumerate(outside):
+        false[hard] += i not in paired
+    return (
+        Matches(len(paired), len(wanted) - len(paired), false[True]),
+        Matches(len(matched), len(gradual) - len(matched), false[False]),
+    )
 
 
 def nearest_distance(features: np.ndarray, chosen: Sequence[int]) -> tuple[float, float]:

@@ -15,6 +15,7 @@ from data.selection.quality import (
     events_hit,
     match_cuts,
     match_gradual,
+    match_places,
     nearest_distance,
     redundancy,
     share_in_transitions,
@@ -51,6 +52,15 @@ def test_a_second_prediction_inside_a_dissolve_is_false():
     labelled = [gradual(1.0, 2.0), gradual(5.0, 6.0)]
     found = match_gradual([gradual(1.1, 1.4), gradual(1.5, 1.9), cut(5.5)], labelled)
     assert (found.matched, found.missed, found.false) == (1, 1, 1)
+
+
+def test_places_are_matched_whatever_kind_is_predicted():
+    labelled = [cut(1.0), gradual(5.0, 6.0), gradual(8.0, 9.0), cut(12.0)]
+    predicted = [gradual(0.9, 1.1), cut(5.2), cut(5.8), cut(3.0), gradual(14.0, 15.0), cut(12.03)]
+    cuts, slow = match_places(predicted, labelled, tolerance_s=0.05)
+    assert (cuts.matched, cuts.missed, cuts.false) == (2, 0, 1)
+    assert (slow.matched, slow.missed, slow.false) == (1, 1, 2)
+    assert all(m.f1 == 1 for m in match_places(labelled, labelled, tolerance_s=0.05))
 
 
 def test_distance_and_redundancy():

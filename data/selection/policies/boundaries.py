@@ -1,11 +1,13 @@
-"""Shot boundaries by the way that `frames.boundaries` names: our own rules, TransNetV2, or both."""
+"""Shot boundaries by the way that `frames.boundaries` names: our own rules, TransNetV2, both, a selector."""
 
 from __future__ import annotations
+
+from collections.abc import Sequence
 
 import numpy as np
 
 from data.selection.config import FrameKeys
-from data.selection.measure.shots import Change, find_changes, kept_apart
+from data.selection.measure.shots import Change, find_changes, kept_apart, runs
 from data.selection.measure.signals import Signals
 
 LIKELY = 0.5  # TransNetV2's own threshold
@@ -19,6 +21,11 @@ def find_boundaries(
     Args:
         jumps: the result of `find_cuts`, if it is already computed.
     """
+    if keys.needs_selector():
+        from data.selection.learned import boundaries, selector  # torch: slow to load
+
+        network = selector.read(str(keys.selector)).network.boundaries
+        return boundaries.learned_changes(network, signals, keys.min_shot_s)
     if keys.boundaries == "own" or signals.transnet is None:
         return find_changes(signals, keys.min_shot_s, jumps)
     found = from_scores(signals.transnet, LIKELY)
@@ -27,12 +34,22 @@ def find_boundaries(
     return kept_apart(found, signals.times_s, keys.min_shot_s)
 
 
+def find_shot_cuts(signals: Signals, keys: FrameKeys) -> Sequence[float]:
+    """Where `frames.detector` sees cuts, in seconds; a gradual transition is one in its middle."""
+    if signals.transnet is None:
+        return signals.cuts_s
+    threshold = LIKELY if keys.threshold is None else keys.threshold
+    seen = from_scores(signals.transnet, threshold)
+    kept = kept_apart(seen, signals.times_s, keys.min_shot_s)
+    return [float(signals.times_s[(c.last + c.first + 1) // 2]) for c in kept]
+
+
 def from_scores(scores: np.ndarray, threshold: float) -> list[Change]:
     """TransNetV2's scores (N, 2) → its transitions: runs of frames of which the first score exceeds the threshold,
     as long as the second score says. `ratio` is the highest score of the run."""
     middle, within = scores[:, 0], scores[:, 1] > LIKELY
     found = []
-    for start, stop in _runs(middle > threshold):
+    for start, stop in runs(middle > threshold):
         peak = start + int(middle[start:stop].argmax())
         first = last = peak
         while first > 0 and within[first - 1]:
@@ -46,9 +63,3 @@ def from_scores(scores: np.ndarray, threshold: float) -> list[Change]:
         elif peak + 1 < len(within):
             found.append(Change(peak, peak + 1, float(middle[peak])))
     return found
-
-
-def _runs(mask: np.ndarray) -> np.ndarray:
-    """(N,) bool → (R, 2) half-open runs of True."""
-    edges = np.flatnonzero(np.diff(np.r_[False, mask, False].astype(np.int8)))
-    return edges.reshape(-1, 2)

@@ -46,6 +46,10 @@ def check_policy(keys: FrameKeys) -> None:
     measures = POLICIES[keys.policy].measures
     if keys.needs_transnet():
         transnet.build()
+    if keys.needs_selector():
+        from data.selection.learned import selector
+
+        selector.read(str(keys.selector)).require("boundaries")
     if measures == "cuts":
         detector_of(keys)
     if measures == "features":

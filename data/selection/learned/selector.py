@@ -1,0 +1,121 @@
+"""A selector: a small network that was trained (`scripts/train_selector.py`), in a folder or on the Hub.
+
+selector.safetensors   the weights; no other file of weights is ever read
+selector.json          what it was trained for, on what, and for which signals
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from functools import lru_cache
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError
+from safetensors.torch import load, save
+
+from data.errors import UserError, one_line
+from data.hub import repo_folder
+from data.selection.learned.features import SIGNALS_VERSION
+from data.selection.learned.network import PARTS, SelectorNet
+from data.storage import atomic, write_atomically
+
+WEIGHTS, RECORD = "selector.safetensors", "selector.json"
+MOST_BYTES = 8 * 2**20
+"""More than a million weights: no selector of ours."""
+
+
+@dataclass(frozen=True)
+class Selector:
+    """A trained selector."""
+
+    name: str
+    network: SelectorNet
+    record: Mapping[str, Any]
+    """What `selector.json` says."""
+    sha256: str
+    """Of the weights."""
+
+    @property
+    def parts(self) -> tuple[str, ...]:
+        """The parts that were trained: `boundaries` and others of `PARTS`."""
+        return tuple(part for part in PARTS if part in self.record["parts"])
+
+    def require(self, part: str) -> None:
+        """
+        Raises:
+            UserError: this part was not trained.
+        """
+        if part not in self.parts:
+            raise UserError(
+                f"frames.selector={self.name}: was not trained for {part}, only for "
+                f"{', '.join(self.parts)}; scripts/train_selector.py objective={PARTS[part]} "
+                f"init={self.name} adds it"
+            )
+
+
+@lru_cache(maxsize=4)
+def read(name: str, key: str = "frames.selector") -> Selector:
+    """The selector of a folder or Hub repository. `key`: the setting that names it.
+
+    Raises:
+        UserError: there is none, it is damaged, or it was trained on signals of another version.
+    """
+    folder = repo_folder(name, key, (WEIGHTS, RECORD))
+    try:
+        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        version, parts = record["signals"], dict(record["parts"])
+        size = (folder / WEIGHTS).stat().st_size
+        weights = (folder / WEIGHTS).read_bytes() if size <= MOST_BYTES else b""
+    except FileNotFoundError as error:
+        missing = Path(str(error.filename)).name
+        raise UserError(
+            f"{key}={name}: no {missing} in it; a selector is {WEIGHTS} and {RECORD}"
+        ) from None
+    except (OSError, ValueError, TypeError, KeyError) as error:
+        raise UserError(f"{key}={name}: {RECORD} is damaged ({one_line(error)})") from None
+    if version != SIGNALS_VERSION:
+        raise UserError(
+            f"{key}={name}: trained on signals of version {version}, this is version "
+            f"{SIGNALS_VERSION}; train it again"
+        )
+    network = SelectorNet()
+    try:
+        tensors = load(weights)
+        for part in PARTS:
+            own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(part)}
+            if part in parts:
+                network.get_submodule(part).load_state_dict(own)
+    except (SafetensorError, RuntimeError) as error:
+        raise UserError(
+            f"{key}={name}: {WEIGHTS} holds no selector ({one_line(error)[:120]})"
+        ) from None
+    for tensor_name, tensor in tensors.items():
+        if not torch.isfinite(tensor).all():
+            raise UserError(f"{key}={name}: {tensor_name} is not finite; train it again")
+    return Selector(name, network.eval(), record, hashlib.sha256(weights).hexdigest())
+
+
+def write(
+    folder: Path, network: SelectorNet, parts: Mapping[str, Any], lineage: Mapping[str, Any]
+) -> None:
+    """Write a selector.
+
+    Args:
+        parts: the trained parts, and what each was trained on.
+        lineage: whatever else is to be known of it.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    tensors = {
+        name: tensor.detach().cpu().contiguous()
+        for name, tensor in network.state_dict().items()
+        if name.split(".")[0] in parts
+    }
+    with atomic(folder / WEIGHTS) as unfinished:
+        unfinished.write_bytes(save(tensors))
+    record = {"signals": SIGNALS_VERSION, "parts": dict(parts), **lineage}
+    write_atomically(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")

@@ -1,0 +1,139 @@
+"""A selector: what its network is told, that blocks change nothing, and which folders are refused."""
+
+import json
+import tracemalloc
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.errors import UserError
+from data.selection.config import FrameKeys
+from data.selection.learned import boundaries, selector
+from data.selection.learned.boundaries import boundary_probabilities, changes_of, learned_changes
+from data.selection.learned.features import NUM_FEATURES, frame_features
+from data.selection.learned.network import SelectorNet
+from data.selection.policies.dispatch import check_policy
+from tests.helpers.signals import signals_of
+from tests.helpers.videos import every
+
+
+def random_net(seed=0):
+    """A network in which every weight counts."""
+    torch.manual_seed(seed)
+    network = SelectorNet().eval()
+    for weight in network.parameters():
+        torch.nn.init.normal_(weight, std=0.1)
+    return network
+
+
+def pictures_of(count, seed=0):
+    return np.random.default_rng(seed).integers(0, 256, (count, 3, 9, 16), dtype=np.uint8)
+
+
+@pytest.mark.parametrize("count", [1, 2, 33, 200])
+@pytest.mark.parametrize("level", [None, 0, 255])
+def test_features_are_finite_and_small(count, level):
+    small = pictures_of(count) if level is None else np.full((count, 3, 9, 16), level, np.uint8)
+    features = frame_features(small, np.asarray(every(0.04, count)))
+    assert features.shape == (count, NUM_FEATURES) and features.dtype == np.float32
+    assert np.isfinite(features).all() and np.abs(features).max() < 8
+
+
+@settings(max_examples=20, deadline=None)
+@given(st.integers(1, 700), st.integers(150, 300))
+def test_blocks_change_nothing(count, block):
+    small, times_s = pictures_of(count, seed=count), np.asarray(every(0.04, count))
+    network = random_net().boundaries
+    whole = boundary_probabilities(network, small, times_s)
+    kept, boundaries.BLOCK = boundaries.BLOCK, block
+    try:
+        np.testing.assert_allclose(
+            boundary_probabilities(network, small, times_s), whole, atol=1e-5
+        )
+    finally:
+        boundaries.BLOCK = kept
+
+
+def test_a_video_of_100_000_frames_takes_bounded_memory():
+    small = np.zeros((100_000, 3, 9, 16), np.uint8)
+    times_s = np.arange(100_000) / 60
+    tracemalloc.start()
+    found = boundary_probabilities(random_net().boundaries, small, times_s)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert found.shape == (100_000, 3)
+    assert peak < 40 * 2**20
+
+
+@settings(max_examples=100, deadline=None)
+@given(st.integers(1, 80), st.integers(0, 2**31))
+def test_changes_lie_in_the_video(count, seed):
+    probabilities = np.random.default_rng(seed).random((count, 3)) ** 2
+    for change in changes_of(probabilities.astype(np.float32)):
+        assert 0 <= change.last < change.first < count
+        assert 0 < change.ratio <= 1
+
+
+def test_key_frames_alone_have_no_boundaries():
+    signals = signals_of(every(0.04, 50), cuts_s=[1.0])
+    assert learned_changes(random_net().boundaries, replace(signals, sparse=True), 0.3) == []
+
+
+@pytest.fixture
+def saved(tmp_path):
+    selector.read.cache_clear()
+    selector.write(tmp_path / "one", random_net(), {"boundaries": {"steps": 3}}, {"made_by": "me"})
+    return tmp_path / "one"
+
+
+def test_what_is_written_is_read(saved):
+    read = selector.read(str(saved))
+    assert read.parts == ("boundaries",) and read.record["made_by"] == "me"
+    for name, tensor in random_net().state_dict().items():
+        assert torch.equal(read.network.state_dict()[name], tensor)
+    assert len(read.sha256) == 64
+    assert {p.name for p in saved.iterdir()} == {"selector.safetensors", "selector.json"}
+
+
+def test_bad_folders_are_refused_in_one_line(saved):
+    def refused(match):
+        selector.read.cache_clear()
+        with pytest.raises(UserError, match=match) as caught:
+            selector.read(str(saved))
+        assert "\n" not in str(caught.value)
+
+    record = (saved / selector.RECORD).read_text()
+    weights = (saved / selector.WEIGHTS).read_bytes()
+    (saved / selector.RECORD).write_text(json.dumps(json.loads(record) | {"signals": 0}))
+    refused("signals of version 0, this is version 1; train it again")
+    (saved / selector.RECORD).write_text("{")
+    refused("selector.json is damaged")
+    (saved / selector.RECORD).write_text("[]")
+    refused("selector.json is damaged")
+    (saved / selector.RECORD).write_text(record)
+    (saved / selector.WEIGHTS).write_bytes(weights[:1000])
+    refused("selector.safetensors holds no selector")
+    (saved / selector.WEIGHTS).write_bytes(b"0" * (9 * 2**20))
+    refused("selector.safetensors holds no selector")
+    broken = random_net()
+    broken.boundaries.norm.weight.data[3] = float("nan")
+    selector.write(saved, broken, {"boundaries": {}}, {})
+    refused("boundaries.norm.weight is not finite")
+    (saved / selector.WEIGHTS).unlink()
+    torch.save({"x": torch.zeros(1)}, saved / "pytorch_model.bin")  # a pickle: never read
+    refused("no selector.safetensors in it")
+
+
+def test_a_selector_that_is_nowhere_is_refused(tmp_path):
+    keys = FrameKeys(boundaries="learned", selector=str(tmp_path / "none"))
+    with pytest.raises(UserError, match=r"frames\.selector=.*no such folder"):
+        check_policy(keys)
+
+
+def test_a_selector_must_be_named():
+    with pytest.raises(ValueError, match=r"boundaries=learned needs frames\.selector"):
+        FrameKeys(boundaries="learned")
