@@ -26,7 +26,7 @@ PLACES = {
     "json",
 }
 """Keys whose value is a path, even if it does not look like one."""
-LOCAL = {"encoder", "ids"}
+LOCAL = {"encoder", "ids", "selector"}
 """Keys whose value may be a path: a folder instead of a Hub id, a file instead of ids."""
 WORDS = {"prompt", "system", "query", "context"}
 """Keys whose value is text for a model; it is kept whatever it looks like."""

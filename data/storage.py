@@ -115,7 +115,7 @@ class Folder:
 
     def unfinished(self, name: str) -> Path:
         """Path of a temporary file for this writer alone: on a cluster, two may write one shard at once."""
-        return self.scratch() / f"{name}.{os.getpid()}-{uuid4().hex[:8]}"
+        return self.scratch() / f"{name.replace('/', '-')}.{os.getpid()}-{uuid4().hex[:8]}"
 
     def clear_scratch(self) -> None:
         """Delete the unfinished files of earlier runs and of this one."""
@@ -125,7 +125,9 @@ class Folder:
         """Move a finished file from `scratch` into place."""
         if self.is_local:
             _sync(unfinished)
-            unfinished.replace(Path(self.root) / name)
+            place = Path(self.root) / name
+            place.parent.mkdir(exist_ok=True)
+            unfinished.replace(place)
         else:
             try:
                 with self._fresh():
@@ -135,8 +137,11 @@ class Folder:
             unfinished.unlink()
 
     def write(self, name: str, text: str) -> None:
+        self.write_bytes(name, text.encode("utf-8"))
+
+    def write_bytes(self, name: str, content: bytes) -> None:
         unfinished = self.unfinished(name)
-        unfinished.write_text(text, encoding="utf-8")
+        unfinished.write_bytes(content)
         self.commit(unfinished, name)
 
     def remove(self, name: str) -> None:

@@ -38,7 +38,7 @@ def main(config: TrainConfig) -> dict[str, float]:
     from train.memory.plan import out_of_memory_explained
     from train.model import tiny_base
     from train.model.load import device_name
-    from train.run.policy import policy_of_dataset, write_policy
+    from train.run.policy import copy_selector, policy_of_dataset, write_policy
 
     machine = check_machine(config, start)
     with tiny_base.base_checkpoint(machine.base, found, config.train, machine.processes) as base:
@@ -55,6 +55,7 @@ def main(config: TrainConfig) -> dict[str, float]:
             if machine.processes.is_main_process:
                 resume.write_start(output, config, state, start, loaded.sets.split.held_ids)
                 write_policy(policy_of_dataset(dataset.manifest, config.data), output)
+                copy_selector(dataset, output)
             model = make_trainable(loaded.model, loaded.processor, config, machine.base.revision)
             trainer = make_trainer(config, model, loaded, machine.precision, output, start.step)
             print_startup_summary(config, trainer, loaded, machine.precision)

@@ -17,7 +17,7 @@ from typing import Any
 
 from tqdm import tqdm
 
-from data.config import renamed
+from data.config import resolved
 from data.errors import UserError
 from data.hub import COMMIT
 from data.offline.config import PrepareConfig
@@ -25,8 +25,7 @@ from data.offline.engines import Timed, run_local, run_ray
 from data.prepared.card import CARD, dataset_card
 from data.sample import AlreadyWritten, FilteredOut, Sample, ShardItem
 from data.selection.choose import policy_record, recorded_keys
-from data.selection.config import FrameKeys
-from data.selection.policies.dispatch import check_policy
+from data.selection.policies.dispatch import check_policy, selector_files
 from data.sources import catalog
 from data.sources.config import SourceKeys
 from data.sources.known_sources import SOURCES
@@ -54,7 +53,7 @@ def prepare(
     out = open_folder(config.out)
     existing = _existing_manifest(out)
     config = _completed_config(config, existing)
-    check_policy(config.frames)
+    config = config.model_copy(update={"frames": check_policy(config.frames)})
     sources = _pinned(config.sources or (config.source,), {} if config.overwrite else existing)
     identity = _identity(config, sources)  # raises if a source does not exist
     if only is not None:
@@ -76,6 +75,8 @@ def prepare(
     with out.locked():
         finished = _claim(out, _existing_manifest(out), identity, config.overwrite)
         out.clear_scratch()
+        for name, content in selector_files(config.frames).items():
+            out.write_bytes(name, content)
         plan = ShardPlan(out, config.shard_rows, finished, retry, only)
         with tqdm(desc="prepare", unit="video", total=expected, smoothing=0.05) as bar:
             plan.bar = bar
@@ -189,9 +190,9 @@ def _existing_manifest(out: Folder) -> Manifest:
     """The manifest of an earlier run in `out`; empty if there is none, or it cannot be read."""
     try:
         manifest = dict(json.loads(out.text(MANIFEST)))
-        for old, new in list(renamed(FrameKeys, manifest["policy"])):
-            manifest["policy"][new] = manifest["policy"].pop(old)
-        return manifest
+        own = manifest["policy"]  # with the names and the defaults of keys that came later
+        policy = {**resolved(recorded_keys(own)), "version": own.get("version")}
+        return {**manifest, "policy": json.loads(json.dumps(policy))}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 

@@ -17,6 +17,7 @@ from data.prepared.config import PushConfig
 from data.prepared.shards import read_manifest, shard_name
 from data.prepared.summary import counted
 from data.redact import redacted
+from data.selection.config import SELECTOR_PATHS
 from data.storage import is_url
 
 AT_ONCE = 8
@@ -50,6 +51,8 @@ def push_dataset(config: PushConfig) -> str:
             for some in batched(added):  # the Hub keeps uploaded files: a stopped push can continue
                 api.preupload_lfs_files(repo, some, repo_type="dataset")
                 bar.update(len(some))
+        beside = [name for name in SELECTOR_PATHS if (path / name).is_file()]
+        added += [CommitOperationAdd(name, str(path / name)) for name in beside]
         stale = sorted(set(on_hub) - {f"data/{n}" for n in names})
         last = {
             CARD: dataset_card(manifest, repo),

@@ -9,6 +9,12 @@ from pydantic import Field, model_validator
 from data.config import Section, one_of
 from data.selection.known_policies import POLICIES, SHARED
 
+SELECTOR_FILES = ("selector.safetensors", "selector.json")
+"""Weights and record of a selector."""
+SELECTOR_FOLDER = "selector"
+"""Folder in a prepared dataset and in a run: the selector that chose the frames travels with them."""
+SELECTOR_PATHS = tuple(f"{SELECTOR_FOLDER}/{name}" for name in SELECTOR_FILES)
+
 
 class FrameKeys(Section):
     """How frames are chosen and stored: the frame policy."""
@@ -82,7 +88,12 @@ class FrameKeys(Section):
     )
     selector: str | None = Field(
         default=None,
-        description="boundaries=learned: a selector that was trained (folder or Hub name)",
+        description="boundaries=learned: a selector that was trained, folder or Hub name (null: the "
+        "one that comes with scenescribe)",
+    )
+    selector_sha256: str | None = Field(
+        default=None,
+        description="hash of its weights, filled in by prepare: another selector is refused",
     )
     min_shot_s: float = Field(
         default=0.3, ge=0, description="policy=scene|shots: shortest shot that is detected"
@@ -122,11 +133,6 @@ class FrameKeys(Section):
             )
         if "query" in known_of.keys and not (self.query or "").strip():
             raise ValueError("policy=query needs frames.query=…, the text to look for")
-        if self.needs_selector() and not self.selector:
-            raise ValueError(
-                "boundaries=learned needs frames.selector=…, a folder or Hub name; "
-                "scripts/train_selector.py trains one"
-            )
         by_network = self.needs_transnet()
         if by_network and self.speed == "keyframes":
             raise ValueError(f"{by_network} needs the frames between; use speed=exact or fast")

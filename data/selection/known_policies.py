@@ -47,7 +47,7 @@ POLICIES: dict[str, Policy] = {
     "scene": Policy(
         "scene:scene",
         candidates="clearest",
-        keys=frozenset({"boundaries", "selector", "min_shot_s", "max_gap_s"}),
+        keys=frozenset({"boundaries", "selector", "selector_sha256", "min_shot_s", "max_gap_s"}),
         words="chosen by scene: shots are found by their cuts, dissolves and fades, the budget is spread "
         "over them, and each frame is a clear one away from transitions",
     ),

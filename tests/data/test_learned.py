@@ -132,8 +132,3 @@ def test_a_selector_that_is_nowhere_is_refused(tmp_path):
     keys = FrameKeys(boundaries="learned", selector=str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"frames\.selector=.*no such folder"):
         check_policy(keys)
-
-
-def test_a_selector_must_be_named():
-    with pytest.raises(ValueError, match=r"boundaries=learned needs frames\.selector"):
-        FrameKeys(boundaries="learned")

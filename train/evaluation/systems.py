@@ -27,7 +27,7 @@ from train.evaluation.config import EvaluateConfig
 from train.evaluation.records import file_name
 from train.inference.rows import frames_for
 from train.run.held_out import read_held_out
-from train.run.policy import policy_of_dataset
+from train.run.policy import policy_of_dataset, same_choice
 from train.run.saved import SavedRun, base_of, read_run, run_of, trained_on, untrained
 from train.sections import DataKeys, ModelKeys
 
@@ -183,7 +183,7 @@ def frames_for_system(
     assert config.out is not None
     manifest, wanted = dataset.manifest, set(ids)
     own = policy_of_dataset(manifest, DataKeys())
-    if not timed and (own.frames, own.version) == (frames, POLICY_VERSION):
+    if not timed and own.version == POLICY_VERSION and same_choice(own.frames, frames):
         path, seconds = dataset.path, {}
     else:
         record = json.dumps(

@@ -16,6 +16,7 @@ from data.errors import UserError, this_python, warn
 from data.hub import hub_errors, writable_repo
 from data.locks import owner_of
 from data.redact import redacted
+from data.selection.config import SELECTOR_PATHS
 from train.console import say
 from train.evaluation.report.curves import loss_figure
 from train.hub.card import model_card
@@ -83,7 +84,7 @@ def push_run(run: Path, keys: HubKeys, evaluation: Path | None = None) -> str:
 def _pushed_from_here(names: set[str]) -> set[str]:
     """The names that an earlier push may have left. Stale files must go: an old adapter beside a whole
     model would be taken for the model."""
-    patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, FINGERPRINT, METRICS)
+    patterns = (*WEIGHTS, *PROCESSOR, *CLEANED, *MADE, *SELECTOR_PATHS, FINGERPRINT, METRICS)
     return {n for n in names if any(fnmatch(n.removeprefix("base/"), p) for p in patterns)}
 
 
@@ -136,6 +137,7 @@ def files_to_push(run: Path, repo: str, evaluation: Path | None = None) -> dict[
         contents |= dict(_weights(inside, "base/", None))
     for pattern in (*PROCESSOR, FINGERPRINT, METRICS):
         contents |= {file.name: file for file in run.glob(pattern)}
+    contents |= {name: run / name for name in SELECTOR_PATHS if (run / name).is_file()}
     settings = yaml.safe_load((run / "config.yaml").read_text(encoding="utf-8"))
     settings.pop("hub", None)  # a repeated run must not push to this repository
     contents["config.yaml"] = yaml.safe_dump(

@@ -16,7 +16,8 @@ from PIL import Image
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
 from data.errors import UserError, this_python
-from data.storage import write_atomically
+from data.selection.config import SELECTOR_PATHS
+from data.storage import atomic, write_atomically
 from train.batches.encode import frame_size_px, normalise
 from train.console import say
 from train.inference import fingerprint
@@ -153,9 +154,11 @@ def _save(
 ) -> None:
     """Save the model, the processor and the run's files, the run record last."""
     save_weights(merged, processor, out)
-    for name in (POLICY_FILE, FINGERPRINT, METRICS, "config.yaml"):
+    for name in (POLICY_FILE, FINGERPRINT, METRICS, "config.yaml", *SELECTOR_PATHS):
         if (run.folder / name).is_file():
-            write_atomically(out / name, (run.folder / name).read_text(encoding="utf-8"))
+            (out / name).parent.mkdir(exist_ok=True)
+            with atomic(out / name) as unfinished:
+                unfinished.write_bytes((run.folder / name).read_bytes())
     if (run.folder / RECORD).is_file():
         record = {**read_json(run.folder / RECORD), "merged": True}
         write_atomically(out / RECORD, json_text(record))

@@ -31,6 +31,8 @@ def frames_for(run: SavedRun, given: FrameKeys) -> FrameKeys:
     if not changed:
         return run.frames
     kept = resolved(run.frames)
+    if "selector" in changed:  # another one has another hash
+        kept["selector_sha256"] = None
     if "policy" in changed:
         kept = {key: kept[key] for key in SHARED}
     try:

@@ -13,10 +13,12 @@ from pydantic import ValidationError
 
 from data.config import resolved
 from data.errors import UserError
+from data.hub import opened, reading
+from data.prepared.dataset import Prepared
 from data.selection.choose import MIN_DECODED, recorded_keys
-from data.selection.config import FrameKeys
+from data.selection.config import SELECTOR_FILES, SELECTOR_FOLDER, FrameKeys
 from data.selection.known_policies import POLICY_VERSION
-from data.storage import write_atomically
+from data.storage import atomic, write_atomically
 from train.run.files import POLICY_FILE, json_text, read_json
 from train.sections import DataKeys
 
@@ -61,6 +63,30 @@ def write_policy(policy: RunPolicy, output: Path) -> None:
     write_atomically(output / POLICY_FILE, json_text(stored))
 
 
+def same_choice(a: FrameKeys, b: FrameKeys) -> bool:
+    """Whether two policies choose the same frames, wherever their selectors lie."""
+    nowhere = {"selector": None}
+    return {**resolved(a), **nowhere} == {**resolved(b), **nowhere}
+
+
+def copy_selector(dataset: Prepared, output: Path) -> None:
+    """Copy the selector that chose a dataset's frames, if one did, into the run.
+
+    Raises:
+        UserError: the dataset lacks it.
+    """
+    if not recorded_keys(dataset.manifest["policy"]).needs_selector():
+        return
+    (output / SELECTOR_FOLDER).mkdir(exist_ok=True)
+    for name in SELECTOR_FILES:
+        with (
+            reading(dataset.path),
+            opened(f"{dataset.url}/{SELECTOR_FOLDER}/{name}") as file,
+            atomic(output / SELECTOR_FOLDER / name) as unfinished,
+        ):
+            unfinished.write_bytes(file.read())
+
+
 def read_policy(run: Path) -> RunPolicy:
     """The policy stored in a run folder.
 
@@ -76,6 +102,10 @@ def read_policy(run: Path) -> RunPolicy:
             ask = {key: stored.pop(key) for key in ASK if key in stored or key not in BEFORE}
             stored = {"frames": stored, "ask": ask}
         frames = recorded_keys(stored["frames"])
+        if (
+            run / SELECTOR_FOLDER
+        ).is_dir():  # the selector that came along, wherever the run is now
+            frames = frames.model_copy(update={"selector": str(run / SELECTOR_FOLDER)})
         ask = {**BEFORE, **stored["ask"]}
         return RunPolicy(frames, DataKeys.model_validate(ask), min_decoded, version, speech)
     except (KeyError, ValidationError):

@@ -9,7 +9,7 @@ from __future__ import annotations
 import hashlib
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 from typing import Any
@@ -20,11 +20,14 @@ from safetensors.torch import load, save
 
 from data.errors import UserError, one_line
 from data.hub import repo_folder
+from data.selection.config import SELECTOR_FILES, FrameKeys
 from data.selection.learned.features import SIGNALS_VERSION
 from data.selection.learned.network import PARTS, SelectorNet
 from data.storage import atomic, write_atomically
 
-WEIGHTS, RECORD = "selector.safetensors", "selector.json"
+WEIGHTS, RECORD = SELECTOR_FILES
+SHIPPED = Path(__file__).with_name("shipped")
+"""The selector that is used if none is named: for boundaries."""
 MOST_BYTES = 8 * 2**20
 """More than a million weights: no selector of ours."""
 
@@ -39,6 +42,8 @@ class Selector:
     """What `selector.json` says."""
     sha256: str
     """Of the weights."""
+    files: Mapping[str, bytes] = field(repr=False)
+    """Name → content, to be stored elsewhere."""
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -58,6 +63,21 @@ class Selector:
             )
 
 
+def selector_of(keys: FrameKeys) -> Selector:
+    """The selector of a frame policy.
+
+    Raises:
+        UserError: as `read`, or it is not the one that the policy was made with.
+    """
+    found = read(keys.selector or str(SHIPPED))
+    if keys.selector_sha256 not in (None, found.sha256):
+        raise UserError(
+            f"frames.selector={found.name}: is another one ({found.sha256[:12]}…) than that which chose the "
+            f"frames before ({str(keys.selector_sha256)[:12]}…); give that one, or prepare and train again"
+        )
+    return found
+
+
 @lru_cache(maxsize=4)
 def read(name: str, key: str = "frames.selector") -> Selector:
     """The selector of a folder or Hub repository. `key`: the setting that names it.
@@ -67,7 +87,8 @@ def read(name: str, key: str = "frames.selector") -> Selector:
     """
     folder = repo_folder(name, key, (WEIGHTS, RECORD))
     try:
-        record = json.loads((folder / RECORD).read_text(encoding="utf-8"))
+        told = (folder / RECORD).read_bytes()
+        record = json.loads(told)
         version, parts = record["signals"], dict(record["parts"])
         size = (folder / WEIGHTS).stat().st_size
         weights = (folder / WEIGHTS).read_bytes() if size <= MOST_BYTES else b""
@@ -97,7 +118,8 @@ def read(name: str, key: str = "frames.selector") -> Selector:
     for tensor_name, tensor in tensors.items():
         if not torch.isfinite(tensor).all():
             raise UserError(f"{key}={name}: {tensor_name} is not finite; train it again")
-    return Selector(name, network.eval(), record, hashlib.sha256(weights).hexdigest())
+    files = {WEIGHTS: weights, RECORD: told}
+    return Selector(name, network.eval(), record, hashlib.sha256(weights).hexdigest(), files)
 
 
 def write(

@@ -24,7 +24,7 @@ def find_boundaries(
     if keys.needs_selector():
         from data.selection.learned import boundaries, selector  # torch: slow to load
 
-        network = selector.read(str(keys.selector)).network.boundaries
+        network = selector.selector_of(keys).network.boundaries
         return boundaries.learned_changes(network, signals, keys.min_shot_s)
     if keys.boundaries == "own" or signals.transnet is None:
         return find_changes(signals, keys.min_shot_s, jumps)

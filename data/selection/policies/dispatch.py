@@ -6,7 +6,7 @@ from collections.abc import Callable
 from pkgutil import resolve_name
 
 from data.sample import Selection
-from data.selection.config import FrameKeys
+from data.selection.config import SELECTOR_FOLDER, FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.measure import transnet
 from data.selection.measure.candidates import LIMIT_BYTES, Candidates
@@ -37,11 +37,13 @@ def choice_of(policy: str) -> Callable[[Signals, FrameKeys], Selection]:
     return choose
 
 
-def check_policy(keys: FrameKeys) -> None:
-    """Check, before any video is opened, what would fail on every video.
+def check_policy(keys: FrameKeys) -> FrameKeys:
+    """Check, before any video is opened, what would fail on every video. Returns the keys with the hash of the
+    selector that they name.
 
     Raises:
-        UserError: the encoder cannot be loaded, or the detector does not have a given parameter.
+        UserError: the encoder, the selector or TransNetV2 cannot be loaded, or the detector does not have a
+            given parameter.
     """
     measures = POLICIES[keys.policy].measures
     if keys.needs_transnet():
@@ -49,7 +51,9 @@ def check_policy(keys: FrameKeys) -> None:
     if keys.needs_selector():
         from data.selection.learned import selector
 
-        selector.read(str(keys.selector)).require("boundaries")
+        found = selector.selector_of(keys)
+        found.require("boundaries")
+        keys = keys.model_copy(update={"selector_sha256": found.sha256})
     if measures == "cuts":
         detector_of(keys)
     if measures == "features":
@@ -58,6 +62,17 @@ def check_policy(keys: FrameKeys) -> None:
         encoders.load(str(keys.encoder))
         if keys.query is not None:
             encoders.query_vector(str(keys.encoder), keys.query)
+    return keys
+
+
+def selector_files(keys: FrameKeys) -> dict[str, bytes]:
+    """Path in a dataset or a run → content: the selector of the frame policy, which travels with it."""
+    if not keys.needs_selector():
+        return {}
+    from data.selection.learned import selector
+
+    files = selector.selector_of(keys).files
+    return {f"{SELECTOR_FOLDER}/{name}": content for name, content in files.items()}
 
 
 def plan_for(
