@@ -115,8 +115,7 @@ class ShardPlan:
     shard_rows: int
     finished: set[int]
     """Numbers of the shards that exist."""
-    retry: bool
-    """Try the quarantined rows again."""
+    retry: bool  # the quarantined rows
     only: Collection[str] | None = None
     bar: Any = None
     total: int = 0
@@ -191,8 +190,8 @@ def _existing_manifest(out: Folder) -> Manifest:
     try:
         manifest = dict(json.loads(out.text(MANIFEST)))
         own = manifest["policy"]  # with the names and the defaults of keys that came later
-        policy = {**resolved(recorded_keys(own)), "version": own.get("version")}
-        return {**manifest, "policy": json.loads(json.dumps(policy))}
+        policy = json.dumps({**resolved(recorded_keys(own)), "version": own.get("version")})
+        return {**manifest, "policy": json.loads(policy)}
     except (OSError, ValueError, TypeError, KeyError):
         return {}
 

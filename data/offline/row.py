@@ -89,7 +89,7 @@ def prepare_row(
         for chosen in choose_windows(where, keys, limits.min_decoded, threads=threads):
             if chosen.duration_s < limits.min_s:
                 raise BadVideo("too short", f"{media.name}: {chosen.duration_s:.3f} s")
-            row = _row(item, chosen, keys, item.video_id or content_id(media))
+            row = prepared_row(item, chosen, keys, item.video_id or content_id(media))
             if chosen.part_s is not None:
                 spooled = spooled or _new_file(spool)
                 with Path(spooled).open("ab") as file:
@@ -145,7 +145,9 @@ def _new_file(folder: Path) -> str:
     return path
 
 
-def _row(item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str) -> dict[str, Any]:
+def prepared_row(
+    item: Sample, chosen: ChosenFrames, keys: FrameKeys, video_id: str
+) -> dict[str, Any]:
     """See `data.prepared.shards.FEATURES`."""
     end_s = chosen.duration_s
     # an event that starts just after the end is about the last frame: labels round times differently

@@ -49,7 +49,7 @@ class FrameKeys(Section):
     )
     method: str | None = Field(
         default=None,
-        description="policy=correlation|embedding|motion|query: "
+        description="policy=correlation|embedding|learned|motion|query: "
         + "; ".join("|".join(p.methods) for p in POLICIES.values() if p.methods),
     )
     threshold: float | None = Field(
@@ -83,20 +83,20 @@ class FrameKeys(Section):
     )
     boundaries: Literal["own", "transnetv2", "both", "learned"] = Field(
         default="own",
-        description="policy=scene: who finds where shots end; transnetv2 is a network, slow without "
+        description="policy=scene|learned: who finds where shots end; transnetv2 is a network, slow without "
         "a GPU, both joins what it and own find, learned is a selector",
     )
     selector: str | None = Field(
         default=None,
-        description="boundaries=learned: a selector that was trained, folder or Hub name (null: the "
-        "one that comes with scenescribe)",
+        description="policy=learned, boundaries=learned: a selector that was trained, folder or Hub "
+        "name (null: the one that comes with scenescribe, for boundaries)",
     )
     selector_sha256: str | None = Field(
         default=None,
         description="hash of its weights, filled in by prepare: another selector is refused",
     )
     min_shot_s: float = Field(
-        default=0.3, ge=0, description="policy=scene|shots: shortest shot that is detected"
+        default=0.3, ge=0, description="policy=scene|learned|shots: shortest shot that is detected"
     )
     pick: Literal["first", "middle", "sharpest"] = Field(
         default="middle", description="policy=shots: which frame stands for a shot"
@@ -133,6 +133,11 @@ class FrameKeys(Section):
             )
         if "query" in known_of.keys and not (self.query or "").strip():
             raise ValueError("policy=query needs frames.query=…, the text to look for")
+        if self.policy == "learned" and not self.selector:
+            raise ValueError(
+                "policy=learned needs frames.selector=…, a folder or Hub name; "
+                "scripts/train_selector.py trains one"
+            )
         by_network = self.needs_transnet()
         if by_network and self.speed == "keyframes":
             raise ValueError(f"{by_network} needs the frames between; use speed=exact or fast")
@@ -153,7 +158,13 @@ class FrameKeys(Section):
 
     def needs_selector(self) -> bool:
         """Whether a selector takes part in the choice."""
-        return "boundaries" in POLICIES[self.policy].keys and self.boundaries == "learned"
+        uses_one = "boundaries" in POLICIES[self.policy].keys and self.boundaries == "learned"
+        return uses_one or self.policy == "learned"
+
+    def needed_parts(self) -> tuple[str, ...]:
+        """The parts of the selector that take part."""
+        own = {"learned": ("events",) if self.method == "proposals" else ("values",)}
+        return ("boundaries", *own.get(self.policy, ())) if self.needs_selector() else ()
 
     def unused(self) -> dict[str, str]:
         """Keys that are set although the policy ignores them → the line that says so."""

@@ -95,6 +95,15 @@ POLICIES: dict[str, Policy] = {
         methods=("ssim", "flow", "vectors"),
     ),
     "keyframes": Policy("baselines:keyframes", candidates="key frames"),
+    "learned": Policy(
+        "learned:learned",
+        candidates="clearest",
+        keys=frozenset(
+            {"boundaries", "method", "selector", "selector_sha256", "min_shot_s", "max_gap_s"}
+        ),
+        methods=("allocate", "topn", "proposals"),
+        words="chosen by a small network that has learned which frames help a description",
+    ),
     "topn": Policy("baselines:topn", candidates="clearest"),
     "kts": Policy("kts:kts", candidates="ticks", keys=frozenset({"candidate_fps"})),
     "query": Policy(

@@ -5,7 +5,7 @@ Every window gets the whole budget `frames.max`. Memory holds one window's measu
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -16,7 +16,7 @@ from data.selection.choose import (
     MIN_DECODED,
     Analysis,
     ChosenFrames,
-    choose_frames,
+    analyse,
     encoded,
     refines,
     require_decoded,
@@ -43,13 +43,21 @@ STILL_S = 1.0
 
 
 def choose_windows(
-    path: str | FrameFiles, keys: FrameKeys, min_decoded: float = MIN_DECODED, *, threads: int = 0
+    path: str | FrameFiles,
+    keys: FrameKeys,
+    min_decoded: float = MIN_DECODED,
+    *,
+    threads: int = 0,
+    look: Callable[[Signals], None] = lambda _: None,
 ) -> Iterator[ChosenFrames]:
     """The frames of each window of a video, in order; windows tile the video. One window without `part_s` for
     a video that is no longer than `frames.window_s`, and for given frame files.
 
     `decoded_share` is that of the whole file in the last window; until then it counts what is not yet decoded
     as missing.
+
+    Args:
+        look: is called with the measurements of each window before its frames are yielded.
 
     Raises:
         BadVideo: with the quarantine reason; a truncated file is found out only after its last window.
@@ -60,7 +68,9 @@ def choose_windows(
         or keys.window_s is None
         or video.info.shown_s <= keys.window_s + ROUNDING_S
     ):
-        yield choose_frames(video, keys, min_decoded, threads=threads)
+        analysis = analyse(video, keys, min_decoded, threads=threads)
+        look(analysis.signals)
+        yield encoded(analysis, keys, threads=threads)
         return
     info, limit_s = video.info, keys.window_s
     plan = plan_for(keys, info, keep=keys.decoder == "pyav", part_s=limit_s)
@@ -72,6 +82,7 @@ def choose_windows(
     def window(count: int, end_s: float) -> ChosenFrames:
         """The choice from the first `count` frames that the meter holds, which show the time until `end_s`."""
         signals = meter.signals(count, (start_s, end_s))
+        look(signals)
         chosen = _at(select(signals, keys), signals.times_s, meter.times_s[:count])
         kept = plan.candidates.kept if keys.decoder == "pyav" else {}
         if refines(keys, info):

@@ -44,6 +44,10 @@ class SourceKeys(Section):
             "as [60,600] (null: clips of 6 to 20 s)",
         )
     )
+    busy: bool = Field(
+        default=False,
+        description="microworld: with scenes of which nothing is told, moving stripes and empty stages",
+    )
     revision: str | None = Field(
         default=None, description="finevideo|videofeedback: branch, tag or commit on the Hub"
     )
@@ -142,4 +146,6 @@ class SourceKeys(Section):
         }  # `version` holds the commit it points to
         if self.name != "finevideo" and not self.speech_context:
             wanted -= {"speech_context"}  # unknown to the manifests of earlier datasets
+        if not self.busy:
+            wanted -= {"busy"}
         return {k: v for k, v in values.items() if k in wanted and v is not None}

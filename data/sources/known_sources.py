@@ -74,7 +74,7 @@ SOURCES: dict[str, Source] = {
         credit="the maker's own; ask them",
     ),
     "microworld": Source(
-        keys=frozenset({"seed", "film_s"}),
+        keys=frozenset({"seed", "film_s", "busy"}),
         licence="apache-2.0",
         credit="synthetic, rendered by scenescribe; Apache-2.0",
     ),

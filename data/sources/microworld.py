@@ -28,6 +28,8 @@ SIZE_PX = 96
 FPS = 10
 SHORT = 0.35
 """Share of scenes under a second."""
+BUSY = 0.6
+"""Chance of a scene that is not told at each place between scenes, if there are such scenes."""
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 170, 50),
@@ -67,6 +69,8 @@ class Scene:
     action: str
     radius: float
     """Share of the picture's side."""
+    told: bool = True
+    """Whether it is described. If not, it is moving stripes, or an empty stage if its action is to stay still."""
 
     @property
     def text(self) -> str:
@@ -92,9 +96,12 @@ FilmLengths = tuple[float, float]
 """Shortest and longest film, in seconds."""
 
 
-def story(seed: int, index: int, film_s: FilmLengths | None = None) -> tuple[Scene, ...]:
+def story(
+    seed: int, index: int, film_s: FilmLengths | None = None, busy: bool = False
+) -> tuple[Scene, ...]:
     """The scenes of video `index`, about 35 % of them under a second: 2–5 of them, 6–20 s in all; or of a film,
-    whose long scenes last 4 to 16 s. Short films are as frequent as twice as long ones are."""
+    whose long scenes last 4 to 16 s. Short films are as frequent as twice as long ones are. `busy`: with scenes
+    between them of which nothing is told."""
     rng = np.random.default_rng([seed, index])
     lengths = _film_lengths(rng, film_s) if film_s is not None else _clip_lengths(rng)
     scenes: list[Scene] = []
@@ -110,7 +117,24 @@ def story(seed: int, index: int, film_s: FilmLengths | None = None) -> tuple[Sce
                 radius=float(rng.uniform(0.24, 0.32)),
             )
         )
-    return tuple(scenes)
+    return _made_busy(scenes, np.random.default_rng([seed, index, 1])) if busy else tuple(scenes)
+
+
+def _made_busy(scenes: list[Scene], rng: np.random.Generator) -> tuple[Scene, ...]:
+    """The scenes with others between, before and after them: stripes that move a lot, or long empty stages."""
+    result: list[Scene] = []
+    for scene in (*scenes, None):
+        if rng.random() < BUSY:
+            colour, background = rng.choice(list(COLOURS)), rng.choice(list(BACKGROUNDS))
+            still = rng.random() < 0.4
+            length = rng.integers(3 * FPS, 8 * FPS) if still else rng.integers(1 * FPS, 5 * FPS)
+            action = "stays still" if still else str(rng.choice(["moves left", "moves right"]))
+            width = float(rng.uniform(0.08, 0.3))
+            result.append(
+                Scene(int(length), str(colour), "square", str(background), action, width, False)
+            )
+        result += [] if scene is None else [scene]
+    return tuple(result)
 
 
 def _film_lengths(rng: np.random.Generator, film_s: FilmLengths) -> list[int]:
@@ -144,6 +168,8 @@ def _clip_lengths(rng: np.random.Generator) -> np.ndarray:
 
 def draw(scene: Scene, progress: float, size_px: int = SIZE_PX) -> np.ndarray:
     """The picture at `progress` (0 to 1) of a scene: (size, size, 3) uint8."""
+    if not scene.told:
+        return _untold(scene, progress, size_px)
     scale = 4  # drawn large and averaged down: soft edges, small shapes stay apart
     side, samples = size_px * scale, scale**2
     inside = Image.new("L", (side, side), 0)
@@ -160,6 +186,22 @@ def draw(scene: Scene, progress: float, size_px: int = SIZE_PX) -> np.ndarray:
     blends = (inner * shape + (samples - inner) * ground + samples // 2) // samples  # (17, 3)
     small.putpalette(blends.astype(np.uint8).tobytes())
     return np.asarray(small.convert("RGB"))
+
+
+def _untold(scene: Scene, progress: float, size_px: int) -> np.ndarray:
+    """(size, size, 3) uint8: slanted stripes that move fast, or an empty stage."""
+    ink, ground = (
+        np.array(c, np.float64) for c in (COLOURS[scene.colour], BACKGROUNDS[scene.background])
+    )
+    if scene.action == "stays still":
+        return np.broadcast_to(ground, (size_px, size_px, 3)).astype(np.uint8)
+    y, x = np.mgrid[:size_px, :size_px] / size_px
+    side = 1 if scene.action == "moves left" else -1
+    seconds = progress * scene.num_frames / FPS
+    share = 0.5 + 0.5 * np.sin(
+        2 * np.pi * ((x + 0.5 * y) / (2 * scene.radius) + side * 1.7 * seconds)
+    )
+    return np.asarray(ground + share[..., None] * (ink - ground)).astype(np.uint8)
 
 
 def _outline(shape: str, turn: float) -> np.ndarray:
@@ -197,29 +239,32 @@ def pictures(scenes: tuple[Scene, ...]) -> Iterator[np.ndarray]:
 
 
 def events(scenes: tuple[Scene, ...]) -> tuple[Event, ...]:
-    """The exact labels: one event per scene."""
+    """The exact labels: one event for each scene that is told."""
     result, start = [], 0
     for scene in scenes:
         end = start + scene.num_frames
-        result.append(Event(start / FPS, end / FPS, scene.text))
+        if scene.told:
+            result.append(Event(start / FPS, end / FPS, scene.text))
         start = end
     return tuple(result)
 
 
-def render(seed: int, index: int, folder: Path, film_s: FilmLengths | None = None) -> Path:
+def render(
+    seed: int, index: int, folder: Path, film_s: FilmLengths | None = None, busy: bool = False
+) -> Path:
     """Encode video `index` as H.264 unless it is there already."""
-    path = folder / f"{_id(seed, index, film_s)}.mp4"
+    path = folder / f"{_id(seed, index, film_s, busy)}.mp4"
     if path.exists():
         return path
     from data.video.h264 import write_h264
 
-    write_h264(path, pictures(story(seed, index, film_s)), rate=FPS, crf=15)
+    write_h264(path, pictures(story(seed, index, film_s, busy)), rate=FPS, crf=15)
     return path
 
 
-def _id(seed: int, index: int, film_s: FilmLengths | None = None) -> str:
+def _id(seed: int, index: int, film_s: FilmLengths | None, busy: bool) -> str:
     kind = "world" if film_s is None else f"film-{film_s[0]:g}-{film_s[1]:g}"
-    return f"{kind}-{seed}-{index:05d}"
+    return f"{'busy-' if busy else ''}{kind}-{seed}-{index:05d}"
 
 
 def count(keys: SourceKeys) -> int:
@@ -238,16 +283,16 @@ def read(keys: SourceKeys) -> Iterator[Sample]:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise UserError(f"source.path={folder}: cannot be made ({error.strerror})") from None
-    names = [_id(keys.seed, i, keys.film_s) for i in range(count(keys))]
+    names = [_id(keys.seed, i, keys.film_s, keys.busy) for i in range(count(keys))]
     indices = range(len(names))
     if any(not (folder / f"{name}.mp4").exists() for name in names):
         with ProcessPoolExecutor(mp_context=get_context("spawn")) as pool:
-            one = partial(render, keys.seed, folder=folder, film_s=keys.film_s)
+            one = partial(render, keys.seed, folder=folder, film_s=keys.film_s, busy=keys.busy)
             work = pool.map(one, indices, chunksize=16 if keys.film_s is None else 1)
             for _ in tqdm(work, total=len(indices), desc="render", unit="video"):
                 pass
     for i, name in enumerate(names):
-        labels = events(story(keys.seed, i, keys.film_s))
+        labels = events(story(keys.seed, i, keys.film_s, keys.busy))
         yield Sample(
             id=name,
             source="microworld",

@@ -19,11 +19,12 @@ def world_keys(
     seed: int = 0,
     film_s: tuple[float, float] | None = None,
     window_s: float | None = 60.0,
+    busy: bool = False,
 ) -> PrepareConfig:
     """Keys to render `limit` videos into the folder `videos` and to prepare them as `out`."""
     return PrepareConfig(
         source=SourceKeys(
-            name="microworld", path=str(videos), limit=limit, seed=seed, film_s=film_s
+            name="microworld", path=str(videos), limit=limit, seed=seed, film_s=film_s, busy=busy
         ),
         frames=FrameKeys.model_validate(
             {"policy": policy, "max": frames, "px": 96, "window_s": window_s}

@@ -76,7 +76,7 @@ def boundary_batches(config: SelectorConfig, start: int) -> Iterator[Batch]:
     yield from DataLoader(
         videos,
         batch_size=None,
-        sampler=range(start, config.steps),
+        sampler=range(start, config.num_steps),
         num_workers=config.workers,
         worker_init_fn=_one_thread,
     )

@@ -17,6 +17,8 @@ HALF_LAGS = (1, 2, 4, 8, 16)
 MANY = 12
 """Grey levels by which a cell differs that counts as changed."""
 NUM_FEATURES = len(LAGS) + len(HALF_LAGS) + 8
+NUM_TOLD = 2 * NUM_FEATURES + 4
+"""Numbers that are told of a tick (`data.selection.learned.ticks`)."""
 REACH = max(LAGS)
 """A frame's features depend on frames at most so far away."""
 

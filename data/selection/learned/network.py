@@ -1,6 +1,8 @@
 """The selector's network, in parts that are trained one at a time.
 
-`boundaries` looks at every frame: does a shot begin here, is this within a transition?
+`boundaries` looks at every frame: does a shot begin here, is this within a transition? `values` and `events` look
+at ticks, each with the clearest frame of a quarter of a second (`data.selection.learned.ticks`): what does it add
+to a description, of which event is it?
 """
 
 from __future__ import annotations
@@ -8,7 +10,7 @@ from __future__ import annotations
 import torch
 from torch import nn
 
-from data.selection.learned.features import NUM_FEATURES
+from data.selection.learned.features import NUM_FEATURES, NUM_TOLD
 
 PICTURE = 432
 """Values of a small picture: luma and two chroma planes of 9 × 16."""
@@ -18,8 +20,11 @@ SEES = sum(DILATIONS)
 """Frames on either side that a frame's scores depend on, in addition to what its features depend on."""
 
 
-PARTS = {"boundaries": "boundaries"}
-"""Part → the objective that trains it."""
+PARTS = {"boundaries": "boundaries", "values": "rank", "events": "events"}
+"""Part → an objective that trains it."""
+HEADS, LAYERS = 4, 2
+PERIODS_S = (0.5, 512.0)
+"""Shortest and longest period of the waves that tell a tick's time."""
 
 
 class SelectorNet(nn.Module):
@@ -28,6 +33,8 @@ class SelectorNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.boundaries = BoundaryNet()
+        self.values = TickNet(1)
+        self.events = TickNet(3)
 
 
 class BoundaryNet(nn.Module):
@@ -49,6 +56,52 @@ class BoundaryNet(nn.Module):
         for block in self.blocks:
             x = block(x)
         return self.logits(self.norm(x))
+
+
+class TickNet(nn.Module):
+    """The ticks of a video → some numbers each, by a transformer over all of them.
+
+    `values`: one logit, its value. `events`: a logit, whether an event is told of it, and the logarithms of the
+    seconds since that began and until it ends.
+    """
+
+    def __init__(self, numbers: int) -> None:
+        super().__init__()
+        self.told = nn.Linear(NUM_TOLD, WIDTH)
+        self.picture = nn.Linear(PICTURE, WIDTH)
+        layer = nn.TransformerEncoderLayer(
+            WIDTH,
+            HEADS,
+            2 * WIDTH,
+            dropout=0.0,
+            activation="gelu",
+            batch_first=True,
+            norm_first=True,
+        )
+        self.layers = nn.TransformerEncoder(layer, LAYERS, enable_nested_tensor=False)
+        self.norm = nn.LayerNorm(WIDTH)
+        self.numbers = nn.Linear(WIDTH, numbers)
+        nn.init.zeros_(self.numbers.weight)
+        nn.init.zeros_(self.numbers.bias)
+
+    def forward(
+        self,
+        told: torch.Tensor,
+        pictures: torch.Tensor,
+        times_s: torch.Tensor,
+        padding: torch.Tensor | None = None,
+    ) -> torch.Tensor:
+        """(B, T, `NUM_TOLD`), (B, T, 432) of 0 to 255, (B, T), (B, T) True where there is no tick → (B, T, n)."""
+        x = self.told(told) + self.picture((pictures.float() - 128) / 64) + _waves(times_s)
+        return self.numbers(self.norm(self.layers(x, src_key_padding_mask=padding)))
+
+
+def _waves(times_s: torch.Tensor) -> torch.Tensor:
+    """(B, T) seconds → (B, T, D) sines and cosines."""
+    short, long = PERIODS_S
+    periods = short * (long / short) ** torch.linspace(0, 1, WIDTH // 2)
+    turns = 2 * torch.pi * times_s.float()[..., None] / periods
+    return torch.cat([turns.sin(), turns.cos()], dim=-1)
 
 
 class _Dilated(nn.Module):

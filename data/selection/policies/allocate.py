@@ -30,6 +30,7 @@ def allocate(
     budget: int,
     *,
     background: np.ndarray | None = None,
+    worth: np.ndarray | None = None,
 ) -> tuple[np.ndarray, np.ndarray]:
     """Choose at most `budget` of `frames` that show the largest expected number of shots.
 
@@ -38,6 +39,7 @@ def allocate(
         times_s: (N,) timestamps of the frames.
         frames: (C,) increasing frame indices to choose from.
         background: (N,) cumulative hazard of undetected changes; by default `BASE_RATE` per second.
+        worth: (C,) what a shot is worth that a frame shows; by default all are worth 1.
 
     Returns:
         (K,) frame indices in time order, and (K,) ranks: 0 for the most valuable frame.
@@ -47,6 +49,8 @@ def allocate(
         background = BASE_RATE * (times_s - times_s[0])
     hazard = (np.r_[0.0, -np.log1p(-p).cumsum()[:-1]] + background)[frames]  # (C,)
     clear = _clear(p, times_s, frames)
+    if worth is not None:
+        clear = clear * worth
     gain = clear[:, None] * -np.expm1(np.minimum(hazard[None, :] - hazard[:, None], 0.0))
     spacing_s = max(float(times_s[-1] - times_s[0]), 1e-9) / budget
     apart = (times_s[frames][:, None] - times_s[frames][None, :]) / spacing_s

@@ -5,9 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from data.selection.config import FrameKeys
-
-LONG_S, LONG_STEPS = 2.0, 8
-"""A gap between two frames that is longer than both (seconds; median frame steps): nothing was recorded."""
+from data.selection.measure.played import LONG_S, played_s
 
 
 def by_clock(times_s: np.ndarray, duration_s: float, keys: FrameKeys) -> np.ndarray:
@@ -18,16 +16,6 @@ def by_clock(times_s: np.ndarray, duration_s: float, keys: FrameKeys) -> np.ndar
     if keys.policy == "uniform" or count > keys.max:
         return _evenly(times_s, duration_s, keys.max)
     return nearest(times_s, (np.arange(count) + 0.5) / keys.fps)
-
-
-def played_s(times_s: np.ndarray) -> np.ndarray:
-    """(N,) frame times → the same with recording gaps shortened (a paused recorder, a stray frame hours
-    later). What is spread evenly over these times is not wasted on gaps."""
-    steps = np.diff(times_s)
-    usual = float(np.median(steps)) if len(steps) else 0.0
-    return np.r_[
-        times_s[:1], times_s[0] + np.cumsum(np.minimum(steps, max(LONG_S, LONG_STEPS * usual)))
-    ]
 
 
 def _evenly(times_s: np.ndarray, duration_s: float, most: int) -> np.ndarray:

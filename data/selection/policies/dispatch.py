@@ -11,9 +11,10 @@ from data.selection.known_policies import POLICIES
 from data.selection.measure import transnet
 from data.selection.measure.candidates import LIMIT_BYTES, Candidates
 from data.selection.measure.plan import MeasurementPlan
+from data.selection.measure.played import played_s
 from data.selection.measure.scenedetect_feed import detector_of
 from data.selection.measure.signals import Signals
-from data.selection.policies.clock import by_clock, played_s
+from data.selection.policies.clock import by_clock
 from data.video.info import VideoInfo, scaled_size
 
 MOST_CANDIDATES = 4096  # per video, for policies that compare the candidates' pictures
@@ -52,7 +53,8 @@ def check_policy(keys: FrameKeys) -> FrameKeys:
         from data.selection.learned import selector
 
         found = selector.selector_of(keys)
-        found.require("boundaries")
+        for part in keys.needed_parts():
+            found.require(part)
         keys = keys.model_copy(update={"selector_sha256": found.sha256})
     if measures == "cuts":
         detector_of(keys)

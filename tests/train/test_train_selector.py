@@ -1,0 +1,251 @@
+"""Training a selector: rendered videos, subsets judged by a describer, reinforcement, events; what is resumed."""
+
+import json
+
+import numpy as np
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from data.config import load
+from data.errors import UserError
+from data.offline.prepare import prepare
+from data.selection.config import FrameKeys
+from data.selection.learned import selector
+from data.selection.learned.network import SelectorNet
+from data.selection.policies.dispatch import check_policy
+from data.selection.windows import choose_windows
+from tests.helpers.runs import train
+from train.demo.world import world_keys
+from train.selector import command, fit
+from train.selector.boundaries import RenderedBatches, boundary_loss
+from train.selector.command import train_selector
+from train.selector.config import SelectorConfig
+from train.selector.joins import KINDS, covered, join
+from train.selector.rendered import rendered, roll
+from train.selector.subsets import changed, drawn
+from train.selector.takes import BLACK
+from train.selector.values import plackett_luce, value_of
+
+
+def keys(*argv):
+    return load(SelectorConfig, list(argv))
+
+
+# --- rendered videos ---------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("number", range(8))
+def test_rendered_videos_are_cut_where_their_labels_say(number):
+    source = roll(0, number)
+    video = rendered(np.random.default_rng(number), source, 200)
+    assert video.small.shape == (200, 3, 9, 16) and video.small.dtype == np.uint8
+    assert (np.diff(video.times_s) > 0).all()
+    assert video.first[0] == 0 and ((video.first >= 0) & (video.first <= 1)).all()
+    assert not (video.first[video.within > 0] > 0).any()
+    middle = video.middle()
+    assert ((middle > 0) <= (video.within > 0)).all() and middle.max() <= 1
+
+
+@pytest.mark.parametrize("kind", KINDS[1:])
+def test_a_join_goes_from_the_old_shot_to_the_new(kind):
+    rng = np.random.default_rng(0)
+    old = np.broadcast_to(BLACK + 20, (50, 3, 9, 16)).astype(np.float32)
+    new = np.broadcast_to(BLACK + 150, (50, 3, 9, 16)).astype(np.float32)
+    for _ in range(10):
+        between = join(rng, old, new, kind)
+        assert between.shape == old.shape
+        first, last = (np.abs(between[i] - shot[i]).mean() for i, shot in ((0, old), (-1, new)))
+        assert first < 20 and last < 20
+
+
+@given(st.floats(0, 1), st.floats(0, 1), st.integers(0, 5))
+def test_a_wipe_covers_more_and_more(a, b, style):
+    low, high = sorted((a, b))
+    assert (covered(low, style) <= covered(high, style) + 1e-6).all()
+    assert covered(0, style).max() <= 0 and covered(1, style).min() >= 1 - 1e-6
+
+
+def test_the_same_number_is_the_same_batch():
+    a, b = (RenderedBatches(3, 2, 64)[5] for _ in range(2))
+    assert torch.equal(a.pictures, b.pictures) and torch.equal(a.labels, b.labels)
+    assert not torch.equal(a.pictures, RenderedBatches(4, 2, 64)[5].pictures)
+
+
+def test_training_learns_and_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    argv = ["steps=60", "batch=4", "length=96", "save_every=20", "workers=0"]
+    train_selector(keys(f"out={tmp_path / 'whole'}", *argv))
+    rows = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").open()]
+    assert [row["step"] for row in rows] == [20, 40, 60]
+    unseen = RenderedBatches(9, 8, 96)[0]
+    torch.manual_seed(0)
+    before, after = SelectorNet(), selector.read(str(tmp_path / "whole")).network
+    with torch.inference_mode():
+        losses = [float(boundary_loss(n.boundaries, unseen)) for n in (before, after)]
+    assert losses[1] < 0.8 * losses[0]
+
+    real = fit.nn.utils.clip_grad_norm_
+    calls = iter(range(100))
+
+    def killed(*given):
+        if next(calls) == 45:
+            raise KeyboardInterrupt
+        return real(*given)
+
+    monkeypatch.setattr(fit.nn.utils, "clip_grad_norm_", killed)
+    with pytest.raises(KeyboardInterrupt):
+        train_selector(keys(f"out={tmp_path / 'killed'}", *argv))
+    monkeypatch.undo()
+    with pytest.raises(UserError, match="run with other keys"):
+        train_selector(keys(f"out={tmp_path / 'killed'}", *argv, "seed=1"))
+    train_selector(keys(f"out={tmp_path / 'killed'}", *argv))
+    weights = [(tmp_path / n / "selector.safetensors").read_bytes() for n in ("whole", "killed")]
+    assert weights[0] == weights[1]
+    assert not (tmp_path / "killed/checkpoint.pt").exists()
+    with pytest.raises(UserError, match="holds a finished selector"):
+        train_selector(keys(f"out={tmp_path / 'whole'}", *argv))
+
+
+# --- values and events -------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    """A dataset of busy videos and a run on it."""
+    place = tmp_path_factory.mktemp("values")
+    prepare(world_keys(place / "videos", place / "world", limit=12, frames=6, busy=True))
+    train(place / "world", place / "run")
+    return place
+
+
+def learned(place, objective, out, *argv):
+    given = [
+        f"objective={objective}",
+        f"data.path={place / 'world'}",
+        f"out={place / out}",
+        "batch=4",
+    ]
+    run = [] if objective == "events" else [f"adapter={place / 'run'}", "pool=8", "budgets=2,3"]
+    train_selector(keys(*given, *run, *argv))
+    selector.read.cache_clear()
+    return selector.read(str(place / out))
+
+
+@pytest.mark.parametrize(
+    ("objective", "part", "argv"),
+    [
+        ("rank", "values", ["steps=12", "subsets=6"]),
+        ("reinforce", "values", ["steps=4"]),
+        ("events", "events", ["steps=20"]),
+    ],
+)
+def test_a_part_is_learned_and_chooses(place, objective, part, argv):
+    found = learned(place, objective, objective, *argv)
+    assert found.parts == ("boundaries", part)
+    told = found.record["parts"][part]
+    assert np.isfinite(told["loss"]) and "data" not in told and str(place) not in str(told)
+    methods = ["proposals"] if part == "events" else ["allocate", "topn"]
+    for method in methods:
+        given = FrameKeys(policy="learned", selector=found.name, method=method, max=5, px=48)
+        (chosen,) = choose_windows(str(next((place / "videos").glob("*.mp4"))), check_policy(given))
+        assert 1 <= len(chosen) <= 5 and sorted(chosen.ranks) == list(range(len(chosen)))
+    other = "values" if part == "events" else "events"
+    wrong = FrameKeys(
+        policy="learned", selector=found.name, method="topn" if part == "events" else "proposals"
+    )
+    with pytest.raises(UserError, match=f"not trained for {other}"):
+        check_policy(wrong)
+
+
+def test_judged_subsets_are_kept_by_a_run_that_is_killed(place, monkeypatch):
+    monkeypatch.setattr(command, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
+    with pytest.raises(KeyboardInterrupt):
+        learned(place, "rank", "again", "steps=3", "subsets=4")
+    lines = (place / "again/losses.jsonl").read_text().splitlines()
+    monkeypatch.undo()
+    kept = "\n".join(lines[:-1]) + "\n" + lines[-1][:40]  # the last line was cut off
+    (place / "again/losses.jsonl").write_text(kept)
+    seen = []
+    real = command.Describer.features
+    monkeypatch.setattr(
+        command.Describer,
+        "features",
+        lambda self, video: seen.append(video.id) or real(self, video),
+    )
+    learned(place, "rank", "again", "steps=3", "subsets=4")
+    assert seen == [json.loads(lines[-1])["id"]]
+
+
+def test_the_loss_of_all_frames_is_the_trainers(place):
+    """The describer's loss of a video, with cached features, is what training reports of it."""
+    from data.prepared.dataset import Prepared
+    from train.run.saved import read_run
+    from train.selector.describer import Case, Describer
+    from train.selector.pool import PoolVideo
+
+    describer = Describer.load(read_run(place / "run"))
+    row = Prepared.open(place / "world").rows()[0]
+    jpegs = tuple(frame["bytes"] for frame in row.pop("frames"))
+    video = PoolVideo(row, jpegs, None, None, None)
+    every = tuple(range(len(jpegs)))
+    (loss,) = describer.losses([Case(video, describer.features(video), every)])
+
+    from train.batches.collate import collate
+    from train.batches.dataset import to_sample
+    from train.batches.encode import frame_size_px, normalise
+
+    full = {**row, "frames": [{"bytes": j} for j in jpegs]}
+    size_px = frame_size_px(describer.processor)
+    sample = to_sample(full, describer.processor, describer.keys, size_px)
+    batch = collate([sample], describer.processor.tokenizer.pad_token_id)
+    with torch.inference_mode():
+        stock = describer.model(
+            input_ids=batch["input_ids"],
+            attention_mask=batch["attention_mask"],
+            pixel_values=normalise(batch["frames"], describer.processor).unsqueeze(0),
+            labels=batch["labels"],
+        ).loss
+    assert float(loss) == pytest.approx(float(stock), abs=1e-5)
+
+
+@settings(max_examples=60)
+@given(st.integers(1, 30), st.data())
+def test_subsets_are_frames_in_order_each_once(count, data):
+    size = data.draw(st.integers(1, count))
+    rng = np.random.default_rng(data.draw(st.integers(0, 1000)))
+    for subset in (one := drawn(rng, count, size), changed(rng, count, one)):
+        assert list(subset) == sorted(set(subset)) and subset[0] >= 0 and subset[-1] < count
+        assert len(subset) == len(one) <= size
+
+
+def test_plackett_luce_sums_to_one():
+    from itertools import permutations
+
+    logits = torch.tensor([0.3, -1.0, 2.0, 0.0])
+    total = sum(
+        float(plackett_luce(logits, torch.tensor(order)).exp())
+        for order in permutations(range(4), 2)
+    )
+    assert total == pytest.approx(1)
+
+
+def test_a_subset_is_worth_what_is_new_in_it():
+    logits = torch.full((4,), 50.0)  # each frame worth 1
+    hazard = torch.tensor([0.0, 0.0, 50.0, 50.0])  # a change in the middle
+    assert float(value_of(logits, hazard, (0, 1))) == pytest.approx(1)
+    assert float(value_of(logits, hazard, (1, 2))) == pytest.approx(2)
+    assert float(value_of(logits, hazard, (0, 1, 2, 3))) == pytest.approx(2)
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["objective=rank", "out=x"], "needs data.path"),
+        (["objective=rank", "data.path=y", "out=x"], "needs adapter"),
+        (["budgets=4,99", "out=x"], "each is to be 1 to pool=24"),
+    ],
+)
+def test_bad_keys_are_refused_in_one_line(argv, line):
+    with pytest.raises(UserError, match=line):
+        keys(*argv)

@@ -1,0 +1,108 @@
+"""How well a describer tells a video from some of its frames: the loss of its answer, with features cached."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from functools import partial
+from typing import Any
+
+import torch
+from peft import PeftModel
+from torch.nn import functional
+from transformers import PreTrainedModel, SmolVLMProcessor
+
+from data.errors import UserError
+from train.batches.collate import collate
+from train.batches.encode import decode_frames, encode, frame_size_px, normalise
+from train.inference.generate import FRAMES_AT_ONCE, load_run
+from train.model import forward
+from train.run.saved import SavedRun
+from train.sections import DataKeys
+from train.selector.pool import PoolVideo
+
+Subset = tuple[int, ...]
+"""Numbers of the pool's frames, increasing."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """A video to be told from a subset of its pool."""
+
+    video: PoolVideo
+    features: torch.Tensor
+    """(M, N, H) of the pool's frames."""
+    subset: Subset
+
+
+@dataclass(frozen=True)
+class Describer:
+    """A run's model."""
+
+    model: PreTrainedModel | PeftModel
+    processor: SmolVLMProcessor
+    keys: DataKeys
+
+    @classmethod
+    def load(cls, run: SavedRun) -> Describer:
+        """
+        Raises:
+            UserError: the model cannot be loaded.
+        """
+        model, processor = load_run(run)
+        return cls(model, processor, run.data)
+
+    @property
+    def _base(self) -> Any:
+        whole = self.model
+        return whole.get_base_model() if isinstance(whole, PeftModel) else whole
+
+    @torch.inference_mode()
+    def features(self, video: PoolVideo) -> torch.Tensor:
+        """(M, N, H) features of the pool's frames, after the connector, on the CPU."""
+        frames = decode_frames(video.jpegs, frame_size_px(self.processor)).to(self.model.device)
+        scale = partial(normalise, processor=self.processor)
+        seen = forward.encode_frames(self._base, scale, frames, FRAMES_AT_ONCE)  # (M, P, D)
+        return self._base.model.connector(seen).cpu()
+
+    @torch.inference_mode()
+    def losses(self, cases: Sequence[Case]) -> torch.Tensor:
+        """(C,) mean loss of each answer's tokens, in nats.
+
+        Raises:
+            UserError: a loss is not finite.
+        """
+        samples = [self._sample(case) for case in cases]
+        batch = collate(samples, self.processor.tokenizer.pad_token_id)
+        device, body = self.model.device, self._base.model
+        hidden = body(
+            input_ids=batch["input_ids"].to(device),
+            attention_mask=batch["attention_mask"].to(device),
+            **{forward.FEATURES: forward.as_mm_outputs(batch["features"].to(device))},
+        ).last_hidden_state  # (C, T, H)
+        places = batch["answers"].to(device)  # (A,) in the flattened batch
+        logits = self._base.lm_head(hidden.flatten(0, 1)[places]).float()  # (A, V)
+        each = functional.cross_entropy(
+            logits, batch["shift_labels"][0].to(device), reduction="none"
+        )
+        owner = places // hidden.shape[1]
+        total = torch.zeros(len(cases), device=device).index_add_(0, owner, each)
+        losses = (total / owner.bincount(minlength=len(cases))).cpu()
+        if not torch.isfinite(losses).all():
+            bad = cases[int((~torch.isfinite(losses)).nonzero()[0])].video.id
+            raise UserError(f"{bad}: the loss of its answer is not finite; try model.dtype=fp32")
+        return losses
+
+    def _sample(self, case: Case) -> dict[str, object]:
+        """In the form that `collate` takes; if not all of its frames fit, the last ones are left out."""
+        row = case.video.row
+        times_s = [row["times_s"][i] for i in case.subset]
+        told = {**row, "times_s": times_s, "ranks": list(range(len(times_s)))}
+        text = encode(told, self.processor, self.keys)
+        kept = [case.subset[i] for i in text.kept]
+        return {
+            "id": text.id,
+            "input_ids": text.input_ids,
+            "labels": text.labels,
+            "features": case.features[kept],
+        }

@@ -1,0 +1,204 @@
+"""What a selector learns values and events from: of each training video, its ticks, and a pool of frames that
+could be shown.
+
+The videos of a prepared dataset are measured once more, from the sources in its manifest, and kept in
+`out/pool/`, a file each: a run that was killed goes on.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import json
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from tqdm import tqdm
+
+from data.errors import UserError
+from data.media import Local, Missing, VideoFile, content_id
+from data.offline.isolate import fitting_workers, run_each
+from data.offline.prepare import sources_of
+from data.offline.row import has_windows, prepared_row
+from data.offline.unpack import fetch_ahead
+from data.prepared.dataset import Prepared
+from data.sample import Sample
+from data.selection.choose import recorded_keys
+from data.selection.config import FrameKeys
+from data.selection.learned.selector import selector_of
+from data.selection.learned.ticks import Ticks, ticks_of
+from data.selection.measure.signals import Signals
+from data.selection.policies.scene import hazard_of
+from data.selection.windows import choose_windows
+from data.sources import catalog
+from data.storage import atomic
+from data.video.info import BadVideo
+
+TIMEOUT_S, MEMORY_GIB = 600.0, 4.0
+
+
+@dataclass(frozen=True)
+class PoolVideo:
+    """A video, or a window of a long one, with M frames that could be shown."""
+
+    row: dict[str, Any]
+    """As in a prepared dataset, without `frames`."""
+    jpegs: tuple[bytes, ...]
+    ticks: Ticks
+    at: np.ndarray
+    """(M,) the tick of each frame."""
+    hazard: np.ndarray
+    """(M,) cumulative hazard of shot changes at each frame (`data.selection.policies.scene.hazard_of`)."""
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+
+def pool_of(
+    dataset: Prepared, ids: Collection[str], size: int, selector: FrameKeys, folder: Path
+) -> list[PoolVideo]:
+    """The pool of these samples of a dataset, `size` frames of each window. Videos that cannot be used any more
+    are left out, and counted.
+
+    Args:
+        selector: names the selector whose boundaries the ticks are told.
+
+    Raises:
+        UserError: the videos are no longer where the manifest says, or none can be used.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    own = recorded_keys(dataset.manifest["policy"])
+    keys = FrameKeys.model_validate(
+        {"policy": "uniform", "max": size, "px": own.px, "window_s": own.window_s}
+    )
+    wanted = set(ids)
+    work = partial(_measured, keys=keys, learned=selector)
+    missing = 0
+    with (
+        tempfile.TemporaryDirectory(prefix="scenescribe-pool-") as spool,
+        tqdm(desc="measure", unit="video", total=len(wanted)) as bar,
+    ):
+        rows = _to_measure(dataset, wanted, folder, bar.update)
+        done = run_each(
+            work,
+            fetch_ahead(rows, lambda s: s.video, _with_local, Path(spool)),
+            workers=fitting_workers(MEMORY_GIB),
+            timeout_s=TIMEOUT_S,
+            memory_gib=MEMORY_GIB,
+        )
+        for one in done:
+            found = one.outcome
+            good = found if isinstance(found, list) else []
+            missing += not good
+            _write(folder / _file_of(one.item.id), good)
+            bar.update()
+            media = one.item.video
+            if isinstance(media, VideoFile) and Path(media.path).parent == Path(spool):
+                Path(media.path).unlink(missing_ok=True)
+    if missing:
+        tqdm.write(f"{missing} of {len(wanted)} videos cannot be used and are left out")
+    pool = [video for name in sorted(wanted) for video in _read(folder / _file_of(name))]
+    if not pool:
+        raise UserError(f"data.path={dataset.path}: none of its videos can be measured any more")
+    return pool
+
+
+def _file_of(name: str) -> str:
+    """A file name for a sample, whatever its id is."""
+    return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:24] + ".npz"
+
+
+def _to_measure(
+    dataset: Prepared, wanted: set[str], folder: Path, skip: Callable[[int], object]
+) -> Iterator[Sample]:
+    """The samples that are not yet in the folder."""
+    left = set(wanted)
+    for row in catalog.read(sources_of(dataset.manifest)):
+        if not left:
+            return
+        if not isinstance(row, Sample) or row.id not in left:
+            continue
+        left.discard(row.id)
+        if (folder / _file_of(row.id)).is_file():
+            skip(1)
+        else:
+            yield row
+
+
+def _with_local(sample: Sample, local: Local | Missing) -> Sample:
+    return sample if isinstance(local, Missing) else replace(sample, video=local)
+
+
+def _measured(sample: Sample, keys: FrameKeys, learned: FrameKeys) -> list[PoolVideo] | str:
+    """The pool of one sample, or why there is none. Runs in a worker."""
+    media = sample.video
+    if not isinstance(media, Local):
+        return "missing"
+    if not has_windows(sample):
+        keys = keys.model_copy(update={"window_s": None})
+    boundaries = selector_of(learned).network.boundaries
+    looks: list[tuple[Ticks, np.ndarray, np.ndarray]] = []
+
+    def look(signals: Signals) -> None:
+        looks.append(
+            (ticks_of(signals, boundaries), hazard_of(signals, learned), signals.times_s.copy())
+        )
+
+    found = []
+    try:
+        where = media.path if isinstance(media, VideoFile) else media
+        for chosen in choose_windows(where, keys, look=look):
+            ticks, hazard, times_s = looks.pop()
+            start_s = chosen.part_s[0] if chosen.part_s else 0.0
+            apart = np.abs(np.subtract.outer(np.array(chosen.times_s) - start_s, times_s))
+            frames = apart.argmin(axis=1)  # (M,)
+            row = prepared_row(sample, chosen, keys, sample.video_id or content_id(media))
+            del row["frames"]
+            found.append(PoolVideo(row, chosen.jpegs, ticks, ticks.nearest(frames), hazard[frames]))
+    except BadVideo as error:
+        return error.reason
+    return [one for one in found if one.row["events"] or one.row["description"]]
+
+
+def _write(path: Path, videos: Sequence[PoolVideo]) -> None:
+    """Write the windows of one sample; also none, so that it is not measured again."""
+    arrays: dict[str, np.ndarray] = {}
+    for i, one in enumerate(videos):
+        arrays |= {
+            f"{i}.row": np.frombuffer(json.dumps(one.row).encode(), np.uint8),
+            f"{i}.jpegs": np.frombuffer(b"".join(one.jpegs), np.uint8),
+            f"{i}.sizes": np.array([len(j) for j in one.jpegs]),
+            f"{i}.frames": one.ticks.frames,
+            f"{i}.times_s": one.ticks.times_s,
+            f"{i}.pictures": one.ticks.pictures,
+            f"{i}.told": one.ticks.told,
+            f"{i}.at": one.at,
+            f"{i}.hazard": one.hazard,
+        }
+    buffer = io.BytesIO()
+    np.savez(buffer, count=np.array(len(videos)), **arrays)  # type: ignore[arg-type]
+    with atomic(path) as unfinished:
+        unfinished.write_bytes(buffer.getvalue())
+
+
+def _read(path: Path) -> Iterator[PoolVideo]:
+    """The windows of one sample; none if its source did not yield it."""
+    if not path.is_file():
+        return
+    with np.load(path, allow_pickle=False) as stored:
+        for i in range(int(stored["count"])):
+            ends = np.cumsum(stored[f"{i}.sizes"]).tolist()
+            data = stored[f"{i}.jpegs"].tobytes()
+            yield PoolVideo(
+                json.loads(stored[f"{i}.row"].tobytes()),
+                tuple(data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)),
+                Ticks(*(stored[f"{i}.{n}"] for n in ("frames", "times_s", "pictures", "told"))),
+                stored[f"{i}.at"],
+                stored[f"{i}.hazard"],
+            )
