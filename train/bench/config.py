@@ -173,3 +173,47 @@ class BenchWindowsConfig(BenchConfig):
     prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
     workers: int = Field(default=2, ge=1, description="models trained at a time, one core each")
     work: str = Field(default="prepared/windows", description="folder of datasets, runs and scores")
+
+
+LearnedPart = Literal["boundaries", "values", "events"]
+
+
+class BenchLearnedConfig(BenchConfig):
+    """Keys of scripts/bench_learned.py."""
+
+    parts: Annotated[tuple[LearnedPart, ...], BeforeValidator(by_commas)] = Field(
+        default=("boundaries", "values", "events"), description="what to measure"
+    )
+    work: str = Field(default="prepared/learned", description="where videos and runs are kept")
+    clips: str | None = Field(
+        default=None, description="boundaries: folder of labelled real clips (clips.jsonl)"
+    )
+    per_half: int = Field(
+        default=4, ge=1, description="boundaries: built videos per group and half"
+    )
+    selector: str | None = Field(
+        default=None,
+        description="boundaries: a selector (null: the one that comes with scenescribe)",
+    )
+    worlds: Annotated[tuple[Literal["plain", "busy"], ...], BeforeValidator(by_commas)] = Field(
+        default=("busy", "plain"), description="values, events: micro-worlds"
+    )
+    objectives: Annotated[tuple[Literal["rank", "reinforce"], ...], BeforeValidator(by_commas)] = (
+        Field(default=("rank", "reinforce"), description="values: how they are learned")
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(0, 1, 2), min_length=1, description="values, events: a model and a selector each"
+    )
+    videos: int = Field(default=1200, ge=20, description="videos of a world")
+    held_out: int = Field(default=120, ge=1, description="of them, held out")
+    learn_videos: int = Field(default=500, ge=2, description="of the others, for the selector")
+    steps: int = Field(default=700, ge=1, description="training steps of a describer")
+    selector_steps: int | None = Field(
+        default=None, ge=1, description="of a selector (null: its default)"
+    )
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
+    budgets: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(4, 6, 8), min_length=1, description="values: frames of a choice"
+    )
+    pool: int = Field(default=24, ge=2, le=256, description="values: frames of the search")
+    workers: int = Field(default=2, ge=1, description="processes of one thread each")

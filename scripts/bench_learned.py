@@ -1,0 +1,49 @@
+"""Is learned choice better than rules? Boundaries, values of frames, events, each beside what it would replace.
+
+python scripts/bench_learned.py parts=boundaries json=out.json      about 25 minutes on 2 cores
+python scripts/bench_learned.py parts=values,events                 trains tiny describers and selectors: about 2 hours
+"""
+
+import sys
+from pathlib import Path
+
+sys.path[0] = str(Path(__file__).resolve().parents[1])
+
+from data.command import Figures, bench
+from data.errors import UserError
+from train.bench.config import BenchLearnedConfig
+
+CLIPS = Path(__file__).resolve().parents[2] / "shared" / "videos"
+
+
+def main(config: BenchLearnedConfig) -> Figures:
+    figures: Figures = {}
+    if "boundaries" in config.parts:
+        from data.bench.boundaries import measure_boundaries, real_clips, built_videos, ways_of
+        from data.bench.synthetic_videos import build
+
+        clips = Path(config.clips) if config.clips else CLIPS
+        found = (clips / "clips.jsonl").is_file()
+        if config.clips and not found:
+            raise UserError(f"clips={config.clips}: no clips.jsonl in it")
+        ways = ways_of(config.selector)
+        name = "real" if found else "textures"
+        work = Path(config.work) / f"built-{name}"
+        print(f"building videos in {work} …", flush=True)
+        built = build(work, per_half=config.per_half, clips=clips if found else None)
+        figures |= measure_boundaries(built_videos(built), ways, "built", workers=config.workers)
+        if found:
+            figures |= measure_boundaries(real_clips(clips), ways, "clips", workers=config.workers)
+    if "values" in config.parts:
+        from train.bench.learned import compare_values  # heavy: not in the decode workers
+
+        figures |= compare_values(config)
+    if "events" in config.parts:
+        from train.bench.learned_events import compare_events
+
+        figures |= compare_events(config)
+    return figures
+
+
+if __name__ == "__main__":
+    bench(BenchLearnedConfig, main, __doc__)

@@ -1,0 +1,124 @@
+"""Do learned proposals find the events of held-out micro-world videos, better than shots do?"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+
+from data.config import load
+from data.offline.prepare import prepare
+from data.prepared.dataset import Prepared
+from data.sample import Event
+from data.selection.choose import analyse
+from data.selection.config import FrameKeys
+from data.selection.learned import selector
+from data.selection.learned.events import Proposal, best_of, overlap, proposals
+from data.selection.policies.boundaries import find_boundaries
+from train.batches.split import split
+from train.bench.config import BenchLearnedConfig
+from train.bench.learned import EVAL_SHARE, FRAMES, WORLDS
+from train.bench.seeds import in_pool, one_core_each, quietly
+from train.console import say
+from train.demo.world import world_keys
+from train.selector.command import train_selector
+from train.selector.config import SelectorConfig
+from train.selector.pool import pool_of
+
+SAME = 0.5
+"""Overlap from which a proposal has found an event."""
+MOST = 32
+LIKELY = 0.3
+"""Score from which a proposal counts: between those of ticks in and outside of events."""
+Counts = tuple[int, int, int]
+"""Events that were found, events, proposals."""
+
+
+def compare_events(config: BenchLearnedConfig) -> dict[str, float]:
+    """Prepare, train and count; returns flat figures. Results of an earlier call are reused."""
+    work = Path(config.work)
+    for world in config.worlds:
+        busy = WORLDS[world]
+        keys = world_keys(
+            work / "videos", work / world, limit=config.videos, frames=FRAMES, busy=busy
+        )
+        prepare(keys)
+    pairs = [(config, world, seed) for world in config.worlds for seed in config.seeds]
+    with one_core_each(config.workers) as pool:
+        in_pool(pool, "train events", _learn, pairs)
+        counted = in_pool(pool, "count", _count, pairs)
+    figures: dict[str, float] = {}
+    lines = ["| world | proposals | recall | precision | F1 |", "|---|---|---|---|---|"]
+    for (_, world, seed), (learned, shots) in zip(pairs, counted, strict=True):
+        for name, counts in (("learned", learned), ("shots", shots)):
+            found, events, proposed = counts
+            recall, precision = found / max(events, 1), found / max(proposed, 1)
+            f1 = 2 * found / max(events + proposed, 1)
+            key = f"{world}/events/{name}/seed_{seed}"
+            figures |= {f"{key}/recall": recall, f"{key}/precision": precision, f"{key}/f1": f1}
+            lines.append(
+                f"| {world} | {name}, seed {seed} | {recall:.3f} | {precision:.3f} | {f1:.3f} |"
+            )
+    say("\n".join(lines))
+    return figures
+
+
+def _selector(config: BenchLearnedConfig, world: str, seed: int) -> Path:
+    return Path(config.work) / f"selector-{world}-events-{seed}"
+
+
+def _learn(config: BenchLearnedConfig, world: str, seed: int) -> None:
+    out = _selector(config, world, seed)
+    if (out / "selector.json").exists():
+        return
+    keys = [
+        "objective=events",
+        f"data.path={config.work}/{world}",
+        f"out={out}",
+        f"videos={config.learn_videos}",
+        f"seed={seed}",
+        *([] if config.selector_steps is None else [f"steps={config.selector_steps}"]),
+    ]
+    out.mkdir(parents=True, exist_ok=True)
+    with quietly(out / "log.txt"):
+        train_selector(load(SelectorConfig, keys))
+
+
+def _count(config: BenchLearnedConfig, world: str, seed: int) -> tuple[Counts, Counts]:
+    """Of learned proposals, and of shots as proposals."""
+    dataset = Prepared.open(f"{config.work}/{world}")
+    rows = dataset.rows().select_columns(["id", "sample_id", "video_id"])
+    held = split(rows, EVAL_SHARE, config.held_out).held_ids
+    network = selector.read(str(_selector(config, world, seed))).network.events
+    keys = FrameKeys(boundaries="learned")
+    learned, shots = np.zeros(3, int), np.zeros(3, int)
+    with quietly(_selector(config, world, seed) / "count.txt"):
+        pool = pool_of(dataset, held, config.pool, keys, Path(config.work) / f"held-{world}")
+    for video in pool:
+        events = [Event(**event) for event in video.row["events"]]
+        learned += found_by(best_of(proposals(network, video.ticks, MOST), LIKELY), events)
+        path = f"{config.work}/videos/{video.row['sample_id']}.mp4"
+        signals = analyse(path, keys, threads=1, keep=False).signals
+        changes = find_boundaries(signals, keys)
+        times_s = signals.times_s
+        starts_s = [0.0, *(float(times_s[c.first]) for c in changes)]
+        ends_s = [*(float(times_s[c.first]) for c in changes), signals.shown_s]
+        whole = [Proposal(a, b, 1.0) for a, b in zip(starts_s, ends_s, strict=True)]
+        shots += found_by(whole, events)
+    return (
+        (int(learned[0]), int(learned[1]), int(learned[2])),
+        (int(shots[0]), int(shots[1]), int(shots[2])),
+    )
+
+
+def found_by(proposed: Sequence[Proposal], events: Sequence[Event]) -> np.ndarray:
+    """(3,) events that have a proposal of their own with an overlap of `SAME`, events, proposals."""
+    left = [Proposal(e.start_s, e.end_s, 1.0) for e in events]
+    found = 0
+    for one in sorted(proposed, key=lambda p: -p.score):
+        overlaps = [overlap(one, event) for event in left]
+        if overlaps and max(overlaps) >= SAME:
+            left.pop(int(np.argmax(overlaps)))
+            found += 1
+    return np.array([found, len(events), len(proposed)])
