@@ -44,10 +44,10 @@ VARIANTS: dict[str, dict[str, dict[str, object]]] = {
 ENTRIES: dict[str, dict[str, object]] = {
     name: {"policy": policy, **keys}
     for policy, known in POLICIES.items()
-    if known.measures != "features"  # these need a learned encoder
+    if known.measures != "features" and policy != "learned"  # they need an encoder or a selector
     for name, keys in VARIANTS.get(policy, {policy: {}}).items()
 }
-"""Name in the table → keys, for every policy that needs no learned encoder."""
+"""Name in the table → keys, for every policy that needs nothing learned."""
 
 
 @dataclass(frozen=True)

@@ -181,5 +181,5 @@ def _table(scores: list[Score]) -> dict[str, dict[int, float]]:
             f"{np.mean([s.unclear for s in middle]):.3f}",
         ]
         print(f"| {name} | {' | '.join(cells)} |")
-    print("| embedding, query | not measured: they need a learned encoder |")
+    print("| embedding, query, learned | not measured here: they need an encoder or a selector |")
     return recall

@@ -125,14 +125,12 @@ def _made_busy(scenes: list[Scene], rng: np.random.Generator) -> tuple[Scene, ..
     result: list[Scene] = []
     for scene in (*scenes, None):
         if rng.random() < BUSY:
-            colour, background = rng.choice(list(COLOURS)), rng.choice(list(BACKGROUNDS))
+            colour, background = str(rng.choice(list(COLOURS))), str(rng.choice(list(BACKGROUNDS)))
             still = rng.random() < 0.4
-            length = rng.integers(3 * FPS, 8 * FPS) if still else rng.integers(1 * FPS, 5 * FPS)
+            length = int(rng.integers(3 * FPS, 8 * FPS) if still else rng.integers(FPS, 5 * FPS))
             action = "stays still" if still else str(rng.choice(["moves left", "moves right"]))
             width = float(rng.uniform(0.08, 0.3))
-            result.append(
-                Scene(int(length), str(colour), "square", str(background), action, width, False)
-            )
+            result.append(Scene(length, colour, "square", background, action, width, told=False))
         result += [] if scene is None else [scene]
     return tuple(result)
 
@@ -190,17 +188,11 @@ def draw(scene: Scene, progress: float, size_px: int = SIZE_PX) -> np.ndarray:
 
 def _untold(scene: Scene, progress: float, size_px: int) -> np.ndarray:
     """(size, size, 3) uint8: slanted stripes that move fast, or an empty stage."""
-    ink, ground = (
-        np.array(c, np.float64) for c in (COLOURS[scene.colour], BACKGROUNDS[scene.background])
-    )
-    if scene.action == "stays still":
-        return np.broadcast_to(ground, (size_px, size_px, 3)).astype(np.uint8)
+    ink, ground = np.array([COLOURS[scene.colour], BACKGROUNDS[scene.background]], np.float64)
     y, x = np.mgrid[:size_px, :size_px] / size_px
-    side = 1 if scene.action == "moves left" else -1
-    seconds = progress * scene.num_frames / FPS
-    share = 0.5 + 0.5 * np.sin(
-        2 * np.pi * ((x + 0.5 * y) / (2 * scene.radius) + side * 1.7 * seconds)
-    )
+    moved = 1.7 * progress * scene.num_frames / FPS * (1 if scene.action == "moves left" else -1)
+    share = 0.5 + 0.5 * np.sin(2 * np.pi * ((x + 0.5 * y) / (2 * scene.radius) + moved))
+    share *= scene.action != "stays still"
     return np.asarray(ground + share[..., None] * (ink - ground)).astype(np.uint8)
 
 

@@ -13,6 +13,7 @@ from data.selection.known_policies import POLICIES
 from data.selection.measure.candidates import Candidates
 from data.video.info import BadVideo
 from data.video.video import Video
+from tests.helpers.random_selector import needs
 from tests.helpers.videos import HEIGHT, every, number_of, write_audio, write_video
 
 PLAIN = sorted(set(POLICIES) - {"embedding", "query"})
@@ -31,7 +32,7 @@ def video(tmp_path_factory):
 @pytest.mark.parametrize("speed", ["exact", "fast", "keyframes"])
 @pytest.mark.parametrize("policy", PLAIN)
 def test_the_picture_at_t_was_drawn_at_t(video, policy, speed):
-    chosen = choose_frames(video, FrameKeys(policy=policy, speed=speed, max=9))
+    chosen = choose_frames(video, FrameKeys(policy=policy, **needs(policy), speed=speed, max=9))
     assert 1 <= len(chosen.times_s) <= 9
     assert numbers(chosen) == [round(t / 0.1) for t in chosen.times_s]
     assert set(np.round(chosen.times_s, 3)) <= set(np.round(every(0.1, 120), 3))
@@ -39,7 +40,7 @@ def test_the_picture_at_t_was_drawn_at_t(video, policy, speed):
 
 @pytest.mark.parametrize("policy", PLAIN)
 def test_threads_change_nothing(video, policy):
-    keys = FrameKeys(policy=policy, max=9)
+    keys = FrameKeys(policy=policy, **needs(policy), max=9)
     first = choose_frames(video, keys, threads=1)
     assert choose_frames(video, keys, threads=2) == first == choose_frames(video, keys, threads=1)
 
@@ -47,7 +48,8 @@ def test_threads_change_nothing(video, policy):
 @pytest.mark.parametrize("policy", PLAIN)
 def test_decoders_choose_the_same(video, policy):
     ours, theirs = (
-        choose_frames(video, FrameKeys(policy=policy, max=9, decoder=d)) for d in ("pyav", "decord")
+        choose_frames(video, FrameKeys(policy=policy, **needs(policy), max=9, decoder=d))
+        for d in ("pyav", "decord")
     )
     assert ours.times_s == theirs.times_s and numbers(ours) == numbers(theirs)
 
@@ -134,7 +136,7 @@ def test_motion_vectors_are_refused_where_there_are_none(tmp_path):
 @pytest.mark.parametrize("count", [1, 2])
 def test_the_shortest_videos(tmp_path, policy, count):
     path = write_video(tmp_path / "short.mp4", every(0.1, count))
-    chosen = choose_frames(str(path), FrameKeys(policy=policy, max=8))
+    chosen = choose_frames(str(path), FrameKeys(policy=policy, **needs(policy), max=8))
     assert 1 <= len(chosen.times_s) <= count
 
 

@@ -15,19 +15,10 @@ from data.selection.config import FrameKeys
 from data.selection.learned import boundaries, selector
 from data.selection.learned.boundaries import boundary_probabilities, changes_of, learned_changes
 from data.selection.learned.features import NUM_FEATURES, frame_features
-from data.selection.learned.network import SelectorNet
-from data.selection.policies.dispatch import check_policy
+from data.selection.policies.dispatch import check_policy, select
+from tests.helpers.random_selector import needs, random_net
 from tests.helpers.signals import signals_of
 from tests.helpers.videos import every
-
-
-def random_net(seed=0):
-    """A network in which every weight counts."""
-    torch.manual_seed(seed)
-    network = SelectorNet().eval()
-    for weight in network.parameters():
-        torch.nn.init.normal_(weight, std=0.1)
-    return network
 
 
 def pictures_of(count, seed=0):
@@ -93,8 +84,8 @@ def saved(tmp_path):
 def test_what_is_written_is_read(saved):
     read = selector.read(str(saved))
     assert read.parts == ("boundaries",) and read.record["made_by"] == "me"
-    for name, tensor in random_net().state_dict().items():
-        assert torch.equal(read.network.state_dict()[name], tensor)
+    for name, tensor in random_net().boundaries.state_dict().items():
+        assert torch.equal(read.network.boundaries.state_dict()[name], tensor)
     assert len(read.sha256) == 64
     assert {p.name for p in saved.iterdir()} == {"selector.safetensors", "selector.json"}
 
@@ -132,3 +123,26 @@ def test_a_selector_that_is_nowhere_is_refused(tmp_path):
     keys = FrameKeys(boundaries="learned", selector=str(tmp_path / "none"))
     with pytest.raises(UserError, match=r"frames\.selector=.*no such folder"):
         check_policy(keys)
+
+
+@pytest.mark.parametrize("method", ["allocate", "topn", "proposals"])
+def test_a_long_video_takes_bounded_memory(method):
+    count = 100_000
+    pictures = np.repeat(pictures_of(1000), 100, axis=0)
+    signals = replace(
+        signals_of(every(0.04, 10)),
+        **{n: np.ones(count) for n in ("luma", "contrast", "sharpness", "clearness", "change")},
+        times_s=np.arange(count) / 60,
+        small=pictures,
+        key=np.zeros(count, bool),
+        candidates=np.arange(0, count, 200),
+        shown_s=count / 60,
+        duration_s=count / 60,
+    )
+    keys = FrameKeys(policy="learned", method=method, max=32, **needs("learned"))
+    tracemalloc.start()
+    chosen = select(signals, keys)
+    _, peak = tracemalloc.get_traced_memory()
+    tracemalloc.stop()
+    assert 1 <= len(chosen.times_s) <= 32
+    assert peak < 700 * 2**20

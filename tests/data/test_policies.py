@@ -11,6 +11,7 @@ from data.sample import Selection
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES
 from data.selection.policies.dispatch import select
+from tests.helpers.random_selector import needs
 from tests.helpers.signals import signals_of
 from tests.helpers.videos import every
 
@@ -25,7 +26,9 @@ def keys_of(policy, method=None, **options):
     """Keys that need no model: features are in the signals already."""
     encoder = "none" if policy in ("embedding", "query") else None
     query = "a dog" if policy == "query" else None
-    return FrameKeys(policy=policy, method=method, encoder=encoder, query=query, **options)
+    return FrameKeys(
+        policy=policy, method=method, encoder=encoder, query=query, **needs(policy), **options
+    )
 
 
 @st.composite

@@ -5,7 +5,7 @@ from itertools import pairwise
 import numpy as np
 import pyarrow.parquet as pq
 import pytest
-from hypothesis import given, settings
+from hypothesis import assume, example, given, settings
 from hypothesis import strategies as st
 
 from data.media import VideoFile
@@ -23,6 +23,7 @@ from data.selection.windows import choose_windows, cut
 from data.sources import microworld
 from data.sources.config import SourceKeys
 from data.window import Window, as_seen, fills, inside, joined, on_video_clock, whole_events
+from tests.helpers.random_selector import needs
 from tests.helpers.signals import signals_of
 from tests.helpers.videos import every, write_video
 
@@ -52,6 +53,7 @@ def spans(windows):
 )  # fmt: skip
 def test_windows_tile_a_film_and_their_frames_lie_in_them(film, keys):
     path, _ = film
+    keys = {**keys, **needs(keys.get("policy"))}
     windows = list(choose_windows(path, FrameKeys(max=6, px=48, window_s=LIMIT_S, **keys)))
     assert windows[0].part_s[0] == 0.0 and windows[-1].part_s[1] == windows[-1].duration_s
     assert all(a[1] == b[0] for a, b in pairwise(spans(windows)))
@@ -128,10 +130,23 @@ def tiled(draw):
     return windows, sorted(events, key=lambda e: (e.start_s, e.end_s))
 
 
+def looks_like_one(windows, events):
+    """Whether at some seam one event is told only before it and another one only after it, though both cross it:
+    each ends with `…` there, as one event would."""
+    for before, after in pairwise(windows):
+        crossing = [e for e in events if e.start_s < after.start_s < e.end_s]
+        told = {(fills(e, before), fills(e, after)) for e in crossing}
+        if {(True, False), (False, True)} <= told:
+            return True
+    return False
+
+
 @settings(deadline=None)
 @given(tiled(), st.sampled_from(["own", "video"]))
+@example(([Window(0, 8), Window(8, 12)], [Event(0, 8.9, "a b"), Event(7, 9, "c d")]), "own")
 def test_joining_the_windows_of_a_perfect_describer_gives_the_reference_back(world, clock):
     windows, events = world
+    assume(not looks_like_one(windows, events))
     rows = [
         {
             "duration_s": windows[-1].end_s, "start_s": w.start_s, "end_s": w.end_s, "times_s": [w.start_s],

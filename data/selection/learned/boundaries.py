@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from data.selection.learned.features import REACH, frame_features
+from data.selection.learned.features import NUM_FEATURES, REACH, frame_features
 from data.selection.learned.network import PICTURE, SEES, BoundaryNet
 from data.selection.measure.shots import Change, kept_apart, runs
 from data.selection.measure.signals import Signals
@@ -16,23 +16,32 @@ SEEN = 0.15  # probability of a cut below which a frame is not looked at
 WITHIN = 0.5  # probability of being within a transition, to which one extends
 
 
-@torch.inference_mode()
 def boundary_probabilities(
     network: BoundaryNet, small: np.ndarray, times_s: np.ndarray
 ) -> np.ndarray:
     """(N, 3, 9, 16) small pictures and (N,) times → (N, 3) probabilities: first frame of a shot after a cut;
     within a gradual transition; in the middle of one. The same in blocks as in one piece."""
+    return features_and_probabilities(network, small, times_s)[1]
+
+
+@torch.inference_mode()
+def features_and_probabilities(
+    network: BoundaryNet, small: np.ndarray, times_s: np.ndarray
+) -> tuple[np.ndarray, np.ndarray]:
+    """(N, F) the features of frames, and (N, 3) `boundary_probabilities`."""
     count, margin = len(small), REACH + SEES
     found = np.empty((count, 3), np.float32)
+    told = np.empty((count, NUM_FEATURES), np.float32)
     for start in range(0, count, BLOCK):
         stop = min(count, start + BLOCK)
         low, high = max(0, start - margin), min(count, stop + margin)
         pictures = small[low:high]
-        features = torch.from_numpy(frame_features(pictures, times_s[low:high]))
+        features = frame_features(pictures, times_s[low:high])
         seen = torch.from_numpy(pictures.reshape(len(pictures), PICTURE))
-        logits = network(features[None], seen[None])[0]  # (M, 3)
-        found[start:stop] = logits.sigmoid().numpy()[start - low : stop - low]
-    return found
+        logits = network(torch.from_numpy(features)[None], seen[None])[0]  # (M, 3)
+        own = slice(start - low, stop - low)
+        found[start:stop], told[start:stop] = logits.sigmoid().numpy()[own], features[own]
+    return told, found
 
 
 def learned_changes(network: BoundaryNet, signals: Signals, min_shot_s: float) -> list[Change]:

@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.selection.learned.boundaries import boundary_probabilities
-from data.selection.learned.features import frame_features
+from data.selection.learned.boundaries import features_and_probabilities
 from data.selection.learned.network import BoundaryNet
 from data.selection.measure.flashes import flashes
 from data.selection.measure.played import played_s
@@ -49,8 +48,8 @@ def ticks_of(signals: Signals, boundaries: BoundaryNet) -> Ticks:
     step_s = max(TICK_S, (length_s + 1e-3) / MOST_TICKS)
     tick = ((times_s - times_s[0]) / step_s).astype(np.int64)  # (N,)
     starts = np.flatnonzero(np.diff(tick, prepend=-1))  # (T,) first frame of each
-    features = frame_features(signals.small, signals.times_s)  # (N, F)
-    seen = boundary_probabilities(boundaries, signals.small, signals.times_s)[:, :2]  # (N, 2)
+    features, found = features_and_probabilities(boundaries, signals.small, signals.times_s)
+    seen = found[:, :2]  # (N, 2)
     counts = np.diff(np.r_[starts, len(tick)])[:, None]
     clear = np.where(flashes(signals), -1.0, signals.clearness)
     order = np.lexsort((-clear, tick))  # the clearest frame of each tick comes first

@@ -22,8 +22,8 @@ from train.inference.app.session import Lane, Models, html, show
 from train.inference.config import AppConfig
 from train.run.saved import SavedRun
 
-NEEDS_MORE = ("embedding", "query")
-"""Policies that need an encoder or a query; offered only if the run uses them."""
+NEEDS_MORE = ("embedding", "query", "learned")
+"""Policies that need an encoder, a query or a selector; offered only if the run uses them."""
 KEPT_S = 3600
 """Seconds after which uploads are deleted."""
 CSS = """
