@@ -206,7 +206,7 @@ class BenchLearnedConfig(BenchConfig):
     )
     videos: int = Field(default=1200, ge=20, description="videos of a world")
     held_out: int = Field(default=120, ge=1, description="of them, held out")
-    learn_videos: int = Field(default=500, ge=2, description="of the others, for the selector")
+    learn_videos: int = Field(default=1000, ge=2, description="of the others, for the selector")
     steps: int = Field(default=700, ge=1, description="training steps of a describer")
     selector_steps: int | None = Field(
         default=None, ge=1, description="of a selector (null: its default)"

@@ -172,7 +172,7 @@ def _judge(config: BenchLearnedConfig, world: str, seed: int) -> Losses:
 def _loss_of_choice(describer: Describer, video: PoolVideo, path: str, keys: FrameKeys) -> float:
     (frames,) = choose_windows(path, keys, threads=1)
     row = {**video.row, "times_s": list(frames.times_s)}
-    shown = PoolVideo(row, frames.jpegs, video.ticks, video.at, video.hazard)
+    shown = PoolVideo(row, frames.jpegs, video.ticks, video.at, video.shots)
     every = tuple(range(len(frames)))
     return float(describer.losses([Case(shown, describer.features(shown), every)])[0])
 

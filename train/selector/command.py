@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import dataclass
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -41,6 +42,7 @@ PART: dict[Objective, str] = {
     "events": "events",
 }
 """Objective → the part that it trains."""
+TENTH = 10
 KEPT_FEATURES = 512
 """Videos of which `reinforce` keeps features in memory."""
 
@@ -70,9 +72,10 @@ def train_selector(config: SelectorConfig) -> None:
             made["init_sha256"] = first.sha256
         part = PART[config.objective]
         keys = json.dumps(made, sort_keys=True)
-        batches, loss_of = _task(config, network, out)
+        task = _task(config, network, out)
         plan = FitPlan(config.num_steps, config.lr, config.save_every, keys)
-        loss = fit(network.get_submodule(part), batches, loss_of, plan, out)
+        trained = network.get_submodule(part)
+        loss = fit(trained, task.batches, task.loss_of, plan, out, task.validation)
         parts[part] = {**made, "loss": round(loss, 6)}
         if part != "boundaries":  # of an earlier training; PARTS keeps the order
             parts = {name: parts[name] for name in PARTS if name in parts}
@@ -81,45 +84,70 @@ def train_selector(config: SelectorConfig) -> None:
         for name in (CHECKPOINT, LOSSES):
             (out / name).unlink(missing_ok=True)
     count = sum(p.numel() for p in network.get_submodule(part).parameters())
-    say(f"{part}: {count:,} weights, mean loss of the last tenth {loss:.4f} → {out}")
+    told = "mean loss of the last tenth" if task.validation is None else "validation loss"
+    say(f"{part}: {count:,} weights, {told} {loss:.4f} → {out}")
     how = {"boundaries": "boundaries=learned", "values": "policy=learned"}.get(
         part, "policy=learned frames.method=proposals"
     )
     say(f"use it: frames.{how} frames.selector={out}")
 
 
-def _task(
-    config: SelectorConfig, network: SelectorNet, out: Path
-) -> tuple[Callable[[int], Iterator[Any]], Callable[[Any], torch.Tensor]]:
-    """The batches from a step on, and the loss of one."""
+@dataclass(frozen=True)
+class Task:
+    """What `fit` needs of an objective."""
+
+    batches: Callable[[int], Iterator[Any]]
+    loss_of: Callable[[Any], torch.Tensor]
+    validation: Callable[[], torch.Tensor] | None = None
+
+
+def _task(config: SelectorConfig, network: SelectorNet, out: Path) -> Task:
     if config.objective == "boundaries":
-        return partial(boundary_batches, config), partial(boundary_loss, network.boundaries)
+        return Task(partial(boundary_batches, config), partial(boundary_loss, network.boundaries))
     pool = _pool(config, out)
     if config.objective == "events":
         told = [video for video in pool if video.row["events"]]
         if not told:
             raise UserError(f"data.path={config.data.path}: no video in it has events with times")
-        return _steps(config, told), lambda drawn: event_loss(network.events, drawn.videos)
+        return _with_validation(config, told, partial(event_loss, network.events))
     describer = Describer.load(read_run(str(config.adapter)))
     if config.objective == "rank":
         known = judged(
             describer, pool, config.budgets, config.subsets, config.batch, config.seed, out
         )
-        return _steps(config, known), lambda drawn: rank_loss(network.values, drawn.videos)
-    reward = reward_of(describer, config.batch)
+        return _with_validation(config, known, partial(rank_loss, network.values))
     seen = {video.id: video for video in pool}
 
     @lru_cache(maxsize=KEPT_FEATURES)
     def features(name: str) -> torch.Tensor:
         return describer.features(seen[name])
 
-    task = Reinforce(
-        network.values, reward, lambda video: features(video.id), config.budgets, config.seed
+    reinforce = Reinforce(
+        network.values,
+        reward_of(describer, config.batch),
+        lambda video: features(video.id),
+        config.budgets,
+        config.seed,
     )
-    return _steps(config, pool), task.loss
+    return Task(_steps(config, pool), reinforce.loss)
 
 
-def _steps(config: SelectorConfig, pool: list[Any]) -> Callable[[int], Iterator[Any]]:
+def _with_validation(
+    config: SelectorConfig, videos: Sequence[Any], loss_of: Callable[[Sequence[Any]], torch.Tensor]
+) -> Task:
+    """Every tenth video is for validation, if there are that many."""
+    kept = videos[::TENTH] if len(videos) > TENTH else ()
+    learned = [v for i, v in enumerate(videos) if not kept or i % TENTH]
+
+    def validation() -> torch.Tensor:
+        parts = [kept[i : i + config.batch] for i in range(0, len(kept), config.batch)]
+        return torch.stack([loss_of(part) * len(part) for part in parts]).sum() / len(kept)
+
+    steps = _steps(config, learned)
+    return Task(steps, lambda drawn: loss_of(drawn.videos), validation if kept else None)
+
+
+def _steps(config: SelectorConfig, pool: Sequence[Any]) -> Callable[[int], Iterator[Any]]:
     return partial(batches_of, pool, config.batch, config.seed, config.num_steps)
 
 

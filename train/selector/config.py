@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from data.config import Section, by_commas
 
 Objective = Literal["boundaries", "rank", "reinforce", "events"]
-STEPS: dict[Objective, int] = {"boundaries": 8000, "rank": 1500, "reinforce": 1500, "events": 1500}
+STEPS: dict[Objective, int] = {"boundaries": 8000, "rank": 1000, "reinforce": 1000, "events": 1000}
 
 
 class SelectorData(Section):
@@ -59,7 +59,7 @@ class SelectorConfig(Section):
         default=384, ge=32, le=4096, description="objective=boundaries: frames of a rendered video"
     )
     videos: int = Field(
-        default=500,
+        default=2000,
         ge=1,
         description="rank|reinforce|events: at most so many videos are learned from",
     )

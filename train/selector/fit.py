@@ -17,7 +17,7 @@ from data.errors import UserError
 from data.storage import atomic
 
 CHECKPOINT, METRICS = "checkpoint.pt", "metrics.jsonl"
-LOG_EVERY = 20
+LOG_EVERY, CHECK_EVERY = 20, 50
 MOST_NORM = 1.0
 
 
@@ -38,12 +38,15 @@ def fit(
     loss_of: Callable[[Any], torch.Tensor],
     plan: FitPlan,
     folder: Path,
+    validation: Callable[[], torch.Tensor] | None = None,
 ) -> float:
-    """Train `network` in place; returns the mean loss of the last tenth.
+    """Train `network` in place; returns the mean loss of the last tenth, or the lowest one of `validation`, whose
+    weights the network then has.
 
     Args:
         batches: from a step on, the batch of every step; the same after a resume as without one.
         loss_of: of a batch.
+        validation: the loss on videos that are not learned from, every `CHECK_EVERY` steps.
 
     Raises:
         UserError: a checkpoint in the folder is of other keys, or the loss is not finite.
@@ -54,6 +57,7 @@ def fit(
     )
     folder.mkdir(parents=True, exist_ok=True)
     losses: list[float] = []
+    best: dict[str, Any] = {"loss": float("inf")}
     start = 0
     if (folder / CHECKPOINT).is_file():
         state = torch.load(folder / CHECKPOINT, map_location="cpu", weights_only=True)
@@ -65,7 +69,7 @@ def fit(
         network.load_state_dict(state["network"])
         optimizer.load_state_dict(state["optimizer"])
         schedule.load_state_dict(state["schedule"])
-        start, losses = state["step"], list(state["losses"])
+        start, losses, best = state["step"], list(state["losses"]), state["best"]
     mode = "a" if start else "w"
     with (
         (folder / METRICS).open(mode, encoding="utf-8") as metrics,
@@ -73,6 +77,7 @@ def fit(
     ):
         began = time.monotonic()
         for step, batch in enumerate(batches(start), start=start + 1):
+            network.train()
             loss = loss_of(batch)
             if not torch.isfinite(loss):
                 raise UserError(f"step {step}: the loss is not finite; lower lr={plan.lr:g}")
@@ -91,16 +96,28 @@ def fit(
                 row = {"step": step, "loss": round(mean, 6), "lr": lr, "seconds": seconds}
                 metrics.write(json.dumps(row) + "\n")
                 metrics.flush()
+            if validation is not None and (step % CHECK_EVERY == 0 or step == plan.steps):
+                network.eval()
+                with torch.inference_mode():
+                    checked = float(validation())
+                metrics.write(json.dumps({"step": step, "validation": round(checked, 6)}) + "\n")
+                if checked < best["loss"]:
+                    kept = {name: tensor.clone() for name, tensor in network.state_dict().items()}
+                    best = {"loss": checked, "step": step, "network": kept}
             if step % plan.save_every == 0 and step < plan.steps:
                 state = {
                     "keys": plan.keys,
                     "step": step,
                     "losses": losses,
+                    "best": best,
                     "network": network.state_dict(),
                     "optimizer": optimizer.state_dict(),
                     "schedule": schedule.state_dict(),
                 }
                 with atomic(folder / CHECKPOINT) as unfinished:
                     torch.save(state, unfinished)
+    if validation is not None:
+        network.load_state_dict(best["network"])
+        return float(best["loss"])
     last = losses[-max(1, plan.steps // 10) :]
     return sum(last) / len(last)

@@ -33,7 +33,8 @@ from data.selection.config import FrameKeys
 from data.selection.learned.selector import selector_of
 from data.selection.learned.ticks import Ticks, ticks_of
 from data.selection.measure.signals import Signals
-from data.selection.policies.scene import hazard_of
+from data.selection.policies.allocate import cumulative
+from data.selection.policies.boundaries import cut_probability, find_boundaries
 from data.selection.windows import choose_windows
 from data.sources import catalog
 from data.storage import atomic
@@ -52,8 +53,9 @@ class PoolVideo:
     ticks: Ticks
     at: np.ndarray
     """(M,) the tick of each frame."""
-    hazard: np.ndarray
-    """(M,) cumulative hazard of shot changes at each frame (`data.selection.policies.scene.hazard_of`)."""
+    shots: np.ndarray
+    """(M,) cumulative hazard of shot boundaries: two frames that differ by h show one shot with probability
+    exp(-h)."""
 
     @property
     def id(self) -> str:
@@ -146,21 +148,23 @@ def _measured(sample: Sample, keys: FrameKeys, learned: FrameKeys) -> list[PoolV
     looks: list[tuple[Ticks, np.ndarray, np.ndarray]] = []
 
     def look(signals: Signals) -> None:
+        changes = find_boundaries(signals, learned)
+        probability = cut_probability(changes, len(signals.times_s))
         looks.append(
-            (ticks_of(signals, boundaries), hazard_of(signals, learned), signals.times_s.copy())
+            (ticks_of(signals, boundaries), cumulative(probability), signals.times_s.copy())
         )
 
     found = []
     try:
         where = media.path if isinstance(media, VideoFile) else media
         for chosen in choose_windows(where, keys, look=look):
-            ticks, hazard, times_s = looks.pop()
+            ticks, shots, times_s = looks.pop()
             start_s = chosen.part_s[0] if chosen.part_s else 0.0
             apart = np.abs(np.subtract.outer(np.array(chosen.times_s) - start_s, times_s))
             frames = apart.argmin(axis=1)  # (M,)
             row = prepared_row(sample, chosen, keys, sample.video_id or content_id(media))
             del row["frames"]
-            found.append(PoolVideo(row, chosen.jpegs, ticks, ticks.nearest(frames), hazard[frames]))
+            found.append(PoolVideo(row, chosen.jpegs, ticks, ticks.nearest(frames), shots[frames]))
     except BadVideo as error:
         return error.reason
     return [one for one in found if one.row["events"] or one.row["description"]]
@@ -179,7 +183,7 @@ def _write(path: Path, videos: Sequence[PoolVideo]) -> None:
             f"{i}.pictures": one.ticks.pictures,
             f"{i}.told": one.ticks.told,
             f"{i}.at": one.at,
-            f"{i}.hazard": one.hazard,
+            f"{i}.shots": one.shots,
         }
     buffer = io.BytesIO()
     np.savez(buffer, count=np.array(len(videos)), **arrays)  # type: ignore[arg-type]
@@ -200,5 +204,5 @@ def _read(path: Path) -> Iterator[PoolVideo]:
                 tuple(data[a:b] for a, b in zip([0, *ends[:-1]], ends, strict=True)),
                 Ticks(*(stored[f"{i}.{n}"] for n in ("frames", "times_s", "pictures", "told"))),
                 stored[f"{i}.at"],
-                stored[f"{i}.hazard"],
+                stored[f"{i}.shots"],
             )

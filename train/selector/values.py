@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch.nn import functional
 
-from data.selection.learned.network import TickNet
+from data.selection.learned.network import TickNet, ValueNet
 from train.selector.describer import Case, Describer, Subset
 from train.selector.pool import PoolVideo
 from train.selector.subsets import Judged
@@ -48,7 +48,7 @@ def numbers_of(network: TickNet, videos: Sequence[PoolVideo]) -> list[torch.Tens
     return [numbers[i, : len(v.ticks)] for i, v in enumerate(videos)]
 
 
-def logits_of(network: TickNet, videos: Sequence[PoolVideo]) -> list[torch.Tensor]:
+def logits_of(network: ValueNet, videos: Sequence[PoolVideo]) -> list[torch.Tensor]:
     """(M,) logits of the value of each pool frame of each video."""
     found = zip(numbers_of(network, videos), videos, strict=True)
     return [numbers[torch.from_numpy(video.at), 0] for numbers, video in found]
@@ -64,12 +64,19 @@ def value_of(logits: torch.Tensor, hazard: torch.Tensor, subset: Subset) -> torc
     return values.sum() - (values[1:] * repeated).sum()
 
 
-def rank_loss(network: TickNet, batch: Sequence[Judged]) -> torch.Tensor:
+def hazard_of(network: ValueNet, video: PoolVideo) -> torch.Tensor:
+    """(M,) cumulative hazard of changes at the pool's frames: of shot boundaries, and within shots."""
+    shots = torch.from_numpy(video.shots).float()
+    times_s = torch.from_numpy(video.ticks.times_s[video.at]).float()
+    return shots + network.rate * times_s
+
+
+def rank_loss(network: ValueNet, batch: Sequence[Judged]) -> torch.Tensor:
     """Logistic loss of all pairs of subsets of one size of a video: the one with the lower loss of the describer is
     to have the higher value. A pair counts as much as its losses differ."""
     total, weight = torch.zeros(()), 0.0
     for one, logits in zip(batch, logits_of(network, [b.video for b in batch]), strict=True):
-        hazard = torch.from_numpy(one.video.hazard).float()
+        hazard = hazard_of(network, one.video)
         values = [value_of(logits, hazard, subset) for subset in one.subsets]
         spread = float(np.std(one.losses)) + 1e-6
         for a, b in combinations(range(len(values)), 2):
@@ -93,7 +100,7 @@ class Reinforce:
     probability in proportion to the exponential of its logit. The reward is minus the describer's loss; the
     baseline of a subset is the mean reward of the other subsets of its video (leave one out)."""
 
-    network: TickNet
+    network: ValueNet
     reward: Callable[[Sequence[Case]], torch.Tensor]
     features: Callable[[PoolVideo], torch.Tensor]
     budgets: Sequence[int]

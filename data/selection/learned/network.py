@@ -22,7 +22,7 @@ SEES = sum(DILATIONS)
 
 PARTS = {"boundaries": "boundaries", "values": "rank", "events": "events"}
 """Part → an objective that trains it."""
-HEADS, LAYERS = 4, 2
+HEADS, LAYERS, DROPOUT = 4, 2, 0.1
 PERIODS_S = (0.5, 512.0)
 """Shortest and longest period of the waves that tell a tick's time."""
 
@@ -33,7 +33,7 @@ class SelectorNet(nn.Module):
     def __init__(self) -> None:
         super().__init__()
         self.boundaries = BoundaryNet()
-        self.values = TickNet(1)
+        self.values = ValueNet()
         self.events = TickNet(3)
 
 
@@ -59,11 +59,8 @@ class BoundaryNet(nn.Module):
 
 
 class TickNet(nn.Module):
-    """The ticks of a video → some numbers each, by a transformer over all of them.
-
-    `values`: one logit, its value. `events`: a logit, whether an event is told of it, and the logarithms of the
-    seconds since that began and until it ends.
-    """
+    """The ticks of a video → some numbers each, by a transformer over all of them. `events`: a logit, whether an
+    event is told of it, and the logarithms of the seconds since that began and until it ends."""
 
     def __init__(self, numbers: int) -> None:
         super().__init__()
@@ -73,7 +70,7 @@ class TickNet(nn.Module):
             WIDTH,
             HEADS,
             2 * WIDTH,
-            dropout=0.0,
+            dropout=DROPOUT,
             activation="gelu",
             batch_first=True,
             norm_first=True,
@@ -94,6 +91,20 @@ class TickNet(nn.Module):
         """(B, T, `NUM_TOLD`), (B, T, 432) of 0 to 255, (B, T), (B, T) True where there is no tick → (B, T, n)."""
         x = self.told(told) + self.picture((pictures.float() - 128) / 64) + _waves(times_s)
         return self.numbers(self.norm(self.layers(x, src_key_padding_mask=padding)))
+
+
+class ValueNet(TickNet):
+    """One logit a tick, its value; and one number for all videos, how fast what a frame shows is out of date."""
+
+    def __init__(self) -> None:
+        super().__init__(1)
+        self.log_rate = nn.Parameter(torch.tensor(-2.0))
+
+    @property
+    def rate(self) -> torch.Tensor:
+        """Hazard of changes a second within a shot: two frames d seconds apart show the same with probability
+        exp(-rate · d), if there is no cut between them."""
+        return self.log_rate.exp()
 
 
 def _waves(times_s: torch.Tensor) -> torch.Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import numpy as np
 import torch
 
-from data.selection.learned.network import TickNet
+from data.selection.learned.network import TickNet, ValueNet
 from data.selection.learned.ticks import Ticks
 
 LEAST = 1e-3
@@ -13,7 +13,7 @@ LEAST = 1e-3
 
 
 @torch.inference_mode()
-def values_of(network: TickNet, ticks: Ticks) -> np.ndarray:
+def values_of(network: ValueNet, ticks: Ticks) -> np.ndarray:
     """(T,) value of each tick's frame, `LEAST` to 1."""
     logits = run(network, ticks)[:, 0]
     return np.asarray(logits.sigmoid().clamp(min=LEAST))

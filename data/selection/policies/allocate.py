@@ -47,7 +47,7 @@ def allocate(
     p = np.clip(probability, 0.0, 0.999)  # the expectation hardly changes above this
     if background is None:
         background = BASE_RATE * (times_s - times_s[0])
-    hazard = (np.r_[0.0, -np.log1p(-p).cumsum()[:-1]] + background)[frames]  # (C,)
+    hazard = (cumulative(p) + background)[frames]  # (C,)
     clear = _clear(p, times_s, frames)
     if worth is not None:
         clear = clear * worth
@@ -66,6 +66,12 @@ def allocate(
         chosen.append(int(previous[chosen[-1]]))
     chosen.reverse()
     return frames[chosen], _ranks(chosen, gain, clear)
+
+
+def cumulative(probability: np.ndarray) -> np.ndarray:
+    """(N,) probabilities below 1 that a shot ends with each frame → (N,) cumulative hazard: no shot ends between
+    frames a and b with probability exp(hazard[a] - hazard[b])."""
+    return np.asarray(np.r_[0.0, -np.log1p(-probability).cumsum()[:-1]])
 
 
 def likely_cuts(probability: np.ndarray) -> np.ndarray:

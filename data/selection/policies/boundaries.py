@@ -11,6 +11,7 @@ from data.selection.measure.shots import Change, find_changes, kept_apart, runs
 from data.selection.measure.signals import Signals
 
 LIKELY = 0.5  # TransNetV2's own threshold
+CERTAIN = 0.99  # probability of a detected shot boundary
 SURE = 0.7  # what it adds to our own boundaries; tuned on the synthetic videos' tuning half
 
 
@@ -37,6 +38,13 @@ def find_boundaries(
     else:
         found = from_scores(signals.transnet, LIKELY)
     return kept_apart(found, signals.times_s, keys.min_shot_s)
+
+
+def cut_probability(changes: Sequence[Change], count: int) -> np.ndarray:
+    """(count,) probability that a shot ends with each frame: `CERTAIN` in the middle of each change."""
+    probability = np.zeros(count)
+    probability[[(c.last + c.first - 1) // 2 for c in changes]] = CERTAIN
+    return probability
 
 
 def find_shot_cuts(signals: Signals, keys: FrameKeys) -> Sequence[float]:

@@ -25,10 +25,9 @@ from data.selection.measure.played import played_s
 from data.selection.measure.shots import CUT_RATIO, Change, find_cuts
 from data.selection.measure.signals import Signals
 from data.selection.policies.allocate import allocate
-from data.selection.policies.boundaries import find_boundaries
+from data.selection.policies.boundaries import cut_probability, find_boundaries
 from data.selection.policies.ranking import selection, spread_ranks
 
-CERTAIN = 0.99  # probability of a detected shot boundary
 RATE = 0.05  # hazard of undetected changes per second of full motion
 STILL = 0.1  # share of `RATE` for a second in which nothing moves
 MOVED = 3.0  # grey levels by which the most changed cell must change in a second for full motion
@@ -39,28 +38,24 @@ BLANK, DARK = 4.0, 24.0  # contrast and distance from black or white below which
 MOST_CANDIDATES = 1024  # allocation is quadratic in them
 
 
-def scene(signals: Signals, keys: FrameKeys, worth: np.ndarray | None = None) -> Selection:
-    """See the module's docstring. `worth` (N,): what a shot is worth that a frame shows, 0 to 1; by default all
-    are worth the same."""
-    worth = np.ones(len(signals.times_s)) if worth is None else worth
+def scene(signals: Signals, keys: FrameKeys) -> Selection:
+    """See the module's docstring."""
     jumps = [] if signals.sparse else find_cuts(signals)
     changes = find_boundaries(signals, keys, jumps)
     frames = _candidates(signals, changes)
     hazard, steps = _background(signals, changes, jumps)
-    probability = np.zeros(len(signals.times_s))
-    probability[[(c.last + c.first - 1) // 2 for c in changes]] = CERTAIN
+    probability = cut_probability(changes, len(signals.times_s))
     chosen, ranks = allocate(
         probability,
         played_s(signals.times_s),
         frames,
         keys.max,
         background=_add_steps(hazard, steps),
-        worth=worth[frames],
     )
     order = chosen[np.argsort(ranks)]  # best first
     _, firsts = np.unique(_shot_of(order, changes), return_index=True)
     shown = _shot_of(order[np.sort(firsts)], changes)  # shot numbers, most valuable first
-    spans = _share_budget(shown, keys.max, frames, hazard, steps, changes, worth)
+    spans = _share_budget(shown, keys.max, frames, hazard, steps, changes)
     placed = [_placed(signals, hazard, span) for span in spans]
     # the first frame of every shot before the second of any: by depth, then by the shot's value
     ranked = [
@@ -70,18 +65,6 @@ def scene(signals: Signals, keys: FrameKeys, worth: np.ndarray | None = None) ->
     ]
     best_first = [(frame, "within shot" if depth else "shot") for depth, _, frame in sorted(ranked)]
     return selection(signals, _without_copies(signals, best_first, changes, keys.max_gap_s))
-
-
-def hazard_of(signals: Signals, keys: FrameKeys) -> np.ndarray:
-    """(N,) cumulative hazard of shot changes: frames a before b show the same with probability
-    exp(hazard[a] - hazard[b])."""
-    jumps = [] if signals.sparse else find_cuts(signals)
-    changes = find_boundaries(signals, keys, jumps)
-    hazard, steps = _background(signals, changes, jumps)
-    total = _add_steps(hazard, steps)
-    for change in changes:
-        total[(change.last + change.first + 1) // 2 :] -= np.log1p(-CERTAIN)
-    return total
 
 
 @dataclass(frozen=True)
@@ -135,20 +118,18 @@ def _share_budget(
     hazard: np.ndarray,
     steps: Sequence[Step],
     changes: list[Change],
-    worth: np.ndarray,
 ) -> list[Stretch]:
     """Share the budget among the shots `shown`: one frame each, then one at a time to the shot whose frames
-    lie farthest apart by hazard, times the shot's worth. That makes the widest gap as small as possible."""
+    lie farthest apart by hazard. That makes the widest gap as small as possible."""
     starts = [0, *(c.first for c in changes)]
     stops = [*(c.last for c in changes), len(hazard) - 1]
     own = _shot_of(frames, changes)
     pools = [frames[own == number] for number in shown]
     length = [float(hazard[stops[n]] - hazard[starts[n]]) for n in shown]
     inside = [tuple(s for s in steps if starts[n] < s.first <= stops[n]) for n in shown]
-    values = [float(worth[pool].max()) for pool in pools]
     counts = [1] * len(shown)
     many = [k for k in range(len(shown)) if len(pools[k]) > 1]
-    heap = [(-values[k] * _part(length[k], inside[k], 1), k) for k in many]
+    heap = [(-_part(length[k], inside[k], 1), k) for k in many]
     heapq.heapify(heap)
     for _ in range(budget - len(shown)):
         if not heap:
@@ -156,8 +137,7 @@ def _share_budget(
         _, k = heap[0]
         counts[k] += 1
         if counts[k] < len(pools[k]):
-            left = values[k] * _part(length[k], inside[k], counts[k])
-            heapq.heapreplace(heap, (-left, k))
+            heapq.heapreplace(heap, (-_part(length[k], inside[k], counts[k]), k))
         else:
             heapq.heappop(heap)
     return [
