@@ -13,8 +13,9 @@ from data.sample import Event, Sample, Selection
 from data.selection import quality
 from data.selection.choose import analyse, chosen_pictures
 from data.selection.config import FrameKeys
-from data.selection.measure.shots import Transition, transitions
+from data.selection.measure.shots import Transition, in_seconds
 from data.selection.measure.signals import Signals
+from data.selection.policies.boundaries import find_boundaries
 from data.sources import jsonl
 from data.sources.config import SourceKeys
 from data.video.info import VideoInfo
@@ -50,8 +51,15 @@ def collect(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> 
     Raises:
         BadVideo: it cannot be used.
     """
-    whole = analyse(path, FrameKeys(max=policies[0].max), keep=False)
-    found = transitions(whole.signals, policies[0].min_shot_s)
+    first = policies[0]
+    shots = FrameKeys(
+        max=first.max,
+        boundaries=first.boundaries,
+        selector=first.selector,
+        min_shot_s=first.min_shot_s,
+    )
+    whole = analyse(path, shots, keep=False)
+    found = in_seconds(find_boundaries(whole.signals, shots), whole.signals.times_s)
     events = sample.events if sample is not None else ()
     spans = [(e.start_s, e.end_s) for e in events]
     features = whole.signals.small.reshape(len(whole.signals.small), -1)

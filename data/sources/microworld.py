@@ -28,8 +28,8 @@ SIZE_PX = 96
 FPS = 10
 SHORT = 0.35
 """Share of scenes under a second."""
-BUSY = 0.6
-"""Chance of a scene that is not told at each place between scenes, if there are such scenes."""
+BUSY = 2
+"""Most scenes that are not told before, between and after the others, if there are such scenes."""
 COLOURS = {
     "red": (220, 30, 30),
     "green": (30, 170, 50),
@@ -124,7 +124,7 @@ def _made_busy(scenes: list[Scene], rng: np.random.Generator) -> tuple[Scene, ..
     """The scenes with others between, before and after them: stripes that move a lot, or long empty stages."""
     result: list[Scene] = []
     for scene in (*scenes, None):
-        if rng.random() < BUSY:
+        for _ in range(int(rng.integers(0, BUSY + 1))):
             colour, background = str(rng.choice(list(COLOURS))), str(rng.choice(list(BACKGROUNDS)))
             still = rng.random() < 0.4
             length = int(rng.integers(3 * FPS, 8 * FPS) if still else rng.integers(FPS, 5 * FPS))

@@ -13,12 +13,22 @@ from hypothesis import strategies as st
 from data.errors import UserError
 from data.selection.config import FrameKeys
 from data.selection.learned import boundaries, selector
-from data.selection.learned.boundaries import boundary_probabilities, changes_of, learned_changes
+from data.selection.learned.boundaries import (
+    boundary_logits,
+    boundary_probabilities,
+    changes_of,
+    learned_changes,
+)
 from data.selection.learned.features import NUM_FEATURES, frame_features
+from data.selection.learned.network import network_of, tensors_of
 from data.selection.policies.dispatch import check_policy, select
 from tests.helpers.random_selector import needs, random_net
 from tests.helpers.signals import signals_of
 from tests.helpers.videos import every
+
+
+def weights_of(network):
+    return {n: t.detach().numpy() for n, t in network.boundaries.state_dict().items()}
 
 
 def pictures_of(count, seed=0):
@@ -34,16 +44,26 @@ def test_features_are_finite_and_small(count, level):
     assert np.isfinite(features).all() and np.abs(features).max() < 8
 
 
+def test_numpy_computes_what_torch_computes():
+    small, times_s = pictures_of(300), np.asarray(every(0.04, 300))
+    network, features = random_net(), frame_features(small, times_s)
+    with torch.inference_mode():
+        seen = torch.from_numpy(small.reshape(300, -1))[None]
+        expected = network.boundaries(torch.from_numpy(features)[None], seen)[0].numpy()
+    found = boundary_logits(weights_of(network), features, small.reshape(300, -1))
+    np.testing.assert_allclose(found, expected, atol=2e-4, rtol=1e-4)
+
+
 @settings(max_examples=20, deadline=None)
 @given(st.integers(1, 700), st.integers(150, 300))
 def test_blocks_change_nothing(count, block):
     small, times_s = pictures_of(count, seed=count), np.asarray(every(0.04, count))
-    network = random_net().boundaries
-    whole = boundary_probabilities(network, small, times_s)
+    weights = weights_of(random_net())
+    whole = boundary_probabilities(weights, small, times_s)
     kept, boundaries.BLOCK = boundaries.BLOCK, block
     try:
         np.testing.assert_allclose(
-            boundary_probabilities(network, small, times_s), whole, atol=1e-5
+            boundary_probabilities(weights, small, times_s), whole, atol=1e-5
         )
     finally:
         boundaries.BLOCK = kept
@@ -53,7 +73,7 @@ def test_a_video_of_100_000_frames_takes_bounded_memory():
     small = np.zeros((100_000, 3, 9, 16), np.uint8)
     times_s = np.arange(100_000) / 60
     tracemalloc.start()
-    found = boundary_probabilities(random_net().boundaries, small, times_s)
+    found = boundary_probabilities(weights_of(random_net()), small, times_s)
     _, peak = tracemalloc.get_traced_memory()
     tracemalloc.stop()
     assert found.shape == (100_000, 3)
@@ -71,13 +91,15 @@ def test_changes_lie_in_the_video(count, seed):
 
 def test_key_frames_alone_have_no_boundaries():
     signals = signals_of(every(0.04, 50), cuts_s=[1.0])
-    assert learned_changes(random_net().boundaries, replace(signals, sparse=True), 0.3) == []
+    assert learned_changes(weights_of(random_net()), replace(signals, sparse=True), 0.3) == []
 
 
 @pytest.fixture
 def saved(tmp_path):
     selector.read.cache_clear()
-    selector.write(tmp_path / "one", random_net(), {"boundaries": {"steps": 3}}, {"made_by": "me"})
+    selector.write(
+        tmp_path / "one", tensors_of(random_net()), {"boundaries": {"steps": 3}}, {"made_by": "me"}
+    )
     return tmp_path / "one"
 
 
@@ -85,7 +107,7 @@ def test_what_is_written_is_read(saved):
     read = selector.read(str(saved))
     assert read.parts == ("boundaries",) and read.record["made_by"] == "me"
     for name, tensor in random_net().boundaries.state_dict().items():
-        assert torch.equal(read.network.boundaries.state_dict()[name], tensor)
+        assert torch.equal(network_of(read).boundaries.state_dict()[name], tensor)
     assert len(read.sha256) == 64
     assert {p.name for p in saved.iterdir()} == {"selector.safetensors", "selector.json"}
 
@@ -112,7 +134,7 @@ def test_bad_folders_are_refused_in_one_line(saved):
     refused("selector.safetensors holds no selector")
     broken = random_net()
     broken.boundaries.norm.weight.data[3] = float("nan")
-    selector.write(saved, broken, {"boundaries": {}}, {})
+    selector.write(saved, tensors_of(broken), {"boundaries": {}}, {})
     refused("boundaries.norm.weight is not finite")
     (saved / selector.WEIGHTS).unlink()
     torch.save({"x": torch.zeros(1)}, saved / "pytorch_model.bin")  # a pickle: never read

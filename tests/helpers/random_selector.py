@@ -9,7 +9,7 @@ from pathlib import Path
 import torch
 
 from data.selection.learned import selector
-from data.selection.learned.network import PARTS, SelectorNet
+from data.selection.learned.network import SelectorNet, tensors_of
 
 
 def random_net(seed=0):
@@ -25,7 +25,7 @@ def random_selector():
     """A folder with all parts."""
     folder = Path(tempfile.mkdtemp(prefix="selector-"))
     atexit.register(shutil.rmtree, folder, ignore_errors=True)
-    selector.write(folder, random_net(), {part: {} for part in PARTS}, {})
+    selector.write(folder, tensors_of(random_net()), {part: {} for part in selector.PARTS}, {})
     return str(folder)
 
 

@@ -63,3 +63,36 @@ def test_windows_against_one_pass(tmp_path):
     lead = figures[f"{group}/windows/{name}"] - figures[f"{group}/one_pass/{name}"]
     assert abs(figures[f"{group}/windows_minus_one_pass/{name}"] - lead) < 1e-9
     assert "| windows |" in said and "| one_pass |" in said
+
+
+def test_learned_choice_beside_rules(tmp_path):
+    """Boundaries of built videos: what is learned is as good as the rule, and cheap. Values and events: every part
+    is trained and judged; the gap is between scene and the best subset."""
+    keys = ["parts=boundaries", "per_half=1", f"work={tmp_path}/work"]
+    figures, said = figures_of("bench_learned", tmp_path, *keys)
+    learned, rule = (figures[f"built/{way}/f1"] for way in ("scene (learned)", "scene"))
+    assert learned >= rule - 0.01 and learned >= 0.95
+    assert figures["built/scene (learned)/cpu_s"] < 1.5 * figures["built/scene/cpu_s"]
+    assert "| shots (adaptive) |" in said
+    keys = [
+        "parts=values,events",
+        "worlds=busy",
+        "seeds=0",
+        "videos=24",
+        "held_out=4",
+        "learn_videos=8",
+        "steps=3",
+        "selector_steps=3",
+        "prewarm_steps=20",
+        "budgets=2,4",
+        "pool=8",
+        f"work={tmp_path}/values",
+    ]
+    figures, said = figures_of("bench_learned", tmp_path, *keys)
+    assert figures["busy/2/videos"] > 0 and figures["busy/2/scene/closed"] == 0
+    for name in ("uniform", "rank (allocate)", "reinforce (topn)"):
+        assert figures["busy/2/best"] <= figures[f"busy/2/{name}"]
+        assert figures[f"busy/4/{name}/closed/low"] <= figures[f"busy/4/{name}/closed/high"]
+    assert 0 <= figures["busy/events/learned/seed_0/recall"] <= 1
+    assert figures["busy/events/shots/seed_0/recall"] > 0.5
+    assert "| busy | rank (allocate) |" in said and "| busy | best subset |" in said

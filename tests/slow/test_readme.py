@@ -23,6 +23,7 @@ SMALL = {
     "train/sft.py": ["model.name=tiny", "data.workers=0", "data.eval_share=0.2", "train.steps=2", "eval.max_new_tokens=8"],
     "scripts/cache_features.py": ["model.name=tiny"],
     "scripts/plan.py": ["search=false"],
+    "scripts/train_selector.py": ["steps=4", "subsets=4", "pool=8"],
     "scripts/describe.py": ["max_new_tokens=8"],
     "adapter=runs/clips": ["generate.max_new_tokens=8", "data.limit=2"],  # of scripts/evaluate.py
 }  # fmt: skip
@@ -70,6 +71,7 @@ def small(command, number, place):
         "scripts/cache_features.py",
         "scripts/plan.py",
         "scripts/describe.py",
+        "scripts/train_selector.py",
     ):
         more += SMALL[mark] if mark in words else []
     if "scripts/evaluate.py" in words and "adapter=runs/clips" in words:

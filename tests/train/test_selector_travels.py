@@ -10,7 +10,7 @@ from data.errors import UserError
 from data.offline.prepare import prepare
 from data.selection.config import SELECTOR_PATHS, FrameKeys
 from data.selection.learned import selector
-from data.selection.learned.network import SelectorNet
+from data.selection.learned.network import SelectorNet, tensors_of
 from tests.helpers.runs import train
 from train.api import describe, load_run
 from train.demo.world import world_keys
@@ -25,7 +25,7 @@ def made(folder, seed):
     """A selector that was not trained: its boundaries are wrong, but always the same."""
     torch.manual_seed(seed)
     selector.read.cache_clear()
-    selector.write(folder, SelectorNet(), {"boundaries": {}}, {})
+    selector.write(folder, tensors_of(SelectorNet()), {"boundaries": {}}, {})
     return folder
 
 

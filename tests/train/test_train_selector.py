@@ -13,7 +13,7 @@ from data.errors import UserError
 from data.offline.prepare import prepare
 from data.selection.config import FrameKeys
 from data.selection.learned import selector
-from data.selection.learned.network import SelectorNet
+from data.selection.learned.network import SelectorNet, network_of
 from data.selection.policies.dispatch import check_policy
 from data.selection.windows import choose_windows
 from tests.helpers.runs import train
@@ -80,7 +80,7 @@ def test_training_learns_and_a_killed_run_ends_as_one_that_was_not(tmp_path, mon
     assert [row["step"] for row in rows] == [20, 40, 60]
     unseen = RenderedBatches(9, 8, 96)[0]
     torch.manual_seed(0)
-    before, after = SelectorNet(), selector.read(str(tmp_path / "whole")).network
+    before, after = SelectorNet(), network_of(selector.read(str(tmp_path / "whole")))
     with torch.inference_mode():
         losses = [float(boundary_loss(n.boundaries, unseen)) for n in (before, after)]
     assert losses[1] < 0.8 * losses[0]

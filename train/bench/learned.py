@@ -101,6 +101,7 @@ def _train(config: BenchLearnedConfig, world: str, seed: int) -> None:
             f"data.path={config.work}/{world}",
             f"data.eval_share={EVAL_SHARE}",
             f"data.eval_max={config.held_out}",
+            "data.target=paragraph",  # without times: of a scene that is not told, no frame helps
             "data.workers=0",
             f"train.steps={config.steps}",
             f"train.eval_every={config.steps}",
@@ -126,6 +127,8 @@ def _learn(config: BenchLearnedConfig, world: str, seed: int, objective: str) ->
             f"out={out}",
             f"videos={config.learn_videos}",
             f"seed={seed}",
+            f"pool={config.pool}",
+            f"budgets={','.join(map(str, config.budgets))}",
             *([] if config.selector_steps is None else [f"steps={config.selector_steps}"]),
         ],
     )

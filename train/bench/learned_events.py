@@ -15,6 +15,7 @@ from data.selection.choose import analyse
 from data.selection.config import FrameKeys
 from data.selection.learned import selector
 from data.selection.learned.events import Proposal, best_of, overlap, proposals
+from data.selection.learned.network import network_of
 from data.selection.policies.boundaries import find_boundaries
 from train.batches.split import split
 from train.bench.config import BenchLearnedConfig
@@ -90,7 +91,7 @@ def _count(config: BenchLearnedConfig, world: str, seed: int) -> tuple[Counts, C
     dataset = Prepared.open(f"{config.work}/{world}")
     rows = dataset.rows().select_columns(["id", "sample_id", "video_id"])
     held = split(rows, EVAL_SHARE, config.held_out).held_ids
-    network = selector.read(str(_selector(config, world, seed))).network.events
+    network = network_of(selector.read(str(_selector(config, world, seed)))).events
     keys = FrameKeys(boundaries="learned")
     learned, shots = np.zeros(3, int), np.zeros(3, int)
     with quietly(_selector(config, world, seed) / "count.txt"):

@@ -93,6 +93,7 @@ def frames_names(variants: Sequence[FrameKeys]) -> list[str]:
 def frames_name(frames: FrameKeys) -> str:
     """A short label: policy, method, detector and threshold, the keys usually compared."""
     parts = [frames.policy, frames.method, frames.detector if frames.policy == "shots" else None]
+    parts += [frames.boundaries] if "boundaries" in frames.changed() else []
     if frames.threshold is not None:
         parts.append(f"{frames.threshold:g}")
     return " ".join(p for p in parts if p)

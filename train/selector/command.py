@@ -18,7 +18,7 @@ from data.locks import locked
 from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.selection.learned import selector
-from data.selection.learned.network import PARTS, SelectorNet
+from data.selection.learned.network import SelectorNet, network_of, tensors_of
 from train.batches.split import split
 from train.console import say
 from train.evaluation.systems import kept_out
@@ -61,13 +61,14 @@ def train_selector(config: SelectorConfig) -> None:
         )
     with locked(out, f"out={config.out}"):
         torch.manual_seed(config.seed)
-        network, parts = SelectorNet(), {}
+        network, parts = SelectorNet(), dict[str, Any]()
         made: dict[str, Any] = {k: v for k, v in resolved(config).items() if k not in HOW}
         if config.objective != "boundaries" or config.init is not None:
             first = selector.read(config.init or str(selector.SHIPPED), "init")
             parts = dict(first.record["parts"])
+            begun = network_of(first)
             for name in parts:
-                own = first.network.get_submodule(name).state_dict()
+                own = begun.get_submodule(name).state_dict()
                 network.get_submodule(name).load_state_dict(own)
             made["init_sha256"] = first.sha256
         part = PART[config.objective]
@@ -78,9 +79,9 @@ def train_selector(config: SelectorConfig) -> None:
         loss = fit(trained, task.batches, task.loss_of, plan, out, task.validation)
         parts[part] = {**made, "loss": round(loss, 6)}
         if part != "boundaries":  # of an earlier training; PARTS keeps the order
-            parts = {name: parts[name] for name in PARTS if name in parts}
+            parts = {name: parts[name] for name in selector.PARTS if name in parts}
         lineage = {"made_by": f"scenescribe {version('scenescribe')}"}
-        selector.write(out, network, parts, lineage)
+        selector.write(out, tensors_of(network), parts, lineage)
         for name in (CHECKPOINT, LOSSES):
             (out / name).unlink(missing_ok=True)
     count = sum(p.numel() for p in network.get_submodule(part).parameters())

@@ -2,7 +2,7 @@
 could be shown.
 
 The videos of a prepared dataset are measured once more, from the sources in its manifest, and kept in
-`out/pool/`, a file each: a run that was killed goes on.
+a folder below `out/pool/` for each way to measure them, a file each: a run that was killed goes on.
 """
 
 from __future__ import annotations
@@ -20,6 +20,7 @@ from typing import Any
 import numpy as np
 from tqdm import tqdm
 
+from data.config import resolved
 from data.errors import UserError
 from data.media import Local, Missing, VideoFile, content_id
 from data.offline.isolate import fitting_workers, run_each
@@ -74,11 +75,13 @@ def pool_of(
     Raises:
         UserError: the videos are no longer where the manifest says, or none can be used.
     """
-    folder.mkdir(parents=True, exist_ok=True)
     own = recorded_keys(dataset.manifest["policy"])
     keys = FrameKeys.model_validate(
         {"policy": "uniform", "max": size, "px": own.px, "window_s": own.window_s}
     )
+    of = [resolved(keys), selector_of(selector).sha256, dataset.manifest["sources"]]
+    folder = folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
+    folder.mkdir(parents=True, exist_ok=True)
     wanted = set(ids)
     work = partial(_measured, keys=keys, learned=selector)
     missing = 0
@@ -144,7 +147,7 @@ def _measured(sample: Sample, keys: FrameKeys, learned: FrameKeys) -> list[PoolV
         return "missing"
     if not has_windows(sample):
         keys = keys.model_copy(update={"window_s": None})
-    boundaries = selector_of(learned).network.boundaries
+    boundaries = selector_of(learned).boundaries
     looks: list[tuple[Ticks, np.ndarray, np.ndarray]] = []
 
     def look(signals: Signals) -> None:

@@ -19,6 +19,8 @@ MANY = 12
 NUM_FEATURES = len(LAGS) + len(HALF_LAGS) + 8
 NUM_TOLD = 2 * NUM_FEATURES + 4
 """Numbers that are told of a tick (`data.selection.learned.ticks`)."""
+PICTURE = 432
+"""Values of a small picture: luma and two chroma planes of 9 × 16."""
 REACH = max(LAGS)
 """A frame's features depend on frames at most so far away."""
 

@@ -7,21 +7,16 @@ to a description, of which event is it?
 
 from __future__ import annotations
 
+import numpy as np
 import torch
 from torch import nn
 
-from data.selection.learned.features import NUM_FEATURES, NUM_TOLD
+from data.errors import UserError, one_line
+from data.selection.learned.boundaries import DILATIONS
+from data.selection.learned.features import NUM_FEATURES, NUM_TOLD, PICTURE
+from data.selection.learned.selector import Selector
 
-PICTURE = 432
-"""Values of a small picture: luma and two chroma planes of 9 × 16."""
 WIDTH = 64
-DILATIONS = (1, 2, 4, 8, 16, 32, 1, 2, 4, 8)
-SEES = sum(DILATIONS)
-"""Frames on either side that a frame's scores depend on, in addition to what its features depend on."""
-
-
-PARTS = {"boundaries": "boundaries", "values": "rank", "events": "events"}
-"""Part → an objective that trains it."""
 HEADS, LAYERS, DROPOUT = 4, 2, 0.1
 PERIODS_S = (0.5, 512.0)
 """Shortest and longest period of the waves that tell a tick's time."""
@@ -37,9 +32,37 @@ class SelectorNet(nn.Module):
         self.events = TickNet(3)
 
 
+def network_of(found: Selector) -> SelectorNet:
+    """The network of a selector; parts that were not trained are as they begin.
+
+    Raises:
+        UserError: its weights do not fit the network.
+    """
+    network = SelectorNet()
+    for part in found.parts:
+        own = {
+            name.removeprefix(f"{part}."): torch.from_numpy(tensor)
+            for name, tensor in found.tensors.items()
+            if name.startswith(f"{part}.")
+        }
+        try:
+            network.get_submodule(part).load_state_dict(own)
+        except RuntimeError as error:
+            raise UserError(
+                f"frames.selector={found.name}: {part} does not fit ({one_line(error)[:120]})"
+            ) from None
+    return network.eval()
+
+
+def tensors_of(network: SelectorNet) -> dict[str, np.ndarray]:
+    """The weights by their names."""
+    return {name: tensor.detach().cpu().numpy() for name, tensor in network.state_dict().items()}
+
+
 class BoundaryNet(nn.Module):
     """Features and small pictures of a video's frames → three logits a frame, by residual dilated convolutions.
-    The logits: it is the first of a new shot; it is within a gradual transition; it is the middle of one."""
+    The logits: it is the first of a new shot; it is within a gradual transition; it is the middle of one. This is
+    for training; `data.selection.learned.boundaries` computes the same."""
 
     def __init__(self) -> None:
         super().__init__()
@@ -129,4 +152,4 @@ class _Dilated(nn.Module):
     def forward(self, x: torch.Tensor) -> torch.Tensor:
         """(B, N, D) → (B, N, D)."""
         near = self.conv(self.norm(x).transpose(1, 2)).transpose(1, 2)
-        return x + self.out(nn.functional.gelu(near))
+        return x + self.out(near.relu())

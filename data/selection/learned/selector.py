@@ -14,18 +14,20 @@ from functools import lru_cache
 from pathlib import Path
 from typing import Any
 
-import torch
+import numpy as np
 from safetensors import SafetensorError
-from safetensors.torch import load, save
+from safetensors.numpy import load, save
 
 from data.errors import UserError, one_line
 from data.hub import repo_folder
 from data.selection.config import SELECTOR_FILES, FrameKeys
+from data.selection.learned.boundaries import Weights
 from data.selection.learned.features import SIGNALS_VERSION
-from data.selection.learned.network import PARTS, SelectorNet
 from data.storage import atomic, write_atomically
 
 WEIGHTS, RECORD = SELECTOR_FILES
+PARTS = {"boundaries": "boundaries", "values": "rank", "events": "events"}
+"""Part → an objective that trains it."""
 SHIPPED = Path(__file__).with_name("shipped")
 """The selector that is used if none is named: for boundaries."""
 MOST_BYTES = 8 * 2**20
@@ -37,13 +39,19 @@ class Selector:
     """A trained selector."""
 
     name: str
-    network: SelectorNet
+    tensors: Mapping[str, np.ndarray] = field(repr=False)
+    """The weights by their names in `SelectorNet`."""
     record: Mapping[str, Any]
     """What `selector.json` says."""
     sha256: str
     """Of the weights."""
     files: Mapping[str, bytes] = field(repr=False)
     """Name → content, to be stored elsewhere."""
+
+    @property
+    def boundaries(self) -> Weights:
+        """The weights of `BoundaryNet`."""
+        return _of_part(self.tensors, "boundaries")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -104,40 +112,40 @@ def read(name: str, key: str = "frames.selector") -> Selector:
             f"{key}={name}: trained on signals of version {version}, this is version "
             f"{SIGNALS_VERSION}; train it again"
         )
-    network = SelectorNet()
     try:
         tensors = load(weights)
-        for part in PARTS:
-            own = {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(part)}
-            if part in parts:
-                network.get_submodule(part).load_state_dict(own)
-    except (SafetensorError, RuntimeError) as error:
-        raise UserError(
-            f"{key}={name}: {WEIGHTS} holds no selector ({one_line(error)[:120]})"
-        ) from None
+        wrong = [part for part in parts if part not in PARTS or not _of_part(tensors, part)]
+    except SafetensorError as error:
+        wrong, tensors = [one_line(error)[:120]], {}
+    if wrong:
+        raise UserError(f"{key}={name}: {WEIGHTS} holds no selector ({', '.join(wrong)})")
     for tensor_name, tensor in tensors.items():
-        if not torch.isfinite(tensor).all():
+        if not np.isfinite(tensor).all():
             raise UserError(f"{key}={name}: {tensor_name} is not finite; train it again")
     files = {WEIGHTS: weights, RECORD: told}
-    return Selector(name, network.eval(), record, hashlib.sha256(weights).hexdigest(), files)
+    return Selector(name, tensors, record, hashlib.sha256(weights).hexdigest(), files)
+
+
+def _of_part(tensors: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    return {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
 
 
 def write(
-    folder: Path, network: SelectorNet, parts: Mapping[str, Any], lineage: Mapping[str, Any]
+    folder: Path,
+    tensors: Mapping[str, np.ndarray],
+    parts: Mapping[str, Any],
+    lineage: Mapping[str, Any],
 ) -> None:
     """Write a selector.
 
     Args:
+        tensors: the weights by their names in `SelectorNet`; those of other parts are left out.
         parts: the trained parts, and what each was trained on.
         lineage: whatever else is to be known of it.
     """
     folder.mkdir(parents=True, exist_ok=True)
-    tensors = {
-        name: tensor.detach().cpu().contiguous()
-        for name, tensor in network.state_dict().items()
-        if name.split(".")[0] in parts
-    }
+    kept = {name: tensor for name, tensor in tensors.items() if name.split(".")[0] in parts}
     with atomic(folder / WEIGHTS) as unfinished:
-        unfinished.write_bytes(save(tensors))
+        unfinished.write_bytes(save(kept))
     record = {"signals": SIGNALS_VERSION, "parts": dict(parts), **lineage}
     write_atomically(folder / RECORD, json.dumps(record, indent=1, sort_keys=True) + "\n")

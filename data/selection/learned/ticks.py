@@ -6,8 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from data.selection.learned.boundaries import features_and_probabilities
-from data.selection.learned.network import BoundaryNet
+from data.selection.learned.boundaries import Weights, features_and_probabilities
 from data.selection.measure.flashes import flashes
 from data.selection.measure.played import played_s
 from data.selection.measure.signals import Signals
@@ -41,7 +40,7 @@ class Ticks:
         return np.where(nearer, before, after)
 
 
-def ticks_of(signals: Signals, boundaries: BoundaryNet) -> Ticks:
+def ticks_of(signals: Signals, boundaries: Weights) -> Ticks:
     """The ticks of a video, as `boundaries` sees its shots."""
     times_s = played_s(signals.times_s)
     length_s = float(times_s[-1] - times_s[0])

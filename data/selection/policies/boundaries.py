@@ -7,6 +7,8 @@ from collections.abc import Sequence
 import numpy as np
 
 from data.selection.config import FrameKeys
+from data.selection.learned.boundaries import learned_changes
+from data.selection.learned.selector import selector_of
 from data.selection.measure.shots import Change, find_changes, kept_apart, runs
 from data.selection.measure.signals import Signals
 
@@ -24,10 +26,8 @@ def find_boundaries(
         jumps: the result of `find_cuts`, if it is already computed.
     """
     if keys.needs_selector():
-        from data.selection.learned import boundaries, selector  # torch: slow to load
-
-        network = selector.selector_of(keys).network.boundaries
-        return boundaries.learned_changes(network, signals, keys.min_shot_s)
+        weights = selector_of(keys).boundaries
+        return learned_changes(weights, signals, keys.min_shot_s)
     if keys.boundaries == "own" or signals.transnet is None:
         return find_changes(signals, keys.min_shot_s, jumps)
     if keys.boundaries == "both":

@@ -8,6 +8,7 @@ from pkgutil import resolve_name
 from data.sample import Selection
 from data.selection.config import SELECTOR_FOLDER, FrameKeys
 from data.selection.known_policies import POLICIES
+from data.selection.learned import selector
 from data.selection.measure import transnet
 from data.selection.measure.candidates import LIMIT_BYTES, Candidates
 from data.selection.measure.plan import MeasurementPlan
@@ -50,8 +51,6 @@ def check_policy(keys: FrameKeys) -> FrameKeys:
     if keys.needs_transnet():
         transnet.build()
     if keys.needs_selector():
-        from data.selection.learned import selector
-
         found = selector.selector_of(keys)
         for part in keys.needed_parts():
             found.require(part)
@@ -71,8 +70,6 @@ def selector_files(keys: FrameKeys) -> dict[str, bytes]:
     """Path in a dataset or a run → content: the selector of the frame policy, which travels with it."""
     if not keys.needs_selector():
         return {}
-    from data.selection.learned import selector
-
     files = selector.selector_of(keys).files
     return {f"{SELECTOR_FOLDER}/{name}": content for name, content in files.items()}
 

@@ -15,6 +15,7 @@ import numpy as np
 from data.sample import Selection
 from data.selection.config import FrameKeys
 from data.selection.learned.events import Proposal, proposals
+from data.selection.learned.network import network_of
 from data.selection.learned.selector import selector_of
 from data.selection.learned.ticks import Ticks, ticks_of
 from data.selection.learned.values import values_of
@@ -28,10 +29,11 @@ from data.selection.policies.ranking import selection, spread_ranks
 def learned(signals: Signals, keys: FrameKeys) -> Selection:
     """See the module's docstring."""
     found = selector_of(keys)
-    ticks = ticks_of(signals, found.network.boundaries)
+    network = network_of(found)
+    ticks = ticks_of(signals, found.boundaries)
     if keys.method == "proposals":
-        return _by_events(signals, ticks, proposals(found.network.events, ticks, keys.max), keys)
-    values = values_of(found.network.values, ticks)  # (T,)
+        return _by_events(signals, ticks, proposals(network.events, ticks, keys.max), keys)
+    values = values_of(network.values, ticks)  # (T,)
     if keys.method == "topn":
         best_first = np.argsort(-np.round(values, 6), kind="stable")[: keys.max]
         return selection(signals, [(int(ticks.frames[i]), "value") for i in best_first])
@@ -41,7 +43,7 @@ def learned(signals: Signals, keys: FrameKeys) -> Selection:
         signals.times_s,
         ticks.frames,
         keys.max,
-        background=float(found.network.values.rate) * played_s(signals.times_s),
+        background=float(network.values.rate) * played_s(signals.times_s),
         worth=values,
     )
     order = chosen[np.argsort(ranks)]  # best first
