@@ -64,6 +64,7 @@ def compare_values(config: BenchLearnedConfig) -> dict[str, float]:
                 work / world,
                 limit=config.videos,
                 frames=FRAMES,
+                window_s=None,
                 busy=WORLDS[world],
             )
         )
@@ -164,7 +165,8 @@ def _judge(config: BenchLearnedConfig, world: str, seed: int) -> Losses:
             path = f"{config.work}/videos/{video.row['sample_id']}.mp4"
             for budget in config.budgets:
                 for name, options in named.items():
-                    keys = FrameKeys.model_validate({**options, "max": budget, "px": 96})
+                    whole = {"max": budget, "px": 96, "window_s": None}
+                    keys = FrameKeys.model_validate({**options, **whole})
                     chosen[name][budget].append(_loss_of_choice(describer, video, path, keys))
                 reached = [chosen[name][budget][-1] for name in named]
                 rng = np.random.default_rng([seed, number, budget])

@@ -40,9 +40,13 @@ def compare_events(config: BenchLearnedConfig) -> dict[str, float]:
     """Prepare, train and count; returns flat figures. Results of an earlier call are reused."""
     work = Path(config.work)
     for world in config.worlds:
-        busy = WORLDS[world]
         keys = world_keys(
-            work / "videos", work / world, limit=config.videos, frames=FRAMES, busy=busy
+            work / "videos",
+            work / world,
+            limit=config.videos,
+            frames=FRAMES,
+            window_s=None,
+            busy=WORLDS[world],
         )
         prepare(keys)
     pairs = [(config, world, seed) for world in config.worlds for seed in config.seeds]

@@ -16,6 +16,7 @@ HALF_LAGS = (1, 2, 4, 8, 16)
 """Distances to the two frames of which a frame may be a mixture."""
 MANY = 12
 """Grey levels by which a cell differs that counts as changed."""
+USUAL_STEP_S = 0.04
 NUM_FEATURES = len(LAGS) + len(HALF_LAGS) + 8
 NUM_TOLD = 2 * NUM_FEATURES + 4
 """Numbers that are told of a tick (`data.selection.learned.ticks`)."""
@@ -35,34 +36,25 @@ def frame_features(small: np.ndarray, times_s: np.ndarray) -> np.ndarray:
     count = len(small)
     pictures = small.reshape(count, -1)  # (N, 432)
     luma = small[:, 0].reshape(count, -1)  # (N, 144)
-    found = np.empty((count, NUM_FEATURES), np.float32)
-    column = 0
-    for lag in LAGS:
-        found[:, column] = _mean(cv2.absdiff(pictures, _shifted(pictures, -lag)))
-        column += 1
+    columns = [np.log1p(_mean(cv2.absdiff(pictures, _shifted(pictures, -lag)))) for lag in LAGS]
     for lag in HALF_LAGS:
         mixture = cv2.addWeighted(_shifted(pictures, -lag), 0.5, _shifted(pictures, lag), 0.5, 0)
-        found[:, column] = _mean(cv2.absdiff(pictures, mixture))
-        column += 1
+        columns.append(np.log1p(_mean(cv2.absdiff(pictures, mixture))))
     for lag in (1, 2):
         apart = cv2.absdiff(luma, _shifted(luma, -lag))
-        found[:, column] = cv2.reduce(apart, 1, cv2.REDUCE_MAX)[:, 0]
-        changed = cv2.threshold(apart, MANY, 1, cv2.THRESH_BINARY)[1]
-        found[:, column + 1] = 144 * _mean(changed) / 36
-        column += 2
-    found[:, : column - 4] = np.log1p(found[:, : column - 4])
-    for at in (column - 4, column - 2):
-        found[:, at] = np.log1p(found[:, at]) / 2
+        columns.append(np.log1p(cv2.reduce(apart, 1, cv2.REDUCE_MAX)[:, 0].astype(np.float32)) / 2)
+        columns.append(4 * _mean(cv2.threshold(apart, MANY, 1, cv2.THRESH_BINARY)[1]))
     brightness = _mean(luma)
     contrast = np.sqrt(np.maximum(_mean_square(luma) - brightness**2, 0))
     step_s = np.diff(times_s, prepend=times_s[:1])
-    usual_s = float(np.median(step_s[1:])) if count > 1 else 0.04
-    step_s[0] = usual_s
-    found[:, column] = (brightness - 120) / 60
-    found[:, column + 1] = np.log1p(contrast) - 2
-    found[:, column + 2] = np.diff(brightness, prepend=brightness[:1]) / 20
-    found[:, column + 3] = np.log(np.clip(step_s, 1e-3, 10) / 0.04)
-    return found
+    step_s[0] = float(np.median(step_s[1:])) if count > 1 else USUAL_STEP_S
+    columns += [
+        (brightness - 120) / 60,
+        np.log1p(contrast) - 2,
+        np.diff(brightness, prepend=brightness[:1]) / 20,
+        np.log(np.clip(step_s, 1e-3, 10) / USUAL_STEP_S),
+    ]
+    return np.stack(columns, axis=1).astype(np.float32)
 
 
 def _shifted(rows: np.ndarray, by: int) -> np.ndarray:

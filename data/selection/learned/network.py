@@ -7,6 +7,8 @@ to a description, of which event is it?
 
 from __future__ import annotations
 
+from functools import lru_cache
+
 import numpy as np
 import torch
 from torch import nn
@@ -14,7 +16,7 @@ from torch import nn
 from data.errors import UserError, one_line
 from data.selection.learned.boundaries import DILATIONS
 from data.selection.learned.features import NUM_FEATURES, NUM_TOLD, PICTURE
-from data.selection.learned.selector import Selector
+from data.selection.learned.selector import Selector, read
 
 WIDTH = 64
 HEADS, LAYERS, DROPOUT = 4, 2, 0.1
@@ -30,6 +32,12 @@ class SelectorNet(nn.Module):
         self.boundaries = BoundaryNet()
         self.values = ValueNet()
         self.events = TickNet(3)
+
+
+@lru_cache(maxsize=4)
+def network_named(name: str) -> SelectorNet:
+    """`network_of` the selector of that folder or Hub name, built once per process."""
+    return network_of(read(name))
 
 
 def network_of(found: Selector) -> SelectorNet:

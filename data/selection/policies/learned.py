@@ -15,7 +15,7 @@ import numpy as np
 from data.sample import Selection
 from data.selection.config import FrameKeys
 from data.selection.learned.events import Proposal, proposals
-from data.selection.learned.network import network_of
+from data.selection.learned.network import network_named
 from data.selection.learned.selector import selector_of
 from data.selection.learned.ticks import Ticks, ticks_of
 from data.selection.learned.values import values_of
@@ -29,7 +29,7 @@ from data.selection.policies.ranking import selection, spread_ranks
 def learned(signals: Signals, keys: FrameKeys) -> Selection:
     """See the module's docstring."""
     found = selector_of(keys)
-    network = network_of(found)
+    network = network_named(found.name)
     ticks = ticks_of(signals, found.boundaries)
     if keys.method == "proposals":
         return _by_events(signals, ticks, proposals(network.events, ticks, keys.max), keys)
