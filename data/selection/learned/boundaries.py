@@ -17,7 +17,7 @@ DILATIONS = (1, 2, 4, 8, 16, 32, 1, 2, 4, 8)
 """Distances of the frames that its convolutions look at."""
 SEES = sum(DILATIONS)
 """Frames on either side that a frame's scores depend on, in addition to what its features depend on."""
-BLOCK = 1024  # frames at a time: a long video takes no more memory than a short one
+BLOCK = 2048  # frames at a time: a long video takes no more memory than a short one
 CUT, GRADUAL = 0.5, 0.5  # probabilities from which a boundary counts
 SEEN = 0.15  # probability of a cut below which a frame is not looked at
 WITHIN = 0.5  # probability of being within a transition, to which one extends
