@@ -11,7 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 POLICY_VERSION = 3
-"""Increased whenever the same keys choose other frames than before; stored with every prepared dataset."""
+"""Increased whenever the same keys choose other frames than before, also by another selector that comes with
+scenescribe; stored with every prepared dataset."""
 
 
 @dataclass(frozen=True)

@@ -70,12 +70,13 @@ def same_choice(a: FrameKeys, b: FrameKeys) -> bool:
 
 
 def copy_selector(dataset: Prepared, output: Path) -> None:
-    """Copy the selector that chose a dataset's frames, if one did, into the run.
+    """Copy the selector that chose a dataset's frames, if one was named, into the run.
 
     Raises:
         UserError: the dataset lacks it.
     """
-    if not recorded_keys(dataset.manifest["policy"]).needs_selector():
+    frames = recorded_keys(dataset.manifest["policy"])
+    if not frames.needs_selector() or frames.selector is None:
         return
     (output / SELECTOR_FOLDER).mkdir(exist_ok=True)
     for name in SELECTOR_FILES:

@@ -84,7 +84,6 @@ def pool_of(
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(ids)
     work = partial(_measured, keys=keys, learned=selector)
-    missing = 0
     with (
         tempfile.TemporaryDirectory(prefix="scenescribe-pool-") as spool,
         tqdm(desc="measure", unit="video", total=len(wanted)) as bar,
@@ -99,16 +98,16 @@ def pool_of(
         )
         for one in done:
             found = one.outcome
-            good = found if isinstance(found, list) else []
-            missing += not good
-            _write(folder / _file_of(one.item.id), good)
+            _write(folder / _file_of(one.item.id), found if isinstance(found, list) else [])
             bar.update()
             media = one.item.video
             if isinstance(media, VideoFile) and Path(media.path).parent == Path(spool):
                 Path(media.path).unlink(missing_ok=True)
-    if missing:
-        tqdm.write(f"{missing} of {len(wanted)} videos cannot be used and are left out")
-    pool = [video for name in sorted(wanted) for video in _read(folder / _file_of(name))]
+    found_of = {name: list(_read(folder / _file_of(name))) for name in sorted(wanted)}
+    if missing := [name for name, videos in found_of.items() if not videos]:
+        some = ", ".join(missing[:3]) + ", …" * (len(missing) > 3)
+        tqdm.write(f"{len(missing)} of {len(wanted)} videos cannot be used any more: {some}")
+    pool = [video for videos in found_of.values() for video in videos]
     if not pool:
         raise UserError(f"data.path={dataset.path}: none of its videos can be measured any more")
     return pool

@@ -54,7 +54,8 @@ def check_policy(keys: FrameKeys) -> FrameKeys:
         found = selector.selector_of(keys)
         for part in keys.needed_parts():
             found.require(part)
-        keys = keys.model_copy(update={"selector_sha256": found.sha256})
+        if keys.selector is not None:  # the shipped one is known by the version of the policies
+            keys = keys.model_copy(update={"selector_sha256": found.sha256})
     if measures == "cuts":
         detector_of(keys)
     if measures == "features":
@@ -67,8 +68,8 @@ def check_policy(keys: FrameKeys) -> FrameKeys:
 
 
 def selector_files(keys: FrameKeys) -> dict[str, bytes]:
-    """Path in a dataset or a run → content: the selector of the frame policy, which travels with it."""
-    if not keys.needs_selector():
+    """Path in a dataset or a run → content: the selector that the frame policy names, which travels with it."""
+    if not keys.needs_selector() or keys.selector is None:
         return {}
     files = selector.selector_of(keys).files
     return {f"{SELECTOR_FOLDER}/{name}": content for name, content in files.items()}
