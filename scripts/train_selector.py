@@ -1,6 +1,6 @@
 """Train a selector: a small network that finds shots and values frames.
 
-python scripts/train_selector.py objective=boundaries out=selectors/boundaries      about 15 minutes on 2 cores
+python scripts/train_selector.py objective=boundaries out=selectors/boundaries      about half an hour on 2 cores
 python scripts/prepare.py … frames.boundaries=learned frames.selector=selectors/boundaries
 """
 
