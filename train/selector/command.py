@@ -33,8 +33,14 @@ from train.selector.pool import PoolVideo, pool_of
 from train.selector.subsets import LOSSES, judged
 from train.selector.values import Reinforce, batches_of, rank_loss, reward_of
 
-HOW = ("out", "overwrite", "save_every", "workers", "init", "data", "adapter")
-"""Keys that change nothing of the result, or name places of this machine: hashes are recorded instead."""
+RECORDED: dict[Objective, tuple[str, ...]] = {
+    "boundaries": ("length",),
+    "rank": ("videos", "pool", "budgets", "subsets"),
+    "reinforce": ("videos", "pool", "budgets"),
+    "events": ("videos",),
+}
+"""Keys of an objective that decide the result, in addition to those of all. Places on this machine are not
+recorded."""
 PART: dict[Objective, str] = {
     "boundaries": "boundaries",
     "rank": "values",
@@ -62,7 +68,9 @@ def train_selector(config: SelectorConfig) -> None:
     with locked(out, f"out={config.out}"):
         torch.manual_seed(config.seed)
         network, parts = SelectorNet(), dict[str, Any]()
-        made: dict[str, Any] = {k: v for k, v in resolved(config).items() if k not in HOW}
+        given = {**resolved(config), "steps": config.num_steps}
+        wanted = ("objective", "steps", "batch", "lr", "seed", *RECORDED[config.objective])
+        made: dict[str, Any] = {key: given[key] for key in wanted}
         if config.objective != "boundaries" or config.init is not None:
             first = selector.read(config.init or str(selector.SHIPPED), "init")
             parts = dict(first.record["parts"])
