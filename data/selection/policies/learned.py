@@ -43,7 +43,7 @@ def learned(signals: Signals, keys: FrameKeys) -> Selection:
         signals.times_s,
         ticks.frames,
         keys.max,
-        background=float(network.values.rate) * played_s(signals.times_s),
+        background=float(network.values.rate.detach()) * played_s(signals.times_s),
         worth=values,
     )
     order = chosen[np.argsort(ranks)]  # best first
