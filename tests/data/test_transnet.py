@@ -91,6 +91,7 @@ def test_a_cut_and_a_dissolve_are_found(signals):
     assert abs(dissolve.last - 119) <= 4 and abs(dissolve.first - 135) <= 4
 
 
+@pytest.mark.slow
 def test_bars_at_the_sides_change_nothing(film, tmp_path):
     """A vertical film in a wide frame."""
     inner = [f.rgb(144)[:, 88:168] for f in Video(film).decode()][:75]  # 80 of 256 columns
@@ -131,6 +132,7 @@ def test_shots_of_transnetv2(signals, film):
     assert len(select(signals, strict).times_s) == 1
 
 
+@pytest.mark.slow
 def test_windows_of_a_long_video_end_at_its_cuts(film):
     keys = SCENE.model_copy(update={"window_s": 4.0, "max": 4})
     first, second, last = choose_windows(film, keys)
