@@ -26,7 +26,7 @@ def main(config: BenchLearnedConfig) -> Figures:
         found = (clips / "clips.jsonl").is_file()
         if config.clips and not found:
             raise UserError(f"clips={config.clips}: no clips.jsonl in it")
-        ways = ways_of(config.selector)
+        ways = ways_of(config.selector, config.ways)
         name = "real" if found else "textures"
         work = Path(config.work) / f"built-{name}"
         print(f"building videos in {work} …", flush=True)

