@@ -60,8 +60,6 @@ def ways_of(selector: str | None, names: Sequence[str] | None) -> dict[str, dict
 class LabelledVideo:
     """A video with its transitions; a cut has no frame between its two times."""
 
-    id: str
-    group: str
     path: str
     transitions: tuple[Transition, ...]
 
@@ -70,20 +68,15 @@ class LabelledVideo:
 class Found:
     """What one way found in one video."""
 
-    video: str
-    group: str
     way: str
     cuts: quality.Matches
     gradual: quality.Matches
     cpu_s: float
-    num_frames: int
 
 
 def built_videos(videos: Sequence[BuiltVideo]) -> list[LabelledVideo]:
     """The built videos of the report half."""
-    return [
-        LabelledVideo(v.id, v.group, v.path, v.transitions) for v in videos if v.half == "report"
-    ]
+    return [LabelledVideo(v.path, v.transitions) for v in videos if v.half == "report"]
 
 
 def real_clips(folder: Path) -> list[LabelledVideo]:
@@ -91,8 +84,6 @@ def real_clips(folder: Path) -> list[LabelledVideo]:
     rows = [json.loads(line) for line in (folder / "clips.jsonl").read_text("utf-8").splitlines()]
     return [
         LabelledVideo(
-            row["id"],
-            "real",
             str(folder / row["video"]),
             tuple(Transition(t, t, hard=True) for t in row["cuts_s"])
             + tuple(Transition(a, b, hard=False) for a, b in row["gradual_s"]),
@@ -135,8 +126,7 @@ def _find(video: LabelledVideo, ways: Mapping[str, Mapping[str, object]]) -> lis
         cpu_s = time.process_time() - started
         step_s = float(np.median(np.diff(signals.times_s)))
         cuts, gradual = quality.match_places(found, video.transitions, tolerance_s=1.5 * step_s)
-        count = len(signals.times_s)
-        result.append(Found(video.id, video.group, way, cuts, gradual, cpu_s, count))
+        result.append(Found(way, cuts, gradual, cpu_s))
     return result
 
 

@@ -18,11 +18,9 @@ from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.selection.windows import choose_windows
-from train import sft
 from train.batches.split import split
 from train.bench.config import BenchLearnedConfig
-from train.bench.seeds import in_pool, one_core_each, quietly, warmed_base
-from train.config import TrainConfig
+from train.bench.seeds import in_pool, one_core_each, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.intervals import interval
@@ -49,32 +47,21 @@ def policies_of(config: BenchLearnedConfig, world: str, seed: int) -> dict[str, 
             found[f"{objective} ({method})"] = {
                 "policy": "learned",
                 "method": method,
-                "selector": str(_selector(config, world, objective, seed)),
+                "selector": str(selector_folder(config, world, objective, seed)),
             }
     return found
 
 
 def compare_values(config: BenchLearnedConfig) -> dict[str, float]:
     """Prepare, train and judge; returns flat figures. Results of an earlier call are reused."""
-    work = Path(config.work)
-    for world in config.worlds:
-        prepare(
-            world_keys(
-                work / "videos",
-                work / world,
-                limit=config.videos,
-                frames=FRAMES,
-                window_s=None,
-                busy=WORLDS[world],
-            )
-        )
+    prepare_worlds(config)
     pairs = [(config, world, seed) for seed in config.seeds for world in config.worlds]
     with one_core_each(config.workers) as pool:
         warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
         in_pool(pool, "warm up", warmed_base, warm)
         in_pool(pool, "train describers", _train, pairs)
         learned = [(*pair, objective) for pair in pairs for objective in config.objectives]
-        in_pool(pool, "train selectors", _learn, learned)
+        in_pool(pool, "train selectors", learn, learned)
         losses = in_pool(pool, "judge", _judge, pairs)
     of = {(str(w), seed): one for (_, w, seed), one in zip(pairs, losses, strict=True)}
     figures = _figures(config, of)
@@ -82,60 +69,78 @@ def compare_values(config: BenchLearnedConfig) -> dict[str, float]:
     return figures
 
 
+def prepare_worlds(config: BenchLearnedConfig) -> None:
+    """Prepare each world, its videos whole."""
+    work = Path(config.work)
+    for world in config.worlds:
+        keys = world_keys(
+            work / "videos",
+            work / world,
+            limit=config.videos,
+            frames=FRAMES,
+            window_s=None,
+            busy=WORLDS[world],
+        )
+        prepare(keys)
+
+
 def _run(config: BenchLearnedConfig, world: str, seed: int) -> Path:
     return Path(config.work) / f"run-{world}-{seed}"
 
 
-def _selector(config: BenchLearnedConfig, world: str, objective: str, seed: int) -> Path:
+def selector_folder(config: BenchLearnedConfig, world: str, objective: str, seed: int) -> Path:
     return Path(config.work) / f"selector-{world}-{objective}-{seed}"
 
 
 def _train(config: BenchLearnedConfig, world: str, seed: int) -> None:
-    out = _run(config, world, seed)
-    if (out / "run.json").exists():
-        return
-    keys = load(
-        TrainConfig,
-        [
-            "recipe=demo",
-            f"model.name={config.work}/base-{seed}",
-            f"data.path={config.work}/{world}",
+    tiny_run(
+        f"{config.work}/base-{seed}",
+        f"{config.work}/{world}",
+        _run(config, world, seed),
+        steps=config.steps,
+        seed=seed,
+        more=[
             f"data.eval_share={EVAL_SHARE}",
             f"data.eval_max={config.held_out}",
             "data.target=paragraph",  # without times: of a scene that is not told, no frame helps
-            "data.workers=0",
-            f"train.steps={config.steps}",
-            f"train.eval_every={config.steps}",
-            f"train.output={out}",
-            f"train.seed={seed}",
         ],
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with quietly(out / "log.txt"):
-        sft.main(keys)
 
 
-def _learn(config: BenchLearnedConfig, world: str, seed: int, objective: str) -> None:
-    out = _selector(config, world, objective, seed)
+def learn(config: BenchLearnedConfig, world: str, seed: int, objective: str) -> None:
+    """Train a selector's part on a world, unless that is done."""
+    out = selector_folder(config, world, objective, seed)
     if (out / "selector.json").exists():
         return
+    describer = (
+        f"adapter={_run(config, world, seed)}",
+        f"pool={config.pool}",
+        f"budgets={','.join(map(str, config.budgets))}",
+    )
     keys = load(
         SelectorConfig,
         [
             f"objective={objective}",
             f"data.path={config.work}/{world}",
-            f"adapter={_run(config, world, seed)}",
             f"out={out}",
             f"videos={config.learn_videos}",
             f"seed={seed}",
-            f"pool={config.pool}",
-            f"budgets={','.join(map(str, config.budgets))}",
+            *(describer if objective != "events" else ()),
             *([] if config.selector_steps is None else [f"steps={config.selector_steps}"]),
         ],
     )
     out.mkdir(parents=True, exist_ok=True)
     with quietly(out / "log.txt"):
         train_selector(keys)
+
+
+def held_pool(config: BenchLearnedConfig, world: str) -> list[PoolVideo]:
+    """The held-out videos of a world, measured."""
+    dataset = Prepared.open(f"{config.work}/{world}")
+    rows = dataset.rows().select_columns(["id", "sample_id", "video_id"])
+    held = split(rows, EVAL_SHARE, config.held_out).held_ids
+    learned = FrameKeys(boundaries="learned")
+    return pool_of(dataset, held, config.pool, learned, Path(config.work) / f"held-{world}")
 
 
 @dataclass(frozen=True)
@@ -150,14 +155,10 @@ class Losses:
 
 def _judge(config: BenchLearnedConfig, world: str, seed: int) -> Losses:
     """The losses of every policy's frames, and of the best subsets of a pool."""
-    dataset = Prepared.open(f"{config.work}/{world}")
-    rows = dataset.rows().select_columns(["id", "sample_id", "video_id"])
-    held = split(rows, EVAL_SHARE, config.held_out).held_ids
     folder = _run(config, world, seed)
     with quietly(folder / "judge.txt"):
         describer = Describer.load(read_run(folder))
-        learned = FrameKeys(boundaries="learned")
-        pool = pool_of(dataset, held, config.pool, learned, Path(config.work) / f"held-{world}")
+        pool = held_pool(config, world)
         named = policies_of(config, world, seed)
         chosen = {name: {k: list[float]() for k in config.budgets} for name in named}
         best = {k: list[float]() for k in config.budgets}

@@ -3,13 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from pathlib import Path
 
 import numpy as np
 
-from data.config import load
-from data.offline.prepare import prepare
-from data.prepared.dataset import Prepared
 from data.sample import Event
 from data.selection.choose import analyse
 from data.selection.config import FrameKeys
@@ -17,15 +13,10 @@ from data.selection.learned import selector
 from data.selection.learned.events import Proposal, best_of, overlap, proposals
 from data.selection.learned.network import network_of
 from data.selection.policies.boundaries import find_boundaries
-from train.batches.split import split
 from train.bench.config import BenchLearnedConfig
-from train.bench.learned import EVAL_SHARE, FRAMES, WORLDS
+from train.bench.learned import held_pool, learn, prepare_worlds, selector_folder
 from train.bench.seeds import in_pool, one_core_each, quietly
 from train.console import say
-from train.demo.world import world_keys
-from train.selector.command import train_selector
-from train.selector.config import SelectorConfig
-from train.selector.pool import pool_of
 
 SAME = 0.5
 """Overlap from which a proposal has found an event."""
@@ -38,20 +29,10 @@ Counts = tuple[int, int, int]
 
 def compare_events(config: BenchLearnedConfig) -> dict[str, float]:
     """Prepare, train and count; returns flat figures. Results of an earlier call are reused."""
-    work = Path(config.work)
-    for world in config.worlds:
-        keys = world_keys(
-            work / "videos",
-            work / world,
-            limit=config.videos,
-            frames=FRAMES,
-            window_s=None,
-            busy=WORLDS[world],
-        )
-        prepare(keys)
+    prepare_worlds(config)
     pairs = [(config, world, seed) for world in config.worlds for seed in config.seeds]
     with one_core_each(config.workers) as pool:
-        in_pool(pool, "train events", _learn, pairs)
+        in_pool(pool, "train events", learn, [(*pair, "events") for pair in pairs])
         counted = in_pool(pool, "count", _count, pairs)
     figures: dict[str, float] = {}
     lines = ["| world | proposals | recall | precision | F1 |", "|---|---|---|---|---|"]
@@ -69,37 +50,14 @@ def compare_events(config: BenchLearnedConfig) -> dict[str, float]:
     return figures
 
 
-def _selector(config: BenchLearnedConfig, world: str, seed: int) -> Path:
-    return Path(config.work) / f"selector-{world}-events-{seed}"
-
-
-def _learn(config: BenchLearnedConfig, world: str, seed: int) -> None:
-    out = _selector(config, world, seed)
-    if (out / "selector.json").exists():
-        return
-    keys = [
-        "objective=events",
-        f"data.path={config.work}/{world}",
-        f"out={out}",
-        f"videos={config.learn_videos}",
-        f"seed={seed}",
-        *([] if config.selector_steps is None else [f"steps={config.selector_steps}"]),
-    ]
-    out.mkdir(parents=True, exist_ok=True)
-    with quietly(out / "log.txt"):
-        train_selector(load(SelectorConfig, keys))
-
-
 def _count(config: BenchLearnedConfig, world: str, seed: int) -> tuple[Counts, Counts]:
     """Of learned proposals, and of shots as proposals."""
-    dataset = Prepared.open(f"{config.work}/{world}")
-    rows = dataset.rows().select_columns(["id", "sample_id", "video_id"])
-    held = split(rows, EVAL_SHARE, config.held_out).held_ids
-    network = network_of(selector.read(str(_selector(config, world, seed)))).events
+    folder = selector_folder(config, world, "events", seed)
+    network = network_of(selector.read(str(folder))).events
     keys = FrameKeys(boundaries="learned")
     learned, shots = np.zeros(3, int), np.zeros(3, int)
-    with quietly(_selector(config, world, seed) / "count.txt"):
-        pool = pool_of(dataset, held, config.pool, keys, Path(config.work) / f"held-{world}")
+    with quietly(folder / "count.txt"):
+        pool = held_pool(config, world)
     for video in pool:
         events = [Event(**event) for event in video.row["events"]]
         learned += found_by(best_of(proposals(network, video.ticks, MOST), LIKELY), events)

@@ -10,16 +10,13 @@ from typing import Any
 import numpy as np
 from datasets import Dataset
 
-from data.config import load
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.sample import events_of
 from data.target import timeline
-from train import sft
 from train.batches.split import split
 from train.bench.config import PoliciesConfig
-from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, warmed_base
-from train.config import TrainConfig
+from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
@@ -69,28 +66,18 @@ def _run_folder(config: PoliciesConfig, policy: str, seed: int) -> Path:
 
 
 def _train(config: PoliciesConfig, policy: str, seed: int) -> None:
-    out = _run_folder(config, policy, seed)
-    if (out / "run.json").exists():
-        return
-    keys = load(
-        TrainConfig,
-        [
-            "recipe=demo",
+    tiny_run(
+        f"{config.work}/base-{seed}",
+        f"{config.work}/{policy}",
+        _run_folder(config, policy, seed),
+        steps=config.steps,
+        seed=seed,
+        more=[
             "optim.name=adamw",  # as the figures of train/evaluation/README.md were measured
-            f"model.name={config.work}/base-{seed}",
-            f"data.path={config.work}/{policy}",
             f"data.eval_share={EVAL_SHARE}",
             f"data.eval_max={config.held_out}",
-            "data.workers=0",
-            f"train.steps={config.steps}",
-            f"train.eval_every={config.steps}",
-            f"train.output={out}",
-            f"train.seed={seed}",
         ],
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with quietly(out / "log.txt"):
-        sft.main(keys)
 
 
 def _held_out(config: PoliciesConfig, policy: str) -> Dataset:

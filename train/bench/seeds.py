@@ -13,6 +13,9 @@ import numpy as np
 import torch
 from tqdm import tqdm
 
+from data.config import load
+from train import sft
+from train.config import TrainConfig
 from train.demo.prewarm import build_prewarmed
 from train.evaluation.intervals import Measure
 from train.evaluation.scoring import Scored
@@ -48,6 +51,31 @@ def warmed_base(work: str, seed: int, steps: int) -> None:
     with quietly(folder / "log.txt"):
         build_prewarmed(folder, steps=steps, seed=seed)
     (folder / "warm").touch()
+
+
+def tiny_run(
+    base: str | Path, dataset: str | Path, out: Path, *, steps: int, seed: int, more: Sequence[str]
+) -> None:
+    """Train the model `base` on a dataset by the demo's recipe, unless `out` holds the finished run. `more`: keys."""
+    if (out / "run.json").exists():
+        return
+    keys = load(
+        TrainConfig,
+        [
+            "recipe=demo",
+            f"model.name={base}",
+            f"data.path={dataset}",
+            "data.workers=0",
+            f"train.steps={steps}",
+            f"train.eval_every={steps}",
+            f"train.output={out}",
+            f"train.seed={seed}",
+            *more,
+        ],
+    )
+    out.mkdir(parents=True, exist_ok=True)
+    with quietly(out / "log.txt"):
+        sft.main(keys)
 
 
 @contextlib.contextmanager

@@ -14,15 +14,12 @@ from pathlib import Path
 import numpy as np
 from datasets import Dataset
 
-from data.config import load
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.target import Unit, timeline
-from train import sft
 from train.batches.split import split
 from train.bench.config import BenchWindowsConfig, Way
-from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, warmed_base
-from train.config import TrainConfig
+from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
@@ -96,30 +93,21 @@ def _dataset(config: BenchWindowsConfig, way: Way) -> Path:
 
 
 def _train(config: BenchWindowsConfig, way: Way, seed: int) -> None:
-    out, setting = Path(config.work) / f"run-{way}-{seed}", WAYS[way]
-    if (out / "run.json").exists():
-        return
-    keys = load(
-        TrainConfig,
-        [
-            "recipe=demo",
-            f"model.name={config.work}/base-{seed}",
-            f"data.path={_dataset(config, way)}",
+    setting = WAYS[way]
+    tiny_run(
+        f"{config.work}/base-{seed}",
+        _dataset(config, way),
+        Path(config.work) / f"run-{way}-{seed}",
+        steps=config.steps,
+        seed=seed,
+        more=[
             f"data.eval_share={EVAL_SHARE}",
             f"data.eval_max={ALL_ROWS}",
             f"data.clock={setting.clock}",
             f"data.window_clock={setting.window_clock}",
-            "data.workers=0",
             f"train.batch={setting.batch}",
-            f"train.steps={config.steps}",
-            f"train.eval_every={config.steps}",
-            f"train.output={out}",
-            f"train.seed={seed}",
         ],
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with quietly(out / "log.txt"):
-        sft.main(keys)
 
 
 def _held_out(config: BenchWindowsConfig, way: Way) -> Dataset:

@@ -8,6 +8,7 @@ import cv2
 import numpy as np
 
 from data.bench.synthetic_clips import segment
+from data.selection.measure.shots import runs
 from train.selector.joins import KINDS, Kind, disturb, join
 from train.selector.takes import BLACK, HEIGHT, WIDTH, Roll, slide, small_of, take, texture
 
@@ -35,9 +36,8 @@ class Rendered:
 
     def middle(self) -> np.ndarray:
         """(N,) 1 in the middle of a gradual transition, falling to 0 at its ends."""
-        edges = np.flatnonzero(np.diff(np.r_[0, self.within > 0, 0]))
         found = np.zeros(len(self.within), np.float32)
-        for start, stop in edges.reshape(-1, 2):
+        for start, stop in runs(self.within > 0):
             if start > 0 and stop < len(found):
                 width = max(0.5, (stop - start) / 8)
                 at = (np.arange(start, stop) - (start + stop - 1) / 2) / width

@@ -16,7 +16,7 @@ from torch import nn
 from data.errors import UserError, one_line
 from data.selection.learned.boundaries import DILATIONS
 from data.selection.learned.features import NUM_FEATURES, NUM_TOLD, PICTURE
-from data.selection.learned.selector import Selector, read
+from data.selection.learned.selector import Selector, part_of, read
 
 WIDTH = 64
 HEADS, LAYERS, DROPOUT = 4, 2, 0.1
@@ -48,11 +48,7 @@ def network_of(found: Selector) -> SelectorNet:
     """
     network = SelectorNet()
     for part in found.parts:
-        own = {
-            name.removeprefix(f"{part}."): torch.from_numpy(tensor)
-            for name, tensor in found.tensors.items()
-            if name.startswith(f"{part}.")
-        }
+        own = {name: torch.from_numpy(t) for name, t in part_of(found.tensors, part).items()}
         try:
             network.get_submodule(part).load_state_dict(own)
         except RuntimeError as error:

@@ -51,7 +51,7 @@ class Selector:
     @property
     def boundaries(self) -> Weights:
         """The weights of `BoundaryNet`."""
-        return _of_part(self.tensors, "boundaries")
+        return part_of(self.tensors, "boundaries")
 
     @property
     def parts(self) -> tuple[str, ...]:
@@ -114,7 +114,7 @@ def read(name: str, key: str = "frames.selector") -> Selector:
         )
     try:
         tensors = load(weights)
-        wrong = [part for part in parts if part not in PARTS or not _of_part(tensors, part)]
+        wrong = [part for part in parts if part not in PARTS or not part_of(tensors, part)]
     except SafetensorError as error:
         wrong, tensors = [one_line(error)[:120]], {}
     if wrong:
@@ -126,7 +126,8 @@ def read(name: str, key: str = "frames.selector") -> Selector:
     return Selector(name, tensors, record, hashlib.sha256(weights).hexdigest(), files)
 
 
-def _of_part(tensors: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+def part_of(tensors: Mapping[str, np.ndarray], part: str) -> dict[str, np.ndarray]:
+    """The weights of one part by their names in it."""
     return {k.removeprefix(f"{part}."): v for k, v in tensors.items() if k.startswith(f"{part}.")}
 
 

@@ -197,9 +197,8 @@ def _fades(signals: Signals, pictures: np.ndarray) -> list[Change]:
     """Fades: the picture vanishes into black or white, and another picture appears."""
     contrast, luma, times_s = signals.contrast, signals.luma, signals.times_s
     blank = (contrast < BLANK_CONTRAST) & ((luma < 40) | (luma > 215))
-    edges = np.flatnonzero(np.diff(np.r_[False, blank, False].astype(np.int8)))
     found = []
-    for start, stop in edges.reshape(-1, 2):  # half-open runs of blank frames
+    for start, stop in runs(blank):
         last, first = int(start), int(stop) - 1
         least = max(0, np.searchsorted(times_s, times_s[start] - FADE_S))
         most = min(len(times_s) - 1, np.searchsorted(times_s, times_s[first] + FADE_S))
