@@ -1,6 +1,8 @@
 """Training a selector: rendered videos, subsets judged by a describer, reinforcement, events; what is resumed."""
 
 import json
+from dataclasses import replace
+from itertools import combinations
 
 import numpy as np
 import pytest
@@ -13,7 +15,11 @@ from data.errors import UserError
 from data.offline.prepare import prepare
 from data.selection.config import FrameKeys
 from data.selection.learned import selector
+from data.selection.learned.features import NUM_TOLD
 from data.selection.learned.network import SelectorNet, network_of
+from data.selection.learned.ticks import Ticks
+from data.selection.learned.values import cumulative_hazard
+from data.selection.policies.allocate import allocate
 from data.selection.policies.dispatch import check_policy
 from data.selection.windows import choose_windows
 from tests.helpers.runs import train
@@ -23,10 +29,12 @@ from train.selector.boundaries import RenderedBatches, boundary_loss
 from train.selector.command import train_selector
 from train.selector.config import SelectorConfig
 from train.selector.joins import KINDS, covered, join
+from train.selector.pool import PoolVideo
 from train.selector.rendered import rendered, roll
 from train.selector.subsets import changed, drawn
 from train.selector.takes import BLACK
-from train.selector.values import plackett_luce, value_of
+from train.selector.values import plackett_luce, told_of, values_of_subsets
+from train.selector.varied import varied
 
 
 def keys(*argv):
@@ -231,12 +239,65 @@ def test_plackett_luce_sums_to_one():
     assert total == pytest.approx(1)
 
 
+def four_ticks(**row):
+    """A video of four ticks, a second apart, with a cut in the middle; every tick is in the pool."""
+    pictures = np.random.default_rng(0).integers(0, 256, (4, 432), np.uint8)
+    ticks = Ticks(np.arange(4), np.arange(4.0), pictures, np.zeros((4, NUM_TOLD), np.float32))
+    shots = np.array([0.0, 0.0, 50.0, 50.0])
+    return PoolVideo({"start_s": 0.0, "events": [], **row}, (), ticks, np.arange(4), shots)
+
+
 def test_a_subset_is_worth_what_is_new_in_it():
-    logits = torch.full((4,), 50.0)  # each frame worth 1
-    hazard = torch.tensor([0.0, 0.0, 50.0, 50.0])  # a change in the middle
-    assert float(value_of(logits, hazard, (0, 1))) == pytest.approx(1)
-    assert float(value_of(logits, hazard, (1, 2))) == pytest.approx(2)
-    assert float(value_of(logits, hazard, (0, 1, 2, 3))) == pytest.approx(2)
+    still = torch.tensor(
+        [[50.0, -50.0, 0.0]] * 4
+    )  # each frame worth 1, nothing changes within shots
+    subsets = [(0, 1), (1, 2), (0, 1, 2, 3), (3,)]
+    values = values_of_subsets(still, four_ticks(), subsets)
+    assert values.tolist() == pytest.approx([1, 2, 2, 1])
+    moving = torch.tensor([[50.0, 50.0, 0.0]] * 4)
+    values = values_of_subsets(moving, four_ticks(), subsets)
+    assert values.tolist() == pytest.approx([2, 2, 4, 1])
+
+
+def test_the_policy_adds_up_what_was_learned():
+    """`allocate` chooses the subset of the highest value, as training sees values."""
+    torch.manual_seed(0)
+    for _ in range(10):
+        numbers = 2 * torch.randn(4, 3)
+        video = four_ticks()
+        hazard = np.asarray(cumulative_hazard(numbers, torch.from_numpy(video.ticks.times_s)))
+        cuts = np.array([0.0, 1 - 1e-9, 0.0, 0.0])
+        chosen, _ = allocate(
+            cuts,
+            np.arange(4) * 100.0,  # far from the cut: no frame is blurred
+            np.arange(4),
+            2,
+            background=hazard,
+            worth=numbers[:, 0].sigmoid().numpy(),
+        )
+        pairs = list(combinations(range(4), 2))
+        values = values_of_subsets(numbers, video, pairs)
+        best = float(values.max())
+        assert float(values[pairs.index(tuple(chosen.tolist()))]) == pytest.approx(best, abs=0.02)
+
+
+def test_what_is_told_is_what_events_cover():
+    events = [{"start_s": 1.0, "end_s": 2.5, "text": "x"}]
+    assert told_of(four_ticks(events=events)).tolist() == [0, 1, 1, 0]
+    assert told_of(four_ticks(events=events, start_s=1.5)).tolist() == [1, 1, 0, 0]
+
+
+def test_a_variant_shows_the_same_in_other_colours():
+    video = four_ticks()
+    rng = np.random.default_rng(0)
+    seen = [varied(video, rng) for _ in range(8)]
+    for one in seen:
+        assert one.ticks.pictures.shape == (4, 432) and one.ticks.pictures.dtype == np.uint8
+        assert one.ticks.told is video.ticks.told and one.row is video.row
+    assert len({one.ticks.pictures.tobytes() for one in seen}) == 8
+    grey = replace(video, ticks=replace(video.ticks, pictures=np.full((4, 432), 128, np.uint8)))
+    chroma = varied(grey, rng).ticks.pictures.reshape(4, 3, 9, 16)[:, 1:]
+    assert (chroma == 128).all()  # what has no colour gets none
 
 
 @pytest.mark.parametrize(

@@ -207,9 +207,9 @@ class BenchLearnedConfig(BenchConfig):
     seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(0, 1, 2), min_length=1, description="values, events: a model and a selector each"
     )
-    videos: int = Field(default=1200, ge=20, description="videos of a world")
-    held_out: int = Field(default=120, ge=1, description="of them, held out")
-    learn_videos: int = Field(default=1000, ge=2, description="of the others, for the selector")
+    videos: int = Field(default=1000, ge=20, description="videos of a world")
+    held_out: int = Field(default=100, ge=1, description="of them, held out")
+    learn_videos: int = Field(default=2000, ge=2, description="further ones, for the selectors")
     steps: int = Field(default=700, ge=1, description="training steps of a describer")
     selector_steps: int | None = Field(
         default=None, ge=1, description="of a selector (null: its default)"

@@ -1,7 +1,7 @@
 """Are learned values of frames worth it? Measured on the micro-world by the loss of a describer's answers.
 
-A tiny describer is trained on each world, then the values of frames by each objective, on the same training videos.
-On held-out videos every policy chooses 4, 6 and 8 frames. The best subset of a pool of frames, found by a search
+A tiny describer is trained on each world, then the values of frames by each objective, on videos that the describer
+has not seen. On held-out videos every policy chooses 4, 6 and 8 frames. The best subset of a pool of frames, found by a search
 with the describer's own loss, is what a choice could reach at best; what `scene` loses to it is the gap.
 """
 
@@ -25,7 +25,7 @@ from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.intervals import interval
 from train.run.saved import read_run
-from train.selector.command import train_selector
+from train.selector.command import learned_from, train_selector
 from train.selector.config import SelectorConfig
 from train.selector.describer import Case, Describer
 from train.selector.pool import PoolVideo, pool_of
@@ -60,6 +60,7 @@ def compare_values(config: BenchLearnedConfig) -> dict[str, float]:
         warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
         in_pool(pool, "warm up", warmed_base, warm)
         in_pool(pool, "train describers", _train, pairs)
+        measure(config)
         learned = [(*pair, objective) for pair in pairs for objective in config.objectives]
         in_pool(pool, "train selectors", learn, learned)
         losses = in_pool(pool, "judge", _judge, pairs)
@@ -70,18 +71,38 @@ def compare_values(config: BenchLearnedConfig) -> dict[str, float]:
 
 
 def prepare_worlds(config: BenchLearnedConfig) -> None:
-    """Prepare each world, its videos whole."""
+    """Prepare each world, and other videos of it to learn a selector from; the videos whole."""
     work = Path(config.work)
     for world in config.worlds:
-        keys = world_keys(
-            work / "videos",
-            work / world,
-            limit=config.videos,
-            frames=FRAMES,
-            window_s=None,
-            busy=WORLDS[world],
-        )
-        prepare(keys)
+        for seed, (name, limit) in enumerate(
+            ((world, config.videos), (learn_name(world), config.learn_videos))
+        ):
+            keys = world_keys(
+                work / "videos",
+                work / name,
+                limit=limit,
+                frames=FRAMES,
+                seed=seed,
+                window_s=None,
+                busy=WORLDS[world],
+            )
+            prepare(keys)
+
+
+def learn_name(world: str) -> str:
+    """Of the dataset that selectors learn from."""
+    return f"{world}-learn"
+
+
+def measure(config: BenchLearnedConfig) -> None:
+    """Measure the videos that selectors learn from, once for all of them."""
+    for world in config.worlds:
+        keys = _selector_keys(config, world, config.seeds[0], "events")
+        learned_from(keys, _pool_folder(config, world))
+
+
+def _pool_folder(config: BenchLearnedConfig, world: str) -> Path:
+    return Path(config.work) / f"pool-{world}"
 
 
 def _run(config: BenchLearnedConfig, world: str, seed: int) -> Path:
@@ -112,26 +133,32 @@ def learn(config: BenchLearnedConfig, world: str, seed: int, objective: str) -> 
     out = selector_folder(config, world, objective, seed)
     if (out / "selector.json").exists():
         return
+    out.mkdir(parents=True, exist_ok=True)
+    with quietly(out / "log.txt"):
+        keys = _selector_keys(config, world, seed, objective)
+        train_selector(keys, _pool_folder(config, world))
+
+
+def _selector_keys(
+    config: BenchLearnedConfig, world: str, seed: int, objective: str
+) -> SelectorConfig:
     describer = (
         f"adapter={_run(config, world, seed)}",
-        f"pool={config.pool}",
         f"budgets={','.join(map(str, config.budgets))}",
     )
-    keys = load(
+    return load(
         SelectorConfig,
         [
             f"objective={objective}",
-            f"data.path={config.work}/{world}",
-            f"out={out}",
+            f"data.path={config.work}/{learn_name(world)}",
+            f"out={selector_folder(config, world, objective, seed)}",
+            f"pool={config.pool}",
             f"videos={config.learn_videos}",
             f"seed={seed}",
             *(describer if objective != "events" else ()),
             *([] if config.selector_steps is None else [f"steps={config.selector_steps}"]),
         ],
     )
-    out.mkdir(parents=True, exist_ok=True)
-    with quietly(out / "log.txt"):
-        train_selector(keys)
 
 
 def held_pool(config: BenchLearnedConfig, world: str) -> list[PoolVideo]:

@@ -14,7 +14,7 @@ from data.selection.learned.events import Proposal, best_of, overlap, proposals
 from data.selection.learned.network import network_of
 from data.selection.policies.boundaries import find_boundaries
 from train.bench.config import BenchLearnedConfig
-from train.bench.learned import held_pool, learn, prepare_worlds, selector_folder
+from train.bench.learned import held_pool, learn, measure, prepare_worlds, selector_folder
 from train.bench.seeds import in_pool, one_core_each, quietly
 from train.console import say
 
@@ -30,6 +30,7 @@ Counts = tuple[int, int, int]
 def compare_events(config: BenchLearnedConfig) -> dict[str, float]:
     """Prepare, train and count; returns flat figures. Results of an earlier call are reused."""
     prepare_worlds(config)
+    measure(config)
     pairs = [(config, world, seed) for world in config.worlds for seed in config.seeds]
     with one_core_each(config.workers) as pool:
         in_pool(pool, "train events", learn, [(*pair, "events") for pair in pairs])

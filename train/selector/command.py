@@ -10,6 +10,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import torch
 
 from data.config import resolved
@@ -32,6 +33,7 @@ from train.selector.fit import CHECKPOINT, FitPlan, fit
 from train.selector.pool import PoolVideo, pool_of
 from train.selector.subsets import LOSSES, judged
 from train.selector.values import Reinforce, batches_of, rank_loss, reward_of
+from train.selector.varied import varied, varied_judged
 
 RECORDED: dict[Objective, tuple[str, ...]] = {
     "boundaries": ("length",),
@@ -48,13 +50,17 @@ PART: dict[Objective, str] = {
     "events": "events",
 }
 """Objective → the part that it trains."""
+POOL = "pool"
 TENTH = 10
 KEPT_FEATURES = 512
 """Videos of which `reinforce` keeps features in memory."""
 
 
-def train_selector(config: SelectorConfig) -> None:
+def train_selector(config: SelectorConfig, pool: Path | None = None) -> None:
     """Train one part of a selector and write the folder `out`; a run that was killed goes on.
+
+    Args:
+        pool: where the videos' measurements are kept (None: in `out`).
 
     Raises:
         UserError: `out` holds a finished selector or another run, or `init`, the dataset or the describer
@@ -81,7 +87,7 @@ def train_selector(config: SelectorConfig) -> None:
             made["init_sha256"] = first.sha256
         part = PART[config.objective]
         keys = json.dumps(made, sort_keys=True)
-        task = _task(config, network, out)
+        task = _task(config, network, out, pool or out / POOL)
         plan = FitPlan(config.num_steps, config.lr, config.save_every, keys)
         trained = network.get_submodule(part)
         loss = fit(trained, task.batches, task.loss_of, plan, out, task.validation)
@@ -110,21 +116,21 @@ class Task:
     validation: Callable[[], torch.Tensor] | None = None
 
 
-def _task(config: SelectorConfig, network: SelectorNet, out: Path) -> Task:
+def _task(config: SelectorConfig, network: SelectorNet, out: Path, kept: Path) -> Task:
     if config.objective == "boundaries":
         return Task(partial(boundary_batches, config), partial(boundary_loss, network.boundaries))
-    pool = _pool(config, out)
+    pool = learned_from(config, kept)
     if config.objective == "events":
         told = [video for video in pool if video.row["events"]]
         if not told:
             raise UserError(f"data.path={config.data.path}: no video in it has events with times")
-        return _with_validation(config, told, partial(event_loss, network.events))
+        return _with_validation(config, told, varied, partial(event_loss, network.events))
     describer = Describer.load(read_run(str(config.adapter)))
     if config.objective == "rank":
         known = judged(
             describer, pool, config.budgets, config.subsets, config.batch, config.seed, out
         )
-        return _with_validation(config, known, partial(rank_loss, network.values))
+        return _with_validation(config, known, varied_judged, partial(rank_loss, network.values))
     seen = {video.id: video for video in pool}
 
     @lru_cache(maxsize=KEPT_FEATURES)
@@ -138,11 +144,14 @@ def _task(config: SelectorConfig, network: SelectorNet, out: Path) -> Task:
         config.budgets,
         config.seed,
     )
-    return Task(_steps(config, pool), reinforce.loss)
+    return Task(_steps(config, pool, varied), reinforce.loss)
 
 
 def _with_validation(
-    config: SelectorConfig, videos: Sequence[Any], loss_of: Callable[[Sequence[Any]], torch.Tensor]
+    config: SelectorConfig,
+    videos: Sequence[Any],
+    vary: Callable[[Any, np.random.Generator], Any],
+    loss_of: Callable[[Sequence[Any]], torch.Tensor],
 ) -> Task:
     """Every tenth video is for validation, if there are that many."""
     kept = videos[::TENTH] if len(videos) > TENTH else ()
@@ -152,16 +161,19 @@ def _with_validation(
         parts = [kept[i : i + config.batch] for i in range(0, len(kept), config.batch)]
         return torch.stack([loss_of(part) * len(part) for part in parts]).sum() / len(kept)
 
-    steps = _steps(config, learned)
+    steps = _steps(config, learned, vary)
     return Task(steps, lambda drawn: loss_of(drawn.videos), validation if kept else None)
 
 
-def _steps(config: SelectorConfig, pool: Sequence[Any]) -> Callable[[int], Iterator[Any]]:
-    return partial(batches_of, pool, config.batch, config.seed, config.num_steps)
+def _steps(
+    config: SelectorConfig, pool: Sequence[Any], vary: Callable[[Any, np.random.Generator], Any]
+) -> Callable[[int], Iterator[Any]]:
+    return partial(batches_of, pool, vary, config.batch, config.seed, config.num_steps)
 
 
-def _pool(config: SelectorConfig, out: Path) -> list[PoolVideo]:
-    """The videos that are learned from: of the dataset's, those that are not held out for evaluation."""
+def learned_from(config: SelectorConfig, folder: Path) -> list[PoolVideo]:
+    """The videos that are learned from: of the dataset's, those that are not held out for evaluation. What is
+    measured of them is kept in the folder."""
     dataset = Prepared.open(str(config.data.path))
     rows = dataset.rows().select_columns(["id", "sample_id", "video_id", "events"])
     held = None
@@ -174,4 +186,4 @@ def _pool(config: SelectorConfig, out: Path) -> list[PoolVideo]:
     if not ids:
         raise UserError(f"data.path={config.data.path}: all of its videos are held out")
     learned = FrameKeys(boundaries="learned", selector=config.init)
-    return pool_of(dataset, ids[: config.videos], config.pool, learned, out / "pool")
+    return pool_of(dataset, ids[: config.videos], config.pool, learned, folder)

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import combinations
 from typing import Generic, TypeVar
 
 import numpy as np
@@ -12,6 +11,7 @@ import torch
 from torch.nn import functional
 
 from data.selection.learned.network import TickNet, ValueNet
+from data.selection.learned.values import cumulative_hazard
 from train.selector.describer import Case, Describer, Subset
 from train.selector.pool import PoolVideo
 from train.selector.subsets import Judged
@@ -48,57 +48,75 @@ def numbers_of(network: TickNet, videos: Sequence[PoolVideo]) -> list[torch.Tens
     return [numbers[i, : len(v.ticks)] for i, v in enumerate(videos)]
 
 
-def logits_of(network: ValueNet, videos: Sequence[PoolVideo]) -> list[torch.Tensor]:
-    """(M,) logits of the value of each pool frame of each video."""
-    found = zip(numbers_of(network, videos), videos, strict=True)
-    return [numbers[torch.from_numpy(video.at), 0] for numbers, video in found]
+def values_of_subsets(
+    numbers: torch.Tensor, video: PoolVideo, subsets: Sequence[Subset]
+) -> torch.Tensor:
+    """(S,) values of subsets, as `data.selection.policies.allocate` adds them up: each frame's own value (0 to 1),
+    less the share that the frame before it has shown already. That share is the probability that nothing changed
+    between the two.
 
-
-def value_of(logits: torch.Tensor, hazard: torch.Tensor, subset: Subset) -> torch.Tensor:
-    """The value of a subset, as `data.selection.policies.allocate` adds it up: each frame's own value (0 to 1), less
-    the share that the frame before it has shown already. That share is the probability that nothing changed
-    between the two, by their cumulative `hazard` (M,)."""
-    chosen = list(subset)
-    values = logits[chosen].sigmoid()
-    repeated = torch.exp(hazard[chosen[:-1]] - hazard[chosen[1:]])
-    return values.sum() - (values[1:] * repeated).sum()
-
-
-def hazard_of(network: ValueNet, video: PoolVideo) -> torch.Tensor:
-    """(M,) cumulative hazard of changes at the pool's frames: of shot boundaries, and within shots."""
-    shots = torch.from_numpy(video.shots).float()
-    times_s = torch.from_numpy(video.ticks.times_s[video.at]).float()
-    return shots + network.rate * times_s
+    Args:
+        numbers: (T, 3) of the video's ticks.
+    """
+    own = numbers[torch.from_numpy(video.at), 0].sigmoid()  # (M,)
+    within = cumulative_hazard(numbers, torch.from_numpy(video.ticks.times_s))
+    hazard = torch.from_numpy(video.shots).float() + within[torch.from_numpy(video.at)]  # (M,)
+    most = max(map(len, subsets))
+    places = torch.tensor([[*s, *(s[-1:] * (most - len(s)))] for s in subsets])  # (S, K)
+    # a frame that fills the row up repeats the last one: nothing changed, it adds nothing
+    repeated = torch.exp(hazard[places[:, :-1]] - hazard[places[:, 1:]])
+    values = own[places]
+    return values.sum(dim=1) - (values[:, 1:] * repeated).sum(dim=1)
 
 
 def rank_loss(network: ValueNet, batch: Sequence[Judged]) -> torch.Tensor:
     """Logistic loss of all pairs of subsets of one size of a video: the one with the lower loss of the describer is
-    to have the higher value. A pair counts as much as its losses differ."""
-    total, weight = torch.zeros(()), 0.0
-    for one, logits in zip(batch, logits_of(network, [b.video for b in batch]), strict=True):
-        hazard = hazard_of(network, one.video)
-        values = [value_of(logits, hazard, subset) for subset in one.subsets]
-        spread = float(np.std(one.losses)) + 1e-6
-        for a, b in combinations(range(len(values)), 2):
-            if len(one.subsets[a]) != len(one.subsets[b]):
-                continue
-            lead = (one.losses[b] - one.losses[a]) / spread
-            total = total + abs(lead) * functional.softplus(
-                -np.sign(lead) * SHARPNESS * (values[a] - values[b])
-            )
-            weight += abs(lead)
-    return total / max(weight, 1e-6)
+    to have the higher value. A pair counts as much as its losses differ. `told_loss` is added."""
+    total, weight = torch.zeros(()), torch.zeros(())
+    videos = [one.video for one in batch]
+    every = numbers_of(network, videos)
+    for one, numbers in zip(batch, every, strict=True):
+        values = values_of_subsets(numbers, one.video, one.subsets)  # (S,)
+        losses = torch.tensor(one.losses)
+        losses = losses / (losses.std(correction=0) + 1e-6)
+        sizes = torch.tensor([len(s) for s in one.subsets])
+        lead = (losses[None] - losses[:, None]) * (sizes[None] == sizes[:, None]).triu(1)  # (S, S)
+        apart = values[:, None] - values[None]
+        total = total + (lead.abs() * functional.softplus(-lead.sign() * SHARPNESS * apart)).sum()
+        weight = weight + lead.abs().sum()
+    return total / weight.clamp(min=1e-6) + told_loss(every, videos)
 
 
 SHARPNESS = 4.0
 """Of the logistic loss: a difference of a quarter of a frame's value counts as one."""
 
 
+def told_loss(every: Sequence[torch.Tensor], videos: Sequence[PoolVideo]) -> torch.Tensor:
+    """Cross-entropy of the third number of each tick: whether an event of the timeline covers it. 0 where no video
+    has events."""
+    found = [
+        functional.binary_cross_entropy_with_logits(numbers[:, 2], told_of(video))
+        for numbers, video in zip(every, videos, strict=True)
+        if video.row["events"]
+    ]
+    return torch.stack(found).mean() if found else torch.zeros(())
+
+
+def told_of(video: PoolVideo) -> torch.Tensor:
+    """(T,) 1 for ticks that an event covers, else 0."""
+    times_s = video.ticks.times_s + float(video.row["start_s"])
+    told = np.zeros(len(times_s), np.float32)
+    for event in video.row["events"]:
+        told[(times_s >= event["start_s"]) & (times_s <= event["end_s"])] = 1
+    return torch.from_numpy(told)
+
+
 @dataclass(frozen=True)
 class Reinforce:
     """REINFORCE with subsets drawn from the values by Plackett–Luce: without replacement, each next frame with a
     probability in proportion to the exponential of its logit. The reward is minus the describer's loss; the
-    baseline of a subset is the mean reward of the other subsets of its video (leave one out)."""
+    baseline of a subset is the mean reward of the other subsets of its video (leave one out). `told_loss` is
+    added."""
 
     network: ValueNet
     reward: Callable[[Sequence[Case]], torch.Tensor]
@@ -110,7 +128,9 @@ class Reinforce:
         rng = np.random.default_rng([self.seed, batch.step])
         cases: list[Case] = []
         likelihoods: list[torch.Tensor] = []
-        for video, logits in zip(batch.videos, logits_of(self.network, batch.videos), strict=True):
+        every = numbers_of(self.network, batch.videos)
+        for video, numbers in zip(batch.videos, every, strict=True):
+            logits = numbers[torch.from_numpy(video.at), 0]  # (M,)
             size = min(int(rng.choice(self.budgets)), len(logits))
             features = self.features(video)
             for _ in range(SAMPLES):
@@ -123,7 +143,7 @@ class Reinforce:
         advantage = rewards - others
         advantage = advantage / (advantage.std() + 1e-6)
         chances = torch.stack(likelihoods).reshape(len(batch.videos), SAMPLES)
-        return -(advantage * chances).mean()
+        return told_loss(every, batch.videos) - (advantage * chances).mean()
 
 
 def plackett_luce(logits: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
@@ -137,13 +157,18 @@ def plackett_luce(logits: torch.Tensor, order: torch.Tensor) -> torch.Tensor:
 
 
 def batches_of(
-    pool: Sequence[Item], size: int, seed: int, steps: int, start: int
+    pool: Sequence[Item],
+    vary: Callable[[Item, np.random.Generator], Item],
+    size: int,
+    seed: int,
+    steps: int,
+    start: int,
 ) -> Iterator[Drawn[Item]]:
-    """From step `start` on, the videos of every step; the same after a resume as without one."""
+    """From step `start` on, the videos of every step, each varied; the same after a resume as without one."""
     for step in range(start, steps):
         rng = np.random.default_rng([seed, step])
         chosen = rng.choice(len(pool), min(size, len(pool)), replace=False)
-        yield Drawn(step, tuple(pool[i] for i in chosen))
+        yield Drawn(step, tuple(vary(pool[i], rng) for i in chosen))
 
 
 def reward_of(describer: Describer, batch: int) -> Callable[[Sequence[Case]], torch.Tensor]:

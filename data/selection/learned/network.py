@@ -121,17 +121,12 @@ class TickNet(nn.Module):
 
 
 class ValueNet(TickNet):
-    """One logit a tick, its value; and one number for all videos, how fast what a frame shows is out of date."""
+    """Three numbers a tick: the logit of its frame's value; how fast what is seen there changes; and the logit of
+    whether a description tells of it, which is for training alone: a timeline says it of every tick, where a
+    describer's loss says one number of a whole subset."""
 
     def __init__(self) -> None:
-        super().__init__(1)
-        self.log_rate = nn.Parameter(torch.tensor(-2.0))
-
-    @property
-    def rate(self) -> torch.Tensor:
-        """Hazard of changes a second within a shot: two frames d seconds apart show the same with probability
-        exp(-rate · d), if there is no cut between them."""
-        return self.log_rate.exp()
+        super().__init__(3)
 
 
 def _waves(times_s: torch.Tensor) -> torch.Tensor:

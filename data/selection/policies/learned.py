@@ -33,17 +33,18 @@ def learned(signals: Signals, keys: FrameKeys) -> Selection:
     ticks = ticks_of(signals, found.boundaries)
     if keys.method == "proposals":
         return _by_events(signals, ticks, proposals(network.events, ticks, keys.max), keys)
-    values = values_of(network.values, ticks)  # (T,)
+    values, hazard = values_of(network.values, ticks)  # (T,), (T,)
     if keys.method == "topn":
         best_first = np.argsort(-np.round(values, 6), kind="stable")[: keys.max]
         return selection(signals, [(int(ticks.frames[i]), "value") for i in best_first])
     changes = find_boundaries(signals, keys)
+    times_s = played_s(signals.times_s)
     chosen, ranks = allocate(
         cut_probability(changes, len(signals.times_s)),
         signals.times_s,
         ticks.frames,
         keys.max,
-        background=float(network.values.rate.detach()) * played_s(signals.times_s),
+        background=np.interp(times_s - times_s[0], ticks.times_s, hazard),
         worth=values,
     )
     order = chosen[np.argsort(ranks)]  # best first
