@@ -1,4 +1,5 @@
-"""Is learned choice better than rules? Boundaries, values of frames, events, each beside what it would replace.
+"""Is learned choice better than rules? Boundaries, values of frames, what describers say of them, events: each
+beside what it would replace.
 
 python scripts/bench_learned.py parts=boundaries json=out.json      about 25 minutes on 2 cores
 python scripts/bench_learned.py parts=values,events                 trains tiny describers and selectors: about 2 hours
@@ -38,6 +39,10 @@ def main(config: BenchLearnedConfig) -> Figures:
         from train.bench.learned import compare_values  # heavy: not in the decode workers
 
         figures |= compare_values(config)
+    if "scenes" in config.parts:
+        from train.bench.learned_scenes import compare_scenes
+
+        figures |= compare_scenes(config)
     if "events" in config.parts:
         from train.bench.learned_events import compare_events
 

@@ -99,9 +99,7 @@ POLICIES: dict[str, Policy] = {
     "learned": Policy(
         "learned:learned",
         candidates="clearest",
-        keys=frozenset(
-            {"boundaries", "method", "selector", "selector_sha256", "min_shot_s", "max_gap_s"}
-        ),
+        keys=frozenset({"boundaries", "method", "selector", "selector_sha256", "min_shot_s"}),
         methods=("allocate", "topn", "proposals"),
         words="chosen by a small network that has learned which frames help a description",
     ),

@@ -76,10 +76,10 @@ def test_learned_choice_beside_rules(tmp_path):
     assert figures["built/scene (learned)/cpu_s"] < 1.5 * figures["built/scene/cpu_s"]
     assert "| shots (adaptive) |" in said
     keys = [
-        "parts=values,events",
+        "parts=values,scenes,events",
         "worlds=busy",
         "seeds=0",
-        "videos=24",
+        "videos=60",
         "held_out=4",
         "learn_videos=8",
         "steps=3",
@@ -94,6 +94,8 @@ def test_learned_choice_beside_rules(tmp_path):
     for name in ("uniform", "rank (allocate)", "reinforce (topn)"):
         assert figures["busy/2/best"] <= figures[f"busy/2/{name}"]
         assert figures[f"busy/4/{name}/closed/low"] <= figures[f"busy/4/{name}/closed/high"]
+    assert 0 <= figures["busy/scenes/learned/learned/scene_f1"] <= 1
+    assert figures["busy/scenes/scene/scenes_with_a_frame"] > 0
     assert 0 <= figures["busy/events/learned/seed_0/recall"] <= 1
     assert figures["busy/events/shots/seed_0/recall"] > 0.5
     assert "| busy | rank (allocate) |" in said and "| busy | best subset |" in said

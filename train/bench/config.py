@@ -94,6 +94,8 @@ class PoliciesConfig(BenchConfig):
     seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(0, 1, 2), description="seeds of weights and data order: 0,1"
     )
+    selector: str | None = Field(default=None, description="for the policy learned")
+    busy: bool = Field(default=False, description="scenes of no event between those that are told")
     videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
     held_out: int = Field(
         default=200, ge=1, description="maximum number of held-out videos to describe"
@@ -119,6 +121,8 @@ class MethodsConfig(BenchConfig):
     methods: Annotated[tuple[Method, ...], BeforeValidator(by_commas)] = Field(
         default=("qlora", "lora", "full"), description="training methods"
     )
+    selector: str | None = Field(default=None, description="for the policy learned")
+    busy: bool = Field(default=False, description="scenes of no event between those that are told")
     videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
     frames: int = Field(default=6, ge=1, le=32, description="maximum frames per video")
     steps: int = Field(default=600, ge=1, description="training steps, for every method")
@@ -175,14 +179,14 @@ class BenchWindowsConfig(BenchConfig):
     work: str = Field(default="prepared/windows", description="folder of datasets, runs and scores")
 
 
-LearnedPart = Literal["boundaries", "values", "events"]
+LearnedPart = Literal["boundaries", "values", "scenes", "events"]
 
 
 class BenchLearnedConfig(BenchConfig):
     """Keys of scripts/bench_learned.py."""
 
     parts: Annotated[tuple[LearnedPart, ...], BeforeValidator(by_commas)] = Field(
-        default=("boundaries", "values", "events"), description="what to measure"
+        default=("boundaries", "values", "scenes", "events"), description="what to measure"
     )
     work: str = Field(default="prepared/learned", description="where videos and runs are kept")
     clips: str | None = Field(
@@ -207,10 +211,10 @@ class BenchLearnedConfig(BenchConfig):
     seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(0, 1, 2), min_length=1, description="values, events: a model and a selector each"
     )
-    videos: int = Field(default=1000, ge=20, description="videos of a world")
+    videos: int = Field(default=3000, ge=20, description="videos of a world")
     held_out: int = Field(default=100, ge=1, description="of them, held out")
     learn_videos: int = Field(default=2000, ge=2, description="further ones, for the selectors")
-    steps: int = Field(default=700, ge=1, description="training steps of a describer")
+    steps: int = Field(default=1000, ge=1, description="training steps of a describer")
     selector_steps: int | None = Field(
         default=None, ge=1, description="of a selector (null: its default)"
     )
@@ -219,4 +223,5 @@ class BenchLearnedConfig(BenchConfig):
         default=(4, 6, 8), min_length=1, description="values: frames of a choice"
     )
     pool: int = Field(default=24, ge=2, le=256, description="values: frames of the search")
+    scene_frames: int = Field(default=6, ge=1, le=32, description="scenes: frames of a video")
     workers: int = Field(default=2, ge=1, description="processes of one thread each")

@@ -95,8 +95,9 @@ def learn_name(world: str) -> str:
 
 
 def measure(config: BenchLearnedConfig) -> None:
-    """Measure the videos that selectors learn from, once for all of them."""
+    """Measure the videos that selectors learn from and those held out, once for all selectors."""
     for world in config.worlds:
+        held_pool(config, world)
         keys = _selector_keys(config, world, config.seeds[0], "events")
         learned_from(keys, _pool_folder(config, world))
 

@@ -43,6 +43,8 @@ def compare_policies(config: PoliciesConfig) -> dict[str, float]:
                 limit=config.videos,
                 frames=config.frames,
                 policy=policy,
+                selector=config.selector if policy == "learned" else None,
+                busy=config.busy,
             )
         )
     with one_core_each(config.workers) as pool:

@@ -16,6 +16,7 @@ def world_keys(
     limit: int,
     frames: int,
     policy: str = "scene",
+    selector: str | None = None,
     seed: int = 0,
     film_s: tuple[float, float] | None = None,
     window_s: float | None = 60.0,
@@ -27,7 +28,13 @@ def world_keys(
             name="microworld", path=str(videos), limit=limit, seed=seed, film_s=film_s, busy=busy
         ),
         frames=FrameKeys.model_validate(
-            {"policy": policy, "max": frames, "px": 96, "window_s": window_s}
+            {
+                "policy": policy,
+                "selector": selector,
+                "max": frames,
+                "px": 96,
+                "window_s": window_s,
+            }
         ),
         out=str(out),
     )
