@@ -72,7 +72,7 @@ class SelectorConfig(Section):
     budgets: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(4, 6, 8), min_length=1, description="rank|reinforce: frames of a subset"
     )
-    subsets: int = Field(default=24, ge=2, description="rank: subsets of each video")
+    subsets: int = Field(default=48, ge=2, description="rank: subsets of each video")
     save_every: int = Field(
         default=250, ge=1, description="steps between checkpoints, from which a killed run goes on"
     )

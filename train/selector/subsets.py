@@ -17,6 +17,7 @@ from train.selector.describer import Case, Describer, Subset
 from train.selector.pool import PoolVideo
 
 LOSSES = "losses.jsonl"
+ROUNDS = 4
 
 
 @dataclass(frozen=True)
@@ -37,8 +38,8 @@ def judged(
     seed: int,
     out: Path,
 ) -> list[Judged]:
-    """The losses of `per_video` subsets of each video. Half of them are drawn; the others are the best of those
-    with one or two frames changed.
+    """The losses of `per_video` subsets of each video, in `ROUNDS`. Those of the first are drawn; in each further
+    round the best so far of each size has one or two frames changed, so that good subsets are compared too.
 
     Raises:
         UserError: `losses.jsonl` in `out` is of other subsets.
@@ -57,14 +58,20 @@ def judged(
             rng = np.random.default_rng([seed, number])
             features = describer.features(video)
             sizes = [min(k, len(video.jpegs)) for k in budgets]
-            half = max(1, per_video // 2)
-            subsets = [drawn(rng, len(video.jpegs), sizes[i % len(sizes)]) for i in range(half)]
-            losses = _losses(describer, video, features, subsets, batch)
-            for i in range(per_video - half):
-                own = [j for j in range(half) if len(subsets[j]) == sizes[i % len(sizes)]]
-                best = min(own or range(half), key=lambda j: losses[j])
-                subsets.append(changed(rng, len(video.jpegs), subsets[best]))
-            losses += _losses(describer, video, features, subsets[half:], batch)
+            subsets: list[Subset] = []
+            losses: list[float] = []
+            for part in np.array_split(np.arange(per_video), ROUNDS):
+                tried = []
+                for i in part:
+                    size = sizes[i % len(sizes)]
+                    own = [j for j in range(len(losses)) if len(subsets[j]) == size]
+                    if own:
+                        best = subsets[min(own, key=lambda j: losses[j])]
+                        tried.append(changed(rng, len(video.jpegs), best))
+                    else:
+                        tried.append(drawn(rng, len(video.jpegs), size))
+                subsets += tried
+                losses += _losses(describer, video, features, tried, batch)
             result.append(Judged(video, tuple(subsets), tuple(losses)))
             line = {"id": video.id, "subsets": subsets, "losses": [round(v, 6) for v in losses]}
             file.write(json.dumps(line) + "\n")
