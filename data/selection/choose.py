@@ -6,7 +6,7 @@ The offline run and the description of a new video both use `choose_frames`, so 
 from __future__ import annotations
 
 import io
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -32,6 +32,10 @@ JPEG_QUALITY = 92
 SAME_PICTURE_S = 1e-3  # timestamps of decord and PyAV for one frame differ by less
 MIN_DECODED = 0.9
 """Share of a file's frames that must be decodable; below it the file is quarantined."""
+
+
+Choose = Callable[[Signals, FrameKeys], Selection]
+"""A policy."""
 
 
 @dataclass(frozen=True)
@@ -124,14 +128,15 @@ def analyse(
     *,
     threads: int = 0,
     keep: bool = True,
+    choose: Choose = select,
 ) -> Analysis:
-    """Measure a video in one decode pass and let the policy choose. `keep=False`: no pictures are kept.
+    """Measure a video in one decode pass and let the policy, or `choose`, choose. `keep=False`: no pictures are kept.
 
     Raises:
         BadVideo: with the quarantine reason.
     """
     if isinstance(path, FrameFiles):
-        return _analyse_given(path, keys, min_decoded)
+        return _analyse_given(path, keys, min_decoded, choose)
     video = Video(path) if isinstance(path, str) else path
     info = video.info
     plan = plan_for(keys, info, keep=keep and keys.decoder == "pyav")
@@ -139,7 +144,7 @@ def analyse(
     frames = video.decode(threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure_signals(info, frames, plan, skip=skip)
     require_decoded(signals.decoded_share, min_decoded, info.path, skip)
-    selection, kept = select(signals, keys), plan.candidates.kept
+    selection, kept = choose(signals, keys), plan.candidates.kept
     if refines(keys, info):
         selection, kept = refine_key_frames(video, selection, short_px=keys.px, threads=threads)
     if keys.decoder != "pyav":  # the pictures are fetched with the other decoder
@@ -162,15 +167,19 @@ def require_decoded(
         )
 
 
-def _analyse_given(frames: FrameFiles, keys: FrameKeys, min_decoded: float) -> Analysis:
+def _analyse_given(
+    frames: FrameFiles, keys: FrameKeys, min_decoded: float, choose: Choose
+) -> Analysis:
     """`analyse` for given frame files: all are kept if they fit the budget, else the policy chooses."""
     info = image_frames.probe(frames)
     plan = plan_for(keys, info, keep=False)
     signals = measure_signals(info, image_frames.read(frames, info), plan, skip="none")
     require_decoded(signals.decoded_share, min_decoded, frames.name, "none", "frame files")
-    fits = len(signals.times_s) <= keys.max
+    all_fit = len(signals.times_s) <= keys.max and choose is select
     selection = (
-        in_order(signals, range(len(signals.times_s)), "given") if fits else select(signals, keys)
+        in_order(signals, range(len(signals.times_s)), "given")
+        if all_fit
+        else choose(signals, keys)
     )
     return Analysis(frames, info, signals, selection, {})
 

@@ -5,7 +5,7 @@ Every window gets the whole budget `frames.max`. Memory holds one window's measu
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import replace
 
 import numpy as np
@@ -15,6 +15,7 @@ from data.sample import Selection
 from data.selection.choose import (
     MIN_DECODED,
     Analysis,
+    Choose,
     ChosenFrames,
     analyse,
     encoded,
@@ -48,7 +49,7 @@ def choose_windows(
     min_decoded: float = MIN_DECODED,
     *,
     threads: int = 0,
-    look: Callable[[Signals], None] = lambda _: None,
+    choose: Choose = select,
 ) -> Iterator[ChosenFrames]:
     """The frames of each window of a video, in order; windows tile the video. One window without `part_s` for
     a video that is no longer than `frames.window_s`, and for given frame files.
@@ -57,7 +58,7 @@ def choose_windows(
     as missing.
 
     Args:
-        look: is called with the measurements of each window before its frames are yielded.
+        choose: chooses from the measurements of each window, in place of the policy.
 
     Raises:
         BadVideo: with the quarantine reason; a truncated file is found out only after its last window.
@@ -68,8 +69,7 @@ def choose_windows(
         or keys.window_s is None
         or video.info.shown_s <= keys.window_s + ROUNDING_S
     ):
-        analysis = analyse(video, keys, min_decoded, threads=threads)
-        look(analysis.signals)
+        analysis = analyse(video, keys, min_decoded, threads=threads, choose=choose)
         yield encoded(analysis, keys, threads=threads)
         return
     info, limit_s = video.info, keys.window_s
@@ -82,8 +82,7 @@ def choose_windows(
     def window(count: int, end_s: float) -> ChosenFrames:
         """The choice from the first `count` frames that the meter holds, which show the time until `end_s`."""
         signals = meter.signals(count, (start_s, end_s))
-        look(signals)
-        chosen = _at(select(signals, keys), signals.times_s, meter.times_s[:count])
+        chosen = _at(choose(signals, keys), signals.times_s, meter.times_s[:count])
         kept = plan.candidates.kept if keys.decoder == "pyav" else {}
         if refines(keys, info):
             chosen, kept = refine_key_frames(

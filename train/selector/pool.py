@@ -28,7 +28,7 @@ from data.offline.prepare import sources_of
 from data.offline.row import has_windows, prepared_row
 from data.offline.unpack import fetch_ahead
 from data.prepared.dataset import Prepared
-from data.sample import Sample
+from data.sample import Sample, Selection
 from data.selection.choose import recorded_keys
 from data.selection.config import FrameKeys
 from data.selection.learned.selector import selector_of
@@ -36,6 +36,7 @@ from data.selection.learned.ticks import Ticks, ticks_of
 from data.selection.measure.signals import Signals
 from data.selection.policies.allocate import cumulative
 from data.selection.policies.boundaries import cut_probability, find_boundaries
+from data.selection.policies.ranking import in_order
 from data.selection.windows import choose_windows
 from data.sources import catalog
 from data.storage import atomic
@@ -53,7 +54,7 @@ class PoolVideo:
     jpegs: tuple[bytes, ...]
     ticks: Ticks
     at: np.ndarray
-    """(M,) the tick of each frame."""
+    """(M,) the tick of each frame, which shows it."""
     shots: np.ndarray
     """(M,) cumulative hazard of shot boundaries: two frames that differ by h show one shot with probability
     exp(-h)."""
@@ -76,14 +77,12 @@ def pool_of(
         UserError: the videos are no longer where the manifest says, or none can be used.
     """
     own = recorded_keys(dataset.manifest["policy"])
-    keys = FrameKeys.model_validate(
-        {"policy": "uniform", "max": size, "px": own.px, "window_s": own.window_s}
-    )
+    keys = selector.model_copy(update={"max": size, "px": own.px, "window_s": own.window_s})
     of = [resolved(keys), selector_of(selector).sha256, dataset.manifest["sources"]]
     folder = folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(ids)
-    work = partial(_measured, keys=keys, learned=selector)
+    work = partial(_measured, keys=keys)
     with (
         tempfile.TemporaryDirectory(prefix="scenescribe-pool-") as spool,
         tqdm(desc="measure", unit="video", total=len(wanted)) as bar,
@@ -139,34 +138,31 @@ def _with_local(sample: Sample, local: Local | Missing) -> Sample:
     return sample if isinstance(local, Missing) else replace(sample, video=local)
 
 
-def _measured(sample: Sample, keys: FrameKeys, learned: FrameKeys) -> list[PoolVideo] | str:
+def _measured(sample: Sample, keys: FrameKeys) -> list[PoolVideo] | str:
     """The pool of one sample, or why there is none. Runs in a worker."""
     media = sample.video
     if not isinstance(media, Local):
         return "missing"
     if not has_windows(sample):
         keys = keys.model_copy(update={"window_s": None})
-    boundaries = selector_of(learned).boundaries
-    looks: list[tuple[Ticks, np.ndarray, np.ndarray]] = []
+    boundaries = selector_of(keys).boundaries
+    last: list[tuple[Ticks, np.ndarray, np.ndarray]] = []
 
-    def look(signals: Signals) -> None:
-        changes = find_boundaries(signals, learned)
-        probability = cut_probability(changes, len(signals.times_s))
-        looks.append(
-            (ticks_of(signals, boundaries), cumulative(probability), signals.times_s.copy())
-        )
+    def choose(signals: Signals, keys: FrameKeys) -> Selection:
+        """The frames of evenly spaced ticks: what is learned of a tick is learned of the frame that it shows."""
+        ticks = ticks_of(signals, boundaries)
+        at = np.unique((np.arange(keys.max) + 0.5) * len(ticks) // keys.max).astype(np.int64)
+        probability = cut_probability(find_boundaries(signals, keys), len(signals.times_s))
+        last[:] = [(ticks, at, cumulative(probability)[ticks.frames[at]])]
+        return in_order(signals, ticks.frames[at], "tick")
 
     found = []
     try:
         where = media.path if isinstance(media, VideoFile) else media
-        for chosen in choose_windows(where, keys, look=look):
-            ticks, shots, times_s = looks.pop()
-            start_s = chosen.part_s[0] if chosen.part_s else 0.0
-            apart = np.abs(np.subtract.outer(np.array(chosen.times_s) - start_s, times_s))
-            frames = apart.argmin(axis=1)  # (M,)
+        for chosen in choose_windows(where, keys, choose=choose):
             row = prepared_row(sample, chosen, keys, sample.video_id or content_id(media))
             del row["frames"]
-            found.append(PoolVideo(row, chosen.jpegs, ticks, ticks.nearest(frames), shots[frames]))
+            found.append(PoolVideo(row, chosen.jpegs, *last[0]))
     except BadVideo as error:
         return error.reason
     return [one for one in found if one.row["events"] or one.row["description"]]

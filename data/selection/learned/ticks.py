@@ -32,13 +32,6 @@ class Ticks:
     def __len__(self) -> int:
         return len(self.frames)
 
-    def nearest(self, frames: np.ndarray) -> np.ndarray:
-        """Frame indices → numbers of the nearest ticks."""
-        after = np.searchsorted(self.frames, frames).clip(0, len(self) - 1)
-        before = np.maximum(after - 1, 0)
-        nearer = np.abs(self.frames[before] - frames) <= np.abs(self.frames[after] - frames)
-        return np.where(nearer, before, after)
-
 
 def ticks_of(signals: Signals, boundaries: Weights) -> Ticks:
     """The ticks of a video, as `boundaries` sees its shots."""
