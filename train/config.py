@@ -80,11 +80,18 @@ class TrainConfig(Section):
 def _conflicts(config: TrainConfig) -> Iterator[str]:
     """An error line for each pair of keys that cannot be combined."""
     if config.train.method != "full":
-        for name in ("lr_vision", "lr_connector"):
-            if getattr(config.optim, name) is not None:
-                yield (
-                    f"optim.{name} needs train.method=full; adapters use optim.lr and lora.targets"
-                )
+        if config.optim.lr_vision is not None:
+            yield "optim.lr_vision needs train.method=full; adapters use optim.lr and lora.targets"
+        if config.optim.lr_connector is not None and not config.lora.connector:
+            yield (
+                "optim.lr_connector needs train.method=full or lora.connector=true; adapters use "
+                "optim.lr and lora.targets"
+            )
+        if config.lora.connector and config.lora.targets != "llm":
+            yield (
+                f"lora.connector=true: lora.targets={config.lora.targets} adapts the connector already; "
+                "give one of the two"
+            )
     if config.optim.name == "muon" and config.train.method != "full":
         yield "optim.name=muon: needs train.method=full; an adapter's matrices are of low rank by design"
     batch = config.train.batch

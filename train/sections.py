@@ -36,6 +36,12 @@ class ModelKeys(Section):
     attention: Literal["sdpa", "flash_attention_2", "eager"] = Field(
         default="sdpa", description="attention kernel"
     )
+    tokens_a_frame: int | None = Field(
+        default=None,
+        ge=1,
+        description="fewer tokens a frame, by a wider connector: 16 or 4 of 64 (256M, 500M), 9 of 81 "
+        "(2.2B) (null: the model's own)",
+    )
 
 
 class DataKeys(Section):
@@ -101,6 +107,10 @@ class LoraKeys(Section):
     targets: Literal["llm", "llm+connector", "all"] = Field(
         default="llm", description="which linear layers get an adapter"
     )
+    connector: bool = Field(
+        default=False,
+        description="train the connector whole, beside the adapter (for fewer tokens a frame)",
+    )
     dora: bool = Field(default=False, description="weight-decomposed adapters (DoRA)")
     rslora: bool = Field(default=False, description="scale by alpha / sqrt(r) instead of alpha / r")
 
@@ -123,7 +133,8 @@ class OptimKeys(Section):
     lr_connector: float | None = Field(
         default=None,
         ge=0,
-        description="learning rate of the connector, train.method=full (null: optim.lr; 0: frozen)",
+        description="learning rate of the connector, train.method=full or lora.connector=true (null: "
+        "optim.lr; 0: frozen)",
     )
     schedule: Literal["cosine", "linear", "constant"] = Field(
         default="cosine", description="learning rate schedule after the warm-up"

@@ -54,7 +54,8 @@ def main(config: TrainConfig) -> dict[str, float]:
             )
             if machine.processes.is_main_process:
                 resume.write_start(output, config, state, start, loaded.sets.split.held_ids)
-                write_policy(policy_of_dataset(dataset.manifest, config.data), output)
+                seen = loaded.processor.image_seq_len
+                write_policy(policy_of_dataset(dataset.manifest, config.data, seen), output)
                 copy_selector(dataset, output)
             model = make_trainable(loaded.model, loaded.processor, config, machine.base.revision)
             trainer = make_trainer(config, model, loaded, machine.precision, output, start.step)

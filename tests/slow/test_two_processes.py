@@ -18,6 +18,7 @@ from train.inference.generate import load_run
 from train.run.saved import read_run
 
 pytestmark = pytest.mark.slow
+FEWER = ("model.tokens_a_frame=1", "lora.connector=true")
 
 
 def held_out(out):
@@ -25,7 +26,7 @@ def held_out(out):
     return [row["eval_loss"] for row in rows if "eval_loss" in row]
 
 
-@pytest.mark.parametrize("how", [[], ["train.pack=true", "train.pack_tokens=450"]])
+@pytest.mark.parametrize("how", [[], ["train.pack=true", "train.pack_tokens=450"], list(FEWER)])
 def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
     run(1, world, tmp_path / "one", *how)
     said = run(2, world, tmp_path / "two", *how)
@@ -81,10 +82,13 @@ def settings(file):
     }
 
 
-@pytest.mark.parametrize("method", ["lora", "qlora", "full"])
-def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, method):
+@pytest.mark.parametrize(
+    ("method", "more"),
+    [("lora", ()), ("qlora", ()), ("full", ()), ("lora", FEWER), ("full", FEWER[:1])],
+)
+def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, method, more):
     """The head's gradients too, which trl's fused head and accelerate's groups would leave apart."""
-    how = [f"train.method={method}", "train.save_every=2"]
+    how = [f"train.method={method}", "train.save_every=2", *more]
     run(1, world, tmp_path / "one", *how)
     said = run(
         2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml")

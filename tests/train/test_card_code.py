@@ -3,13 +3,14 @@
 import re
 
 import pytest
+import torch
 
 from data.selection.config import FrameKeys
 from tests.helpers.runs import train
 from tests.helpers.videos import write_video
 from train.batches.encode import normalise
 from train.hub.card import model_card
-from train.inference.generate import generation_prompt, processor_of
+from train.inference.generate import generation_prompt, load_run, processor_of
 from train.inference.rows import as_row, windows_or_refuse
 from train.run.saved import read_run
 
@@ -17,6 +18,7 @@ METHODS = {
     "lora": [],
     "qlora": [],
     "dora": ["train.method=lora", "lora.dora=true"],
+    "fewer tokens": ["train.method=lora", "model.tokens_a_frame=1", "lora.connector=true"],
     "full": [],
 }
 CLIPS = {
@@ -37,12 +39,18 @@ def clips(tmp_path_factory):
 
 @pytest.fixture(
     scope="module",
-    params=["lora", "full", *(pytest.param(m, marks=pytest.mark.slow) for m in ("qlora", "dora"))],
+    params=[
+        "lora",
+        "full",
+        "fewer tokens",
+        *(pytest.param(m, marks=pytest.mark.slow) for m in ("qlora", "dora")),
+    ],
 )
 def run(request, world, tmp_path_factory):
     out = tmp_path_factory.mktemp("runs") / request.param
     more = [*METHODS[request.param], "data.system=You see few frames.", "train.steps=1"]
-    train(world, out, *more, method="lora" if request.param == "dora" else request.param)
+    method = request.param if request.param in ("lora", "qlora", "full") else "lora"
+    train(world, out, *more, method=method)
     return out
 
 
@@ -64,6 +72,15 @@ def test_its_ids_are_ours(run, clips):
         assert theirs["inputs"]["input_ids"][0].tolist() == ours["input_ids"], name
         pixels = theirs["inputs"]["pixel_values"][0].float()
         assert float((pixels - normalise(ours["frames"], processor)).abs().mean()) < 0.05, name
+
+
+def test_its_answers_are_ours(run, clips):
+    theirs: dict = {}
+    exec(code_of(run, clips["odd rate"]), theirs)
+    model, _ = load_run(read_run(run))
+    with torch.inference_mode():
+        a, b = (m(**theirs["inputs"]).logits for m in (theirs["model"], model))
+    assert float((a - b).abs().max() / b.std()) < 1e-4
 
 
 def test_it_says_first_that_transformers_is_too_old(run, clips, monkeypatch):

@@ -8,15 +8,19 @@ from safetensors import safe_open
 from torch.nn import functional
 from transformers import AutoProcessor, SmolVLMForConditionalGeneration
 
+from data.config import load
 from data.errors import UserError
 from data.prepared.dataset import Prepared
 from tests.helpers.runs import losses, train
 from train.batches.dataset import load_sets
+from train.bench.config import BenchTokensConfig
+from train.bench.tokens import what_fits
+from train.config import TrainConfig
 from train.inference.config import MergeConfig
 from train.inference.generate import load_run
 from train.inference.merge import merge
 from train.memory.config import MODELS
-from train.memory.shapes import SHAPES, shape_of
+from train.memory.shapes import SHAPES, check_tokens, shape_of
 from train.model.connector import token_counts, tokens_of, widen, widened
 from train.model.load import Precision, load_model, load_processor
 from train.run.saved import base_of, read_run
@@ -162,9 +166,8 @@ def test_it_does_not_matter_how_it_is_batched(world, run, tmp_path, how):
 
 
 def test_features_of_the_tower_serve_every_number(world, tiny_folder, run, tmp_path):
-    from data.config import load
+
     from train.batches.cache_features import cache_features
-    from train.config import TrainConfig
 
     begun = ["train.batch=4", "train.accumulate=1", "optim.lr_connector=2e-3"]
     folders = set()
@@ -209,3 +212,19 @@ def test_half_precision_trains_the_connector_in_full(world, tmp_path, method):
         assert stored.get_tensor(name).dtype == torch.float32
     model, _ = load_run(read_run(tmp_path / "run"), "bf16")
     assert model.get_base_model().model.connector.modality_projection.proj.weight is not None
+
+
+def test_zero_3_is_refused(tiny_folder, monkeypatch):
+    monkeypatch.setenv("ACCELERATE_DEEPSPEED_ZERO_STAGE", "3")
+    config = load(TrainConfig, [f"model.name={tiny_folder}", *FEWER])
+    with pytest.raises(UserError, match="ZeRO-3 shares the connector out"):
+        check_tokens(config, config.model)
+    check_tokens(config, config.model.model_copy(update={"tokens_a_frame": 4}))  # its own
+
+
+@pytest.mark.slow
+def test_what_fits_is_a_table(capsys):
+    figures = what_fits(BenchTokensConfig(models=("500M",), frames=(64, 128)))
+    assert figures["500M/64x64/cached_tflop"] / figures["500M/64x16/cached_tflop"] >= 2.3
+    assert "500M/128x64/gib" not in figures  # more than the context holds
+    assert "| 500M | 128 × 16 | 3,944 |" in capsys.readouterr().out

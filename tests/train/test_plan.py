@@ -327,11 +327,13 @@ def test_out_of_memory_says_what_was_planned_and_what_to_change(monkeypatch):
 
 
 @pytest.mark.slow
-def test_a_real_step_holds_what_was_planned(tmp_path):
+@pytest.mark.parametrize("more", [[], ["tokens=16"]])
+def test_a_real_step_holds_what_was_planned(tmp_path, more):
     done = run_command(
         "scripts/bench_plan.py",
         "models=256M",
         "frames=4",
+        *more,
         f"json={tmp_path}/plan.json",
         timeout_s=900,
     )

@@ -118,7 +118,7 @@ def _write(
                 frames = next(arriving).to(precision.device)
                 seen = forward.encode_frames(model, scale, frames, frames_at_once)
                 if stage == "connector":
-                    seen = model.model.connector(seen)
+                    seen = forward.connect(model, seen)
                 made[str(row)] = seen.to(precision.compute).cpu().contiguous()
                 bar.update(len(frames))
             _save(made, folder / part_name(group))

@@ -40,7 +40,7 @@ def stage_of(method: Method, lora: LoraKeys, optim: OptimKeys) -> Stage:
         tower, connector = bool(optim.lr_vision), optim.lr_connector != 0
     else:
         tower = lora.targets == "all"
-        connector = lora.targets != "llm"
+        connector = lora.targets != "llm" or lora.connector
     if tower:
         key = "optim.lr_vision" if method == "full" else "lora.targets=all"
         raise UserError(f"{key}: the vision tower trains, so its features change with every step")

@@ -24,6 +24,20 @@ class BenchPlanConfig(BenchConfig):
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(4, 8), description="frames per video"
     )
+    tokens: int | None = Field(
+        default=None, ge=1, description="tokens a frame (null: the model's own)"
+    )
+
+
+class BenchTokensConfig(BenchConfig):
+    """Keys of scripts/bench_tokens.py."""
+
+    models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
+        default=("500M", "2.2B"), description="model shapes"
+    )
+    frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(32, 64, 128, 256), description="frames a video"
+    )
 
 
 class BenchStepConfig(BenchConfig):

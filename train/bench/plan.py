@@ -31,7 +31,7 @@ def measure(config: BenchPlanConfig) -> dict[str, float]:
         for size, method in tqdm(rows, desc="real steps", unit="model"):
             folder = random_checkpoint.build(MODELS[size], Path(work) / size)
             for frames in config.frames:
-                found = both(MODELS[size], folder, method, frames)
+                found = both(MODELS[size], folder, method, frames, config.tokens)
                 name = f"{size}/{method}/{frames}"
                 figures[f"{name}/planned_mib"] = round(found[0] / MIB, 1)
                 figures[f"{name}/counted_mib"] = round(found[1] / MIB, 1)
@@ -47,10 +47,16 @@ def measure(config: BenchPlanConfig) -> dict[str, float]:
     return figures
 
 
-def both(name: str, folder: Path, method: Method, frames: int) -> tuple[int, int]:
-    """Bytes at the peak of one step: planned, and counted while a real one runs."""
+def both(
+    name: str, folder: Path, method: Method, frames: int, tokens: int | None = None
+) -> tuple[int, int]:
+    """Bytes at the peak of one step: planned, and counted while a real one runs.
+
+    Args:
+        tokens: of a frame (None: the model's own).
+    """
     precision = Precision("cpu", torch.float32)
-    real = ready(name, folder, method, precision)
+    real = ready(name, folder, method, precision, tokens)
     load = batch_shape(real.config.train, real.config.data, real.shape, frames, 100)
     counted = count(real, batch_of(real.shape, load))
     config, shape = real.config, real.shape

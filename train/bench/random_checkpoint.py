@@ -20,8 +20,8 @@ from transformers import (
     SmolVLMVideoProcessor,
 )
 
-from train.memory.plan import tokens_a_frame
 from train.memory.shapes import shape_of
+from train.model.connector import tokens_of
 from train.sections import ModelKeys
 
 BASE_TOKENS = 49152
@@ -96,5 +96,5 @@ def processor(shape: SmolVLMConfig) -> SmolVLMProcessor:
         image_processor=SmolVLMImageProcessor(do_image_splitting=True, **values),
         tokenizer=tokenizer(shape),
         video_processor=SmolVLMVideoProcessor(video_sampling=sampling, **values),  # type: ignore[call-arg]
-        image_seq_len=tokens_a_frame(shape),
+        image_seq_len=tokens_of(shape),
     )

@@ -20,10 +20,10 @@ from train.batches.collate import collate
 from train.batches.encode import normalise, rescale
 from train.config import TrainConfig
 from train.memory.estimate import BatchShape
-from train.memory.plan import tokens_a_frame
 from train.memory.shapes import shape_of
 from train.memory.training_model import prepare_for_training
 from train.model import forward
+from train.model.connector import tokens_of
 from train.model.load import Precision, load_model, set_trainable
 from train.sections import Method, ModelKeys
 
@@ -41,9 +41,20 @@ class Ready:
     shape: SmolVLMConfig
 
 
-def ready(name: str, folder: Path, method: Method, precision: Precision) -> Ready:
-    """Load a model and prepare it by the trainer's own functions, with Adam's states allocated."""
+def ready(
+    name: str, folder: Path, method: Method, precision: Precision, tokens: int | None = None
+) -> Ready:
+    """Load a model and prepare it by the trainer's own functions, with Adam's states allocated.
+
+    Args:
+        tokens: of a frame (None: the model's own); with fewer an adapter's connector trains too.
+    """
     argv = [f"model.name={name}", f"train.method={method}", "lora.dropout=0", "train.accumulate=1"]
+    if tokens is not None:
+        argv += [
+            f"model.tokens_a_frame={tokens}",
+            f"lora.connector={str(method != 'full').lower()}",
+        ]
     config = load(TrainConfig, argv)
     base = load_model(config.model.model_copy(update={"name": str(folder)}), method, precision)
     vision: Any = base.config.vision_config
@@ -64,7 +75,7 @@ def batch_of(shape: SmolVLMConfig, load: BatchShape, seed: int = 0) -> dict[str,
     draw = torch.Generator().manual_seed(seed)
     vision: Any = shape.vision_config
     side = vision.image_size
-    each = tokens_a_frame(shape)
+    each = tokens_of(shape)
     ids = torch.randint(3, 1000, (load.batch, load.tokens), generator=draw)
     ids[:, : load.frames * each] = shape.image_token_id
     start = torch.arange(load.batch)[:, None] * load.tokens + load.tokens - 1 - load.answer_tokens

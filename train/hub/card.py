@@ -50,6 +50,7 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
     snippet = render(
         HERE / "snippet.md",
         adapter=adapter,
+        fewer=adapter and config["model"].get("tokens_a_frame") is not None,
         frames=frames.max,
         repo=repo,
         transformers=TRANSFORMERS,
@@ -88,7 +89,8 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
             if frames.window_s
             else ""
         )
-        + ("; with what is said in it, in `Speech:` lines" if policy.speech_context else ""),
+        + ("; with what is said in it, in `Speech:` lines" if policy.speech_context else "")
+        + (f"; {policy.tokens_a_frame} tokens each" if policy.tokens_a_frame else ""),
         clock=ask.clock,
         prompt=_cell(prompt),
         system=_cell(system),

@@ -163,7 +163,7 @@ def _pictures(model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor) -
     frames = _frames(processor).to(device)
     scale = partial(normalise, processor=processor)
     return forward.as_mm_outputs(
-        base.model.connector(forward.encode_frames(base, scale, frames, len(frames)))
+        forward.connect(base, forward.encode_frames(base, scale, frames, len(frames)))
     )
 
 

@@ -141,7 +141,7 @@ def answer(
     try:
         with torch.inference_mode():
             seen = forward.encode_frames(base, scale, frames, FRAMES_AT_ONCE)  # (F, P, D)
-            features = base.model.connector(seen)  # (F, N, H)
+            features = forward.connect(base, seen)  # (F, N, H)
             answers = say(prompts, features)
             again = [i for i, one in enumerate(answers) if one.looped]
             if again:

@@ -19,6 +19,7 @@ from train.batches.samplers import Orders, orders_of
 from train.config import TrainConfig
 from train.early_checks import check_can, check_reachable, note_launch
 from train.memory.plan import MemoryPlan, check_fits
+from train.memory.shapes import check_tokens
 from train.model import forward
 from train.model.load import Precision, load_model, load_processor, pick_precision, set_trainable
 from train.run import resume
@@ -55,6 +56,7 @@ def check_machine(config: TrainConfig, start: Start) -> Machine:
     base = config.model
     if base.name != "tiny":
         base = resume.pinned_base(check_reachable(base, force=config.train.force), start)
+    check_tokens(config, base)
     processes = PartialState(cpu=not on_gpu, timeout=WAIT)
     if config.hub.target and processes.is_main_process:
         writable_repo(config.hub.target, private=config.hub.private)  # before hours are spent

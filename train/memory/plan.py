@@ -20,6 +20,7 @@ from train.config import TrainConfig
 from train.early_checks import check_context
 from train.memory.estimate import BatchShape, Estimate, estimate, per_device
 from train.memory.shapes import shape_of
+from train.model.connector import tokens_of
 from train.model.load import Precision
 from train.model.sharding import sharding
 from train.sections import DataKeys, ModelKeys, TrainKeys
@@ -71,7 +72,7 @@ def batch_shape(
     train: TrainKeys, data: DataKeys, shape: SmolVLMConfig, frames: int, answer_tokens: int
 ) -> BatchShape:
     """The batch of a run whose videos have `frames` frames each."""
-    each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
+    each = tokens_of(shape) + TOKENS_BESIDE_A_FRAME
     tokens = frames * each + TEXT_TOKENS + answer_tokens
     if tokens > data.max_tokens:  # drop whole frames
         frames = max(1, (data.max_tokens - TEXT_TOKENS - answer_tokens) // each)
@@ -95,11 +96,6 @@ def _load(
 ) -> BatchShape:
     row = max(train.pack_tokens, tokens) if train.pack else None
     return BatchShape(frames, tokens, answer_tokens, train.batch, row, data.features)
-
-
-def tokens_a_frame(shape: SmolVLMConfig) -> int:
-    vision: Any = shape.vision_config
-    return int((vision.image_size // vision.patch_size) ** 2 / shape.scale_factor**2)
 
 
 def plan(
@@ -177,7 +173,7 @@ def advice(
                 other = _with(_with(config, "train", method=method), "optim", **rates)
                 changes.append((f"train.method={method}", other, smaller))
     if smaller.frames > 8:
-        each = tokens_a_frame(shape) + TOKENS_BESIDE_A_FRAME
+        each = tokens_of(shape) + TOKENS_BESIDE_A_FRAME
         tokens = max(smaller.answer_tokens + each, smaller.tokens - (smaller.frames - 8) * each)
         few = replace(smaller, frames=8, tokens=tokens, packed_tokens=None)
         packs = f" train.pack_tokens={tokens}" if load.packed_tokens is not None else ""

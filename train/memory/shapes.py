@@ -12,8 +12,12 @@ from typing import Any
 
 from transformers import SmolVLMConfig
 
+from data.errors import UserError
+from train.config import TrainConfig
 from train.early_checks import check_reachable, fetch_config
 from train.memory.config import MODELS
+from train.model.connector import tokens_of, with_tokens
+from train.model.sharding import sharding
 from train.sections import ModelKeys
 
 _SMALL_VISION = {
@@ -78,11 +82,16 @@ SHAPES: dict[str, dict[str, Any]] = {
 
 
 def shape_of(model: ModelKeys) -> SmolVLMConfig:
-    """The configuration of a published checkpoint, of a folder, of the tiny model, or from the Hub.
+    """The configuration of a published checkpoint, of a folder, of the tiny model, or from the Hub, with
+    `model.tokens_a_frame`.
 
     Raises:
-        UserError: there is no such checkpoint.
+        UserError: there is no such checkpoint, or it cannot have so many tokens a frame.
     """
+    return with_tokens(_own_shape(model), model.tokens_a_frame)
+
+
+def _own_shape(model: ModelKeys) -> SmolVLMConfig:
     if model.name in SHAPES:
         return SmolVLMConfig(**SHAPES[model.name], tie_word_embeddings=False)
     if model.name == "tiny":
@@ -93,3 +102,35 @@ def shape_of(model: ModelKeys) -> SmolVLMConfig:
     folder = Path(model.name)
     file = folder / "config.json" if folder.is_dir() else Path(fetch_config(model))
     return SmolVLMConfig(**json.loads(file.read_text(encoding="utf-8")))
+
+
+def check_tokens(config: TrainConfig, model: ModelKeys) -> None:
+    """Check that the model can have `model.tokens_a_frame`, and that a connector with fewer trains: the mean of the
+    tokens that it replaces ruins a model that has not learned to read it.
+
+    Raises:
+        UserError: it cannot, or does not train.
+    """
+    if model.tokens_a_frame is None:
+        return
+    if config.train.method == "full":
+        trains = config.optim.lr_connector != 0
+    else:
+        trains = config.lora.connector or config.lora.targets != "llm"
+    own = tokens_of(_own_shape(model))
+    if tokens_of(shape_of(model)) == own:
+        return
+    if sharding() == "ZeRO-3":
+        raise UserError(
+            f"model.tokens_a_frame={model.tokens_a_frame}: DeepSpeed's ZeRO-3 shares the connector out before it can "
+            "be widened; use recipes/accelerate/ddp.yaml or fsdp2.yaml"
+        )
+    if trains:
+        return
+    remedy = (
+        "leave optim.lr_connector=0 out" if config.train.method == "full" else "lora.connector=true"
+    )
+    raise UserError(
+        f"model.tokens_a_frame={model.tokens_a_frame}: of {own} tokens each is now the mean of some, which the model "
+        f"must learn to read: train the connector too ({remedy})"
+    )

@@ -54,7 +54,7 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
             features = encode_frames(model, scale, frames, frames_at_once)
         if features is not None:
             if features.shape[1] != tokens_a_frame:
-                features = body.connector(features.to(body.dtype))  # (F, P, D) → (F, N, H)
+                features = connect(model, features)
             named[FEATURES] = as_mm_outputs(features)
         if answers is not None:
             # Padding is on the right and attention is causal: no real token attends to padding. Without
@@ -87,6 +87,15 @@ def check_forward(model: SmolVLMForConditionalGeneration) -> None:
 def as_mm_outputs(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
     """Features of the connector (F, N, H) in the form that the stock forward and `generate` take."""
     return {"image": BaseModelOutputWithPooling(pooler_output=features.flatten(0, 1))}  # (F·N, H)
+
+
+def connect(model: SmolVLMForConditionalGeneration, features: torch.Tensor) -> torch.Tensor:
+    """The tower's features (F, P, D) → the connector's (F, N, H). A connector that trains whole beside an adapter
+    has weights of 32 bits, whatever the model's are."""
+    connector = model.model.connector
+    if not torch.is_autocast_enabled(features.device.type):  # it would cast a second time
+        features = features.to(connector.modality_projection.proj.weight.dtype)
+    return connector(features)
 
 
 def encode_frames(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 
 import torch
@@ -17,6 +18,7 @@ from transformers import (
 )
 
 from data.errors import UserError, first_line
+from train.model.connector import widen
 from train.model.library_checks import set_known
 from train.model.sharding import sharding, weights_are_sharded
 from train.sections import LoraKeys, Method, ModelKeys, OptimKeys
@@ -25,7 +27,8 @@ NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
 """Modules kept out of 4-bit quantisation. Full names: transformers 5 anchors them at the start, so that
 short ones would match nothing."""
 _LLM = r"model\.text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
-_CONNECTOR = r"model\.connector\.modality_projection\.proj"
+CONNECTOR = "model.connector.modality_projection.proj"
+_CONNECTOR = re.escape(CONNECTOR)
 _VISION = r"model\.vision_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 LORA_TARGETS = {
     "llm": _LLM,
@@ -89,16 +92,18 @@ def load_processor(keys: ModelKeys) -> SmolVLMProcessor:
         raise UserError(
             f"model.name={keys.name}: not a SmolVLM2 checkpoint ({type(processor).__name__})"
         )
+    if keys.tokens_a_frame is not None:
+        processor.image_seq_len = keys.tokens_a_frame
     return processor
 
 
 def load_model(
     keys: ModelKeys, method: Method, precision: Precision
 ) -> SmolVLMForConditionalGeneration:
-    """The base model, all weights loaded from safetensors.
+    """The base model, all weights loaded from safetensors, with `keys.tokens_a_frame`.
 
     Raises:
-        UserError: it cannot be loaded, or not in 4 bits here.
+        UserError: it cannot be loaded, or not in 4 bits here, or cannot have so many tokens a frame.
     """
     quantisation = None
     if method == "qlora":
@@ -143,6 +148,7 @@ def load_model(
                 # that has no backward. Training would continue with it and get wrong gradients.
                 set_known(module, "support_avx512bf16_for_cpu", False, "bitsandbytes")
     check_position_ids(model)
+    widen(model, keys.tokens_a_frame)
     return model
 
 
@@ -206,9 +212,16 @@ def set_trainable(
             use_dora=lora.dora,
             use_rslora=lora.rslora,
             task_type="CAUSAL_LM",
+            modules_to_save=[CONNECTOR] if lora.connector else None,
         )
         model.requires_grad_(False)
-    return model if method == "full" else get_peft_model(model, config, revision=revision)
+    if method == "full":
+        return model
+    adapted = get_peft_model(model, config, revision=revision)
+    for parameter in adapted.parameters():
+        if parameter.requires_grad:  # half precision would lose small updates of a whole connector
+            parameter.data = parameter.data.float()
+    return adapted
 
 
 def disable_lora_input_cast(model: torch.nn.Module) -> None:

@@ -40,16 +40,20 @@ class RunPolicy:
     """Version of the frame policies; with another one the same keys may choose other frames."""
     speech_context: bool = False
     """Whether what is said in a video was put before the instruction."""
+    tokens_a_frame: int | None = None
+    """Tokens of a frame in the prompt; None: unknown, those of the base model."""
 
 
-def policy_of_dataset(manifest: dict[str, Any], ask: DataKeys) -> RunPolicy:
+def policy_of_dataset(
+    manifest: dict[str, Any], ask: DataKeys, tokens_a_frame: int | None = None
+) -> RunPolicy:
     """The policy of a run that trains on a prepared dataset. A run that learned from no window knows only times
     that begin at zero: it is shown a window as a video of its own."""
     if manifest.get("samples", manifest["rows"]) == manifest["rows"]:
         ask = ask.model_copy(update={"window_clock": "own"})
     frames, version = recorded_keys(manifest["policy"]), manifest["policy"].get("version")
     speech = any(source.get("speech_context") for source in manifest["sources"])
-    return RunPolicy(frames, ask, manifest["min_decoded"], version, speech)
+    return RunPolicy(frames, ask, manifest["min_decoded"], version, speech, tokens_a_frame)
 
 
 def write_policy(policy: RunPolicy, output: Path) -> None:
@@ -58,6 +62,7 @@ def write_policy(policy: RunPolicy, output: Path) -> None:
         "frames": resolved(policy.frames),
         "min_decoded": policy.min_decoded,
         "speech_context": policy.speech_context,
+        "tokens_a_frame": policy.tokens_a_frame,
         "ask": {key: getattr(policy.ask, key) for key in ASK},
     }
     write_atomically(output / POLICY_FILE, json_text(stored))
@@ -98,6 +103,7 @@ def read_policy(run: Path) -> RunPolicy:
     stored = read_json(file)
     version, min_decoded = stored.pop("version", None), stored.pop("min_decoded", MIN_DECODED)
     speech = bool(stored.pop("speech_context", False))
+    tokens = stored.pop("tokens_a_frame", None)
     try:
         if "ask" not in stored:  # until 2026-11 all keys were on one level
             ask = {key: stored.pop(key) for key in ASK if key in stored or key not in BEFORE}
@@ -108,6 +114,6 @@ def read_policy(run: Path) -> RunPolicy:
         ).is_dir():  # the selector that came along, wherever the run is now
             frames = frames.model_copy(update={"selector": str(run / SELECTOR_FOLDER)})
         ask = {**BEFORE, **stored["ask"]}
-        return RunPolicy(frames, DataKeys.model_validate(ask), min_decoded, version, speech)
+        return RunPolicy(frames, DataKeys.model_validate(ask), min_decoded, version, speech, tokens)
     except (KeyError, ValidationError):
         raise UserError(f"{file}: not a frame policy of this version") from None

@@ -84,7 +84,13 @@ def read_run(folder: str | Path, base: str | None = None, *, force: bool = False
     record = _record(path)
     return SavedRun(
         folder=path,
-        base=ModelKeys(name=base, revision=_revision(path, base)),
+        base=ModelKeys(
+            name=base,
+            revision=_revision(path, base),
+            tokens_a_frame=policy.tokens_a_frame
+            if is_adapter
+            else None,  # a whole model has its own
+        ),
         is_adapter=is_adapter,
         policy=policy,
         trained_on=trained_on or None,
@@ -138,12 +144,12 @@ def _revision(path: Path, base: str) -> str | None:
 
 
 def base_of(run: SavedRun) -> SavedRun:
-    """The base model of a run, with the run's frame policy and prompt.
+    """The base model of a run, with its own tokens a frame, and the run's frame policy and prompt.
 
     Raises:
         UserError: it is not recorded, or gone.
     """
-    base = run.base
+    base = run.base.model_copy(update={"tokens_a_frame": None})
     if not run.is_adapter:
         stored = _record(run.folder)
         name = stored.get("base")

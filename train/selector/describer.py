@@ -63,7 +63,7 @@ class Describer:
         frames = decode_frames(video.jpegs, frame_size_px(self.processor)).to(self.model.device)
         scale = partial(normalise, processor=self.processor)
         seen = forward.encode_frames(self._base, scale, frames, FRAMES_AT_ONCE)  # (M, P, D)
-        return self._base.model.connector(seen).cpu()
+        return forward.connect(self._base, seen).cpu()
 
     @torch.inference_mode()
     def losses(self, cases: Sequence[Case]) -> torch.Tensor:
