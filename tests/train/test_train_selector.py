@@ -18,7 +18,7 @@ from data.selection.learned import selector
 from data.selection.learned.features import NUM_TOLD
 from data.selection.learned.network import SelectorNet, network_of
 from data.selection.learned.ticks import Ticks
-from data.selection.learned.values import cumulative_hazard
+from data.selection.learned.values import RATES, cumulative_hazard
 from data.selection.policies.allocate import allocate
 from data.selection.policies.dispatch import check_policy
 from data.selection.windows import choose_windows
@@ -248,15 +248,15 @@ def four_ticks(**row):
 
 
 def test_a_subset_is_worth_what_is_new_in_it():
-    still = torch.tensor(
-        [[50.0, -50.0, 0.0]] * 4
-    )  # each frame worth 1, nothing changes within shots
     subsets = [(0, 1), (1, 2), (0, 1, 2, 3), (3,)]
-    values = values_of_subsets(still, four_ticks(), subsets)
-    assert values.tolist() == pytest.approx([1, 2, 2, 1])
-    moving = torch.tensor([[50.0, 50.0, 0.0]] * 4)
-    values = values_of_subsets(moving, four_ticks(), subsets)
-    assert values.tolist() == pytest.approx([2, 2, 4, 1])
+    for number, rate in (
+        (-50.0, RATES[0]),
+        (50.0, RATES[1]),
+    ):  # little changes within shots, or much
+        numbers = torch.tensor([[50.0, number, 0.0]] * 4)  # each frame worth 1
+        values = values_of_subsets(numbers, four_ticks(), subsets)
+        more = 1 - np.exp(-rate)  # of a second frame, a second later
+        assert values.tolist() == pytest.approx([1 + more, 2, 2 + 2 * more, 1], 1e-5)
 
 
 def test_the_policy_adds_up_what_was_learned():

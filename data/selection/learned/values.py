@@ -2,17 +2,19 @@
 
 from __future__ import annotations
 
+import math
+
 import numpy as np
 import torch
-from torch.nn import functional
 
 from data.selection.learned.network import TickNet, ValueNet
 from data.selection.learned.ticks import Ticks
 
 LEAST = 1e-3
 """Least worth of a frame: where nothing is worth much, frames are still spread."""
-USUAL_RATE = -2.0
-"""Of the logarithm of changes a second, about, where the network says nothing."""
+RATES = (0.05, 0.5)
+"""Fewest and most changes a second within a shot. Subsets of few frames hardly tell: without bounds the network
+thinks a whole shot is said by one frame, and that six of a distraction are all new."""
 
 
 @torch.inference_mode()
@@ -27,7 +29,9 @@ def cumulative_hazard(numbers: torch.Tensor, times_s: torch.Tensor) -> torch.Ten
     """(T, 3) numbers of a `ValueNet`, (T,) → (T,): two frames between which it grows by h, with no cut between
     them, show the same with probability exp(-h)."""
     seconds = times_s.float().diff(prepend=times_s[:1].float())
-    return (functional.softplus(numbers[:, 1] + USUAL_RATE) * seconds).cumsum(dim=0)
+    low, high = map(math.log, RATES)
+    rates = torch.exp((low + high) / 2 + (high - low) / 2 * numbers[:, 1].tanh())  # (T,)
+    return (rates * seconds).cumsum(dim=0)
 
 
 def run(network: TickNet, ticks: Ticks) -> torch.Tensor:
