@@ -46,7 +46,14 @@ class GeneratedAnswer:
 
 
 def answers(
-    run: SavedRun, rows: Dataset, keys: GenerateKeys, file: Path, *, dtype: str, overwrite: bool
+    run: SavedRun,
+    rows: Dataset,
+    keys: GenerateKeys,
+    file: Path,
+    *,
+    dtype: str,
+    overwrite: bool,
+    compress: float = 0.0,
 ) -> list[GeneratedAnswer]:
     """One answer per row, in order.
 
@@ -56,7 +63,7 @@ def answers(
     Raises:
         UserError: the file holds answers of another evaluation, or the model cannot be loaded.
     """
-    about = identity(run, keys, dtype)
+    about = identity(run, keys, dtype, compress)
     given = [given_to(row, run.data) for row in rows]
     wanted = list(zip(rows["id"], given, strict=True))
     stored = _stored_answers(file, about, dict(wanted), overwrite)
@@ -74,7 +81,9 @@ def answers(
             for batch in missing:
                 some = [rows[i] for i in batch]
                 names = [given[i] for i in batch]
-                for said in _describe(model, processor, run, some, names, keys, batch.start):
+                for said in _describe(
+                    model, processor, run, some, names, keys, batch.start, compress
+                ):
                     there[said.id, said.given] = said
                     lines.write(json.dumps(asdict(said)) + "\n")
                 lines.flush()
@@ -91,6 +100,7 @@ def _describe(
     given: Sequence[str],
     keys: GenerateKeys,
     number: int,
+    compress: float,
 ) -> Iterator[GeneratedAnswer]:
     """Answers of one batch. A prompt that is too long even with one frame gets an empty answer, which
     scoring flags as `empty`."""
@@ -111,6 +121,7 @@ def _describe(
         prompts,
         max_new_tokens=keys.max_new_tokens,
         temperature=keys.temperature,
+        compress=compress,
     )
     seconds = round((time.monotonic() - started) / len(prompts), 3)
     for prompt, said, name in zip(prompts, texts, asked, strict=True):
@@ -135,9 +146,12 @@ def given_to(row: dict[str, Any], keys: DataKeys) -> str:
     return digest.hexdigest()
 
 
-def identity(run: SavedRun, keys: GenerateKeys, dtype: str) -> dict[str, Any]:
+def identity(
+    run: SavedRun, keys: GenerateKeys, dtype: str, compress: float = 0.0
+) -> dict[str, Any]:
     """Model, weights, precision and generation settings: if equal, equal inputs get equal answers."""
-    return {**model_identity(run), "dtype": dtype, "generate": keys.model_dump()}
+    generate = {**keys.model_dump(), **({"compress": compress} if compress else {})}
+    return {**model_identity(run), "dtype": dtype, "generate": generate}
 
 
 def _stored_answers(

@@ -90,6 +90,12 @@ class EvaluateConfig(Section):
         default=(), description="list of frame policies to compare; for recipes"
     )
     generate: GenerateKeys = GenerateKeys()
+    compress: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of picture tokens left out: those most like the frame before (0: none)",
+    )
     predictions: str | None = Field(
         default=None,
         description="predictions file of any tool, scored against references or data.path",

@@ -113,6 +113,7 @@ def _of_models(config: EvaluateConfig) -> Found:
             folder / f"{file_name(one.name)}.jsonl",
             dtype=config.model.dtype,
             overwrite=config.overwrite,
+            compress=config.compress,
         )
         texts = [s.text for s in said]
         frames = summed(seen.rows, [s.frames for s in said])

@@ -45,12 +45,14 @@ def describe_windows(
     max_new_tokens: int,
     batch: int = 1,
     max_s: float | None = None,
+    compress: float = 0.0,
 ) -> Iterator[WindowAnswer]:
     """Describe windows, each as soon as its batch is done. The rows of the next batch are read, and their
     frames decoded, while the model works.
 
     Args:
         max_s: seconds after which a batch's generation stops, finished or not.
+        compress: share of picture tokens to leave out.
     """
 
     def prompted(row: dict[str, Any]) -> tuple[dict[str, Any], dict[str, Any] | TooLong]:
@@ -62,7 +64,14 @@ def describe_windows(
     for some in _one_ahead([prompted(row) for row in rows_] for rows_ in batched(rows, batch)):
         prompts = [prompt for _, prompt in some if not isinstance(prompt, TooLong)]
         said = iter(
-            answer(*model, prompts, max_new_tokens=max_new_tokens, max_s=max_s, stop_loops=True)
+            answer(
+                *model,
+                prompts,
+                max_new_tokens=max_new_tokens,
+                max_s=max_s,
+                stop_loops=True,
+                compress=compress,
+            )
             if prompts
             else ()
         )

@@ -96,6 +96,12 @@ class DescribeConfig(Section):
     batch: int = Field(
         default=8, ge=1, description="videos, or windows of long ones, described at a time"
     )
+    compress: float = Field(
+        default=0.0,
+        ge=0,
+        lt=1,
+        description="share of picture tokens left out: those most like the frame before (0: none)",
+    )
     format: Annotated[tuple[Format, ...], BeforeValidator(by_commas)] = Field(
         default=(),
         description="with out, some of text,json,srt,vtt,parquet,html (none given: all); printed, one of text, "
@@ -137,6 +143,8 @@ class DescribeConfig(Section):
     def idle(self) -> list[str]:
         """One line for each key that is set but has no effect."""
         lines = []
+        if self.compress and (self.server is not None or "request" in self.format):
+            lines.append(f"compress={self.compress:g}: only for a model that answers here")
         decoding = {"workers", "engine", "address", "timeout_s", "memory_gib", "overwrite"}
         if self.out is None:
             for key in sorted(decoding & self.model_fields_set):

@@ -69,7 +69,12 @@ def asking(config: DescribeConfig, run: SavedRun) -> Ask:
                 warn(f"note: no adapter=RUN given: {run.folder} describes without fine-tuning")
         every = chain([first], rows)
         yield from describe_windows(
-            loaded[0], run, every, max_new_tokens=length, batch=config.batch
+            loaded[0],
+            run,
+            every,
+            max_new_tokens=length,
+            batch=config.batch,
+            compress=config.compress,
         )
 
     return ask

@@ -24,6 +24,7 @@ from train.batches.encode import (
 from train.batches.shown import shown
 from train.early_checks import check_reachable
 from train.inference import fingerprint
+from train.inference.compress import compressed
 from train.inference.loops import StopLoops, repeated_from
 from train.model import forward
 from train.model.adapter import with_adapter
@@ -116,12 +117,14 @@ def answer(
     temperature: float = 0.0,
     max_s: float | None = None,
     stop_loops: bool = False,
+    compress: float = 0.0,
 ) -> list[Generation]:
     """One answer per prompt, generated as one batch: greedy decoding, or sampling at a temperature above 0.
 
     Args:
         max_s: seconds after which generation stops, finished or not.
         stop_loops: end an answer that repeats itself, and generate it once more with a penalty.
+        compress: share of picture tokens to leave out (`train.inference.compress`).
 
     Raises:
         UserError: the model's logits are NaN in its precision, or the GPU's memory does not hold the batch.
@@ -142,10 +145,12 @@ def answer(
         with torch.inference_mode():
             seen = forward.encode_frames(base, scale, frames, FRAMES_AT_ONCE)  # (F, P, D)
             features = forward.connect(base, seen)  # (F, N, H)
-            answers = say(prompts, features)
+            each = features.split([len(prompt["frames"]) for prompt in prompts])
+            if compress:
+                prompts, each = compressed(prompts, each, processor.image_token_id, compress)
+            answers = say(prompts, torch.cat(each))
             again = [i for i, one in enumerate(answers) if one.looped]
             if again:
-                each = features.split([len(prompt["frames"]) for prompt in prompts])
                 second = say(
                     [prompts[i] for i in again],
                     torch.cat([each[i] for i in again]),
@@ -172,12 +177,17 @@ def _said(
     stop_loops: bool,
     repetition_penalty: float = 1.0,
 ) -> list[Generation]:
-    """Answers of one batch whose frames have `features` (F, N, H)."""
+    """Answers of one batch whose frames have `features` (F, N, H), or (tokens, H) if some are left out."""
     tokenizer = processor.tokenizer
     end = tokenizer.convert_tokens_to_ids(processor.end_of_utterance_token)
-    inputs = collate(prompts, tokenizer.pad_token_id, left=True)
-    inputs = {k: inputs[k].to(model.device) for k in ("input_ids", "attention_mask")}
+    batch = collate(prompts, tokenizer.pad_token_id, left=True)
+    inputs = {k: batch[k].to(model.device) for k in ("input_ids", "attention_mask")}
     length = inputs["input_ids"].shape[1]
+    if "position_ids" in prompts[0]:
+        inputs["position_ids"] = torch.tensor(
+            [[0] * (length - len(p["input_ids"])) + p["position_ids"] for p in prompts],
+            device=model.device,
+        )  # (B, T)
     checks: list[Any] = [_refuse_nan(model.dtype)]
     if repetition_penalty != 1.0:  # on the words of the answer, not on those of the prompt
         checks.append(RepetitionPenaltyLogitsProcessor(repetition_penalty, length))

@@ -85,8 +85,10 @@ def check_forward(model: SmolVLMForConditionalGeneration) -> None:
 
 
 def as_mm_outputs(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
-    """Features of the connector (F, N, H) in the form that the stock forward and `generate` take."""
-    return {"image": BaseModelOutputWithPooling(pooler_output=features.flatten(0, 1))}  # (F·N, H)
+    """Features of the connector (…, H) in the form that the stock forward and `generate` take."""
+    return {
+        "image": BaseModelOutputWithPooling(pooler_output=features.flatten(0, -2))
+    }  # (tokens, H)
 
 
 def connect(model: SmolVLMForConditionalGeneration, features: torch.Tensor) -> torch.Tensor:

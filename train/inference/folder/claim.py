@@ -40,6 +40,8 @@ def identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[str
         "max_new_tokens": config.max_new_tokens,
         "server": config.server is not None,
     }
+    if config.compress:  # a later key: descriptions without it go on
+        about["compress"] = config.compress
     return dict(json.loads(json.dumps(about)))
 
 
@@ -59,7 +61,8 @@ def claim(out: Path, about: dict[str, Any], *, overwrite: bool) -> None:
                 f"out={out}: is not empty and holds no descriptions; choose another folder"
             )
     else:
-        changed = [key for key in about if before.get(key) != about[key]]
+        keys = {**about, **({"compress": 0} if "compress" in before else {})}.keys()
+        changed = [key for key in keys if before.get(key) != about.get(key)]
         # what a stopped call with overwrite=true has begun is continued
         if overwrite and (changed or before.get("finished")):
             clear(out)
