@@ -9,7 +9,7 @@ from pydantic import BeforeValidator, Field, model_validator
 from data.config import Section, by_commas
 
 Objective = Literal["boundaries", "rank", "reinforce", "events"]
-STEPS: dict[Objective, int] = {"boundaries": 6000, "rank": 1000, "reinforce": 1000, "events": 1000}
+STEPS: dict[Objective, int] = {"boundaries": 6000, "rank": 1500, "reinforce": 1000, "events": 1000}
 
 
 class SelectorData(Section):
