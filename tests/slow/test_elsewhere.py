@@ -62,11 +62,12 @@ def merged(world, tmp_path_factory):
     return at / "merged"
 
 
-@pytest.fixture(scope="module")
-def shaped(tmp_path_factory):
+@pytest.fixture(scope="module", params=[64, 16])
+def shaped(request, tmp_path_factory):
     """256M's shapes: these programs take a frame's tokens to be a multiple of what tiny has."""
     folder = tmp_path_factory.mktemp("shaped")
-    random_checkpoint.build("HuggingFaceTB/SmolVLM2-256M-Video-Instruct", folder)
+    name = "HuggingFaceTB/SmolVLM2-256M-Video-Instruct"
+    random_checkpoint.build(name, folder, tokens=request.param)
     make_portable(folder)
     told = json.loads((folder / "tokenizer.json").read_text())
     words = told["model"]["vocab"]

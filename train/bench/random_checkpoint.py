@@ -27,11 +27,15 @@ from train.sections import ModelKeys
 BASE_TOKENS = 49152
 
 
-def build(name: str, folder: Path, seed: int = 0) -> Path:
-    """Write a stand-in for the published checkpoint `name`, unless `folder` has one; return `folder`."""
+def build(name: str, folder: Path, seed: int = 0, tokens: int | None = None) -> Path:
+    """Write a stand-in for the published checkpoint `name`, unless `folder` has one; return `folder`.
+
+    Args:
+        tokens: of a frame (None: as published).
+    """
     if (folder / "tokenizer.json").is_file():
         return folder
-    shape = shape_of(ModelKeys(name=name))
+    shape = shape_of(ModelKeys(name=name, tokens_a_frame=tokens))
     torch.manual_seed(seed)
     model = SmolVLMForConditionalGeneration(shape)
     model.save_pretrained(folder, max_shard_size="100GB")
