@@ -80,6 +80,8 @@ def small(command, number, place):
         more = [*more, f"train.output=runs/{'clips' if 'recipe=qlora' in words else number}"]
     if "features" in command:  # they are of one checkpoint, and `tiny` is built anew for each run
         more = [f"model.name={place}/tiny", *more[1:]]
+    if "recipe=long" in words:  # the tiny model has 4 tokens a frame, or 1
+        more = [*more, "model.tokens_a_frame=1"]
     if "out=described" in words:  # the run may have been trained again since
         more = [*more, "overwrite=true", "workers=1"]
     have = {w.split("=")[0] for w in words}
