@@ -2,7 +2,7 @@
 beside what it would replace.
 
 python scripts/bench_learned.py parts=boundaries json=out.json      about 25 minutes on 2 cores
-python scripts/bench_learned.py parts=values,events                 trains tiny describers and selectors: about 2 hours
+python scripts/bench_learned.py parts=values,scenes,events          trains tiny describers and selectors: hours
 """
 
 import sys

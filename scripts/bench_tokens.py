@@ -1,6 +1,6 @@
 """What do fewer tokens a frame save? Memory and compute of a training step, by the plan.
 
-python scripts/bench_tokens.py                                    500M and 2.2B, 2 minutes, no weights needed
+python scripts/bench_tokens.py                                    500M and 2.2B, 1 minute, no weights needed
 python scripts/bench_tokens.py models=256M frames=64 json=out.json
 """
 

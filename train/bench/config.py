@@ -135,8 +135,6 @@ class MethodsConfig(BenchConfig):
     methods: Annotated[tuple[Method, ...], BeforeValidator(by_commas)] = Field(
         default=("qlora", "lora", "full"), description="training methods"
     )
-    selector: str | None = Field(default=None, description="for the policy learned")
-    busy: bool = Field(default=False, description="scenes of no event between those that are told")
     videos: int = Field(default=4000, ge=60, description="micro-world videos, 5 % of them held out")
     frames: int = Field(default=6, ge=1, le=32, description="maximum frames per video")
     steps: int = Field(default=600, ge=1, description="training steps, for every method")

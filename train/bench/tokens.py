@@ -9,7 +9,6 @@ import torch
 from tqdm import tqdm
 
 from data.config import load
-from data.errors import UserError
 from train.bench.config import BenchTokensConfig
 from train.config import TrainConfig
 from train.console import say
@@ -28,12 +27,10 @@ def what_fits(config: BenchTokensConfig) -> dict[str, float]:
     figures: dict[str, float] = {}
     rows = [(m, f) for m in config.models for f in config.frames]
     for size, frames in tqdm(rows, desc="plan", unit="row"):
-        own = shape_of(_keys(size).model)
-        for tokens in token_counts(own):
+        for tokens in token_counts(shape_of(_keys(size).model)):
             key = f"{size}/{frames}x{tokens}"
-            try:
-                seen, cached = (_plan(size, frames, tokens, cached=c) for c in (False, True))
-            except UserError:  # more than the context holds
+            seen, cached = (_plan(size, frames, tokens, cached=c) for c in (False, True))
+            if seen is None or cached is None:
                 continue
             figures |= {
                 f"{key}/tokens": seen.load.tokens,
@@ -51,17 +48,16 @@ def _keys(size: Size, *more: str) -> TrainConfig:
     return load(TrainConfig, [*argv, "lora.dropout=0", "train.accumulate=1", *more])
 
 
-def _plan(size: Size, frames: int, tokens: int, *, cached: bool) -> MemoryPlan:
-    """Of one video a step, with an answer of `ANSWER_TOKENS`. A connector with fewer tokens trains too."""
+def _plan(size: Size, frames: int, tokens: int, *, cached: bool) -> MemoryPlan | None:
+    """Of one video a step, with an answer of `ANSWER_TOKENS`; None if the context does not hold it. A connector with
+    fewer tokens trains too."""
     more = [f"model.tokens_a_frame={tokens}", "data.max_tokens=8192"]
     if tokens != tokens_of(shape_of(_keys(size).model)):
         more.append("lora.connector=true")
     config = _keys(size, *more, f"data.features={str(cached).lower()}")
     shape = shape_of(config.model)
     shown = batch_shape(config.train, config.data, shape, frames, ANSWER_TOKENS)
-    if shown.frames < frames:
-        raise UserError(f"{frames} frames of {tokens} tokens are more than the context holds")
-    return plan(shape, config, shown, torch.bfloat16)
+    return plan(shape, config, shown, torch.bfloat16) if shown.frames == frames else None
 
 
 def table(figures: Mapping[str, float]) -> str:

@@ -10,7 +10,7 @@ from pydantic import Field, model_validator
 from data.config import Names, Section
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES, SHARED
-from train.inference.config import Force
+from train.inference.config import Compress, Force
 from train.metrics.config import JudgeKeys, TextScore
 from train.sections import DataKeys
 
@@ -90,12 +90,7 @@ class EvaluateConfig(Section):
         default=(), description="list of frame policies to compare; for recipes"
     )
     generate: GenerateKeys = GenerateKeys()
-    compress: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of picture tokens left out: those most like the frame before (0: none)",
-    )
+    compress: Compress = 0.0
     predictions: str | None = Field(
         default=None,
         description="predictions file of any tool, scored against references or data.path",

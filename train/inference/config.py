@@ -21,6 +21,15 @@ AnswerLength = Annotated[
     ),
 ]
 
+Compress = Annotated[
+    float,
+    Field(
+        ge=0,
+        lt=1,
+        description="share of picture tokens left out: those most like the frame before (0: none)",
+    ),
+]
+
 
 class OtherBase(Section):
     """The base model, if not the one that the run was trained on."""
@@ -96,12 +105,7 @@ class DescribeConfig(Section):
     batch: int = Field(
         default=8, ge=1, description="videos, or windows of long ones, described at a time"
     )
-    compress: float = Field(
-        default=0.0,
-        ge=0,
-        lt=1,
-        description="share of picture tokens left out: those most like the frame before (0: none)",
-    )
+    compress: Compress = 0.0
     format: Annotated[tuple[Format, ...], BeforeValidator(by_commas)] = Field(
         default=(),
         description="with out, some of text,json,srt,vtt,parquet,html (none given: all); printed, one of text, "

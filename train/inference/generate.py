@@ -148,7 +148,8 @@ def answer(
             each = features.split([len(prompt["frames"]) for prompt in prompts])
             if compress:
                 prompts, each = compressed(prompts, each, processor.image_token_id, compress)
-            answers = say(prompts, torch.cat(each))
+                features = torch.cat(each)  # (tokens, H)
+            answers = say(prompts, features)
             again = [i for i, one in enumerate(answers) if one.looped]
             if again:
                 second = say(

@@ -113,24 +113,24 @@ def check_tokens(config: TrainConfig, model: ModelKeys) -> None:
     """
     if model.tokens_a_frame is None:
         return
-    if config.train.method == "full":
-        trains = config.optim.lr_connector != 0
-    else:
-        trains = config.lora.connector or config.lora.targets != "llm"
-    own = tokens_of(_own_shape(model))
-    if tokens_of(shape_of(model)) == own:
+    own = _own_shape(model)
+    if with_tokens(own, model.tokens_a_frame).scale_factor == own.scale_factor:
         return
     if sharding() == "ZeRO-3":
         raise UserError(
             f"model.tokens_a_frame={model.tokens_a_frame}: DeepSpeed's ZeRO-3 shares the connector out before it can "
             "be widened; use recipes/accelerate/ddp.yaml or fsdp2.yaml"
         )
+    if config.train.method == "full":
+        trains = config.optim.lr_connector != 0
+    else:
+        trains = config.lora.connector or config.lora.targets != "llm"
     if trains:
         return
     remedy = (
         "leave optim.lr_connector=0 out" if config.train.method == "full" else "lora.connector=true"
     )
     raise UserError(
-        f"model.tokens_a_frame={model.tokens_a_frame}: of {own} tokens each is now the mean of some, which the model "
+        f"model.tokens_a_frame={model.tokens_a_frame}: of {tokens_of(own)} tokens each is now the mean of some, which the model "
         f"must learn to read: train the connector too ({remedy})"
     )

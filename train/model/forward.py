@@ -86,9 +86,8 @@ def check_forward(model: SmolVLMForConditionalGeneration) -> None:
 
 def as_mm_outputs(features: torch.Tensor) -> dict[str, BaseModelOutputWithPooling]:
     """Features of the connector (…, H) in the form that the stock forward and `generate` take."""
-    return {
-        "image": BaseModelOutputWithPooling(pooler_output=features.flatten(0, -2))
-    }  # (tokens, H)
+    tokens = features.flatten(0, -2)  # (tokens, H)
+    return {"image": BaseModelOutputWithPooling(pooler_output=tokens)}
 
 
 def connect(model: SmolVLMForConditionalGeneration, features: torch.Tensor) -> torch.Tensor:

@@ -18,6 +18,8 @@ from train.run.policy import ASK
 from train.run.saved import SavedRun
 
 ABOUT = "about.json"
+BEFORE = {"compress": 0.0}
+"""What folders were described with before there were these keys."""
 
 
 def identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[str, Any]:
@@ -39,9 +41,8 @@ def identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[str
         "speech_context": uses_subtitles(config.speech_context, run),
         "max_new_tokens": config.max_new_tokens,
         "server": config.server is not None,
+        "compress": config.compress,
     }
-    if config.compress:  # a later key: descriptions without it go on
-        about["compress"] = config.compress
     return dict(json.loads(json.dumps(about)))
 
 
@@ -61,8 +62,8 @@ def claim(out: Path, about: dict[str, Any], *, overwrite: bool) -> None:
                 f"out={out}: is not empty and holds no descriptions; choose another folder"
             )
     else:
-        keys = {**about, **({"compress": 0} if "compress" in before else {})}.keys()
-        changed = [key for key in keys if before.get(key) != about.get(key)]
+        before = {**BEFORE, **before}
+        changed = [key for key in about if before.get(key) != about[key]]
         # what a stopped call with overwrite=true has begun is continued
         if overwrite and (changed or before.get("finished")):
             clear(out)
