@@ -1,7 +1,8 @@
-"""What do fewer tokens a frame save? Memory and compute of a training step, by the plan.
+"""What do fewer tokens a frame save, by the plan of a training step? Do quarters of a frame let a model read?
 
 python scripts/bench_tokens.py                                    500M and 2.2B, 1 minute, no weights needed
 python scripts/bench_tokens.py models=256M frames=64 json=out.json
+python scripts/bench_tokens.py parts=tiles                        trains tiny models, 3 seeds: 30 minutes on 2 cores
 """
 
 import sys
@@ -14,9 +15,20 @@ from train.bench.config import BenchTokensConfig
 
 
 def main(config: BenchTokensConfig) -> Figures:
-    from train.bench.tokens import what_fits  # heavy
+    figures: Figures = {}
+    if "fits" in config.parts:
+        from train.bench.tokens import what_fits  # heavy
 
-    return what_fits(config)
+        figures |= what_fits(config)
+    if "compress" in config.parts:
+        from train.bench.compressed import compare_compressed
+
+        figures |= compare_compressed(config)
+    if "tiles" in config.parts:
+        from train.bench.signs import compare_tiles
+
+        figures |= compare_tiles(config)
+    return figures
 
 
 if __name__ == "__main__":

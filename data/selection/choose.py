@@ -23,6 +23,7 @@ from data.selection.measure.refine import refine_key_frames
 from data.selection.measure.signals import Signals
 from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order
+from data.selection.tiles import QUARTERS, quarters, sharpest
 from data.target import clock
 from data.video import image_frames
 from data.video.info import BadVideo, Skip, StoredPicture, VideoInfo
@@ -135,6 +136,7 @@ def analyse(
     Raises:
         BadVideo: with the quarantine reason.
     """
+    keys = keys.without_tiles()
     if isinstance(path, FrameFiles):
         return _analyse_given(path, keys, min_decoded, choose)
     video = Video(path) if isinstance(path, str) else path
@@ -190,22 +192,34 @@ def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) ->
     Raises:
         BadVideo: a frame that was decoded before cannot be decoded again.
     """
-    times_s, kept, source = analysis.selection.times_s, analysis.kept, analysis.source
-    if isinstance(source, FrameFiles):
-        return image_frames.frames_played_at(source, times_s, keys.px)
+    times_s, kept = analysis.selection.times_s, analysis.kept
     missing = [t for t in times_s if t not in kept]
-    fetched = {}
-    if missing:
-        found = source.frames_played_at(
-            missing, short_px=keys.px, decoder=keys.decoder, threads=threads
-        )
-        got = [frame.time_s for frame in found]
-        if np.abs(np.subtract(got, missing)).max() > SAME_PICTURE_S:
-            raise BadVideo(
-                "truncated", f"{source.info.path}: wanted frames at {missing} s, got {got}"
-            )
-        fetched = {time_s: frame.rgb for time_s, frame in zip(missing, found, strict=True)}
+    found = _fetch(analysis.source, missing, keys, keys.px, threads) if missing else []
+    fetched = dict(zip(missing, found, strict=True))
     return [kept[t].rgb() if t in kept else fetched[t] for t in times_s]
+
+
+def _fetch(
+    source: Video | FrameFiles,
+    times_s: Sequence[float],
+    keys: FrameKeys,
+    short_px: int,
+    threads: int,
+) -> list[np.ndarray]:
+    """The frames at these times, which the decode pass has seen, (H, W, 3) uint8 each.
+
+    Raises:
+        BadVideo: as `chosen_pictures`.
+    """
+    if isinstance(source, FrameFiles):
+        return image_frames.frames_played_at(source, times_s, short_px)
+    found = source.frames_played_at(
+        times_s, short_px=short_px, decoder=keys.decoder, threads=threads
+    )
+    got = [frame.time_s for frame in found]
+    if np.abs(np.subtract(got, times_s)).max() > SAME_PICTURE_S:
+        raise BadVideo("truncated", f"{source.info.path}: wanted frames at {times_s} s, got {got}")
+    return [frame.rgb for frame in found]
 
 
 def choose_frames(
@@ -225,17 +239,31 @@ def choose_frames(
 
 
 def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenFrames:
-    """The chosen frames, encoded as JPEG.
+    """The chosen frames, encoded as JPEG, each of the `keys.tiles` sharpest followed by its quarters.
 
     Raises:
         BadVideo: as `chosen_pictures`.
     """
     selection, times_s = analysis.selection, analysis.signals.times_s
+    pictures = chosen_pictures(analysis, keys, threads=threads)
+    tiled = sharpest(pictures, keys.tiles)
+    at_s = [selection.times_s[i] for i in tiled]
+    large = _fetch(analysis.source, at_s, keys, 2 * keys.px, threads) if tiled else []
+    shown = []
+    chosen = zip(pictures, selection.times_s, selection.reasons, selection.ranks, strict=True)
+    for i, frame in enumerate(chosen):
+        shown.append(frame)
+        if i in tiled:
+            parts = zip(quarters(large[tiled.index(i)]), QUARTERS, strict=True)
+            # they go first where a prompt must become shorter
+            rank = len(pictures) + len(QUARTERS) * tiled.index(i)
+            shown += [(part, frame[1], name, rank + n) for n, (part, name) in enumerate(parts)]
+    pictures, frames_s, reasons, ranks = zip(*shown, strict=True)
     return ChosenFrames(
-        jpegs=tuple(_jpeg(picture) for picture in chosen_pictures(analysis, keys, threads=threads)),
-        times_s=selection.times_s,
-        reasons=selection.reasons,
-        ranks=selection.ranks,
+        jpegs=tuple(_jpeg(picture) for picture in pictures),
+        times_s=frames_s,
+        reasons=reasons,
+        ranks=ranks,
         duration_s=selection.duration_s,
         decoded_share=analysis.signals.decoded_share,
         unseen_s=float(np.diff(times_s).max(initial=0.0)),

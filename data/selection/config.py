@@ -36,6 +36,12 @@ class FrameKeys(Section):
     px: int = Field(
         default=512, ge=16, le=4096, description="short side of stored frames, never enlarged"
     )
+    tiles: int = Field(
+        default=0,
+        ge=0,
+        description="so many of the frames, the sharpest, are shown again in quarters, to read small text; "
+        "they take 4 frames of frames.max each",
+    )
     speed: Literal["exact", "fast", "keyframes"] = Field(
         default="exact",
         description="fast skips non-reference frames; keyframes decodes I-frames only",
@@ -126,6 +132,11 @@ class FrameKeys(Section):
                 f"threshold={self.threshold:g}: policy={policy} takes {low:g} "
                 + (f"to {high:g}" if high < float("inf") else "or more")
             )
+        if self.tiles and self.max < 5 * self.tiles:
+            raise ValueError(
+                f"tiles={self.tiles}: with their quarters these are {5 * self.tiles} frames, and "
+                f"frames.max is {self.max}"
+            )
         if known_of.measures == "features" and not self.encoder:
             raise ValueError(
                 f"policy={policy} needs frames.encoder=…, an image encoder on the Hub or in a "
@@ -146,6 +157,10 @@ class FrameKeys(Section):
         if self.speed != "exact" and self.method == "vectors":
             raise ValueError("method=vectors needs every frame; use speed=exact")
         return self
+
+    def without_tiles(self) -> FrameKeys:
+        """The keys by which whole frames are chosen: `max` is the number of them."""
+        return self.model_copy(update={"max": self.max - 4 * self.tiles, "tiles": 0})
 
     def needs_transnet(self) -> str:
         """The key that asks for TransNetV2; empty if none does."""

@@ -72,8 +72,8 @@ def choose_windows(
         analysis = analyse(video, keys, min_decoded, threads=threads, choose=choose)
         yield encoded(analysis, keys, threads=threads)
         return
-    info, limit_s = video.info, keys.window_s
-    plan = plan_for(keys, info, keep=keys.decoder == "pyav", part_s=limit_s)
+    info, limit_s, few = video.info, keys.window_s, keys.without_tiles()
+    plan = plan_for(few, info, keep=keys.decoder == "pyav", part_s=limit_s)
     skip = skipped(keys, info)
     room = int(len(info.times_s) * (limit_s + AHEAD_S) / info.shown_s) + 16
     meter = Meter(info, plan, skip=skip, room=room)
@@ -82,7 +82,7 @@ def choose_windows(
     def window(count: int, end_s: float) -> ChosenFrames:
         """The choice from the first `count` frames that the meter holds, which show the time until `end_s`."""
         signals = meter.signals(count, (start_s, end_s))
-        chosen = _at(choose(signals, keys), signals.times_s, meter.times_s[:count])
+        chosen = _at(choose(signals, few), signals.times_s, meter.times_s[:count])
         kept = plan.candidates.kept if keys.decoder == "pyav" else {}
         if refines(keys, info):
             chosen, kept = refine_key_frames(

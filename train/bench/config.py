@@ -29,15 +29,31 @@ class BenchPlanConfig(BenchConfig):
     )
 
 
+TokensPart = Literal["fits", "compress", "tiles"]
+
+
 class BenchTokensConfig(BenchConfig):
     """Keys of scripts/bench_tokens.py."""
 
+    parts: Annotated[tuple[TokensPart, ...], BeforeValidator(by_commas)] = Field(
+        default=("fits",), description="what to measure"
+    )
     models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
         default=("500M", "2.2B"), description="model shapes"
     )
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
-        default=(32, 64, 128, 256), description="frames a video"
+        default=(32, 64, 128, 256), description="fits: frames a video"
     )
+    work: str = Field(default="prepared/tokens", description="where videos and runs are kept")
+    seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(0, 1, 2), min_length=1, description="a model of each setting each"
+    )
+    videos: int = Field(
+        default=2000, ge=40, description="compress, tiles: videos, a tenth of them held out"
+    )
+    steps: int = Field(default=600, ge=1, description="training steps of a model")
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
+    workers: int = Field(default=2, ge=1, description="models trained at a time")
 
 
 class BenchStepConfig(BenchConfig):
@@ -51,6 +67,7 @@ class BenchStepConfig(BenchConfig):
     )
     answer_tokens: int = Field(default=100, ge=2, description="tokens of an answer")
     steps: int = Field(default=2, ge=1, description="timed steps, after one warm-up step")
+    unequal: bool = Field(default=True, description="also a batch of three, padded and packed")
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="precision, as model.dtype"
     )

@@ -35,7 +35,9 @@ from train.console import say
 from train.loop.loading import Loaded, make_trainable
 from train.loop.trainer import make_trainer
 from train.memory.config import MODELS
+from train.memory.shapes import shape_of
 from train.model import forward
+from train.model.connector import token_counts
 from train.model.load import (
     LORA_TARGETS,
     Precision,
@@ -55,22 +57,33 @@ def measure(config: BenchStepConfig) -> dict[str, float]:
         folder = random_checkpoint.build(MODELS[config.model], Path(work) / "base")
         keys = ModelKeys(name=str(folder))
         processor, precision = load_processor(keys), pick_precision(config.dtype)
+        tokens = list(token_counts(shape_of(keys)))[1]
+        fewer = keys.model_copy(update={"tokens_a_frame": tokens})
         k = config.frames
-        equal = [_sample(processor, k, config.answer_tokens, seed) for seed in range(2)]
+
+        def samples(processor: SmolVLMProcessor) -> list[dict[str, Any]]:
+            return [_sample(processor, k, config.answer_tokens, seed) for seed in range(2)]
+
+        equal = samples(processor)
         unequal = [
             _sample(processor, n, config.answer_tokens, n)
             for n in (k, max(1, k // 4), max(1, k // 2))
         ]
+        few = load_processor(fewer)
         run = partial(_ours, keys, processor, precision, config, Path(work) / "run")
+        run_fewer = partial(_ours, fewer, few, precision, config, Path(work) / "few", samples(few))
         stock = partial(_stock, keys, processor, precision, config, out=Path(work) / "stock")
         costs = {"stock": stock(equal[:1])}
         costs["ours"] = run(equal)
         costs["ours, cached"] = run(equal, cached=True)
-        costs["three unequal, stock"] = stock(unequal)
-        costs["three unequal, padded"] = run(unequal, batch=3)
-        costs["three unequal, packed"] = run(unequal, pack=True)
+        costs["ours, fewer tokens"] = run_fewer()
+        costs["ours, fewer tokens, cached"] = run_fewer(cached=True)
+        if config.unequal:
+            costs["three unequal, stock"] = stock(unequal)
+            costs["three unequal, padded"] = run(unequal, batch=3)
+            costs["three unequal, packed"] = run(unequal, pack=True)
         error = gradient_error(keys, processor, precision, equal[0])
-    return _report(config, precision, costs, error)
+    return _report(config, precision, costs, error) | {"fewer_tokens": tokens}
 
 
 def _report(
@@ -91,9 +104,13 @@ def _report(
     for a, b in (
         ("stock", "ours"),
         ("stock", "ours, cached"),
+        ("stock", "ours, fewer tokens, cached"),
+        ("ours, cached", "ours, fewer tokens, cached"),
         ("three unequal, padded", "three unequal, packed"),
         ("three unequal, stock", "three unequal, packed"),
     ):
+        if b not in costs:
+            continue
         one, other = costs[a], costs[b]
         ratios = {
             "seconds": one.seconds / other.seconds,
@@ -193,7 +210,8 @@ def _ours(
     pack: bool = False,
     cached: bool = False,
 ) -> Cost:
-    """Cost of our trainer on samples that are in memory, so that only the step is measured."""
+    """Cost of our trainer on samples that are in memory, so that only the step is measured. A connector with fewer
+    tokens trains too, so that the tower's features are cached, not its own."""
     argv = [
         "train.method=lora",
         f"lora.r={RANK}",
@@ -206,6 +224,9 @@ def _ours(
         "data.workers=0",
         "train.save_every=1000",
     ]
+    connector_trains = keys.tokens_a_frame is not None
+    if connector_trains:
+        argv += ["lora.connector=true", "optim.lr_connector=1e-4"]
     settings = load(TrainConfig, argv)
     base = load_model(keys, "lora", precision)
     trained = make_trainable(base, processor, settings)
@@ -214,11 +235,11 @@ def _ours(
         with torch.no_grad():
             base.to(torch.device(precision.device))  # type: ignore[arg-type]
             seen = [
-                base.model.connector(
-                    forward.encode_frames(base, scale, s["frames"].to(precision.device), 16)
-                )
+                forward.encode_frames(base, scale, s["frames"].to(precision.device), 16)
                 for s in samples
             ]
+            if not connector_trains:
+                seen = [base.model.connector(features) for features in seen]
         samples = [{**s, "features": f.cpu()} for s, f in zip(samples, seen, strict=True)]
     rows = samples * (1 + config.steps)
     wanted = ["id", "input_ids", "labels", "features" if cached else "frames"]

@@ -1,0 +1,130 @@
+"""Is small text read with quarters of a frame, and not without? Made-up videos, in one scene of which stands a
+number too small for the model's square; one tiny model is trained with quarters and one without, at equal frames."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import numpy as np
+from PIL import Image, ImageDraw, ImageFont
+
+from data.config import load
+from data.offline.config import PrepareConfig
+from data.offline.prepare import prepare
+from data.prepared.dataset import Prepared
+from data.video.h264 import write_h264
+from train.batches.split import split
+from train.bench.config import BenchTokensConfig
+from train.bench.seeds import in_pool, one_core_each, quietly, tiny_run, warmed_base
+from train.console import say
+from train.evaluation.answers import answers
+from train.evaluation.config import GenerateKeys
+from train.evaluation.intervals import interval
+from train.run.saved import read_run
+
+SIDE, RATE, SCENE_FRAMES = 192, 10, 12
+NUMBERS = 10
+TEXT_PX = 14
+"""Height of the text: 5 pixels of a frame of the tiny model, 9 of a quarter."""
+FRAMES = 8
+EVAL_SHARE = 0.1
+TILES = (0, 1)
+STATED = "a sign says room {}."
+
+
+def film(rng: np.random.Generator, number: int) -> Iterator[np.ndarray]:
+    """Three scenes of one colour each; on a card in one of them stands `room` and the number."""
+    colours = rng.integers(40, 216, (3, 3))
+    shown = int(rng.integers(3))
+    font = ImageFont.load_default(TEXT_PX)
+    half = SIDE // 2
+    # within a quarter: a card that is cut in two would be another question
+    x, y = (int(rng.integers(2)) * half + int(rng.integers(2, half - 62)) for _ in range(2))
+    for scene, colour in enumerate(colours):
+        picture = Image.new("RGB", (SIDE, SIDE), tuple(map(int, colour)))
+        if scene == shown:
+            draw = ImageDraw.Draw(picture)
+            draw.rectangle((x, y, x + 58, y + 20), fill="white")
+            draw.text((x + 4, y + 2), f"room {number}", fill="black", font=font)
+        yield from [np.asarray(picture)] * SCENE_FRAMES
+
+
+def compare_tiles(config: BenchTokensConfig) -> dict[str, float]:
+    """Render, prepare, train, describe; returns flat figures: the share of held-out signs that are read. Results of
+    an earlier call are reused."""
+    videos = render(Path(config.work) / "signs", config.videos)
+    for tiles in TILES:
+        keys = [
+            "source=jsonl",
+            f"source.path={videos}",
+            f"frames.max={FRAMES}",
+            "frames.px=96",
+            f"frames.tiles={tiles}",
+            f"out={_dataset(config, tiles)}",
+        ]
+        prepare(load(PrepareConfig, keys))
+    pairs = [(config, tiles, seed) for seed in config.seeds for tiles in TILES]
+    with one_core_each(config.workers) as pool:
+        warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
+        in_pool(pool, "warm up", warmed_base, warm)
+        read = in_pool(pool, "train and read", train_and_read, pairs)
+    of = {(tiles, seed): right for (_, tiles, seed), right in zip(pairs, read, strict=True)}
+    figures: dict[str, float] = {"signs/chance": 1 / NUMBERS}
+    lines = ["| frames | signs read [95 %] | each seed |", "|---|---|---|"]
+    for tiles in TILES:
+        right = np.array([of[tiles, seed] for seed in config.seeds])  # (seeds, videos)
+        rng = np.random.default_rng(0)
+        draws = rng.integers(0, right.shape[1], (1000, right.shape[1]))
+        low, high = interval(right.mean(axis=0)[draws].mean(axis=1))
+        key = f"signs/tiles={tiles}"
+        figures |= {key: float(right.mean()), f"{key}/low": low, f"{key}/high": high}
+        for seed, one in zip(config.seeds, right, strict=True):
+            figures[f"{key}/seed_{seed}"] = float(one.mean())
+        shown = f"{FRAMES - 4 * tiles} whole" + f" + {4 * tiles} quarters" * bool(tiles)
+        seeds = ", ".join(f"{one.mean():.2f}" for one in right)
+        lines.append(f"| {shown} | {right.mean():.2f} [{low:.2f}, {high:.2f}] | {seeds} |")
+    say("\n".join(lines))
+    return figures
+
+
+def render(folder: Path, count: int) -> Path:
+    """Make the videos that are missing; returns the file that lists them."""
+    folder.mkdir(parents=True, exist_ok=True)
+    lines = []
+    for i in range(count):
+        rng = np.random.default_rng([7, i])
+        number = int(rng.integers(NUMBERS))
+        path = folder / f"{i:05}.mp4"
+        if not path.exists():
+            write_h264(path, film(rng, number), rate=RATE, crf=12)
+        lines.append(json.dumps({"video": path.name, "description": STATED.format(number)}))
+    listed = folder / "signs.jsonl"
+    listed.write_text("\n".join(lines) + "\n", encoding="utf-8")
+    return listed
+
+
+def _dataset(config: BenchTokensConfig, tiles: int) -> Path:
+    return Path(config.work) / f"signs-{tiles}"
+
+
+def train_and_read(config: BenchTokensConfig, tiles: int, seed: int) -> list[bool]:
+    """Whether each held-out sign is read by a model that learned with so many frames in quarters."""
+    folder = Path(config.work) / f"run-signs-{tiles}-{seed}"
+    tiny_run(
+        f"{config.work}/base-{seed}",
+        _dataset(config, tiles),
+        folder,
+        steps=config.steps,
+        seed=seed,
+        more=[f"data.eval_share={EVAL_SHARE}", "data.target=paragraph"],
+    )
+    rows = Prepared.open(_dataset(config, tiles)).rows()
+    held = rows.select(split(rows, EVAL_SHARE, len(rows)).held)
+    keys = GenerateKeys(max_new_tokens=24, batch=32)
+    with quietly(folder / "read.txt"):
+        said = answers(
+            read_run(folder), held, keys, folder / "said.jsonl", dtype="fp32", overwrite=False
+        )
+    return [one.text.strip() == want for one, want in zip(said, held["description"], strict=True)]
