@@ -17,7 +17,9 @@ from train.config import TrainConfig
 def main(config: TrainConfig) -> None:
     dataset = check_data(config.data)
     from train.batches.cache_features import cache_features  # heavy
+    from train.model.origin import on_its_base
 
+    config = on_its_base(config)
     cache_features(config, dataset)
 
 

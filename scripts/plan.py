@@ -17,6 +17,9 @@ from train.memory.config import PlanConfig, check_plan
 
 def main(config: PlanConfig) -> None:
     check_writable("json", config.json_)
+    from train.model.origin import on_its_base
+
+    config = on_its_base(config)
     check_plan(config)
     from train.memory.report import show_plan  # heavy
 

@@ -24,7 +24,8 @@ class ModelKeys(Section):
 
     name: str = Field(
         default="HuggingFaceTB/SmolVLM2-500M-Video-Instruct",
-        description="Hub id or folder of a SmolVLM2 checkpoint; 'tiny' builds one for a CPU",
+        description="Hub id or folder of a SmolVLM2 checkpoint, or of a run to go on from; 'tiny' builds one for "
+        "a CPU",
     )
     revision: str | None = Field(
         default=None, description="branch, tag or commit on the Hub (null: main)"

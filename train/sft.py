@@ -27,6 +27,10 @@ def main(config: TrainConfig) -> dict[str, float]:
         return resume.finished_results(found, config.train)
     config, start = resume.restore_keys(config, found)
     dataset = check_data(config.data)
+    from train.model.origin import learned_otherwise, origin_of, taken_over
+
+    origin = origin_of(config.model) if start.checkpoint is None else None
+    config = taken_over(config, origin)
     order = resume.check_same(config, start, dataset)
 
     # these import torch, which takes seconds: only after the keys and the data are checked
@@ -38,9 +42,10 @@ def main(config: TrainConfig) -> dict[str, float]:
     from train.memory.plan import out_of_memory_explained
     from train.model import tiny_base
     from train.model.load import device_name
+    from train.run.lineage import lineage_of
     from train.run.policy import copy_selector, policy_of_dataset, write_policy
 
-    machine = check_machine(config, start)
+    machine = check_machine(config, start, origin)
     with tiny_base.base_checkpoint(machine.base, found, config.train, machine.processes) as base:
         # load
         loaded = load(config, base, dataset, machine, start, order)
@@ -49,15 +54,21 @@ def main(config: TrainConfig) -> dict[str, float]:
         with folder.claimed(found, config.train, machine.processes) as output:
             if machine.base.name == "tiny":
                 tiny_base.move_into_run(base, loaded.model, output, machine.processes)
+            lineage = lineage_of(origin.run, origin.name) if origin is not None else ()
             state = resume.state_of(
-                config, start, dataset, order, machine.base, device_name(), loaded.steps
+                config, start, dataset, order, machine.base, device_name(), loaded.steps, lineage
             )
             if machine.processes.is_main_process:
                 resume.write_start(output, config, state, start, loaded.sets.split.held_ids)
                 seen = loaded.processor.image_seq_len
-                write_policy(policy_of_dataset(dataset.manifest, config.data, seen), output)
+                policy = policy_of_dataset(dataset.manifest, config.data, seen)
+                write_policy(policy, output)
                 copy_selector(dataset, output)
-            model = make_trainable(loaded.model, loaded.processor, config, machine.base.revision)
+                if origin is not None and (note := learned_otherwise(origin, policy)):
+                    say(note)
+            model = make_trainable(
+                loaded.model, loaded.processor, config, machine.base.revision, origin
+            )
             trainer = make_trainer(config, model, loaded, machine.precision, output, start.step)
             print_startup_summary(config, trainer, loaded, machine.precision)
             with out_of_memory_explained(loaded.plan, config):

@@ -81,7 +81,7 @@ def test_finished_is_finished(world, quiet, tiny_folder, tmp_path, capsys):
     results = train(world, out, *HOW, RESUME, base=str(tiny_folder))
     said = capsys.readouterr().out
     assert "finished after 8 steps: nothing to resume, nothing written" in said
-    assert "scripts/merge.py adapter=" in said and results["steps"] == 8
+    assert f"model.name={out} train.output=… goes on from it" in said and results["steps"] == 8
     longer = ["train.steps=12", *HOW[1:]]
     with pytest.raises(UserError, match=r"train\.steps=12: .* is finished after 8 steps and stays"):
         train(world, out, *longer, RESUME, base=str(tiny_folder))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -82,6 +83,7 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
         ),
         base=linked,
         revision=record["revision"],
+        lineage=_lineage(record.get("went_on_from", [])),
         trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
         sees=f"at most {frames.max} frames a video, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})"
         + (
@@ -151,6 +153,18 @@ def _linked(base: str, *, local: bool) -> str:
     if _of_hub(base, local=local):
         return f"[{base}](https://huggingface.co/{base})"
     return Path(base).name
+
+
+def _lineage(line: Sequence[dict[str, Any]]) -> str:
+    """The runs that this one went on from, the nearest first."""
+    named = []
+    for one in line:
+        at = f" at `{one['revision']}`" if one["revision"] else ""
+        steps = f"{one['steps']} steps, " if one["steps"] else ""
+        weights = str(one["weights_sha256"])[:12]
+        linked = _linked(one["run"], local=one["revision"] is None)
+        named.append(f"{linked}{at} ({steps}weights `{weights}`)")
+    return ", which went on from ".join(named)
 
 
 def _cell(text: str) -> str:

@@ -2,10 +2,10 @@
 
 from __future__ import annotations
 
-import hashlib
 from pathlib import Path
 from typing import Any
 
+from train.run.lineage import weights_sha256
 from train.run.saved import SavedRun
 
 
@@ -19,16 +19,3 @@ def model_identity(run: SavedRun) -> dict[str, Any]:
         "weights": weights_sha256(run.folder),
         "base_weights": weights_sha256(base) if base != run.folder else None,
     }
-
-
-def weights_sha256(folder: Path) -> str | None:
-    """SHA-256 of the weights in a folder, at about a second per gigabyte. None for a checkpoint on the
-    Hub, which its commit identifies."""
-    files = sorted(folder.glob("*.safetensors")) if folder.is_dir() else []
-    if not files:
-        return None
-    digest = hashlib.sha256()
-    for path in files:
-        with path.open("rb") as file:
-            digest.update(hashlib.file_digest(file, "sha256").digest())
-    return digest.hexdigest()

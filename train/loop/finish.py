@@ -62,9 +62,10 @@ def record(
 ) -> dict[str, Any]:
     """The content of `run.json`."""
     return {
-        "base": "base" if config.model.name == "tiny" else config.model.name,
-        "base_is_folder": Path(config.model.name).is_dir(),
+        "base": "base" if state.base == "tiny" else state.base,
+        "base_is_folder": Path(state.base).is_dir(),
         "revision": state.revision,
+        "went_on_from": list(state.went_on_from),
         "method": config.train.method,
         "versions": state.parts[-1].versions,
         "git_commit": _git("rev-parse", "HEAD"),

@@ -18,10 +18,13 @@ from train.batches.features import open_features, stage_of
 from train.batches.samplers import Orders, orders_of
 from train.config import TrainConfig
 from train.early_checks import check_can, check_reachable, note_launch
+from train.inference.fingerprint import check_fingerprint
 from train.memory.plan import MemoryPlan, check_fits
 from train.memory.shapes import check_tokens
 from train.model import forward
 from train.model.load import Precision, load_model, load_processor, pick_precision, set_trainable
+from train.model.origin import Origin
+from train.model.sharding import weights_are_sharded
 from train.run import resume
 from train.run.resume import Start
 from train.run.schedule import planned_steps
@@ -42,8 +45,11 @@ class Machine:
     """With the commit of a checkpoint on the Hub as `revision`."""
 
 
-def check_machine(config: TrainConfig, start: Start) -> Machine:
+def check_machine(config: TrainConfig, start: Start, origin: Origin | None) -> Machine:
     """Check that the run can be done on this machine, before any weight is loaded.
+
+    Args:
+        origin: the run that it goes on from.
 
     Raises:
         UserError: a key needs another machine, the checkpoint cannot be downloaded, or the Hub's
@@ -53,7 +59,9 @@ def check_machine(config: TrainConfig, start: Start) -> Machine:
     on_gpu = precision.device == "cuda"
     check_can(config, on_gpu=on_gpu)
     note_launch(precision.name, on_gpu=on_gpu)
-    base = config.model
+    base = config.model if origin is None else origin.base(config.model)
+    if start.before is not None:  # a resumed run has what it went on from in its checkpoint
+        base = base.model_copy(update={"name": start.before.base})
     if base.name != "tiny":
         base = resume.pinned_base(check_reachable(base, force=config.train.force), start)
     check_tokens(config, base)
@@ -116,10 +124,22 @@ def make_trainable(
     processor: SmolVLMProcessor,
     config: TrainConfig,
     revision: str | None = None,
+    origin: Origin | None = None,
 ) -> SmolVLMForConditionalGeneration | PeftModel:
-    """Freeze what does not train, attach the adapter (which remembers the base's `revision`), and install
-    the forward pass that takes frames. Returns the model to train."""
-    trained = set_trainable(model, config.train.method, config.lora, config.optim, revision)
+    """Freeze what does not train, attach the adapter (which remembers the base's `revision`; that of `origin` goes
+    on), and install the forward pass that takes frames. Returns the model to train.
+
+    Raises:
+        UserError: the model or adapter that training goes on from is not what was saved.
+    """
+    went_on = origin.run if origin is not None and origin.run.is_adapter else None
+    trained = set_trainable(
+        model, config.train.method, config.lora, config.optim, revision, went_on
+    )
+    if origin is not None and not weights_are_sharded():
+        if config.train.method != "qlora":  # 4-bit weights are on the GPU already
+            trained.to(PartialState().device)
+        check_fingerprint(origin.run, trained, processor)
     scale = partial(normalise, processor=processor)
     forward.install(model, scale, frames_at_once=config.train.vision_batch)
     return trained

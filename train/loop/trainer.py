@@ -228,6 +228,7 @@ def make_trainer(
         from_step=from_step,
         use_cache=bool(model.config.use_cache),
     )
+    adapter = {n: p.data for n, p in model.named_parameters() if p.requires_grad}
     trainer = VideoTrainer(
         model=model,
         args=args,
@@ -247,10 +248,11 @@ def make_trainer(
             sets.held, processor, config.eval, config.data, output, trackers
         )
     if config.train.method == "qlora":
-        # TRL casts adapters on a quantised model to bf16: small updates are lost, and a T4 has no bf16
-        for parameter in model.parameters():
+        # TRL casts adapters on a quantised model to bf16: small updates are lost, as is what an adapter that goes on
+        # has learned, and a T4 has no bf16
+        for name, parameter in model.named_parameters():
             if parameter.requires_grad:
-                parameter.data = parameter.data.to(torch.float32)
+                parameter.data = adapter[name].to(parameter.device)
     if precision.device == "cuda" and precision.compute is not torch.float32:
         disable_lora_input_cast(model)
     if config.train.method == "full":

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 
-from peft import PeftModel, get_peft_model_state_dict
+from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
 from transformers import PreTrainedModel
 
@@ -13,15 +13,19 @@ from train.run.files import FINGERPRINT
 from train.run.saved import SavedRun
 
 
-def with_adapter(base: PreTrainedModel, run: SavedRun) -> PeftModel:
-    """The base model with the run's adapter.
+def with_adapter(
+    base: PreTrainedModel, run: SavedRun, trainable: LoraConfig | None = None
+) -> PeftModel:
+    """The base model with the run's adapter; with `trainable`, which describes the same adapter, it goes on learning.
 
     Raises:
         UserError: the adapter was made for another model, or only a part of its weights fits.
     """
     _check_base(run)
     try:
-        model = PeftModel.from_pretrained(base, str(run.folder))
+        model = PeftModel.from_pretrained(
+            base, str(run.folder), is_trainable=trainable is not None, config=trainable
+        )
     except (RuntimeError, ValueError) as error:
         raise UserError(
             f"adapter={run.folder}: does not fit model.name={run.base.name} ({first_line(error)})"

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import re
 from dataclasses import dataclass
 
 import torch
@@ -18,25 +17,17 @@ from transformers import (
 )
 
 from data.errors import UserError, first_line
+from train.model.adapter import with_adapter
 from train.model.connector import widen
 from train.model.library_checks import set_known
+from train.model.lora_targets import CONNECTOR, LORA_TARGETS
 from train.model.sharding import sharding, weights_are_sharded
+from train.run.saved import SavedRun
 from train.sections import LoraKeys, Method, ModelKeys, OptimKeys
 
 NOT_QUANTISED = ["model.vision_model", "model.connector", "lm_head"]
 """Modules kept out of 4-bit quantisation. Full names: transformers 5 anchors them at the start, so that
 short ones would match nothing."""
-_LLM = r"model\.text_model\.layers\.\d+\.(self_attn\.[qkvo]_proj|mlp\.(gate|up|down)_proj)"
-CONNECTOR = "model.connector.modality_projection.proj"
-_CONNECTOR = re.escape(CONNECTOR)
-_VISION = r"model\.vision_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
-LORA_TARGETS = {
-    "llm": _LLM,
-    "llm+connector": f"{_LLM}|{_CONNECTOR}",
-    "all": f"{_LLM}|{_CONNECTOR}|{_VISION}",
-}
-"""Regular expressions of the layers that get an adapter. Full names: bare suffixes such as `q_proj`
-would also match the vision tower."""
 PARTS = {"vision": "model.vision_model.", "connector": "model.connector.", "llm": ""}
 
 
@@ -198,8 +189,14 @@ def set_trainable(
     lora: LoraKeys,
     optim: OptimKeys,
     revision: str | None = None,
+    went_on: SavedRun | None = None,
 ) -> SmolVLMForConditionalGeneration | PeftModel:
-    """Freeze what does not train and attach the adapter, which remembers the base's `revision`."""
+    """Freeze what does not train and attach the adapter, which remembers the base's `revision`: a new one, or that of
+    the run `went_on`.
+
+    Raises:
+        UserError: the run's adapter does not fit the model.
+    """
     if method == "full":
         model.model.vision_model.requires_grad_(bool(optim.lr_vision))
         model.model.connector.requires_grad_(optim.lr_connector != 0)
@@ -217,7 +214,12 @@ def set_trainable(
         model.requires_grad_(False)
     if method == "full":
         return model
-    adapted = get_peft_model(model, config, revision=revision)
+    if went_on is None:
+        adapted: PeftModel = get_peft_model(model, config, revision=revision)
+    else:
+        config.base_model_name_or_path = model.name_or_path
+        config.revision = revision
+        adapted = with_adapter(model, went_on, config)
     for parameter in adapted.parameters():
         if parameter.requires_grad:  # half precision would lose small updates of a whole connector
             parameter.data = parameter.data.float()

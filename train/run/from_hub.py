@@ -10,10 +10,10 @@ WANTED = ("*.json", "*.safetensors", "*.txt", "*.jinja", "*.model", "*.yaml")
 """Files to download: no pickles, no code."""
 
 
-def folder_of(adapter: str) -> Path:
-    """The folder itself, or the local copy of the Hub repository of that name.
+def folder_of(name: str, key: str = "adapter") -> Path:
+    """The folder itself, or the local copy of the Hub repository of that name. `key`: the setting to blame.
 
     Raises:
         UserError: neither exists.
     """
-    return repo_folder(adapter, "adapter", WANTED)
+    return repo_folder(name, key, WANTED)

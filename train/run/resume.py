@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import yaml
 from pydantic import ValidationError
 
-from data.errors import UserError, this_python
+from data.errors import UserError
 from data.storage import write_atomically
 from train.config import TrainConfig
 from train.console import say
@@ -104,14 +104,8 @@ def finished_results(found: RunFolder, keys: TrainKeys) -> dict[str, Any]:
     assert found.path is not None
     results: dict[str, Any] = read_json(found.path / RECORD).get("results", {})
     done = results.get("steps", found.last_step)
-    whole = (found.path / "config.json").is_file()
-    python, name = this_python(), found.path
-    on = (
-        f"model.name={name} train.output=… goes on from it"
-        if whole
-        else f"{python} scripts/merge.py adapter={name} out=merged/{name.name}, then model.name=merged/{name.name} "
-        "train.output=… goes on from it"
-    )
+    name = found.path
+    on = f"model.name={name} train.output=… goes on from it"
     own = keys_of(found.path, ())
     for key in ("steps", "epochs"):
         more, had = getattr(keys, key), own.get(f"train.{key}") or 0
@@ -212,8 +206,9 @@ def state_of(
     base: ModelKeys,
     device: str,
     steps: int,
+    lineage: Sequence[Mapping[str, Any]] = (),
 ) -> RunState:
-    """The state to store from now on. Parts whose steps are repeated are dropped."""
+    """The state to store from now on. Parts whose steps are repeated are dropped. `lineage`: of a run that begins."""
     kept = tuple(p for p in start.before.parts if p.from_step < start.step) if start.before else ()
     changed: dict[str, Any] = {}
     if start.folder is not None and kept:
@@ -231,6 +226,7 @@ def state_of(
         revision=base.revision,
         steps=steps,
         parts=(*kept, part),
+        went_on_from=start.before.went_on_from if start.before else tuple(lineage),
     )
 
 

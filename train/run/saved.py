@@ -49,23 +49,26 @@ class SavedRun:
         return self.policy.ask
 
 
-def read_run(folder: str | Path, base: str | None = None, *, force: bool = False) -> SavedRun:
+def read_run(
+    folder: str | Path, base: str | None = None, *, force: bool = False, key: str = "adapter"
+) -> SavedRun:
     """Read base model, policy and prompt of a run, from a folder or by its name on the Hub. `base`
-    overrides the recorded base model; `force` lets the model differ from what was saved.
+    overrides the recorded base model; `force` lets the model differ from what was saved; `key` is the setting that
+    names the run.
 
     Raises:
         UserError: there is no run, or parts of it are missing.
     """
-    path = folder_of(str(folder))
-    _check_ended(path, str(folder))
+    path = folder_of(str(folder), key)
+    _check_ended(path, str(folder), key)
     is_adapter = (path / "adapter_config.json").is_file()
     if not is_adapter and not (path / "config.json").is_file():
         raise UserError(
-            f"adapter={folder}: holds neither an adapter nor a model; did the run finish?"
+            f"{key}={folder}: holds neither an adapter nor a model; did the run finish?"
         )
     if is_adapter and not (path / "adapter_model.safetensors").is_file():
         raise UserError(
-            f"adapter={folder}: no adapter_model.safetensors (pickled weights are not loaded)"
+            f"{key}={folder}: no adapter_model.safetensors (pickled weights are not loaded)"
         )
     if base is not None and not is_adapter:
         raise UserError(f"model.name={base}: {folder} is a whole model, it needs no base")
@@ -78,10 +81,11 @@ def read_run(folder: str | Path, base: str | None = None, *, force: bool = False
         base = trained_on if base is None else base
         if not base:
             raise UserError(
-                f"adapter={folder}: does not say what its base model is; give model.name"
+                f"{key}={folder}: does not say what its base model is"
+                + ("; give model.name" if key == "adapter" else "")
             )
     policy = policy_of(path)
-    record = _record(path)
+    record = record_of(path)
     return SavedRun(
         folder=path,
         base=ModelKeys(
@@ -100,7 +104,7 @@ def read_run(folder: str | Path, base: str | None = None, *, force: bool = False
     )
 
 
-def _check_ended(path: Path, shown: str) -> None:
+def _check_ended(path: Path, shown: str, key: str) -> None:
     """Check that a run has ended.
 
     Raises:
@@ -109,11 +113,11 @@ def _check_ended(path: Path, shown: str) -> None:
     if (path / RECORD).is_file() or not (path / STATE).is_file():
         return
     whole = complete_checkpoints(path)
-    instead = f"; adapter={whole[-1]} is its last checkpoint" if whole else ""
+    instead = f"; {key}={whole[-1]} is its last checkpoint" if whole else ""
     if (owner := owner_of(path)) is not None:
-        raise UserError(f"adapter={shown}: is still being trained ({owner}){instead}")
+        raise UserError(f"{key}={shown}: is still being trained ({owner}){instead}")
     raise UserError(
-        f"adapter={shown}: its training was stopped; train.resume=true train.output={shown} continues it{instead}"
+        f"{key}={shown}: its training was stopped; train.resume=true train.output={shown} continues it{instead}"
     )
 
 
@@ -123,7 +127,7 @@ def run_of(path: Path) -> Path:
     return path.parent if inside else path
 
 
-def _record(path: Path) -> dict[str, Any]:
+def record_of(path: Path) -> dict[str, Any]:
     """The content of `run.json`; empty if there is none."""
     file = run_of(path) / RECORD
     return read_json(file) if file.is_file() else {}
@@ -132,7 +136,7 @@ def _record(path: Path) -> dict[str, Any]:
 def _revision(path: Path, base: str) -> str | None:
     """Revision of the base model: from the run's record, its state if it has no record, or peft's file."""
     run = run_of(path)
-    stored = _record(path)
+    stored = record_of(path)
     if stored and base == stored.get("base"):
         return stored.get("revision")
     state = read_state(run)
@@ -151,7 +155,7 @@ def base_of(run: SavedRun) -> SavedRun:
     """
     base = run.base.model_copy(update={"tokens_a_frame": None})
     if not run.is_adapter:
-        stored = _record(run.folder)
+        stored = record_of(run.folder)
         name = stored.get("base")
         if not isinstance(name, str):
             raise UserError(f"base=true: {run.folder} does not say which model it was trained from")
@@ -168,7 +172,7 @@ def untrained(model: ModelKeys, policy: RunPolicy) -> SavedRun:
 
 def trained_on(run: SavedRun) -> dict[str, Any]:
     """The recorded dataset of a run, or of a checkpoint in one; empty if nothing is recorded."""
-    stored = _record(run.folder).get("dataset")
+    stored = record_of(run.folder).get("dataset")
     if isinstance(stored, dict):
         return stored
     state = read_state(run_of(run.folder))

@@ -71,6 +71,8 @@ class RunState:
     steps: int
     """Optimizer steps of the whole run, as last planned."""
     parts: tuple[Part, ...] = ()
+    went_on_from: tuple[Mapping[str, Any], ...] = ()
+    """The runs that its weights come from, the nearest first (`train.run.lineage`)."""
 
 
 def read_state(folder: Path) -> RunState | None:
@@ -88,7 +90,8 @@ def read_state(folder: Path) -> RunState | None:
             Ordering(**stored.pop("order")),
             tuple(Part(**p) for p in stored.pop("parts")),
         )
-        return RunState(**stored, order=order, parts=parts)
+        went_on_from = tuple(stored.pop("went_on_from", ()))
+        return RunState(**stored, order=order, parts=parts, went_on_from=went_on_from)
     except (KeyError, TypeError):
         raise UserError(f"{file}: not the state of a run of this version") from None
 
