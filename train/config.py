@@ -79,7 +79,12 @@ class TrainConfig(Section):
 
 def _conflicts(config: TrainConfig) -> Iterator[str]:
     """An error line for each pair of keys that cannot be combined."""
-    if config.train.method != "full":
+    if config.train.method == "full":
+        if not any(config.optim.rates().values()):
+            yield "optim.lr=0: nothing would train; give optim.lr_connector or optim.lr_vision"
+    else:
+        if config.optim.lr == 0:
+            yield "optim.lr=0: an adapter that does not learn; needs train.method=full"
         if config.optim.lr_vision is not None:
             yield "optim.lr_vision needs train.method=full; adapters use optim.lr and lora.targets"
         if config.optim.lr_connector is not None and not config.lora.connector:
@@ -113,6 +118,11 @@ def _conflicts(config: TrainConfig) -> Iterator[str]:
             )
     if config.data.eval_share == 0 and (config.eval.generate_every or config.eval.best != "none"):
         yield "eval.*: no video is held out; give data.eval_share"
+    if config.eval.also is not None:
+        if config.data.eval_share == 0:
+            yield f"eval.also={config.eval.also}: no video is held out; give data.eval_share"
+        if config.data.features:
+            yield "eval.also: its frames are not cached; leave data.features=true out"
     if config.data.features and config.data.stream:
         yield "data.features=true: cannot be combined with data.stream=true; leave one of them out"
     if config.data.target == "paragraph" and config.eval.best == "soda_c":

@@ -105,7 +105,7 @@ class LoraKeys(Section):
     r: int = Field(default=16, ge=1, description="rank")
     alpha: int = Field(default=32, ge=1, description="scale: the update is multiplied by alpha / r")
     dropout: float = Field(default=0.05, ge=0, lt=1, description="dropout on the adapter's input")
-    targets: Literal["llm", "llm+connector", "all"] = Field(
+    targets: Literal["llm", "connector", "llm+connector", "all"] = Field(
         default="llm", description="which linear layers get an adapter"
     )
     connector: bool = Field(
@@ -124,7 +124,9 @@ class OptimKeys(Section):
         description="optimizer; the 8-bit ones need a GPU; muon: fewer steps from scratch, train.method=full",
     )
     lr: float = Field(
-        default=1e-4, gt=0, description="peak learning rate (language model, adapters)"
+        default=1e-4,
+        ge=0,
+        description="peak learning rate (language model, adapters; 0: frozen, train.method=full)",
     )
     lr_vision: float | None = Field(
         default=None,
@@ -144,6 +146,11 @@ class OptimKeys(Section):
     weight_decay: float = Field(default=0.0, ge=0, description="weight decay, of matrices only")
     beta2: float = Field(default=0.999, gt=0, lt=1, description="Adam's second-moment decay")
     clip: float = Field(default=1.0, gt=0, description="clip gradients to this norm")
+
+    def rates(self) -> dict[str, float]:
+        """The peak learning rate of each part of the model, with `train.method=full`; 0: it is frozen."""
+        connector = self.lr if self.lr_connector is None else self.lr_connector
+        return {"vision": self.lr_vision or 0.0, "connector": connector, "llm": self.lr}
 
 
 class TrainKeys(Section):
@@ -205,6 +212,11 @@ class EvalKeys(Section):
 
     generate_every: int | None = Field(
         default=None, ge=1, description="steps between descriptions of held-out videos (null: none)"
+    )
+    also: str | None = Field(
+        default=None,
+        description="another prepared dataset, as of an earlier stage: the loss on its held-out videos is logged "
+        "too (null: none)",
     )
     samples: int = Field(default=16, ge=1, description="held-out videos described each time")
     batch: int = Field(default=4, ge=1, description="held-out videos described in one batch")

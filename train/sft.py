@@ -46,15 +46,18 @@ def main(config: TrainConfig) -> dict[str, float]:
     from train.run.policy import copy_selector, policy_of_dataset, write_policy
 
     machine = check_machine(config, start, origin)
+    lineage = start.before.went_on_from if start.before is not None else ()
+    if origin is not None:
+        lineage = lineage_of(origin.run, origin.name)
     with tiny_base.base_checkpoint(machine.base, found, config.train, machine.processes) as base:
         # load
-        loaded = load(config, base, dataset, machine, start, order)
+        asked = lineage[0]["asked"] if lineage else {}
+        loaded = load(config, base, dataset, machine, start, order, asked)
 
         # train: all checks have passed, so claim the run folder
         with folder.claimed(found, config.train, machine.processes) as output:
             if machine.base.name == "tiny":
                 tiny_base.move_into_run(base, loaded.model, output, machine.processes)
-            lineage = lineage_of(origin.run, origin.name) if origin is not None else ()
             state = resume.state_of(
                 config, start, dataset, order, machine.base, device_name(), loaded.steps, lineage
             )

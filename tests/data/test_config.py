@@ -17,7 +17,11 @@ OUT = ["source=jsonl", "out=x"]
 
 PREPARES = ["finevideo-500", "sources"]
 """Recipes of scripts/prepare.py; the others train."""
-RECIPES = sorted(p.stem for p in (ROOT / "recipes").glob("*.yaml"))
+RECIPES = sorted(
+    str(p.relative_to(ROOT / "recipes").with_suffix(""))
+    for folder in ("recipes", "recipes/stages")
+    for p in (ROOT / folder).glob("*.yaml")
+)
 
 
 @pytest.mark.parametrize("recipe", PREPARES)

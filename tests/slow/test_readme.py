@@ -112,6 +112,34 @@ def test_the_readmes_commands_do_what_they_say(place):
         assert (place / made).exists(), made
 
 
+def test_the_stages_are_trained_in_turn(place):
+    lines = re.findall(
+        r"^\.venv/\S+ (launch train/sft.py recipe=stages/\S+)",
+        (ROOT / "recipes/README.md").read_text(),
+        re.M,
+    )
+    assert len(lines) == 3
+    (place / "prepared").mkdir(exist_ok=True)
+    made = [
+        ".venv/bin/python",
+        "scripts/prepare.py",
+        "source=jsonl",
+        "source.path=clips.jsonl",
+        "out=prepared/short",
+    ]
+    small = ["data.path=prepared/short", "data.workers=0", "data.eval_share=0.2", "train.steps=2"]
+    first = f"model.name={place}/tiny"
+    for argv in (made, *([".venv/bin/accelerate", *line.split(), *small] for line in lines)):
+        more = [first] if "recipe=stages/1-connector" in argv else []
+        done = subprocess.run(
+            [*argv, *more], cwd=place, capture_output=True, text=True, timeout=300,
+            env={**os.environ, "HF_HUB_OFFLINE": "1"},
+        )  # fmt: skip
+        assert done.returncode == 0, f"{argv}\n{done.stderr[-2000:]}"
+    assert "eval_also_loss" in (place / "runs/stage-3/metrics.jsonl").read_text()
+    assert (place / "runs/stage-3/adapter_model.safetensors").exists()
+
+
 def test_the_readmes_python_runs(place):
     (code,) = re.findall(r"```python\n(.*?)```", (ROOT / "README.md").read_text(), re.S)
     assert len(code.splitlines()) <= 14

@@ -190,7 +190,7 @@ def test_features_of_the_tower_serve_every_number(world, tiny_folder, run, tmp_p
     ("argv", "method", "line"),
     [
         (["model.tokens_a_frame=1"], "lora", "lora.connector=true"),
-        (["model.tokens_a_frame=1", "optim.lr_connector=0"], "full", "leave optim.lr_connector=0"),
+        (["model.tokens_a_frame=1", "optim.lr_connector=0"], "full", "give optim.lr_connector"),
         (["model.tokens_a_frame=3", "lora.connector=true"], "lora", "can have 4, 1 tokens"),
         (["lora.connector=true", "lora.targets=all"], "lora", "give one of the two"),
         (["optim.lr_connector=1e-3"], "lora", "needs train.method=full or lora.connector"),

@@ -192,3 +192,37 @@ def test_another_kind_of_adapter_is_refused(adapter, tmp_path):
     shutil.copy(adapter / "adapter_model.safetensors", foreign)
     with pytest.raises(UserError, match="another kind than scenescribe trains"):
         origin_of(ModelKeys(name=str(foreign)))
+
+
+def test_a_connector_alone_is_trained_over_the_tower_s_features(world, tiny_folder, tmp_path):
+    """LLaVA's first stage, then the second on what it made, with the first's data looked at again."""
+    stage = ["optim.lr=0", "optim.lr_connector=1e-2", "data.target=paragraph"]
+    first, second = tmp_path / "first", tmp_path / "second"
+    train(world, first, *TWO, *stage, method="full", base=str(tiny_folder))
+    changed = {
+        key.split(".")[1]
+        for key, weight in load_file(first / "model.safetensors").items()
+        if not torch.equal(weight, load_file(tiny_folder / "model.safetensors")[key])
+    }
+    assert changed == {"connector"}
+    also = ["data.target=timeline", f"eval.also={world}", "train.resume=false"]
+    train(world, second, *TWO, *also, base=str(first))
+    # asked as the first stage was, the first stage's data has its loss
+    ended = rows(first, "eval_loss")
+    assert rows(second, "eval_also_loss")[0] == ended[max(ended)]
+    assert rows(second, "eval_loss")[0] != ended[max(ended)]
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["train.method=full", "optim.lr=0"], "nothing would train"),
+        (["train.method=full", "optim.lr=0", "optim.lr_connector=0", "optim.lr_vision=0"], "nothing would train"),
+        (["train.method=lora", "optim.lr=0"], "an adapter that does not learn"),
+        (["eval.also=x", "data.eval_share=0"], "no video is held out"),
+        (["eval.also=x", "data.features=true"], "its frames are not cached"),
+    ],
+)  # fmt: skip
+def test_a_stage_that_cannot_be_is_refused(argv, said):
+    with pytest.raises(UserError, match=said):
+        load(TrainConfig, argv)

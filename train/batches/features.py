@@ -37,7 +37,8 @@ def stage_of(method: Method, lora: LoraKeys, optim: OptimKeys) -> Stage:
         UserError: the vision tower itself trains.
     """
     if method == "full":
-        tower, connector = bool(optim.lr_vision), optim.lr_connector != 0
+        rates = optim.rates()
+        tower, connector = rates["vision"] > 0, rates["connector"] > 0
     else:
         tower = lora.targets == "all"
         connector = lora.targets != "llm" or lora.connector

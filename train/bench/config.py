@@ -163,6 +163,44 @@ class MethodsConfig(BenchConfig):
     work: str = Field(default="prepared/methods", description="folder of dataset, runs and scores")
 
 
+WAYS_OF_STAGES = (
+    "at once", "connector, then all", "short clips, then dense", "connector, short, dense",
+    "connector, short, dense with a fifth short", "mixed at once",
+)  # fmt: skip
+
+
+class BenchStagesConfig(BenchConfig):
+    """Keys of scripts/bench_stages.py."""
+
+    language_model: str | None = Field(
+        default=None,
+        description="GGUF file of a language model to put behind the tower (null: the tiny model)",
+    )
+    ways: tuple[str, ...] = Field(
+        default=WAYS_OF_STAGES, min_length=1, description="ways to train, the first as reference"
+    )
+    seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
+        default=(0, 1, 2), min_length=1, description="a model of each way each"
+    )
+    videos: int = Field(
+        default=3000, ge=40, description="clips of several scenes; half as many short"
+    )
+    held_out: int = Field(default=200, ge=1, description="of each, held out")
+    frames: int = Field(default=6, ge=1, description="maximum frames per video")
+    steps: int = Field(default=700, ge=20, description="training steps of all stages together")
+    lr: float | None = Field(
+        default=None, gt=0, description="learning rate of whole training (null: the demo's)"
+    )
+    lr_connector: float = Field(default=4e-3, gt=0, description="of the connector alone")
+    prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")
+    workers: int = Field(default=2, ge=1, description="models trained at a time")
+    work: str = Field(default="prepared/stages", description="where videos and runs are kept")
+
+    def rates(self) -> tuple[str, ...]:
+        """Keys of whole training."""
+        return () if self.lr is None else (f"optim.lr={self.lr}", "optim.name=adamw")
+
+
 class BenchDescribeConfig(BenchConfig):
     """Keys of scripts/bench_describe.py."""
 

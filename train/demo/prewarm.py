@@ -7,6 +7,7 @@ learn to classify colour, shape and background of single micro-world pictures, t
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from pathlib import Path
 
 import numpy as np
@@ -30,38 +31,62 @@ def prewarm(
     *,
     steps: int,
     pictures: int = 6000,
-    batch: int = 64,
-    lr: float = 3e-3,
     seed: int = 0,
 ) -> float:
     """Train `model`'s tower and connector in place; return the shape accuracy of the last steps."""
+    frames, classes = draw_pictures(np.random.default_rng(seed), pictures, frame_size_px(processor))
+    counts = [len(names) for names in CLASSES]
+    return learn_classes(model, processor, frames, classes, counts, steps=steps, seed=seed)[1]
+
+
+def learn_classes(
+    model: SmolVLMForConditionalGeneration,
+    processor: SmolVLMProcessor,
+    frames: torch.Tensor,
+    classes: torch.Tensor,
+    counts: Sequence[int],
+    *,
+    steps: int,
+    batch: int = 64,
+    lr: float = 3e-3,
+    seed: int = 0,
+) -> list[float]:
+    """Train `model`'s tower and connector, in place, to tell the classes of single pictures.
+
+    Args:
+        frames: (N, 3, S, S) uint8.
+        classes: (N, K) numbers of the classes, of K kinds.
+        counts: (K,) how many classes a kind has.
+
+    Returns:
+        (K,) accuracy of each kind in the last steps.
+    """
     rng = np.random.default_rng(seed)
     torch.manual_seed(seed)
-    frames, classes = draw_pictures(rng, pictures, frame_size_px(processor))
     body = model.model
     width = body.connector.modality_projection.proj.out_features * body.image_seq_len
-    heads = torch.nn.ModuleList(torch.nn.Linear(width, len(names)) for names in CLASSES)
+    heads = torch.nn.ModuleList(torch.nn.Linear(width, count) for count in counts)
     learned = [*body.vision_model.parameters(), *body.connector.parameters(), *heads.parameters()]
     optimizer = torch.optim.AdamW(learned, lr=lr, betas=(0.9, 0.98), weight_decay=0.0)
     schedule = torch.optim.lr_scheduler.OneCycleLR(optimizer, lr, total_steps=steps, pct_start=0.1)
     right = []
     for _ in tqdm(range(steps), desc="prewarm vision", unit="step"):
-        chosen = torch.from_numpy(rng.integers(0, pictures, batch))
+        chosen = torch.from_numpy(rng.integers(0, len(frames), batch))
         pixels = normalise(frames[chosen], processor).unsqueeze(0)  # (1, B, 3, S, S)
         seen = torch.stack(body.get_image_features(pixels, return_dict=True).pooler_output)
         seen = seen.reshape(batch, -1)  # (B, tokens · D)
-        losses = []
+        losses, told = [], []
         for head, truth in zip(heads, classes[chosen].T, strict=True):
             scores = head(seen)  # (B, classes)
             losses.append(functional.cross_entropy(scores, truth))
-            if head is heads[1]:
-                right.append((scores.argmax(1) == truth).float().mean().item())
+            told.append((scores.argmax(1) == truth).float().mean().item())
+        right.append(told)
         optimizer.zero_grad()
         torch.stack(losses).sum().backward()
         torch.nn.utils.clip_grad_norm_(learned, 1.0)
         optimizer.step()
         schedule.step()
-    return float(np.mean(right[-50:]))
+    return np.mean(right[-50:], axis=0).tolist()
 
 
 def build_prewarmed(folder: Path, *, steps: int, seed: int) -> float:

@@ -26,11 +26,7 @@ OPTIMIZERS = {
 def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str, Any]]:
     """Parameter groups of the optimizer: one learning rate each for vision tower, connector and language
     model; weight decay on matrices only. With `optim.name=muon` the layers' matrices are groups of their own."""
-    rates = {
-        "vision": optim.lr_vision or 0.0,
-        "connector": optim.lr if optim.lr_connector is None else optim.lr_connector,
-        "llm": optim.lr,
-    }
+    rates = optim.rates()
     groups: dict[tuple[str, bool, bool], list[torch.nn.Parameter]] = {}
     for name, parameter in model.named_parameters():
         if parameter.requires_grad:

@@ -9,15 +9,17 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
-from transformers import TrainerCallback, TrainerControl, TrainerState, TrainingArguments
+from transformers import Trainer, TrainerCallback, TrainerControl, TrainerState, TrainingArguments
 
 from data.errors import UserError, first_line, warn
 from data.storage import write_atomically
 from train.batches.samplers import Order
+from train.config import TrainConfig
 from train.evaluation.report.run_page import PAGE, write_page
 from train.hub.push import push_checkpoint
 from train.run.files import METRICS, SAMPLES, json_text, read_rows
 from train.run.folder import complete_checkpoints, remove_oldest, step_of
+from train.run.trackers import Tracker, tracker_of
 from train.sections import HubKeys
 
 
@@ -188,3 +190,32 @@ class RestoreSamplerEpoch(TrainerCallback):
         batches = len(given["train_dataloader"])
         steps = max(1, math.ceil(batches / args.gradient_accumulation_steps))
         self._order.set_epoch(state.global_step // steps)
+
+
+def add_callbacks(
+    trainer: Trainer,
+    config: TrainConfig,
+    order: Order | None,
+    held: Dataset | None,
+    output: Path,
+    from_step: int,
+) -> tuple[Tracker, ...]:
+    """Add the callbacks of a run; returns the trackers."""
+    first = trainer.is_world_process_zero()
+    tracker = tracker_of(config.log, output, from_step, first=first)
+    trackers = () if tracker is None else (tracker,)
+    best = trainer.args.metric_for_best_model
+    added: list[TrainerCallback] = [*trackers, MetricsFile(output), RestoreIntervals()]
+    if best is not None:
+        greater = bool(trainer.args.greater_is_better)
+        added.append(BestCheckpoint(output, best, greater=greater))
+    added += [RemoveOldCheckpoints(output, config.train.keep_checkpoints), RunPage(output, held)]
+    if order is not None:
+        added.append(RestoreSamplerEpoch(order))
+    if config.leaves_tower_out(trainer.accelerator.num_processes):
+        added.append(OffloadVisionTower())
+    if config.hub.checkpoints:
+        added.append(PushCheckpoints(config.hub))
+    for callback in added:
+        trainer.add_callback(callback)
+    return trackers

@@ -2,20 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
+from typing import Any
 
 from accelerate import PartialState
+from datasets import Dataset
 from peft import PeftModel
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor, set_seed
 
+from data.errors import UserError
 from data.hub import writable_repo
 from data.prepared.dataset import Prepared
 from train.batches.dataset import Sets, load_sets, with_features
 from train.batches.encode import normalise
 from train.batches.features import open_features, stage_of
-from train.batches.samplers import Orders, orders_of
+from train.batches.samplers import Orders, PackSampler, orders_of
 from train.config import TrainConfig
 from train.early_checks import check_can, check_reachable, note_launch
 from train.inference.fingerprint import check_fingerprint
@@ -83,6 +87,17 @@ class Loaded:
     """Optimizer steps of the whole run."""
     plan: MemoryPlan | None
     """Its memory plan; None for the tiny model."""
+    also: HeldOut | None = None
+    """Of `eval.also`."""
+
+
+@dataclass(frozen=True)
+class HeldOut:
+    """The held-out samples of another dataset."""
+
+    samples: Dataset
+    order: PackSampler | None
+    """With `train.pack`."""
 
 
 def load(
@@ -92,11 +107,14 @@ def load(
     machine: Machine,
     start: Start,
     order: Ordering,
+    asked: Mapping[str, Any],
 ) -> Loaded:
     """Load processor, samples and model of a run.
 
     Args:
         checkpoint: where the base model is read from.
+        asked: keys of `data` with which the run was asked that this one goes on from; held-out samples of its data
+            are asked so too.
 
     Raises:
         UserError: the dataset has no usable sample, there is no such checkpoint, or it does not fit
@@ -116,7 +134,34 @@ def load(
         stage = stage_of(config.train.method, config.lora, config.optim)
         stored = open_features(stage, dataset, model, processor, precision.compute, sets.starts)
         sets = with_features(sets, stored, processor, config.data)
-    return Loaded(model, processor, sets, orders, steps, plan)
+    also = held_out_of(config, asked, processor)
+    return Loaded(model, processor, sets, orders, steps, plan, also)
+
+
+def held_out_of(
+    config: TrainConfig, asked: Mapping[str, Any], processor: SmolVLMProcessor
+) -> HeldOut | None:
+    """The held-out samples of `eval.also`, asked as `asked` says, else as those of the run; None if it is null.
+
+    Raises:
+        UserError: there is no such dataset, no sample of it is held out, or one is longer than a pack.
+    """
+    if config.eval.also is None:
+        return None
+    changed = {**asked, "path": config.eval.also, "stream": False}
+    keys = config.data.model_copy(update=changed)
+    sets = load_sets(Prepared.open(config.eval.also), keys, processor)
+    if sets.evaluation is None:
+        raise UserError(f"eval.also={config.eval.also}: no video of it is held out")
+    if not config.train.pack:
+        return HeldOut(sets.evaluation, None)
+    if max(sets.eval_tokens) > config.train.pack_tokens:
+        raise UserError(
+            f"train.pack_tokens={config.train.pack_tokens}: the longest held-out sample of eval.also="
+            f"{config.eval.also} has {max(sets.eval_tokens)} tokens; raise it"
+        )
+    packs = PackSampler(sets.eval_tokens, config.train.pack_tokens, shuffle=False)
+    return HeldOut(sets.evaluation, packs)
 
 
 def make_trainable(

@@ -12,7 +12,7 @@ import torch
 from datasets import Dataset
 from peft import PeftModel
 from torch.utils.data import DataLoader
-from transformers import PreTrainedModel, TrainerCallback
+from transformers import PreTrainedModel
 from trl import SFTTrainer
 
 from data.errors import UserError
@@ -21,17 +21,8 @@ from train.batches.samplers import Order, PackedDataset, PackSampler
 from train.config import TrainConfig
 from train.evaluation.in_training import GenerationEval
 from train.loop.arguments import arguments, parameter_groups
-from train.loop.callbacks import (
-    BestCheckpoint,
-    MetricsFile,
-    OffloadVisionTower,
-    PushCheckpoints,
-    RemoveOldCheckpoints,
-    RestoreIntervals,
-    RestoreSamplerEpoch,
-    RunPage,
-)
-from train.loop.loading import Loaded
+from train.loop.callbacks import add_callbacks
+from train.loop.loading import HeldOut, Loaded
 from train.loop.throughput import ThroughputMeter, learning_rates
 from train.model.library_checks import TRAINER, check_overrides
 from train.model.load import Precision, disable_lora_input_cast
@@ -39,7 +30,6 @@ from train.model.muon import Muon
 from train.run.folder import complete_checkpoints
 from train.run.portable import make_portable
 from train.run.saving import saving
-from train.run.trackers import Tracker, tracker_of
 
 SCALER_PATIENCE = 20
 """fp16 skips a step whose gradients overflow and lowers the loss scale. More such steps in a row than this
@@ -52,6 +42,8 @@ class VideoTrainer(SFTTrainer):
     order: Order | None = None
     """Sampler of samples, or of packs of them; None: the library's random one."""
     eval_order: PackSampler | None = None
+    also: HeldOut | None = None
+    """Other samples of which the loss is logged too, as `eval_also_loss`."""
     generation: GenerationEval | None = None
     """Describes held-out videos; None: does not."""
     nothing_left: bool = False
@@ -73,6 +65,8 @@ class VideoTrainer(SFTTrainer):
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """The held-out loss; when it is due, also scores of generated descriptions."""
         metrics = super().evaluate(*arguments, **named)
+        if self.also is not None:
+            metrics |= self._evaluate_also(self.also)
         step = self.state.global_step
         if self.generation is not None and self.generation.is_due(step, self.state.max_steps):
             # save first: generation takes minutes, in which the machine may be lost
@@ -90,6 +84,15 @@ class VideoTrainer(SFTTrainer):
             metrics.setdefault(name, math.nan)
         self._meter.start()
         return metrics
+
+    def _evaluate_also(self, also: HeldOut) -> dict[str, float]:
+        # by name: the library keeps one loader of persistent workers for each named dataset
+        own = self.eval_dataset, self.eval_order
+        self.eval_dataset, self.eval_order = {"also": also.samples}, also.order
+        try:
+            return super().evaluate("also", metric_key_prefix="eval_also")
+        finally:
+            self.eval_dataset, self.eval_order = own
 
     def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
         """Held-out metrics as means over all supervised tokens, whatever the batches and devices."""
@@ -241,8 +244,9 @@ def make_trainer(
         callbacks=[],
     )
     trainer.order, trainer.eval_order = orders.train, orders.evaluation
+    trainer.also = loaded.also
     trainer.nothing_left = from_step > 0 and from_step >= args.max_steps
-    trackers = _add_callbacks(trainer, config, sets.held, output, from_step)
+    trackers = add_callbacks(trainer, config, orders.train, sets.held, output, from_step)
     if sets.held is not None and config.eval.generate_every is not None:
         trainer.generation = GenerationEval(
             sets.held, processor, config.eval, config.data, output, trackers
@@ -262,31 +266,3 @@ def make_trainer(
             kind = Muon
         trainer.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
     return trainer
-
-
-def _add_callbacks(
-    trainer: VideoTrainer,
-    config: TrainConfig,
-    held: Dataset | None,
-    output: Path,
-    from_step: int,
-) -> tuple[Tracker, ...]:
-    """Add the callbacks of a run; returns the trackers."""
-    first = trainer.is_world_process_zero()
-    tracker = tracker_of(config.log, output, from_step, first=first)
-    trackers = () if tracker is None else (tracker,)
-    best = trainer.args.metric_for_best_model
-    added: list[TrainerCallback] = [*trackers, MetricsFile(output), RestoreIntervals()]
-    if best is not None:
-        greater = bool(trainer.args.greater_is_better)
-        added.append(BestCheckpoint(output, best, greater=greater))
-    added += [RemoveOldCheckpoints(output, config.train.keep_checkpoints), RunPage(output, held)]
-    if trainer.order is not None:
-        added.append(RestoreSamplerEpoch(trainer.order))
-    if config.leaves_tower_out(trainer.accelerator.num_processes):
-        added.append(OffloadVisionTower())
-    if config.hub.checkpoints:
-        added.append(PushCheckpoints(config.hub))
-    for callback in added:
-        trainer.add_callback(callback)
-    return trackers

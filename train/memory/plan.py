@@ -166,12 +166,16 @@ def advice(
         half = _with(paged, "model", dtype="bf16")
         if compute is torch.bfloat16:
             changes.append(("optim.name=paged_adamw_8bit model.dtype=bf16", half, smaller))
-    if config.train.method != "qlora":
+    if config.train.method != "qlora" and config.optim.lr > 0:
         rates = {"lr_vision": None, "lr_connector": None}
+        # with fewer tokens a frame the connector must train
+        whole = config.lora.connector or config.model.tokens_a_frame is not None
+        connector = " lora.connector=true" * (whole and not config.lora.connector)
         for method in ("lora", "qlora"):
             if method != config.train.method:
                 other = _with(_with(config, "train", method=method), "optim", **rates)
-                changes.append((f"train.method={method}", other, smaller))
+                other = _with(other, "lora", connector=whole)
+                changes.append((f"train.method={method}{connector}", other, smaller))
     if smaller.frames > 8:
         each = tokens_of(shape) + TOKENS_BESIDE_A_FRAME
         tokens = max(smaller.answer_tokens + each, smaller.tokens - (smaller.frames - 8) * each)

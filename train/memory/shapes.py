@@ -122,14 +122,12 @@ def check_tokens(config: TrainConfig, model: ModelKeys) -> None:
             "be widened; use recipes/accelerate/ddp.yaml or fsdp2.yaml"
         )
     if config.train.method == "full":
-        trains = config.optim.lr_connector != 0
+        trains = config.optim.rates()["connector"] > 0
     else:
         trains = config.lora.connector or config.lora.targets != "llm"
     if trains:
         return
-    remedy = (
-        "leave optim.lr_connector=0 out" if config.train.method == "full" else "lora.connector=true"
-    )
+    remedy = "give optim.lr_connector" if config.train.method == "full" else "lora.connector=true"
     raise UserError(
         f"model.tokens_a_frame={model.tokens_a_frame}: of {tokens_of(own)} tokens each is now the mean of some, which the model "
         f"must learn to read: train the connector too ({remedy})"

@@ -198,8 +198,9 @@ def set_trainable(
         UserError: the run's adapter does not fit the model.
     """
     if method == "full":
-        model.model.vision_model.requires_grad_(bool(optim.lr_vision))
-        model.model.connector.requires_grad_(optim.lr_connector != 0)
+        rates = optim.rates()
+        for name, parameter in model.named_parameters():
+            parameter.requires_grad_(rates[part_of(name)] > 0)
     else:
         config = LoraConfig(
             r=lora.r,

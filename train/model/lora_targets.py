@@ -10,6 +10,7 @@ _CONNECTOR = re.escape(CONNECTOR)
 _VISION = r"model\.vision_model\.encoder\.layers\.\d+\.(self_attn\.(q|k|v|out)_proj|mlp\.fc[12])"
 LORA_TARGETS = {
     "llm": _LLM,
+    "connector": _CONNECTOR,
     "llm+connector": f"{_LLM}|{_CONNECTOR}",
     "all": f"{_LLM}|{_CONNECTOR}|{_VISION}",
 }

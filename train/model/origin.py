@@ -20,7 +20,7 @@ from train.model.lora_targets import CONNECTOR, LORA_TARGETS
 from train.run.files import POLICY_FILE, STATE, read_json
 from train.run.folder import CONFIG
 from train.run.keys import flat, keys_of, nested
-from train.run.policy import RunPolicy
+from train.run.policy import QUESTION, RunPolicy
 from train.run.saved import SavedRun, read_run, run_of
 from train.run.state import read_state
 from train.sections import ModelKeys
@@ -28,9 +28,6 @@ from train.sections import ModelKeys
 ADAPTER = "adapter_config.json"
 PUBLISHED = "HuggingFaceTB/"
 """The base checkpoints: nobody needs to ask the Hub what they are."""
-TAKEN = ("target", "clock", "prompt", "system", "context_tokens")
-"""Keys of `data` that a run keeps when it goes on, unless others are given."""
-COMPARED = (*TAKEN, "window_clock")
 FIXED = ("r", "alpha", "targets", "connector", "dora", "rslora")
 """Keys of `lora` that an adapter cannot change."""
 
@@ -67,7 +64,7 @@ def origin_of(model: ModelKeys) -> Origin | None:
     folder = run_of(run.folder)
     keys: dict[str, Any] = {}
     if (folder / POLICY_FILE).is_file():
-        keys = {f"data.{key}": getattr(run.data, key) for key in TAKEN}
+        keys = {f"data.{key}": getattr(run.data, key) for key in QUESTION}
     if run.is_adapter:
         state = read_state(folder)
         own = keys_of(folder, state.parts if state else ()) if (folder / CONFIG).is_file() else {}
@@ -187,7 +184,7 @@ def learned_otherwise(origin: Origin, now: RunPolicy) -> str | None:
         for key in has
         if key != "selector" and had.get(key) != has[key]
     ]
-    for key in COMPARED:
+    for key in (*QUESTION, "window_clock"):
         old, new = getattr(before.ask, key), getattr(now.ask, key)
         if old != new:
             differ.append(f"data.{key}={old} (now {new})")

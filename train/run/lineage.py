@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.hub import COMMIT
+from train.run.policy import QUESTION
 from train.run.saved import SavedRun, record_of, trained_on
 
 
@@ -21,6 +22,7 @@ def lineage_of(run: SavedRun, name: str) -> tuple[dict[str, Any], ...]:
         "weights_sha256": weights_sha256(run.folder),
         "dataset": trained_on(run).get("path"),
         "steps": (record.get("results") or {}).get("steps"),
+        "asked": {key: getattr(run.data, key) for key in QUESTION},
     }
     return (here, *record.get("went_on_from", ()))
 

@@ -24,6 +24,8 @@ from train.sections import DataKeys
 
 ASK = ("target", "clock", "window_clock", "prompt", "system", "max_tokens", "context_tokens")
 """Keys of `data` that set the prompt and its greatest length."""
+QUESTION = ("target", "clock", "prompt", "system", "context_tokens")
+"""Of these, what a model is asked and how it answers."""
 BEFORE = {"clock": "seconds", "window_clock": "own", "context_tokens": 8192}
 """What runs did before there were these keys."""
 

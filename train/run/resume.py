@@ -208,7 +208,7 @@ def state_of(
     steps: int,
     lineage: Sequence[Mapping[str, Any]] = (),
 ) -> RunState:
-    """The state to store from now on. Parts whose steps are repeated are dropped. `lineage`: of a run that begins."""
+    """The state to store from now on. Parts whose steps are repeated are dropped."""
     kept = tuple(p for p in start.before.parts if p.from_step < start.step) if start.before else ()
     changed: dict[str, Any] = {}
     if start.folder is not None and kept:
@@ -226,7 +226,7 @@ def state_of(
         revision=base.revision,
         steps=steps,
         parts=(*kept, part),
-        went_on_from=start.before.went_on_from if start.before else tuple(lineage),
+        went_on_from=tuple(lineage),
     )
 
 

@@ -27,7 +27,7 @@ VIDEOS = 6
 """Maximum number of videos shown."""
 THUMBNAIL_PX = 160
 PANELS = (
-    ("completion loss", ("loss", "eval_loss")),
+    ("completion loss", ("loss", "eval_loss", "eval_also_loss")),
     ("scores of generated answers", tuple(f"eval_{one.log}" for one in SHOWN if one.curve)),
     ("learning rate", ("learning_rate", "lr_vision", "lr_connector", "lr_llm")),
     ("gradient norm", ("grad_norm",)),
