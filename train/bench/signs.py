@@ -33,8 +33,8 @@ from train.sections import ModelKeys
 
 SIDE, RATE, SCENE_FRAMES = 192, 10, 12
 WORDS = ("OPEN", "SALE", "EXIT", "STOP", "FREE", "RUSH")
-TEXT_PX = 9
-"""Height of the letters' line: 3 pixels of a frame of the tiny model, 6 of a quarter."""
+TEXT_PX = 7
+"""Size of the letters: 2 pixels of a frame of the tiny model are as high, 5 of a quarter."""
 FRAMES, PX = 8, 96
 PICTURES = 6000
 """With which the tower learns to read."""
