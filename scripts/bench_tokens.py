@@ -1,8 +1,8 @@
-"""What do fewer tokens a frame save, by the plan of a training step? Do quarters of a frame let a model read?
+"""What do fewer tokens a frame save, by the plan of a training step? And what the papers do otherwise, on tiny models.
 
 python scripts/bench_tokens.py                                    500M and 2.2B, 1 minute, no weights needed
 python scripts/bench_tokens.py models=256M frames=64 json=out.json
-python scripts/bench_tokens.py parts=tiles                        trains tiny models, 3 seeds: 30 minutes on 2 cores
+python scripts/bench_tokens.py parts=verbs,questions,compress,tiles      trains tiny models, 3 seeds: hours
 """
 
 import sys
@@ -20,6 +20,14 @@ def main(config: BenchTokensConfig) -> Figures:
         from train.bench.tokens import what_fits  # heavy
 
         figures |= what_fits(config)
+    if "verbs" in config.parts:
+        from train.bench.verbs import compare_verbs
+
+        figures |= compare_verbs(config)
+    if "questions" in config.parts:
+        from train.bench.questions import compare_pairs
+
+        figures |= compare_pairs(config)
     if "compress" in config.parts:
         from train.bench.compressed import compare_compressed
 

@@ -260,7 +260,7 @@ def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenF
             shown += [(part, frame[1], name, rank + n) for n, (part, name) in enumerate(parts)]
     pictures, frames_s, reasons, ranks = zip(*shown, strict=True)
     return ChosenFrames(
-        jpegs=tuple(_jpeg(picture) for picture in pictures),
+        jpegs=tuple(jpeg_of(picture) for picture in pictures),
         times_s=frames_s,
         reasons=reasons,
         ranks=ranks,
@@ -271,7 +271,7 @@ def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenF
     )
 
 
-def _jpeg(rgb: np.ndarray) -> bytes:
+def jpeg_of(rgb: np.ndarray) -> bytes:
     buffer = io.BytesIO()
     Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
     return buffer.getvalue()

@@ -99,3 +99,46 @@ def test_learned_choice_beside_rules(tmp_path):
     assert 0 <= figures["busy/events/learned/seed_0/recall"] <= 1
     assert figures["busy/events/shots/seed_0/recall"] > 0.5
     assert "| busy | rank (allocate) |" in said and "| busy | best subset |" in said
+
+
+def test_small_text_is_read_in_quarters_of_a_frame(tmp_path):
+    keys = ["parts=tiles", "seeds=0", "videos=700", "steps=250", "prewarm_steps=500"]
+    figures, said = figures_of("bench_tokens", tmp_path, *keys, f"work={tmp_path}/work")
+    whole, tiled = (figures[f"signs/tiles={n}"] for n in (0, 1))
+    assert tiled > 0.75 and tiled - whole > 0.15, said
+
+
+def test_what_the_papers_do_otherwise(tmp_path):
+    """Each way is trained and judged; of the verbs, at about equal picture tokens."""
+    keys = ["parts=verbs,questions,compress", "seeds=0", "videos=40", "steps=3", "prewarm_steps=20"]
+    figures, said = figures_of("bench_tokens", tmp_path, *keys, f"work={tmp_path}/work")
+    tokens = [
+        value
+        for key, value in figures.items()
+        if key.startswith("verbs/") and key.endswith("picture_tokens")
+    ]
+    assert len(tokens) == 5 and max(tokens) < 1.2 * min(tokens)
+    assert sum(key.startswith("questions/") and key.endswith("seed_0") for key in figures) == 3
+    half, few = (
+        figures[f"compress/{way}/picture_tokens"] for way in ("half left out", "1 frame a second")
+    )
+    assert abs(half - few) < 0.1 * few
+    assert "| 24 small |" in said and "| 2 tokens, with a context token |" in said
+
+
+def test_stages_beside_training_at_once(tmp_path):
+    keys = [
+        "seeds=0",
+        "videos=60",
+        "held_out=4",
+        "steps=20",
+        "prewarm_steps=20",
+        f"work={tmp_path}/work",
+    ]
+    figures, said = figures_of("bench_stages", tmp_path, *keys)
+    assert figures["at once_minus_at once/scene_f1"] == 0
+    assert all(
+        figures[f"{way}/short_loss"] > 0
+        for way in ("at once", "mixed at once", "connector, short, dense")
+    )
+    assert "| connector, then all |" in said

@@ -29,7 +29,7 @@ class BenchPlanConfig(BenchConfig):
     )
 
 
-TokensPart = Literal["fits", "compress", "tiles"]
+TokensPart = Literal["fits", "verbs", "questions", "compress", "tiles"]
 
 
 class BenchTokensConfig(BenchConfig):
@@ -49,7 +49,7 @@ class BenchTokensConfig(BenchConfig):
         default=(0, 1, 2), min_length=1, description="a model of each setting each"
     )
     videos: int = Field(
-        default=2000, ge=40, description="compress, tiles: videos, a tenth of them held out"
+        default=2000, ge=40, description="videos of the micro-world, a tenth of them held out"
     )
     steps: int = Field(default=600, ge=1, description="training steps of a model")
     prewarm_steps: int = Field(default=800, ge=20, description="steps of the vision warm-up")

@@ -32,9 +32,9 @@ from train.run.saved import read_run
 from train.sections import ModelKeys
 
 SIDE, RATE, SCENE_FRAMES = 192, 10, 12
-WORDS = ("OPEN", "SALE", "EXIT", "STOP", "FREE", "RUSH")
-TEXT_PX = 7
-"""Size of the letters: 2 pixels of a frame of the tiny model are as high, 5 of a quarter."""
+WORDS = ("OPEN", "OVEN", "SALE", "SAFE", "STOP", "STEP")
+TEXT_PX = 9
+"""Size of the letters: 3 pixels of a frame of the tiny model are as high, 6 of a quarter."""
 FRAMES, PX = 8, 96
 PICTURES = 6000
 """With which the tower learns to read."""

@@ -130,7 +130,7 @@ def answer(
         UserError: the model's logits are NaN in its precision, or the GPU's memory does not hold the batch.
     """
     say = partial(
-        _said,
+        generate_from,
         model,
         processor,
         max_new_tokens=max_new_tokens,
@@ -166,16 +166,16 @@ def answer(
     return answers
 
 
-def _said(
+def generate_from(
     model: PreTrainedModel | PeftModel,
     processor: SmolVLMProcessor,
     prompts: Sequence[dict[str, Any]],
     features: torch.Tensor,
     *,
     max_new_tokens: int,
-    temperature: float,
-    max_s: float | None,
-    stop_loops: bool,
+    temperature: float = 0.0,
+    max_s: float | None = None,
+    stop_loops: bool = False,
     repetition_penalty: float = 1.0,
 ) -> list[Generation]:
     """Answers of one batch whose frames have `features` (F, N, H), or (tokens, H) if some are left out."""

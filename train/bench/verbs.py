@@ -1,0 +1,238 @@
+"""Do small frames between full ones tell what moves? SlowFast's question, on the micro-world's verbs.
+
+A scene's verb (moves left, grows, spins …) needs two pictures of it. At about equal picture tokens a model sees six full
+frames; fewer full ones, each with small pictures of the same stretch behind it; or small ones only.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from dataclasses import dataclass
+from multiprocessing import get_context
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from datasets import Dataset, load_from_disk
+from tqdm import tqdm
+
+from data.selection.choose import analyse, jpeg_of
+from data.selection.config import FrameKeys
+from data.selection.policies.boundaries import find_boundaries
+from data.sources import microworld
+from data.target import timeline
+from data.video.video import Video
+from train.batches.encode import decode_frames, encode, frame_size_px
+from train.bench.config import BenchTokensConfig
+from train.bench.own_tokens import Describes, Tail, learn, read
+from train.bench.seeds import in_pool, one_core_each, quietly, warmed_base
+from train.console import say
+from train.evaluation.intervals import interval
+from train.model.load import Precision, load_model, load_processor
+from train.sections import DataKeys, ModelKeys
+
+PX = 96
+ANSWER_TOKENS = 160
+DRAWS = 1000
+VERB = re.compile("|".join(microworld.ACTIONS))
+
+
+@dataclass(frozen=True)
+class Case:
+    """So many full frames, and behind each so many small ones of `tokens` tokens."""
+
+    name: str
+    full: int
+    small: int = 0
+    tokens: int = 1
+    tokens_of_full: int | None = None
+    """None: the model's own."""
+
+
+CASES = (
+    Case("6 full", 6),
+    Case("5 full, 1 small behind each", 5, 1),
+    Case("4 full, 2 small behind each", 4, 2),
+    Case("3 full, 4 small behind each", 3, 4),
+    Case("24 small", 24, tokens_of_full=1),
+)
+HELD_OUT = 0.1
+
+
+def compare_verbs(config: BenchTokensConfig) -> dict[str, float]:
+    """Render, choose frames, train, describe, count; returns flat figures."""
+    work = Path(config.work)
+    videos = work / "videos"
+    videos.mkdir(parents=True, exist_ok=True)
+    with get_context("spawn").Pool(config.workers) as pool:
+        paths = pool.starmap(
+            microworld.render, [(0, i, videos) for i in range(config.videos)], chunksize=32
+        )
+        for case in CASES:
+            out = work / f"rows-{case.full}-{case.small}"
+            if not out.exists():
+                calls = [(i, str(p), case.full, case.small) for i, p in enumerate(paths)]
+                made = pool.imap(_row_of, calls, chunksize=16)
+                rows = list(tqdm(made, desc=f"frames of {case.name}", total=len(calls)))
+                Dataset.from_list(rows).save_to_disk(out)
+    trained = [(config, number, seed) for seed in config.seeds for number in range(len(CASES))]
+    with one_core_each(config.workers) as processes:
+        warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
+        in_pool(processes, "warm up", warmed_base, warm)
+        counted = in_pool(processes, "train and describe", train_and_count, trained)
+    of = {(number, seed): one for (_, number, seed), one in zip(trained, counted, strict=True)}
+    figures: dict[str, float] = {}
+    lines = [
+        "| frames | picture tokens | scene F1 | verbs right, of scenes told | scenes with their verb, F1 |",
+        "|---|---|---|---|---|",
+    ]
+    for number, case in enumerate(CASES):
+        every = np.stack([of[number, seed][0] for seed in config.seeds])  # (seeds, videos, 4)
+        tokens = of[number, config.seeds[0]][1]
+        cells = []
+        for name, measure in MEASURES.items():
+            low, high = interval(_over_videos(every, measure))
+            key = f"verbs/{case.name}/{name}"
+            figures |= {key: measure(every.sum((0, 1))), f"{key}/low": low, f"{key}/high": high}
+            for seed, one in zip(config.seeds, every, strict=True):
+                figures[f"{key}/seed_{seed}"] = measure(one.sum(0))
+            cells.append(f"{figures[key]:.3f} [{low:.3f}, {high:.3f}]")
+        figures[f"verbs/{case.name}/picture_tokens"] = tokens
+        lines.append(f"| {case.name} | {tokens:.0f} | " + " | ".join(cells) + " |")
+    say("\n".join(lines))
+    return figures
+
+
+MEASURES = {
+    "scene_f1": lambda n: float(2 * n[0] / max(n[2] + n[3], 1)),
+    "verb_accuracy": lambda n: float(n[1] / max(n[0], 1)),
+    "scene_and_verb_f1": lambda n: float(2 * n[1] / max(n[2] + n[3], 1)),
+}
+"""Of the counts: scenes found, those of them with their verb, scenes told, scenes there are."""
+
+
+def _over_videos(every: np.ndarray, measure: Any) -> np.ndarray:
+    """(B,) the measure of videos drawn with replacement, over all seeds."""
+    per_video = every.sum(0)  # (V, 4)
+    draws = np.random.default_rng(0).integers(0, len(per_video), (DRAWS, len(per_video)))
+    return np.array([measure(per_video[one].sum(0)) for one in draws])
+
+
+def _row_of(call: tuple[int, str, int, int]) -> dict[str, Any]:
+    """A prepared row; behind each chosen frame the pictures of what follows it in its shot, evenly spaced. Before the
+    first frame of a shot they begin where the shot does."""
+    index, path, full, small = call
+    torch.set_num_threads(1)
+    keys = FrameKeys(max=full, px=PX, window_s=None)
+    found = analyse(path, keys, threads=1, keep=False)
+    signals, times_s = found.signals, list(found.selection.times_s)
+    cuts_s = [float(signals.times_s[c.first]) for c in find_boundaries(signals, keys)]
+    edges_s = [0.0, *cuts_s, signals.shown_s]
+    wanted: list[float] = []
+    for n, time_s in enumerate(times_s):
+        shot = int(np.searchsorted(edges_s, time_s, side="right")) - 1
+        start_s, end_s = edges_s[shot], edges_s[min(shot + 1, len(edges_s) - 1)]
+        first = n == 0 or times_s[n - 1] < start_s
+        last = n + 1 == len(times_s) or times_s[n + 1] >= end_s
+        begins_s = start_s if first else time_s
+        ends_s = end_s if last else times_s[n + 1]
+        spread_s = begins_s + (ends_s - begins_s) * (np.arange(small) + 0.5) / max(small, 1)
+        wanted += [time_s, *spread_s]
+    at_s = [float(signals.times_s[np.abs(signals.times_s - t).argmin()]) for t in wanted]
+    pictures = Video(path).frames_played_at(at_s, short_px=PX, threads=1)
+    events = microworld.events(microworld.story(0, index))
+    return {
+        "id": Path(path).stem,
+        "times_s": times_s,
+        "ranks": list(found.selection.ranks),
+        "duration_s": signals.duration_s,
+        "start_s": 0.0,
+        "end_s": signals.duration_s,
+        "events": [{"start_s": e.start_s, "end_s": e.end_s, "text": e.text} for e in events],
+        "description": timeline(events),
+        "prompt": "",
+        "system": "",
+        "context": "",
+        "turns": [],
+        "jpegs": [jpeg_of(one.rgb) for one in pictures],
+    }
+
+
+def train_and_count(config: BenchTokensConfig, number: int, seed: int) -> tuple[np.ndarray, float]:
+    """(V, 4) counts of each held-out video (`MEASURES`), and picture tokens of a prompt on average."""
+    case = CASES[number]
+    file = Path(config.work) / f"verbs-{number}-{seed}.npz"
+    if file.exists():
+        with np.load(file) as stored:
+            return stored["counts"], float(stored["tokens"])
+    torch.manual_seed(seed)
+    keys = ModelKeys(name=f"{config.work}/base-{seed}", tokens_a_frame=case.tokens_of_full)
+    processor = load_processor(keys)
+    model = load_model(keys, "full", Precision("cpu", torch.float32))
+    part = Tail(model, case.small, case.tokens)
+    processor.image_seq_len += case.small * case.tokens
+    rows: Any = load_from_disk(f"{config.work}/rows-{case.full}-{case.small}")
+    held = round(len(rows) * HELD_OUT)
+    with quietly(file.with_suffix(".log")):
+        net = Describes(model, processor, part)
+        known, asked = (
+            Rows(some, processor, case.small)
+            for some in (rows.select(range(held, len(rows))), rows.select(range(held)))
+        )
+        learn(net, known, steps=config.steps, seed=seed)
+        said = read(net, asked, longest=ANSWER_TOKENS)
+    counts = np.array([count(text, row) for text, row in zip(said, asked.rows, strict=True)])
+    ids = [asked[i]["input_ids"] for i in range(len(asked))]
+    tokens = float(np.mean([one.count(processor.image_token_id) for one in ids]))
+    np.savez(file, counts=counts, tokens=tokens)
+    return counts, tokens
+
+
+class Rows:
+    """Rows, encoded when they are read; their texts once."""
+
+    def __init__(self, rows: Any, processor: Any, small: int):
+        self.rows, self._processor, self._small = list(rows), processor, small
+        self._size_px = frame_size_px(processor)
+        self._texts: dict[int, Any] = {}
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def __getitem__(self, i: int) -> dict[str, Any]:
+        row = self.rows[i]
+        if i not in self._texts:
+            self._texts[i] = encode(row, self._processor, DataKeys())
+        text, each = self._texts[i], 1 + self._small
+        jpegs = [row["jpegs"][k * each + n] for k in text.kept for n in range(each)]
+        frames = decode_frames(jpegs, self._size_px)
+        words = torch.zeros(1, dtype=torch.int64)  # the instruction is one and the same
+        return {
+            "id": row["id"],
+            "input_ids": text.input_ids,
+            "labels": text.labels,
+            "frames": frames,
+            "asked": words,
+        }
+
+
+def count(said: str, row: dict[str, Any]) -> Sequence[int]:
+    """Scenes that are named right, those of them with their verb, scenes told, scenes there are."""
+
+    def named(text: str) -> tuple[microworld.Facts | None, str]:
+        verb = VERB.search(text)
+        return microworld.facts(text), verb[0] if verb else ""
+
+    told = [named(line) for line in said.splitlines()]
+    left, found, right = list(told), 0, 0
+    for event in row["events"]:
+        facts, verb = named(event["text"])
+        same = [one for one in left if one[0] == facts]
+        if not same:
+            continue
+        best = (facts, verb) if (facts, verb) in same else same[0]
+        left.remove(best)
+        found, right = found + 1, right + (best[1] == verb)
+    return found, right, len(told), len(row["events"])
