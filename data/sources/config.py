@@ -37,12 +37,10 @@ class SourceKeys(Section):
         default=None, gt=0, description="share of this source in a mixture (recipe=sources)"
     )
     seed: int = Field(default=0, ge=0, description="microworld: seed of the rendered videos")
-    film_s: tuple[Annotated[float, Field(ge=2)], Annotated[float, Field(le=36_000)]] | None = (
-        Field(
-            default=None,
-            description="microworld: shortest and longest video, in seconds, of films with longer scenes, "
-            "as [60,600] (null: clips of 6 to 20 s)",
-        )
+    film_s: tuple[Annotated[float, Field(ge=2)], Annotated[float, Field(le=36_000)]] | None = Field(
+        default=None,
+        description="microworld: shortest and longest video, in seconds, of films with longer scenes, "
+        "as [60,600] (null: clips of 6 to 20 s)",
     )
     busy: bool = Field(
         default=False,

@@ -1,5 +1,6 @@
 """The notebook, from top to bottom in a real Jupyter kernel, with the tiny model in place of a GPU's."""
 
+import json
 import re
 
 import nbformat
@@ -55,6 +56,9 @@ def test_resume_may_stay_ticked(tmp_path):
 def test_every_cell_runs(tmp_path):
     out = {
         "RUN": str(tmp_path / "run"),
+        "GO_ON": True,
+        "MORE_STEPS": 2,
+        "NEXT_RUN": str(tmp_path / "next"),
         "VIDEO": str(ROOT / "prepared/microworld-videos/world-0-00003.mp4"),
     }
     book = filled(out)
@@ -73,8 +77,10 @@ def test_every_cell_runs(tmp_path):
             pictures += "image/png" in data
     assert "training can start" in texts and "of video in" in texts
     assert "saved in" in texts and "held-out completion loss" in texts
-    assert pictures == 1  # the curve, drawn again and again in one place
+    assert pictures == 2  # a curve of each training, drawn again and again in one place
     assert sum("<iframe" in page for page in pages) == 2
     assert any("<th>what happens</th>" in page for page in pages)
     assert any("<figcaption" in page for page in pages)  # a description shows itself
     assert (tmp_path / "run/adapter_model.safetensors").is_file()
+    (origin,) = json.loads((tmp_path / "next/run.json").read_text())["went_on_from"]
+    assert origin["run"] == str(tmp_path / "run")

@@ -59,8 +59,13 @@ def goes_on(world, first, out, *more, method="lora"):
 
 @pytest.mark.parametrize(
     ("method", "more"),
-    [("lora", []), ("lora", ["lora.dora=true"]), ("qlora", []), ("lora", ["lora.targets=all", "lora.rslora=true"])],
-    ids=["lora", "dora", "qlora", "all"],
+    [
+        ("lora", []),
+        ("qlora", []),
+        pytest.param("lora", ["lora.dora=true"], marks=pytest.mark.slow),
+        pytest.param("lora", ["lora.targets=all", "lora.rslora=true"], marks=pytest.mark.slow),
+    ],
+    ids=["lora", "qlora", "dora", "all"],
 )  # fmt: skip
 def test_an_adapter_goes_on_to_the_last_digit(world, tiny_folder, tmp_path, method, more):
     first = tmp_path / "first"

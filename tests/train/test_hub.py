@@ -43,6 +43,21 @@ def test_a_hub_checkpoint_is_fetched_trained_and_found_again(world, hub, tmp_pat
     )  # offline, from the cache
 
 
+@pytest.mark.slow
+def test_training_goes_on_from_an_adapter_on_the_hub(world, hub, tiny_folder, tmp_path):
+    first, second = tmp_path / "first", tmp_path / "second"
+    done = train(world, hub, tmp_path / "home", first, "model.name=acme/tiny", "lora.r=4")
+    assert done.returncode == 0, done.stderr[-2000:]
+    with serve({"acme/tiny": tiny_folder, "you/first": first}, REFUSED) as endpoint:
+        done = train(world, endpoint, tmp_path / "home", second, "model.name=you/first")
+    assert done.returncode == 0, done.stderr[-2000:]
+    record = json.loads((second / "run.json").read_text())
+    assert record["base"] == "acme/tiny" and record["revision"] == COMMIT
+    (origin,) = record["went_on_from"]
+    assert (origin["run"], origin["revision"]) == ("you/first", COMMIT)
+    assert json.loads((second / "adapter_config.json").read_text())["r"] == 4
+
+
 REFUSALS = """
 import sys
 from data.config import UserError
