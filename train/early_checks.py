@@ -69,6 +69,16 @@ def check_data(keys: DataKeys) -> Prepared:
     return dataset
 
 
+def check_also(path: str | None) -> None:
+    """Check that there is a prepared dataset for `eval.also`.
+
+    Raises:
+        UserError: there is none.
+    """
+    if path is not None and not is_url(path) and not (Path(path) / "manifest.json").is_file():
+        raise UserError(f"eval.also={path}: no prepared dataset there (no manifest.json)")
+
+
 LARGE = 2048  # text hidden size from which a CPU needs minutes for one step
 
 

@@ -15,7 +15,7 @@ from data.command import command
 from data.errors import this_python
 from train.config import TrainConfig
 from train.console import say
-from train.early_checks import check_data
+from train.early_checks import check_also, check_data
 from train.run import folder, resume
 
 
@@ -27,6 +27,7 @@ def main(config: TrainConfig) -> dict[str, float]:
         return resume.finished_results(found, config.train)
     config, start = resume.restore_keys(config, found)
     dataset = check_data(config.data)
+    check_also(config.eval.also)
     from train.model.origin import learned_otherwise, origin_of, taken_over
 
     origin = origin_of(config.model) if start.checkpoint is None else None

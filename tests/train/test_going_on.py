@@ -231,3 +231,8 @@ def test_a_connector_alone_is_trained_over_the_tower_s_features(world, tiny_fold
 def test_a_stage_that_cannot_be_is_refused(argv, said):
     with pytest.raises(UserError, match=said):
         load(TrainConfig, argv)
+
+
+def test_a_dataset_that_is_not_there_is_said_at_once(world, tiny_folder, tmp_path):
+    with pytest.raises(UserError, match=r"eval\.also=nowhere: no prepared dataset there"):
+        train(world, tmp_path / "run", "eval.also=nowhere", base=str(tiny_folder))
