@@ -11,7 +11,10 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import Figures, bench
+from data.errors import UserError
 from train.bench.config import BenchTokensConfig
+
+CLIPS = Path(__file__).resolve().parents[2] / "shared" / "videos"
 
 
 def main(config: BenchTokensConfig) -> Figures:
@@ -20,6 +23,16 @@ def main(config: BenchTokensConfig) -> Figures:
         from train.bench.tokens import what_fits  # heavy
 
         figures |= what_fits(config)
+    if "alike" in config.parts:
+        from data.bench.alike import share_alike, table
+        from data.bench.boundaries import real_clips
+
+        folder = Path(config.clips or CLIPS)
+        if not (folder / "clips.jsonl").is_file():
+            raise UserError(f"parts=alike: no clips.jsonl in {folder}; give clips=FOLDER")
+        alike = share_alike([clip.path for clip in real_clips(folder)])
+        print(table(alike))
+        figures |= alike
     if "verbs" in config.parts:
         from train.bench.verbs import compare_verbs
 

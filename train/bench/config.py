@@ -29,7 +29,7 @@ class BenchPlanConfig(BenchConfig):
     )
 
 
-TokensPart = Literal["fits", "verbs", "questions", "compress", "tiles"]
+TokensPart = Literal["fits", "alike", "verbs", "questions", "compress", "tiles"]
 
 
 class BenchTokensConfig(BenchConfig):
@@ -44,6 +44,7 @@ class BenchTokensConfig(BenchConfig):
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(32, 64, 128, 256), description="fits: frames a video"
     )
+    clips: str | None = Field(default=None, description="alike: folder of real clips (clips.jsonl)")
     work: str = Field(default="prepared/tokens", description="where videos and runs are kept")
     seeds: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(0, 1, 2), min_length=1, description="a model of each setting each"
