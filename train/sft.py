@@ -30,7 +30,9 @@ def main(config: TrainConfig) -> dict[str, float]:
     check_also(config.eval.also)
     from train.model.origin import learned_otherwise, origin_of, taken_over
 
-    origin = origin_of(config.model) if start.checkpoint is None else None
+    origin = None
+    if start.checkpoint is None:
+        origin = origin_of(config.model, force=config.train.force)
     config = taken_over(config, origin)
     order = resume.check_same(config, start, dataset)
 

@@ -61,7 +61,7 @@ def goes_on(world, first, out, *more, method="lora"):
     ("method", "more"),
     [
         ("lora", []),
-        ("qlora", []),
+        pytest.param("qlora", [], marks=pytest.mark.slow),
         pytest.param("lora", ["lora.dora=true"], marks=pytest.mark.slow),
         pytest.param("lora", ["lora.targets=all", "lora.rslora=true"], marks=pytest.mark.slow),
     ],
@@ -236,3 +236,14 @@ def test_a_stage_that_cannot_be_is_refused(argv, said):
 def test_a_dataset_that_is_not_there_is_said_at_once(world, tiny_folder, tmp_path):
     with pytest.raises(UserError, match=r"eval\.also=nowhere: no prepared dataset there"):
         train(world, tmp_path / "run", "eval.also=nowhere", base=str(tiny_folder))
+
+
+def test_a_run_that_no_longer_says_what_it_said_is_refused(world, adapter, tmp_path):
+    first = tmp_path / "first"
+    shutil.copytree(adapter, first)
+    mark = read_json(first / "fingerprint.json")
+    sure = [[0.96, *[0.01] * (len(row) - 1)] for row in mark["probabilities"]]
+    (first / "fingerprint.json").write_text(json.dumps(mark | {"probabilities": sure}))
+    with pytest.raises(UserError, match=r"model\.name=.* does not say what .*train\.force=true"):
+        train(world, tmp_path / "on", base=str(first))
+    train(world, tmp_path / "on", *TWO, "train.force=true", base=str(first))

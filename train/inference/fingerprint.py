@@ -84,9 +84,15 @@ def distance(
 
 
 def check_fingerprint(
-    run: SavedRun, model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor
+    run: SavedRun,
+    model: PreTrainedModel | PeftModel,
+    processor: SmolVLMProcessor,
+    *,
+    named: str = "adapter",
+    anyway: str = "force=true",
 ) -> None:
-    """Compare a loaded model with the run's fingerprint. Does nothing if there is none, or with `force`.
+    """Compare a loaded model with the run's fingerprint. Does nothing if there is none, or with `force`. `named` and
+    `anyway` are the keys of the command that name the run and that use it all the same.
 
     Raises:
         UserError: the model is not the one that was saved.
@@ -98,15 +104,15 @@ def check_fingerprint(
     data = policy_of(folder).ask  # the prompt of its training, whatever the prompt now
     if _sha256(_prompt(processor, data)) != kept.prompt_sha256:
         raise UserError(
-            f"adapter={folder}: its prompts are made otherwise here (transformers {version('transformers')}, saved with "
-            f"{kept.transformers}), so they are not those of its training; force=true uses it all the same"
+            f"{named}={folder}: its prompts are made otherwise here (transformers {version('transformers')}, saved with "
+            f"{kept.transformers}), so they are not those of its training; {anyway} uses it all the same"
         )
     found = distance(kept, model, processor, data)
     if found > LIMIT:  # NaN passes: generation reports it
         raise UserError(
-            f"adapter={folder}: the model does not say what it said when it was saved (distance of predictions "
+            f"{named}={folder}: the model does not say what it said when it was saved (distance of predictions "
             f"{found:.2f}, limit {LIMIT}): its base model is not that of its training, or transformers "
-            f"{version('transformers')} (saved with {kept.transformers}) loads it differently; force=true uses it "
+            f"{version('transformers')} (saved with {kept.transformers}) loads it differently; {anyway} uses it "
             "all the same"
         )
 

@@ -184,7 +184,9 @@ def make_trainable(
     if origin is not None and not weights_are_sharded():
         if config.train.method != "qlora":  # 4-bit weights are on the GPU already
             trained.to(PartialState().device)
-        check_fingerprint(origin.run, trained, processor)
+        check_fingerprint(
+            origin.run, trained, processor, named="model.name", anyway="train.force=true"
+        )
     scale = partial(normalise, processor=processor)
     forward.install(model, scale, frames_at_once=config.train.vision_batch)
     return trained

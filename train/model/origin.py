@@ -51,8 +51,9 @@ class Origin:
         return model.model_copy(update=found)
 
 
-def origin_of(model: ModelKeys) -> Origin | None:
-    """The run that `model.name` is, a folder or a name on the Hub; None if it is a base checkpoint.
+def origin_of(model: ModelKeys, *, force: bool = False) -> Origin | None:
+    """The run that `model.name` is, a folder or a name on the Hub; None if it is a base checkpoint. `force`: its model
+    may differ from what was saved.
 
     Raises:
         UserError: the run has not ended, is not whole, or cannot be read.
@@ -60,7 +61,8 @@ def origin_of(model: ModelKeys) -> Origin | None:
     if model.name == "tiny" or model.name.startswith(PUBLISHED) or not _is_run(model):
         return None
     on_hub = model.revision is not None and not Path(model.name).is_dir()
-    run = read_run(f"{model.name}@{model.revision}" if on_hub else model.name, key="model.name")
+    name = f"{model.name}@{model.revision}" if on_hub else model.name
+    run = read_run(name, force=force, key="model.name")
     folder = run_of(run.folder)
     keys: dict[str, Any] = {}
     if (folder / POLICY_FILE).is_file():
