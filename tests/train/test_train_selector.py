@@ -28,6 +28,7 @@ from train.selector import boundaries, command, fit
 from train.selector.boundaries import RenderedBatches, boundary_loss
 from train.selector.command import train_selector
 from train.selector.config import SelectorConfig
+from train.selector.events import targets_of
 from train.selector.joins import KINDS, covered, join
 from train.selector.pool import PoolVideo
 from train.selector.rendered import rendered, roll
@@ -285,6 +286,18 @@ def test_what_is_told_is_what_events_cover():
     events = [{"start_s": 1.0, "end_s": 2.5, "text": "x"}]
     assert told_of(four_ticks(events=events)).tolist() == [0, 1, 1, 0]
     assert told_of(four_ticks(events=events, start_s=1.5)).tolist() == [1, 1, 0, 0]
+
+
+def test_an_event_is_proposed_from_its_middle_only():
+    """A tick near its end would propose a part of it, beside the whole."""
+    events = [
+        {"start_s": 0.0, "end_s": 3.0, "text": "x"},
+        {"start_s": 2.9, "end_s": 3.1, "text": "y"},
+    ]
+    targets = targets_of(four_ticks(events=events))
+    assert targets.score.tolist() == [0, 1, 1, 1]  # at 0, 1, 2 and 3 s
+    assert np.exp(targets.ends[1]).tolist() == pytest.approx([1, 2])
+    assert np.exp(targets.ends[3]).tolist() == pytest.approx([0.1, 0.1])  # the shorter of two
 
 
 def test_a_variant_shows_the_same_in_other_colours():

@@ -21,8 +21,8 @@ from train.console import say
 SAME = 0.5
 """Overlap from which a proposal has found an event."""
 MOST = 32
-LIKELY = 0.3
-"""Score from which a proposal counts: between those of ticks in and outside of events."""
+LIKELY = 0.5
+"""Score from which a proposal counts."""
 Counts = tuple[int, int, int]
 """Events that were found, events, proposals."""
 

@@ -26,7 +26,7 @@ class Targets:
     """What the T ticks of a video are to say."""
 
     score: np.ndarray
-    """(T,) 1 in the middle of an event, 0 outside of all; -1: does not count."""
+    """(T,) 1 in the middle of an event, else 0: a tick near its end would propose a part of it."""
     ends: np.ndarray
     """(T, 2) logarithms of the seconds since its event began and until it ends; of overlapping events, the
     shortest."""
@@ -43,7 +43,6 @@ def targets_of(video: PoolVideo) -> Targets:
         reach = max(CENTRE * (high - low), 1.5 * TICK_S)
         inside = (times_s >= low) & (times_s <= high)
         middle = inside & (np.abs(times_s - (low + high) / 2) <= reach)
-        score[inside & (score < 1)] = -1
         score[middle] = 1
         ends[middle, 0] = np.log(np.maximum(times_s[middle] - low, SHORTEST_S))
         ends[middle, 1] = np.log(np.maximum(high - times_s[middle], SHORTEST_S))
@@ -57,9 +56,7 @@ def event_loss(network: TickNet, batch: Sequence[PoolVideo]) -> torch.Tensor:
     for video, numbers in zip(batch, numbers_of(network, batch), strict=True):
         targets = targets_of(video)
         wanted = torch.from_numpy(targets.score)
-        counts = wanted >= 0
-        logits, truth = numbers[counts, 0], wanted[counts]
-        each = functional.binary_cross_entropy_with_logits(logits, truth, reduction="none")
+        each = functional.binary_cross_entropy_with_logits(numbers[:, 0], wanted, reduction="none")
         scores.append((each * (1 - torch.exp(-each)) ** FOCUS).sum())
         middle = wanted == 1
         count += int(middle.sum())
