@@ -147,6 +147,7 @@ def test_a_selector_that_is_nowhere_is_refused(tmp_path):
         check_policy(keys)
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["allocate", "topn", "proposals"])
 def test_a_long_video_takes_bounded_memory(method):
     count = 100_000

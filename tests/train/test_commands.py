@@ -62,6 +62,7 @@ def test_describe_prints_text_or_an_object(run, world):
     assert "note: frames.max=3 is not what" in done.stderr
 
 
+@pytest.mark.slow
 def test_describe_sees_what_training_saw(run, world):
     """The frames and prompt of a new video are those that prepare stored for it, byte for byte."""
     from data.prepared.dataset import Prepared

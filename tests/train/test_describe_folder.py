@@ -272,6 +272,7 @@ def test_the_command_says_how_it_went(run, videos, tmp_path):
     assert refused.returncode == 2 and "workers: only with out=FOLDER" in refused.stderr
 
 
+@pytest.mark.slow
 def test_without_an_adapter_a_checkpoint_describes_as_it_is(tiny_folder, videos):
     said = run_command(
         "scripts/describe.py", str(videos / "clip0.mp4"), f"model.name={tiny_folder}", "format=json",
@@ -311,6 +312,7 @@ def test_a_server_is_asked_in_the_words_of_training(run, videos, tmp_path, proce
     assert film["events"] and film["windows"] >= 3
 
 
+@pytest.mark.slow
 def test_a_server_that_repeats_itself_refuses_or_is_gone(run, videos, tmp_path):
     line = "a dog runs on the grass. "
     with judging() as server:

@@ -8,6 +8,7 @@ from tests.helpers.videos import run_command
 from train.machine import doctor, packages
 
 
+@pytest.mark.slow
 def test_this_machine_can_train():
     done = run_command("scripts/doctor.py", HF_TOKEN="hf_secret", HF_HUB_OFFLINE="1")
     assert done.returncode == 0, done.stdout + done.stderr

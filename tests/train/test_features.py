@@ -30,6 +30,7 @@ def copied(world, tmp_path_factory):
     return shutil.copytree(world, tmp_path_factory.mktemp("cached") / "prepared")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "how", "stage"),
     [

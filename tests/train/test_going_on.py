@@ -87,6 +87,7 @@ def test_so_does_one_with_its_connector_and_fewer_tokens(adapter, second):
     assert rows(second, "eval_loss")[0] == ended[max(ended)]
 
 
+@pytest.mark.slow
 def test_a_whole_model_is_trained_on(world, whole, tmp_path):
     before, after = goes_on(world, whole, tmp_path / "second", method="full")
     assert before == after
@@ -105,6 +106,7 @@ def test_it_keeps_what_it_was_asked(adapter, second):
     assert read_run(second).base.tokens_a_frame == 1
 
 
+@pytest.mark.slow
 def test_what_is_given_is_what_it_does(world, adapter, tmp_path, capsys):
     more = ["data.target=timeline", "data.prompt=When?"]
     train(world, tmp_path / "other", *TWO, *more, base=str(adapter))
@@ -150,6 +152,7 @@ def test_a_finished_run_is_not_continued(world, second, capsys):
     assert f"model.name={second} train.output=… goes on from it" in capsys.readouterr().out
 
 
+@pytest.mark.slow
 def test_a_stop_in_the_second_run_needs_nothing_of_the_first(world, adapter, tmp_path):
     first = tmp_path / "first"
     shutil.copytree(adapter, first)
@@ -166,6 +169,7 @@ def test_a_stop_in_the_second_run_needs_nothing_of_the_first(world, adapter, tmp
     )
 
 
+@pytest.mark.slow
 def test_the_line_of_runs_is_known(world, adapter, second, tmp_path):
     train(world, tmp_path / "third", *TWO, base=str(second))
     line = json.loads((tmp_path / "third/run.json").read_text())["went_on_from"]
@@ -199,6 +203,7 @@ def test_another_kind_of_adapter_is_refused(adapter, tmp_path):
         origin_of(ModelKeys(name=str(foreign)))
 
 
+@pytest.mark.slow
 def test_a_connector_alone_is_trained_over_the_tower_s_features(world, tiny_folder, tmp_path):
     """LLaVA's first stage, then the second on what it made, with the first's data looked at again."""
     stage = ["optim.lr=0", "optim.lr_connector=1e-2", "data.target=paragraph"]
@@ -238,6 +243,7 @@ def test_a_dataset_that_is_not_there_is_said_at_once(world, tiny_folder, tmp_pat
         train(world, tmp_path / "run", "eval.also=nowhere", base=str(tiny_folder))
 
 
+@pytest.mark.slow
 def test_a_run_that_no_longer_says_what_it_said_is_refused(world, adapter, tmp_path):
     first = tmp_path / "first"
     shutil.copytree(adapter, first)

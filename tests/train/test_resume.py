@@ -123,6 +123,7 @@ def prepared(tmp_path_factory):
     return again
 
 
+@pytest.mark.slow
 def test_other_data_are_not_gone_on_with(prepared, tiny_folder, tmp_path, capsys):
     data, out = prepared(8), tmp_path / "o"
     how = ["train.steps=6", "train.save_every=2", "train.keep_checkpoints=9", "train.accumulate=1"]

@@ -307,6 +307,7 @@ def test_a_tracker_that_is_not_installed(world, tmp_path, monkeypatch):
         train(world, tmp_path / "a", "log.to=trackio")
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("host", "key", "mode"),
     [
