@@ -48,6 +48,7 @@ def signals(film):
     return analyse(film, SCENE, keep=False).signals
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("count", [1, 110])
 def test_scores_are_those_of_the_package(count):
     pictures = np.random.default_rng(count).integers(0, 255, (count, 27, 48, 3), dtype=np.uint8)
@@ -60,6 +61,7 @@ def test_scores_are_those_of_the_package(count):
     np.testing.assert_allclose(collected.scores(), expected, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_scores_of_a_part_are_those_of_a_video_that_ends_there():
     pictures = np.random.default_rng(0).integers(0, 255, (115, 54, 96, 3), dtype=np.uint8)
     collected, part = TransitionScores(), TransitionScores()

@@ -123,6 +123,7 @@ def test_what_is_merged_is_an_ordinary_checkpoint(run, tmp_path):
     assert float((a - b).abs().max() / b.std()) < 1e-4
 
 
+@pytest.mark.slow
 def test_full_training_saves_an_ordinary_checkpoint(world, tmp_path):
     train(world, tmp_path / "run", "model.tokens_a_frame=1", method="full")
     saved = read_run(tmp_path / "run")
@@ -144,6 +145,7 @@ def test_as_many_tokens_in_the_prompt_as_features(world, tiny_folder, tokens):
     assert there == features.flatten(0, 1).shape[0]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [
@@ -165,6 +167,7 @@ def test_it_does_not_matter_how_it_is_batched(world, run, tmp_path, how):
     assert list(a.values()) == pytest.approx(list(b.values()), rel=1e-4)
 
 
+@pytest.mark.slow
 def test_features_of_the_tower_serve_every_number(world, tiny_folder, run, tmp_path):
 
     from train.batches.cache_features import cache_features
@@ -202,6 +205,7 @@ def test_what_cannot_train_is_refused_in_one_line(world, tmp_path, argv, method,
     assert not (tmp_path / "run").exists()
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("method", ["lora", "qlora"])
 def test_half_precision_trains_the_connector_in_full(world, tmp_path, method):
     """Its weights in training are floats of 32 bits, also while the run describes held-out videos."""

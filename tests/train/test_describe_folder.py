@@ -250,6 +250,7 @@ def test_a_prompt_that_does_not_fit_is_an_error_of_its_video(run, videos, tmp_pa
     assert first["reason"] == "no answer" and "tokens" in first["error"] and "error" not in second
 
 
+@pytest.mark.slow
 def test_the_command_says_how_it_went(run, videos, tmp_path):
     argv = [f"adapter={run}", "max_new_tokens=5", "workers=1", f"out={tmp_path / 'o'}"]
     done = call_command(

@@ -125,6 +125,7 @@ def test_no_logits_but_those_of_answers(world, tmp_path, monkeypatch):
     assert supervised < 4 * 60  # an answer has about 40 tokens, a sample 150
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     "how",
     [

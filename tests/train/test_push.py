@@ -96,6 +96,7 @@ def test_the_commit_is_the_run_without_pickles_folders_or_token(trained, hub, tm
     assert "scripts/describe.py VIDEO adapter=you/clips" in (repo / "README.md").read_text()
 
 
+@pytest.mark.slow
 def test_a_push_that_was_stopped_sends_no_weights_again(trained, hub):
     seen = hub[2]
     seen.failing_commits = 100
@@ -210,6 +211,7 @@ def test_what_cannot_be_pushed_is_one_line(trained, hub, more, said):
     assert done.returncode == 2 and said in done.stderr and done.stderr.count("\n") == 1
 
 
+@pytest.mark.slow
 def test_scores_stand_in_the_metadata(trained, hub, tmp_path):
     figures = {
         "soda_c": {"value": 0.25, "low": 0.2, "high": 0.3},

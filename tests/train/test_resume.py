@@ -98,6 +98,7 @@ def test_killed_while_the_result_was_saved(world, quiet, tiny_folder, tmp_path):
     assert told == was
 
 
+@pytest.mark.slow
 def test_intervals_are_those_that_are_given_now(world, stopped, tiny_folder, capsys):
     more = ["train.save_every=1", "train.eval_every=2", "train.log_every=2"]
     how = [k for k in HOW if k.split("=")[0] not in {m.split("=")[0] for m in more}]
@@ -219,6 +220,7 @@ def test_what_was_seen_is_not_seen_otherwise(world, stopped, tiny_folder):
         check_same(config, start, None)
 
 
+@pytest.mark.slow
 def test_a_longer_run_says_what_its_schedule_does(world, stopped, tiny_folder, capsys):
     how = [k for k in HOW if not k.startswith("train.steps")]
     with pytest.raises(UserError, match=r"train\.steps=3: the run is at step 4 already"):
@@ -236,6 +238,7 @@ def test_a_longer_run_says_what_its_schedule_does(world, stopped, tiny_folder, c
     assert "Stopped, and resumed after step 4 with " in text and "`train.steps=12`" in text
 
 
+@pytest.mark.slow
 def test_a_run_stopped_before_its_first_checkpoint_begins_again(
     world, quiet, tiny_folder, tmp_path, capsys
 ):
@@ -319,6 +322,7 @@ def test_the_models_own_configuration_is_its_bases(world, tiny_folder, tmp_path,
             assert told.get("use_cache") == was.get("use_cache")
 
 
+@pytest.mark.slow
 def test_tensorboard_has_each_step_once(world, tiny_folder, tmp_path):
     pytest.importorskip("tensorboard")
     from tensorboard.backend.event_processing.event_accumulator import EventAccumulator

@@ -82,6 +82,7 @@ def test_the_same_number_is_the_same_batch():
     assert not torch.equal(a.pictures, RenderedBatches(4, 2, 64)[5].pictures)
 
 
+@pytest.mark.slow
 def test_training_learns_and_a_killed_run_ends_as_one_that_was_not(tmp_path, monkeypatch):
     monkeypatch.setattr(boundaries, "AT_A_TIME", 3)  # fewer rolls to make
     argv = ["steps=60", "batch=4", "length=96", "save_every=20", "workers=0"]

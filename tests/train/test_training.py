@@ -340,6 +340,7 @@ def test_wandb_of_ones_own(tmp_path, host, key, mode):
     )
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("tracker", ["wandb", "tensorboard"])
 def test_trackers(world, tmp_path, capsys, monkeypatch, tracker):
     pytest.importorskip("tensorboard" if tracker == "tensorboard" else "wandb")
