@@ -8,19 +8,19 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 
+import cv2
 import numpy as np
 
 from data.selection.measure.signals import sharpness_of
 
 QUARTERS = ("upper left", "upper right", "lower left", "lower right")
 """In the order in which they are shown, after the whole frame."""
-GREY = (0.299, 0.587, 0.114)  # BT.601
 
 
 def sharpest(pictures: Sequence[np.ndarray], count: int) -> list[int]:
     """Positions of the `count` pictures, (H, W, 3) uint8 each, with the most fine detail, as text has it, the first
     one first; of equals the earlier."""
-    detail = [sharpness_of((rgb @ np.array(GREY, np.float32)).astype(np.uint8)) for rgb in pictures]
+    detail = [sharpness_of(cv2.cvtColor(rgb, cv2.COLOR_RGB2GRAY)) for rgb in pictures]
     return np.argsort(-np.array(detail), kind="stable")[:count].tolist()
 
 

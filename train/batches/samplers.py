@@ -147,6 +147,18 @@ class Orders:
     steps_per_epoch: int
 
 
+def check_packs(lengths: Sequence[int], pack_tokens: int) -> None:
+    """
+    Raises:
+        UserError: a sample is longer than a pack.
+    """
+    if (longest := max(lengths)) > pack_tokens:
+        raise UserError(
+            f"train.pack_tokens={pack_tokens}: the longest sample has {longest} tokens; raise it, "
+            f"or shorten samples with data.max_tokens={pack_tokens}"
+        )
+
+
 def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) -> Orders:
     """The samplers of a run.
 
@@ -157,12 +169,7 @@ def orders_of(train: TrainKeys, data: DataKeys, sets: Sets, ordering: Ordering) 
     order: Order | None = None
     held: PackSampler | None = None
     if ordering.kind == "packed":
-        longest = max((*lengths, *sets.eval_tokens))
-        if longest > train.pack_tokens:
-            raise UserError(
-                f"train.pack_tokens={train.pack_tokens}: the longest sample has {longest} tokens; raise it, "
-                f"or shorten samples with data.max_tokens={train.pack_tokens}"
-            )
+        check_packs((*lengths, *sets.eval_tokens), train.pack_tokens)
         if sets.eval_tokens:
             held = PackSampler(sets.eval_tokens, train.pack_tokens, shuffle=False)
         order = PackSampler(lengths, train.pack_tokens, seed=train.seed)

@@ -21,7 +21,7 @@ from train.bench.seeds import in_pool, one_core_each, quietly, warmed_base
 from train.bench.verbs import VERB
 from train.console import say
 from train.demo.world import world_keys
-from train.evaluation.intervals import interval
+from train.evaluation.intervals import Measure, bootstrap, interval
 from train.model.load import Precision, load_model, load_processor
 from train.sections import DataKeys, ModelKeys
 
@@ -29,7 +29,6 @@ FRAMES = 6
 HELD_OUT = 0.1
 NTH = ("first", "second", "third", "fourth", "fifth")
 KINDS = ("1 token, the mean widened", "2 tokens, with a context token", "4 tokens, the model's own")
-DRAWS = 1000
 
 
 def compare_pairs(config: BenchTokensConfig) -> dict[str, float]:
@@ -46,10 +45,7 @@ def compare_pairs(config: BenchTokensConfig) -> dict[str, float]:
     lines = ["| a frame is | right answers [95 %] | each seed |", "|---|---|---|"]
     for kind, name in enumerate(KINDS):
         right = np.stack([of[kind, seed] for seed in config.seeds])  # (seeds, videos, 2)
-        per_video = right.sum(0)
-        draws = np.random.default_rng(0).integers(0, len(per_video), (DRAWS, len(per_video)))
-        drawn = per_video[draws].sum(1)  # (B, 2)
-        low, high = interval(drawn[:, 0] / drawn[:, 1])
+        low, high = interval(bootstrap([Measure(name, right.sum(0))])[:, 0])
         each = [float(one[:, 0].sum() / one[:, 1].sum()) for one in right]
         key = f"questions/{name}"
         figures |= {key: float(np.mean(each)), f"{key}/low": low, f"{key}/high": high}

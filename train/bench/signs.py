@@ -25,7 +25,7 @@ from train.console import say
 from train.demo.prewarm import learn_classes
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys
-from train.evaluation.intervals import interval
+from train.evaluation.intervals import bootstrap, interval, mean
 from train.model import tiny
 from train.model.load import load_processor
 from train.run.saved import read_run
@@ -129,9 +129,7 @@ def compare_tiles(config: BenchTokensConfig) -> dict[str, float]:
     lines = ["| frames | signs read [95 %] | each seed |", "|---|---|---|"]
     for tiles in TILES:
         right = np.array([of[tiles, seed] for seed in config.seeds])  # (seeds, videos)
-        rng = np.random.default_rng(0)
-        draws = rng.integers(0, right.shape[1], (1000, right.shape[1]))
-        low, high = interval(right.mean(axis=0)[draws].mean(axis=1))
+        low, high = interval(bootstrap([mean("read", right.mean(axis=0))])[:, 0])
         key = f"signs/tiles={tiles}"
         figures |= {key: float(right.mean()), f"{key}/low": low, f"{key}/high": high}
         for seed, one in zip(config.seeds, right, strict=True):

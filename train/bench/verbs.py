@@ -29,13 +29,12 @@ from train.bench.config import BenchTokensConfig
 from train.bench.own_tokens import Describes, Tail, learn, read
 from train.bench.seeds import in_pool, one_core_each, quietly, warmed_base
 from train.console import say
-from train.evaluation.intervals import interval
+from train.evaluation.intervals import Measure, bootstrap, interval
 from train.model.load import Precision, load_model, load_processor
 from train.sections import DataKeys, ModelKeys
 
 PX = 96
 ANSWER_TOKENS = 160
-DRAWS = 1000
 VERB = re.compile("|".join(microworld.ACTIONS))
 
 
@@ -93,11 +92,12 @@ def compare_verbs(config: BenchTokensConfig) -> dict[str, float]:
         tokens = of[number, config.seeds[0]][1]
         cells = []
         for name, measure in MEASURES.items():
-            low, high = interval(_over_videos(every, measure))
+            pooled = Measure(name, every.sum(0), measure)
+            low, high = interval(bootstrap([pooled])[:, 0])
             key = f"verbs/{case.name}/{name}"
-            figures |= {key: measure(every.sum((0, 1))), f"{key}/low": low, f"{key}/high": high}
+            figures |= {key: pooled.value, f"{key}/low": low, f"{key}/high": high}
             for seed, one in zip(config.seeds, every, strict=True):
-                figures[f"{key}/seed_{seed}"] = measure(one.sum(0))
+                figures[f"{key}/seed_{seed}"] = Measure(name, one, measure).value
             cells.append(f"{figures[key]:.3f} [{low:.3f}, {high:.3f}]")
         figures[f"verbs/{case.name}/picture_tokens"] = tokens
         lines.append(f"| {case.name} | {tokens:.0f} | " + " | ".join(cells) + " |")
@@ -106,18 +106,11 @@ def compare_verbs(config: BenchTokensConfig) -> dict[str, float]:
 
 
 MEASURES = {
-    "scene_f1": lambda n: float(2 * n[0] / max(n[2] + n[3], 1)),
-    "verb_accuracy": lambda n: float(n[1] / max(n[0], 1)),
-    "scene_and_verb_f1": lambda n: float(2 * n[1] / max(n[2] + n[3], 1)),
+    "scene_f1": lambda n: 2 * n[..., 0] / np.maximum(n[..., 2] + n[..., 3], 1),
+    "verb_accuracy": lambda n: n[..., 1] / np.maximum(n[..., 0], 1),
+    "scene_and_verb_f1": lambda n: 2 * n[..., 1] / np.maximum(n[..., 2] + n[..., 3], 1),
 }
-"""Of the counts: scenes found, those of them with their verb, scenes told, scenes there are."""
-
-
-def _over_videos(every: np.ndarray, measure: Any) -> np.ndarray:
-    """(B,) the measure of videos drawn with replacement, over all seeds."""
-    per_video = every.sum(0)  # (V, 4)
-    draws = np.random.default_rng(0).integers(0, len(per_video), (DRAWS, len(per_video)))
-    return np.array([measure(per_video[one].sum(0)) for one in draws])
+"""Of the counts (…, 4): scenes found, those of them with their verb, scenes told, scenes there are."""
 
 
 def _row_of(call: tuple[int, str, int, int]) -> dict[str, Any]:

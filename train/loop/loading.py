@@ -19,7 +19,7 @@ from data.prepared.dataset import Prepared
 from train.batches.dataset import Sets, load_sets, with_features
 from train.batches.encode import normalise
 from train.batches.features import open_features, stage_of
-from train.batches.samplers import Orders, PackSampler, orders_of
+from train.batches.samplers import Orders, PackSampler, check_packs, orders_of
 from train.config import TrainConfig
 from train.early_checks import check_can, check_reachable, note_launch
 from train.inference.fingerprint import check_fingerprint
@@ -155,11 +155,7 @@ def held_out_of(
         raise UserError(f"eval.also={config.eval.also}: no video of it is held out")
     if not config.train.pack:
         return HeldOut(sets.evaluation, None)
-    if max(sets.eval_tokens) > config.train.pack_tokens:
-        raise UserError(
-            f"train.pack_tokens={config.train.pack_tokens}: the longest held-out sample of eval.also="
-            f"{config.eval.also} has {max(sets.eval_tokens)} tokens; raise it"
-        )
+    check_packs(sets.eval_tokens, config.train.pack_tokens)
     packs = PackSampler(sets.eval_tokens, config.train.pack_tokens, shuffle=False)
     return HeldOut(sets.evaluation, packs)
 

@@ -8,18 +8,15 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, TypeVar
-
-from pydantic import ValidationError
+from typing import Any
 
 from data.config import resolved
 from data.errors import UserError, this_python
 from data.hub import hub_errors
-from train.config import TrainConfig
 from train.model.lora_targets import CONNECTOR, LORA_TARGETS
 from train.run.files import POLICY_FILE, STATE, read_json
 from train.run.folder import CONFIG
-from train.run.keys import flat, keys_of, nested
+from train.run.keys import ConfigT, completed, flat, keys_of
 from train.run.policy import QUESTION, RunPolicy
 from train.run.saved import SavedRun, read_run, run_of
 from train.run.state import read_state
@@ -30,8 +27,6 @@ PUBLISHED = "HuggingFaceTB/"
 """The base checkpoints: nobody needs to ask the Hub what they are."""
 FIXED = ("r", "alpha", "targets", "connector", "dora", "rslora")
 """Keys of `lora` that an adapter cannot change."""
-
-ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 
 
 @dataclass(frozen=True)
@@ -140,8 +135,8 @@ def taken_over(config: ConfigT, origin: Origin | None) -> ConfigT:
     """
     if origin is None:
         return config
-    given = flat(config.model_dump(by_alias=True, exclude_unset=True))
     if origin.run.is_adapter:
+        given = flat(config.model_dump(by_alias=True, exclude_unset=True))
         fixed = ("train.method", "model.tokens_a_frame", *(f"lora.{key}" for key in FIXED))
         for key in fixed:
             own, asked = origin.keys.get(key), given.get(key)
@@ -154,11 +149,7 @@ def taken_over(config: ConfigT, origin: Origin | None) -> ConfigT:
                 f"{key}={asked}: model.name={origin.name} is an adapter{learned}, and goes on as it is; leave the key "
                 f"out (a recipe may give it), or begin a new adapter on the merged model: {_merge(origin.name)}"
             )
-    try:
-        return type(config).model_validate(nested({**origin.keys, **given}))
-    except ValidationError as error:
-        line = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(f"model.name={origin.name}, with the keys of that run: {line}") from None
+    return completed(config, origin.keys, f"model.name={origin.name}, with the keys of that run")
 
 
 def on_its_base(config: ConfigT) -> ConfigT:

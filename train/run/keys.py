@@ -5,9 +5,10 @@ from __future__ import annotations
 import json
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeVar
 
 import yaml
+from pydantic import ValidationError
 
 from data.config import renamed, resolved
 from data.errors import UserError
@@ -16,6 +17,8 @@ from train.run.folder import CONFIG
 from train.run.state import (
     Part,
 )
+
+ConfigT = TypeVar("ConfigT", bound=TrainConfig)
 
 
 def flat(settings: Mapping[str, Any], prefix: str = "") -> dict[str, Any]:
@@ -51,6 +54,20 @@ def keys_of(folder: Path, parts: tuple[Part, ...]) -> dict[str, Any]:
     for part in parts:
         keys |= _by_new_names(nested(part.changed))
     return keys
+
+
+def completed(config: ConfigT, own: Mapping[str, Any], of: str) -> ConfigT:
+    """The keys that are given, and those of a run (by their dotted names) where none are. `of`: what to blame.
+
+    Raises:
+        UserError: they conflict.
+    """
+    given = flat(config.model_dump(by_alias=True, exclude_unset=True))
+    try:
+        return type(config).model_validate(nested({**own, **given}))
+    except ValidationError as error:
+        line = error.errors()[0]["msg"].removeprefix("Value error, ")
+        raise UserError(f"{of}: {line}") from None
 
 
 def _by_new_names(settings: dict[str, Any]) -> dict[str, Any]:

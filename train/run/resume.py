@@ -8,7 +8,6 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 import yaml
-from pydantic import ValidationError
 
 from data.errors import UserError
 from data.storage import write_atomically
@@ -17,7 +16,7 @@ from train.console import say
 from train.run.files import METRICS, RECORD, SAMPLES, read_json
 from train.run.folder import CONFIG, RunFolder, remove_half_written, step_of
 from train.run.held_out import read_held_out, write_held_out
-from train.run.keys import flat, flat_keys, keys_of, nested
+from train.run.keys import completed, flat_keys, keys_of, nested
 from train.run.state import (
     Ordering,
     Part,
@@ -81,14 +80,7 @@ def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, St
     state = read_state(found.path)
     own = keys_of(found.path, state.parts if state else ())
     own = {key: value for key, value in own.items() if key not in KEYS_PER_START}
-    given = flat(config.model_dump(by_alias=True, exclude_unset=True))
-    try:
-        config = TrainConfig.model_validate(nested({**own, **given}))
-    except ValidationError as error:
-        line = error.errors()[0]["msg"].removeprefix("Value error, ")
-        raise UserError(
-            f"train.resume=true with the keys of {found.path / CONFIG}: {line}"
-        ) from None
+    config = completed(config, own, f"train.resume=true with the keys of {found.path / CONFIG}")
     if not found.checkpoints:
         say(f"note: {found.path} was stopped before its first checkpoint: it begins again")
         return config, Start(found.path)
