@@ -11,29 +11,29 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import Figures, bench
-from data.errors import UserError
 from train.bench.config import BenchLearnedConfig
-
-CLIPS = Path(__file__).resolve().parents[2] / "shared" / "videos"
 
 
 def main(config: BenchLearnedConfig) -> Figures:
     figures: Figures = {}
     if "boundaries" in config.parts:
-        from data.bench.boundaries import measure_boundaries, real_clips, built_videos, ways_of
+        from data.bench.boundaries import (
+            built_videos,
+            clips_folder,
+            measure_boundaries,
+            real_clips,
+            ways_of,
+        )
         from data.bench.synthetic_videos import build
 
-        clips = Path(config.clips) if config.clips else CLIPS
-        found = (clips / "clips.jsonl").is_file()
-        if config.clips and not found:
-            raise UserError(f"clips={config.clips}: no clips.jsonl in it")
+        clips = clips_folder(config.clips)
         ways = ways_of(config.selector, config.ways)
-        name = "real" if found else "textures"
+        name = "real" if clips else "textures"
         work = Path(config.work) / f"built-{name}"
         print(f"building videos in {work} …", flush=True)
-        built = build(work, per_half=config.per_half, clips=clips if found else None)
+        built = build(work, per_half=config.per_half, clips=clips)
         figures |= measure_boundaries(built_videos(built), ways, "built", workers=config.workers)
-        if found:
+        if clips:
             figures |= measure_boundaries(real_clips(clips), ways, "clips", workers=config.workers)
     if "values" in config.parts:
         from train.bench.learned import compare_values  # heavy: not in the decode workers

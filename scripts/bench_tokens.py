@@ -14,8 +14,6 @@ from data.command import Figures, bench
 from data.errors import UserError
 from train.bench.config import BenchTokensConfig
 
-CLIPS = Path(__file__).resolve().parents[2] / "shared" / "videos"
-
 
 def main(config: BenchTokensConfig) -> Figures:
     figures: Figures = {}
@@ -25,11 +23,11 @@ def main(config: BenchTokensConfig) -> Figures:
         figures |= what_fits(config)
     if "alike" in config.parts:
         from data.bench.alike import share_alike, table
-        from data.bench.boundaries import real_clips
+        from data.bench.boundaries import clips_folder, real_clips
 
-        folder = Path(config.clips or CLIPS)
-        if not (folder / "clips.jsonl").is_file():
-            raise UserError(f"parts=alike: no clips.jsonl in {folder}; give clips=FOLDER")
+        folder = clips_folder(config.clips)
+        if folder is None:
+            raise UserError("parts=alike: no real clips beside this checkout; give clips=FOLDER")
         alike = share_alike([clip.path for clip in real_clips(folder)])
         print(table(alike))
         figures |= alike

@@ -15,6 +15,7 @@ from pathlib import Path
 import numpy as np
 
 from data.bench.synthetic_videos import BuiltVideo
+from data.config import ROOT
 from data.errors import UserError
 from data.selection import quality
 from data.selection.choose import analyse
@@ -78,6 +79,20 @@ class Found:
 def built_videos(videos: Sequence[BuiltVideo]) -> list[LabelledVideo]:
     """The built videos of the report half."""
     return [LabelledVideo(v.path, v.transitions) for v in videos if v.half == "report"]
+
+
+def clips_folder(given: str | None) -> Path | None:
+    """The folder of hand-labelled clips that is given, or that lies beside this checkout; None if none does.
+
+    Raises:
+        UserError: the given one holds no such clips.
+    """
+    folder = Path(given) if given else ROOT.parent / "shared" / "videos"
+    if (folder / "clips.jsonl").is_file():
+        return folder
+    if given:
+        raise UserError(f"clips={given}: no clips.jsonl in it")
+    return None
 
 
 def real_clips(folder: Path) -> list[LabelledVideo]:
