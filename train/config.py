@@ -92,6 +92,8 @@ def _conflicts(config: TrainConfig) -> Iterator[str]:
                 "optim.lr_connector needs train.method=full or lora.connector=true; adapters use "
                 "optim.lr and lora.targets"
             )
+        if config.lora.connector and config.optim.lr_connector == 0:
+            yield "optim.lr_connector=0: lora.connector=true trains the connector; leave one of them out"
         if config.lora.connector and config.lora.targets != "llm":
             yield (
                 f"lora.connector=true: lora.targets={config.lora.targets} adapts the connector already; "

@@ -56,11 +56,14 @@ def main(config: TrainConfig) -> dict[str, float]:
         # load
         asked = lineage[0]["asked"] if lineage else {}
         loaded = load(config, base, dataset, machine, start, order, asked)
+        model = make_trainable(
+            loaded.model, loaded.processor, config, machine.base.revision, origin
+        )
 
         # train: all checks have passed, so claim the run folder
         with folder.claimed(found, config.train, machine.processes) as output:
             if machine.base.name == "tiny":
-                tiny_base.move_into_run(base, loaded.model, output, machine.processes)
+                tiny_base.move_into_run(base, model, output, machine.processes)
             state = resume.state_of(
                 config, start, dataset, order, machine.base, device_name(), loaded.steps, lineage
             )
@@ -72,9 +75,6 @@ def main(config: TrainConfig) -> dict[str, float]:
                 copy_selector(dataset, output)
                 if origin is not None and (note := learned_otherwise(origin, policy)):
                     say(note)
-            model = make_trainable(
-                loaded.model, loaded.processor, config, machine.base.revision, origin
-            )
             trainer = make_trainer(config, model, loaded, machine.precision, output, start.step)
             print_startup_summary(config, trainer, loaded, machine.precision)
             with out_of_memory_explained(loaded.plan, config):

@@ -229,6 +229,7 @@ def test_a_connector_alone_is_trained_over_the_tower_s_features(world, tiny_fold
         (["train.method=full", "optim.lr=0"], "nothing would train"),
         (["train.method=full", "optim.lr=0", "optim.lr_connector=0", "optim.lr_vision=0"], "nothing would train"),
         (["train.method=lora", "optim.lr=0"], "an adapter that does not learn"),
+        (["train.method=lora", "lora.connector=true", "optim.lr_connector=0"], "leave one of them out"),
         (["eval.also=x", "data.eval_share=0"], "no video is held out"),
         (["eval.also=x", "data.features=true"], "its frames are not cached"),
     ],
@@ -252,4 +253,5 @@ def test_a_run_that_no_longer_says_what_it_said_is_refused(world, adapter, tmp_p
     (first / "fingerprint.json").write_text(json.dumps(mark | {"probabilities": sure}))
     with pytest.raises(UserError, match=r"model\.name=.* does not say what .*train\.force=true"):
         train(world, tmp_path / "on", base=str(first))
+    assert not (tmp_path / "on").exists()  # no run has begun
     train(world, tmp_path / "on", *TWO, "train.force=true", base=str(first))

@@ -10,7 +10,8 @@ from tempfile import TemporaryDirectory
 
 from accelerate import PartialState
 from accelerate.utils import broadcast_object_list
-from transformers import SmolVLMForConditionalGeneration
+from peft import PeftModel
+from transformers import PreTrainedModel, SmolVLMForConditionalGeneration
 
 from train.run.files import BASE
 from train.run.folder import RunFolder
@@ -42,7 +43,7 @@ def base_checkpoint(
 
 def move_into_run(
     checkpoint: ModelKeys,
-    model: SmolVLMForConditionalGeneration,
+    model: SmolVLMForConditionalGeneration | PeftModel,
     output: Path,
     processes: PartialState,
 ) -> None:
@@ -51,4 +52,8 @@ def move_into_run(
     if processes.is_main_process and Path(checkpoint.name) != inside:
         shutil.copytree(checkpoint.name, inside, dirs_exist_ok=True)
     processes.wait_for_everyone()
-    model.name_or_path = str(inside)
+    if isinstance(model, PeftModel):
+        model.active_peft_config.base_model_name_or_path = str(inside)
+    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    assert isinstance(base, PreTrainedModel)
+    base.name_or_path = str(inside)
