@@ -43,6 +43,8 @@ class GeneratedAnswer:
     """Time of the batch ÷ number of its prompts."""
     given: str
     """Hash of the model's input (`given_to`)."""
+    draw: int = 0
+    """Number of the answer, of several that are sampled for one row."""
 
 
 def answers(
@@ -54,8 +56,9 @@ def answers(
     dtype: str,
     overwrite: bool,
     compress: float = 0.0,
+    draws: int = 1,
 ) -> list[GeneratedAnswer]:
-    """One answer per row, in order.
+    """An answer per row, in order, or several: `draws` of the first row, then of the second, ….
 
     Answers that `file` already holds are reused if the frames and texts are exactly the same. Each new
     batch is appended to it at once.
@@ -63,14 +66,15 @@ def answers(
     Raises:
         UserError: the file holds answers of another evaluation, or the model cannot be loaded.
     """
-    about = identity(run, keys, dtype, compress)
+    about = identity(run, keys, dtype, compress, draws)
     given = [given_to(row, run.data) for row in rows]
-    wanted = list(zip(rows["id"], given, strict=True))
-    stored = _stored_answers(file, about, dict(wanted), overwrite)
-    there = {(said.id, said.given): said for said in stored}
+    inputs = list(zip(rows["id"], given, strict=True))
+    stored = _stored_answers(file, about, dict(inputs), overwrite)
+    there = {(said.id, said.given, said.draw): said for said in stored}
     batches = [range(i, min(i + keys.batch, len(rows))) for i in range(0, len(rows), keys.batch)]
     # whole batches only: the other prompts of a batch may change the last bits of a result
-    missing = [b for b in batches if any(wanted[i] not in there for i in b)]
+    every = range(draws)
+    missing = [b for b in batches if any((*inputs[i], n) not in there for i in b for n in every)]
     if missing:
         model, processor = load_run(run, dtype)
         with (
@@ -82,14 +86,14 @@ def answers(
                 some = [rows[i] for i in batch]
                 names = [given[i] for i in batch]
                 for said in _describe(
-                    model, processor, run, some, names, keys, batch.start, compress
+                    model, processor, run, some, names, keys, batch.start, compress, draws
                 ):
-                    there[said.id, said.given] = said
+                    there[said.id, said.given, said.draw] = said
                     lines.write(json.dumps(asdict(said)) + "\n")
                 lines.flush()
                 os.fsync(lines.fileno())
                 bar.update(len(batch))
-    return [there[one] for one in wanted]
+    return [there[(*one, n)] for one in inputs for n in every]
 
 
 def _describe(
@@ -101,6 +105,7 @@ def _describe(
     keys: GenerateKeys,
     number: int,
     compress: float,
+    draws: int,
 ) -> Iterator[GeneratedAnswer]:
     """Answers of one batch. A prompt that is too long even with one frame gets an empty answer, which
     scoring flags as `empty`."""
@@ -111,7 +116,8 @@ def _describe(
             prompts.append(generation_prompt(row, processor, run.data))
             asked.append(name)
         except TooLong:
-            yield GeneratedAnswer(row["id"], "", cut=False, frames=0, seconds=0.0, given=name)
+            for draw in range(draws):
+                yield GeneratedAnswer(row["id"], "", False, 0, 0.0, name, draw)
     if not prompts:
         return
     torch.manual_seed(keys.seed + number)
@@ -122,11 +128,14 @@ def _describe(
         max_new_tokens=keys.max_new_tokens,
         temperature=keys.temperature,
         compress=compress,
+        draws=draws,
     )
-    seconds = round((time.monotonic() - started) / len(prompts), 3)
-    for prompt, said, name in zip(prompts, texts, asked, strict=True):
+    seconds = round((time.monotonic() - started) / len(texts), 3)
+    for n, said in enumerate(texts):
+        place, draw = divmod(n, draws)
+        frames = len(prompts[place]["frames"])
         yield GeneratedAnswer(
-            prompt["id"], said.text, said.cut, len(prompt["frames"]), seconds, name
+            prompts[place]["id"], said.text, said.cut, frames, seconds, asked[place], draw
         )
 
 
@@ -147,10 +156,14 @@ def given_to(row: dict[str, Any], keys: DataKeys) -> str:
 
 
 def identity(
-    run: SavedRun, keys: GenerateKeys, dtype: str, compress: float = 0.0
+    run: SavedRun, keys: GenerateKeys, dtype: str, compress: float = 0.0, draws: int = 1
 ) -> dict[str, Any]:
     """Model, weights, precision and generation settings: if equal, equal inputs get equal answers."""
-    generate = {**keys.model_dump(), **({"compress": compress} if compress else {})}
+    generate = keys.model_dump()
+    if compress:
+        generate["compress"] = compress
+    if draws > 1:
+        generate["draws"] = draws
     return {**model_identity(run), "dtype": dtype, "generate": generate}
 
 

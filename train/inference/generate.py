@@ -118,13 +118,15 @@ def answer(
     max_s: float | None = None,
     stop_loops: bool = False,
     compress: float = 0.0,
+    draws: int = 1,
 ) -> list[Generation]:
-    """One answer per prompt, generated as one batch: greedy decoding, or sampling at a temperature above 0.
+    """Answers to prompts, generated as one batch: greedy decoding, or sampling at a temperature above 0.
 
     Args:
         max_s: seconds after which generation stops, finished or not.
         stop_loops: end an answer that repeats itself, and generate it once more with a penalty.
         compress: share of picture tokens to leave out (`train.inference.compress`).
+        draws: answers to each prompt, one after the other in the result; its frames are seen once.
 
     Raises:
         UserError: the model's logits are NaN in its precision, or the GPU's memory does not hold the batch.
@@ -149,6 +151,10 @@ def answer(
             if compress:
                 prompts, each = compressed(prompts, each, processor.image_token_id, compress)
                 features = torch.cat(each)  # (tokens, H)
+            if draws > 1:
+                prompts = [prompt for prompt in prompts for _ in range(draws)]
+                each = [one for one in each for _ in range(draws)]
+                features = torch.cat(each)
             answers = say(prompts, features)
             again = [i for i, one in enumerate(answers) if one.looped]
             if again:
@@ -161,7 +167,7 @@ def answer(
                     answers[i] = replace(one, looped=True)
     except torch.OutOfMemoryError:
         raise UserError(
-            f"{len(prompts)} prompts at a time do not fit into the GPU's memory; give a smaller batch"
+            f"{len(prompts)} answers at a time do not fit into the GPU's memory; give a smaller batch"
         ) from None
     return answers
 
