@@ -12,78 +12,21 @@ if not __package__:  # run as a script: `data` and `train` must be this clone's,
     sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import command
-from data.errors import this_python
 from train.config import TrainConfig
-from train.console import say
-from train.early_checks import check_also, check_data
-from train.run import folder, resume
+from train.training import Learning, train_run
 
 
 def main(config: TrainConfig) -> dict[str, float]:
     """Prepared dataset + checkpoint → run folder with adapter (or model), policy and records."""
-    # check: refuse before anything is written
-    found = folder.inspect_run_folder(config.train, config.model.name)
-    if config.train.resume and found.finished:
-        return resume.finished_results(found, config.train)
-    config, start = resume.restore_keys(config, found)
-    dataset = check_data(config.data)
-    check_also(config.eval.also)
-    from train.model.origin import learned_otherwise, origin_of, taken_over
+    return train_run(config, _answers)
 
-    origin = None
-    if start.checkpoint is None:
-        origin = origin_of(config.model, force=config.train.force)
-    config = taken_over(config, origin)
-    order = resume.check_same(config, start, dataset)
 
-    # these import torch, which takes seconds: only after the keys and the data are checked
-    from train.loop.finish import finish
-    from train.loop.fit import fit
-    from train.loop.loading import check_machine, load, make_trainable
-    from train.loop.startup import print_startup_summary
+def _answers() -> Learning:
+    """All answers of the dataset are learned."""
+    from train.batches.dataset import load_sets
     from train.loop.trainer import make_trainer
-    from train.memory.plan import out_of_memory_explained
-    from train.model import tiny_base
-    from train.model.load import device_name
-    from train.run.lineage import lineage_of
-    from train.run.policy import copy_selector, policy_of_dataset, write_policy
 
-    machine = check_machine(config, start, origin)
-    lineage = start.before.went_on_from if start.before is not None else ()
-    if origin is not None:
-        lineage = lineage_of(origin.run, origin.name)
-    with tiny_base.base_checkpoint(machine.base, found, config.train, machine.processes) as base:
-        # load
-        asked = lineage[0]["asked"] if lineage else {}
-        loaded = load(config, base, dataset, machine, start, order, asked)
-        model = make_trainable(
-            loaded.model, loaded.processor, config, machine.base.revision, origin
-        )
-
-        # train: all checks have passed, so claim the run folder
-        with folder.claimed(found, config.train, machine.processes) as output:
-            if machine.base.name == "tiny":
-                tiny_base.move_into_run(base, model, output, machine.processes)
-            state = resume.state_of(
-                config, start, dataset, order, machine.base, device_name(), loaded.steps, lineage
-            )
-            if machine.processes.is_main_process:
-                resume.write_start(output, config, state, start, loaded.sets.split.held_ids)
-                seen = loaded.processor.image_seq_len
-                policy = policy_of_dataset(dataset.manifest, config.data, seen)
-                write_policy(policy, output)
-                copy_selector(dataset, output)
-                if origin is not None and (note := learned_otherwise(origin, policy)):
-                    say(note)
-            trainer = make_trainer(config, model, loaded, machine.precision, output, start.step)
-            print_startup_summary(config, trainer, loaded, machine.precision)
-            with out_of_memory_explained(loaded.plan, config):
-                results = fit(trainer, resume=start.checkpoint)
-
-            # save
-            finish(trainer, model, loaded, config, dataset, state, results, output)
-    say(f"saved in {output}; try: {this_python()} scripts/describe.py VIDEO adapter={output}")
-    return results
+    return Learning(load_sets, make_trainer)
 
 
 if __name__ == "__main__":

@@ -1,4 +1,4 @@
-"""Our keys → the arguments of TRL's trainer. No other file maps them."""
+"""Our keys → the arguments of TRL's trainers. No other file maps them."""
 
 from __future__ import annotations
 
@@ -53,14 +53,12 @@ def arguments(
     per_epoch: int,
     held_out: bool,
     from_step: int = 0,
-    use_cache: bool = False,
-) -> SFTConfig:
-    """The arguments of TRL's trainer for a run.
+) -> dict[str, Any]:
+    """The arguments that all of TRL's trainers take, for a run.
 
     Args:
         per_epoch: optimizer steps in one pass over the data.
         from_step: step of the checkpoint that is resumed; 0 for a new run.
-        use_cache: only the value for the model's configuration; training never uses a KV cache.
     """
     train, optim = config.train, config.optim
     on_gpu = precision.device == "cuda"
@@ -76,52 +74,63 @@ def arguments(
     every = min(config.eval_every or per_epoch, steps)
     save_every = train.save_every or min(500, max(10, steps // 10))
     best = config.eval.best
-    return SFTConfig(
-        output_dir=str(output),
-        per_device_train_batch_size=train.batch,
-        per_device_eval_batch_size=train.batch,
-        activation_offloading=train.offload,
-        gradient_accumulation_steps=train.accumulate,
-        max_steps=steps,
-        learning_rate=optim.lr,
-        lr_scheduler_type=SCHEDULES[optim.schedule],
-        warmup_steps=optim.warmup,
-        weight_decay=optim.weight_decay,
-        adam_beta2=optim.beta2,
-        max_grad_norm=optim.clip,
-        optim=OPTIMIZERS[optim.name],
-        bf16=mixed == "bf16",
-        fp16=mixed == "fp16",
-        use_cpu=not on_gpu,
-        gradient_checkpointing=train.checkpointing,
-        gradient_checkpointing_kwargs={"use_reentrant": False} if train.checkpointing else None,
-        seed=train.seed,
-        logging_steps=train.log_every,
-        logging_first_step=True,
-        logging_nan_inf_filter=False,
-        save_strategy="steps",
-        save_steps=save_every if best == "none" else every,
-        load_best_model_at_end=best != "none",
-        metric_for_best_model=None if best == "none" else f"eval_{best}",
-        greater_is_better=best in ("soda_c", "judge"),
-        save_total_limit=None,  # `train.loop.callbacks.RemoveOldCheckpoints`
-        report_to="none",  # `train.run.trackers`
-        project=config.log.project,
-        run_name=output.name,
-        dataloader_num_workers=config.data.workers,
+    return {
+        "output_dir": str(output),
+        "per_device_train_batch_size": train.batch,
+        "per_device_eval_batch_size": train.batch,
+        "activation_offloading": train.offload,
+        "gradient_accumulation_steps": train.accumulate,
+        "max_steps": steps,
+        "learning_rate": optim.lr,
+        "lr_scheduler_type": SCHEDULES[optim.schedule],
+        "warmup_steps": optim.warmup,
+        "weight_decay": optim.weight_decay,
+        "adam_beta2": optim.beta2,
+        "max_grad_norm": optim.clip,
+        "optim": OPTIMIZERS[optim.name],
+        "bf16": mixed == "bf16",
+        "fp16": mixed == "fp16",
+        "use_cpu": not on_gpu,
+        "gradient_checkpointing": train.checkpointing,
+        "gradient_checkpointing_kwargs": {"use_reentrant": False} if train.checkpointing else None,
+        "seed": train.seed,
+        "logging_steps": train.log_every,
+        "logging_first_step": True,
+        "logging_nan_inf_filter": False,
+        "save_strategy": "steps",
+        "save_steps": save_every if best == "none" else every,
+        "load_best_model_at_end": best != "none",
+        "metric_for_best_model": None if best == "none" else f"eval_{best}",
+        "greater_is_better": best in ("soda_c", "judge"),
+        "save_total_limit": None,  # `train.loop.callbacks.RemoveOldCheckpoints`
+        "report_to": "none",  # `train.run.trackers`
+        "project": config.log.project,
+        "run_name": output.name,
+        "dataloader_num_workers": config.data.workers,
         # where they are spawned (macOS), each start imports everything: once, not at each epoch and evaluation
-        dataloader_persistent_workers=config.data.workers > 0,
-        dataloader_pin_memory=on_gpu,
-        prediction_loss_only=True,
+        "dataloader_persistent_workers": config.data.workers > 0,
+        "dataloader_pin_memory": on_gpu,
+        "prediction_loss_only": True,
+        "max_length": None,
+        "remove_unused_columns": False,
+        "ddp_find_unused_parameters": False,
+        "eval_strategy": "steps" if held_out else "no",
+        # the loop itself evaluates before step 1: calling evaluate() first would leave DDP unwrapped
+        "eval_on_start": held_out and from_step == 0,
+        "eval_steps": every,
+    }
+
+
+def sft_arguments(common: dict[str, Any], *, use_cache: bool) -> SFTConfig:
+    """The arguments of TRL's SFTTrainer.
+
+    Args:
+        use_cache: only the value for the model's configuration; training never uses a KV cache.
+    """
+    return SFTConfig(
+        **common,
         # our own dataset, collator and labels: the library must touch none of them
-        max_length=None,
-        remove_unused_columns=False,
         dataset_kwargs={"skip_prepare_dataset": True},
         completion_only_loss=False,
-        ddp_find_unused_parameters=False,
         use_cache=use_cache,
-        eval_strategy="steps" if held_out else "no",
-        # the loop itself evaluates before step 1: calling evaluate() first would leave DDP unwrapped
-        eval_on_start=held_out and from_step == 0,
-        eval_steps=every,
     )

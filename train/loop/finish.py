@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -17,14 +18,14 @@ from train.config import TrainConfig
 from train.hub import push
 from train.inference import fingerprint
 from train.loop.fit import gathered_weights
+from train.loop.guards import Guarded
 from train.loop.loading import Loaded
-from train.loop.trainer import VideoTrainer
 from train.run.saving import save_weights, saving, write_record
 from train.run.state import RunState
 
 
 def finish(
-    trainer: VideoTrainer,
+    trainer: Guarded,
     model: PreTrainedModel | PeftModel,
     loaded: Loaded,
     config: TrainConfig,
@@ -32,16 +33,20 @@ def finish(
     state: RunState,
     results: dict[str, float],
     output: Path,
+    about: Mapping[str, Any],
 ) -> None:
     """Save the run, and push it if that is asked for. All processes must call it: sharded weights are
     gathered by all of them.
+
+    Args:
+        about: what `run.json` also says.
 
     Raises:
         UserError: it cannot be written; the message says what is safe.
     """
     weights, processor = gathered_weights(trainer), loaded.processor
     if trainer.is_world_process_zero():
-        records = record(config, dataset, state, loaded.sets, results)
+        records = {**record(config, dataset, state, loaded.sets, results), **about}
         with saving(output, "the result"):
             save_weights(model, processor, output, weights)
             if weights is None:  # a sharded model cannot run on one process alone

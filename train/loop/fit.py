@@ -8,11 +8,11 @@ import torch
 
 from train.console import say
 from train.loop.callbacks import best_of
-from train.loop.trainer import VideoTrainer
+from train.loop.guards import Guarded
 from train.run.folder import step_of
 
 
-def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
+def fit(trainer: Guarded, *, resume: Path | None) -> dict[str, float]:
     """Train, from checkpoint `resume` if it is given. Returns the steps and the held-out completion loss
     before and after; the latter is that of the weights that are kept."""
     trainer.train(resume_from_checkpoint=None if resume is None else str(resume))
@@ -38,7 +38,7 @@ def fit(trainer: VideoTrainer, *, resume: Path | None) -> dict[str, float]:
     return results
 
 
-def _kept_step(trainer: VideoTrainer) -> int:
+def _kept_step(trainer: Guarded) -> int:
     """The step whose weights the trainer has loaded as the best. Prints it, and whether a better step has
     no checkpoint any more."""
     state, name = trainer.state, str(trainer.args.metric_for_best_model)
@@ -56,7 +56,7 @@ def _kept_step(trainer: VideoTrainer) -> int:
     return kept
 
 
-def gathered_weights(trainer: VideoTrainer) -> dict[str, torch.Tensor] | None:
+def gathered_weights(trainer: Guarded) -> dict[str, torch.Tensor] | None:
     """All weights of a model that is sharded over several devices. All processes must call it together.
 
     Returns None if the model is not sharded and holds them already.

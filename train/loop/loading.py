@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import timedelta
 from functools import partial
@@ -16,7 +16,8 @@ from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor, set_
 from data.errors import UserError
 from data.hub import writable_repo
 from data.prepared.dataset import Prepared
-from train.batches.dataset import Sets, load_sets, with_features
+from train.batches import dataset as samples
+from train.batches.dataset import Sets, with_features
 from train.batches.encode import normalise
 from train.batches.features import open_features, stage_of
 from train.batches.samplers import Orders, PackSampler, check_packs, orders_of
@@ -33,8 +34,9 @@ from train.run import resume
 from train.run.resume import Start
 from train.run.schedule import planned_steps
 from train.run.state import Ordering
-from train.sections import ModelKeys
+from train.sections import DataKeys, ModelKeys
 
+LoadSets = Callable[[Prepared, DataKeys, SmolVLMProcessor], Sets]
 WAIT = timedelta(hours=2)
 """Timeout: the other processes wait while the first scores descriptions or pushes a checkpoint."""
 
@@ -108,6 +110,7 @@ def load(
     start: Start,
     order: Ordering,
     asked: Mapping[str, Any],
+    load_sets: LoadSets,
 ) -> Loaded:
     """Load processor, samples and model of a run.
 
@@ -115,6 +118,7 @@ def load(
         checkpoint: where the base model is read from.
         asked: keys of `data` with which the run was asked that this one goes on from; held-out samples of its data
             are asked so too.
+        load_sets: makes the samples.
 
     Raises:
         UserError: the dataset has no usable sample, there is no such checkpoint, or it does not fit
@@ -150,7 +154,7 @@ def held_out_of(
         return None
     changed = {**asked, "path": config.eval.also, "stream": False}
     keys = config.data.model_copy(update=changed)
-    sets = load_sets(Prepared.open(config.eval.also), keys, processor)
+    sets = samples.load_sets(Prepared.open(config.eval.also), keys, processor)
     if sets.evaluation is None:
         raise UserError(f"eval.also={config.eval.also}: no video of it is held out")
     if not config.train.pack:

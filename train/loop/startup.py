@@ -14,8 +14,8 @@ from train.batches.samplers import LengthGroupedSampler, PackSampler, padding_sh
 from train.config import TrainConfig
 from train.console import say
 from train.evaluation.in_training import GenerationEval
+from train.loop.guards import Guarded
 from train.loop.loading import Loaded
-from train.loop.trainer import VideoTrainer
 from train.memory.estimate import cache_bytes
 from train.model.load import Precision, describe_trainable
 from train.run.schedule import steps_per_epoch
@@ -23,7 +23,7 @@ from train.sections import EvalKeys, TrainKeys
 
 
 def print_startup_summary(
-    config: TrainConfig, trainer: VideoTrainer, loaded: Loaded, precision: Precision
+    config: TrainConfig, trainer: Guarded, loaded: Loaded, precision: Precision
 ) -> None:
     """Print the summary: one example with its label mask, token lengths, what trains, the batch."""
     sets = loaded.sets
@@ -73,7 +73,7 @@ def _generation_line(
     )
 
 
-def _padding_line(train: TrainKeys, trainer: VideoTrainer, lengths: tuple[int, ...]) -> str:
+def _padding_line(train: TrainKeys, trainer: Guarded, lengths: tuple[int, ...]) -> str:
     """A line on packing, or on the share of tokens that are padding."""
     order, size = trainer.order, train.batch
     if isinstance(order, PackSampler):

@@ -2,95 +2,42 @@
 
 from __future__ import annotations
 
-import math
-from collections import deque
+from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
 
 import torch
-from datasets import Dataset
 from peft import PeftModel
-from torch.utils.data import DataLoader
-from transformers import PreTrainedModel
+from transformers import PreTrainedModel, Trainer
 from trl import SFTTrainer
 
-from data.errors import UserError
 from train.batches.collate import collate, collate_bins
-from train.batches.samplers import Order, PackedDataset, PackSampler
 from train.config import TrainConfig
 from train.evaluation.in_training import GenerationEval
-from train.loop.arguments import arguments, parameter_groups
+from train.loop.arguments import arguments, parameter_groups, sft_arguments
 from train.loop.callbacks import add_callbacks
+from train.loop.guards import Guarded
 from train.loop.loading import HeldOut, Loaded
-from train.loop.throughput import ThroughputMeter, learning_rates
 from train.model.library_checks import TRAINER, check_overrides
 from train.model.load import Precision, disable_lora_input_cast
 from train.model.muon import Muon
-from train.run.folder import complete_checkpoints
-from train.run.portable import make_portable
-from train.run.saving import saving
-
-SCALER_PATIENCE = 20
-"""fp16 skips a step whose gradients overflow and lowers the loss scale. More such steps in a row than this
-stop the run."""
 
 
-class VideoTrainer(SFTTrainer):
-    """SFTTrainer with our batches and samplers. A loss or gradient norm that is not finite stops the run."""
+class VideoTrainer(Guarded, SFTTrainer):
+    """SFTTrainer with our batches and samplers."""
 
-    order: Order | None = None
-    """Sampler of samples, or of packs of them; None: the library's random one."""
-    eval_order: PackSampler | None = None
     also: HeldOut | None = None
     """Other samples of which the loss is logged too, as `eval_also_loss`."""
-    generation: GenerationEval | None = None
-    """Describes held-out videos; None: does not."""
-    nothing_left: bool = False
-    """The run is resumed from a checkpoint of its last step: only the work after training is left."""
 
-    def __init__(self, *arguments: Any, **named: Any):
-        super().__init__(*arguments, **named)
-        self._recent: deque[str] = deque(maxlen=1024)  # samples since the last optimizer step
-        self._overflows = 0
-        self._meter = ThroughputMeter()
-
-    def log(self, logs: dict[str, float], start_time: float | None = None) -> None:
-        """Log a row; a row with a loss also gets videos and tokens per second, memory, learning rates."""
-        if "loss" in logs:
-            logs |= self._meter.read(self.accelerator.num_processes)
-            logs |= learning_rates(self.optimizer)
-        super().log(logs, start_time)
-
-    def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
-        """The held-out loss; when it is due, also scores of generated descriptions."""
-        metrics = super().evaluate(*arguments, **named)
-        if self.also is not None:
-            metrics |= self._evaluate_also(self.also)
-        step = self.state.global_step
-        if self.generation is not None and self.generation.is_due(step, self.state.max_steps):
-            # save first: generation takes minutes, in which the machine may be lost
-            if self.control.should_save:
-                self._save_checkpoint(self.model, trial=None)
-                self.control = self.callback_handler.on_save(self.args, self.state, self.control)
-                self.control.should_save = False
-            model = self.accelerator.unwrap_model(self.model)
-            scores = self.generation.run(model, self.accelerator, step)
-            self.log(dict(scores))
-            metrics |= scores
-        # a generation that failed is a gap in the curve, and never the best
-        name = self.args.metric_for_best_model
-        if name is not None and name.startswith("eval_"):
-            metrics.setdefault(name, math.nan)
-        self._meter.start()
-        return metrics
-
-    def _evaluate_also(self, also: HeldOut) -> dict[str, float]:
+    def evaluated_also(self) -> dict[str, float]:
+        if self.also is None:
+            return {}
         # by name: the library keeps one loader of persistent workers for each named dataset
         own = self.eval_dataset, self.eval_order
-        self.eval_dataset, self.eval_order = {"also": also.samples}, also.order
+        self.eval_dataset, self.eval_order = {"also": self.also.samples}, self.also.order
         try:
-            return super().evaluate("also", metric_key_prefix="eval_also")
+            return SFTTrainer.evaluate(self, "also", metric_key_prefix="eval_also")
         finally:
             self.eval_dataset, self.eval_order = own
 
@@ -137,72 +84,8 @@ class VideoTrainer(SFTTrainer):
         result = super().compute_loss(model, inputs, return_outputs, num_items_in_batch)
         loss = result[0] if return_outputs else result
         if model.training:
-            self._recent.extend(sample_ids)
-            self._meter.add(len(sample_ids), tokens)
-            if not torch.isfinite(loss):
-                raise self._not_finite(f"the loss is {loss.item()}", sample_ids)
+            self.count(sample_ids, tokens, loss)
         return result
-
-    def _not_finite(self, what: str, sample_ids: list[str]) -> UserError:
-        shown = ", ".join(sample_ids[:8]) + (", …" if len(sample_ids) > 8 else "")
-        kept = complete_checkpoints(Path(str(self.args.output_dir)))
-        saved = f"the last good checkpoint is {kept[-1]}" if kept else "no checkpoint was saved yet"
-        return UserError(
-            f"step {self.state.global_step + 1}: {what} on samples {shown}; lower optim.lr, or take "
-            f"these samples out; {saved}"
-        )
-
-    # --- library internals: `train.model.library_checks` checks at import that they exist --------------
-
-    def _save_checkpoint(self, model: Any, trial: Any) -> None:
-        """Save as the library does. A full disk is an error of one line and leaves no partial checkpoint.
-
-        Raises:
-            UserError: it cannot be written; the message says what is safe.
-        """
-        output = Path(str(self.args.output_dir))
-        with saving(output, f"checkpoint-{self.state.global_step}"):
-            super()._save_checkpoint(model, trial)
-        self.accelerator.wait_for_everyone()  # all see the same checkpoints from here on
-
-    def _save(
-        self, output_dir: str | None = None, state_dict: dict[str, Any] | None = None
-    ) -> None:
-        super()._save(output_dir, state_dict)
-        if output_dir is not None and self.args.should_save:
-            # a checkpoint of full fine-tuning is a whole model, for other programs too
-            make_portable(Path(output_dir))
-
-    def set_initial_training_values(self, *arguments: Any, **named: Any) -> Any:
-        epochs, *rest = super().set_initial_training_values(*arguments, **named)
-        return (0 if self.nothing_left else epochs, *rest)
-
-    def get_decay_parameter_names(self, model: torch.nn.Module) -> list[str]:
-        """Names of the weights that decay: matrices only. The library exempts biases and norms by name,
-        but not the vectors of DoRA."""
-        return [name for name, parameter in model.named_parameters() if parameter.ndim >= 2]
-
-    def _get_train_sampler(self, train_dataset: Dataset | None = None) -> Any:
-        return self.order or super()._get_train_sampler(train_dataset)
-
-    def _get_eval_sampler(self, eval_dataset: Dataset) -> Any:
-        return self.eval_order or super()._get_eval_sampler(eval_dataset)
-
-    def _get_dataloader(self, dataset: Dataset, *arguments: Any, **named: Any) -> DataLoader:
-        order = self.order if named.get("is_training") else self.eval_order
-        packed = PackedDataset(dataset, len(order)) if isinstance(order, PackSampler) else dataset
-        return super()._get_dataloader(packed, *arguments, **named)
-
-    def _clip_grad_norm(self, model: torch.nn.Module) -> Any:
-        norm = super()._clip_grad_norm(model)
-        if math.isfinite(float(norm)):
-            self._overflows = 0
-        else:
-            self._overflows += 1
-            if self.accelerator.scaler is None or self._overflows > SCALER_PATIENCE:
-                raise self._not_finite(f"the gradients' norm is {float(norm)}", list(self._recent))
-        self._recent.clear()
-        return norm
 
 
 check_overrides(SFTTrainer, TRAINER, "trl")
@@ -222,15 +105,15 @@ def make_trainer(
         from_step: step of the checkpoint that is resumed; 0 for a new run.
     """
     sets, orders, processor = loaded.sets, loaded.orders, loaded.processor
-    args = arguments(
+    common = arguments(
         config,
         precision,
         output,
         per_epoch=orders.steps_per_epoch,
         held_out=sets.evaluation is not None,
         from_step=from_step,
-        use_cache=bool(model.config.use_cache),
     )
+    args = sft_arguments(common, use_cache=bool(model.config.use_cache))
     adapter = {n: p.data for n, p in model.named_parameters() if p.requires_grad}
     trainer = VideoTrainer(
         model=model,
@@ -243,13 +126,34 @@ def make_trainer(
         processing_class=processor,
         callbacks=[],
     )
-    trainer.order, trainer.eval_order = orders.train, orders.evaluation
     trainer.also = loaded.also
+    made_ready(trainer, config, model, loaded, precision, output, from_step, adapter)
+    return trainer
+
+
+def made_ready(
+    trainer: Guarded,
+    config: TrainConfig,
+    model: PreTrainedModel | PeftModel,
+    loaded: Loaded,
+    precision: Precision,
+    output: Path,
+    from_step: int,
+    adapter: Mapping[str, torch.Tensor],
+) -> None:
+    """Give a trainer what the library's does not take: samplers, callbacks, descriptions of held-out videos, learning
+    rates of parts.
+
+    Args:
+        adapter: what trains, by name, as it was before the library's trainer was made.
+    """
+    sets, orders, args = loaded.sets, loaded.orders, trainer.args
+    trainer.order, trainer.eval_order = orders.train, orders.evaluation
     trainer.nothing_left = from_step > 0 and from_step >= args.max_steps
     trackers = add_callbacks(trainer, config, orders.train, sets.held, output, from_step)
     if sets.held is not None and config.eval.generate_every is not None:
         trainer.generation = GenerationEval(
-            sets.held, processor, config.eval, config.data, output, trackers
+            sets.held, loaded.processor, config.eval, config.data, output, trackers
         )
     if config.train.method == "qlora":
         # TRL casts adapters on a quantised model to bf16: small updates are lost, as is what an adapter that goes on
@@ -260,9 +164,8 @@ def make_trainer(
     if precision.device == "cuda" and precision.compute is not torch.float32:
         disable_lora_input_cast(model)
     if config.train.method == "full":
-        kind, options = VideoTrainer.get_optimizer_cls_and_kwargs(trainer.args)
+        kind, options = Trainer.get_optimizer_cls_and_kwargs(args)
         groups = parameter_groups(model, config.optim)
         if config.optim.name == "muon":
             kind = Muon
         trainer.optimizer_cls_and_kwargs = (kind, {**options, "params": groups})
-    return trainer

@@ -25,7 +25,7 @@ TRAINER = {
     "prediction_step": ("model", "inputs", "prediction_loss_only", "ignore_keys"),
     "compute_loss": ("model", "inputs", "return_outputs", "num_items_in_batch"),
 }
-"""Methods that `train.loop.trainer.VideoTrainer` overrides, with their parameters."""
+"""Methods that our trainers override (`train.loop.guards`, `train.loop.trainer`), with their parameters."""
 
 
 def check_overrides(owner: type, names: dict[str, tuple[str, ...]], package: str) -> None:
