@@ -45,7 +45,7 @@ def collate(
         "input_ids": padded(ids, pad_id),
         "attention_mask": padded([[1] * len(row) for row in ids], 0),
         **_shift_labels(padded([s["labels"] for s in samples], IGNORED)),
-        **_concat_frames(samples),
+        **concat_frames(samples),
     }
 
 
@@ -63,7 +63,7 @@ def collate_packed(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
         "input_ids": torch.tensor([ids], dtype=torch.int64),  # (1, T)
         "position_ids": torch.tensor([places], dtype=torch.int64),
         **_shift_labels(torch.tensor([labels], dtype=torch.int64)),
-        **_concat_frames(samples),
+        **concat_frames(samples),
     }
 
 
@@ -83,7 +83,8 @@ def _shift_labels(labels: torch.Tensor) -> dict[str, torch.Tensor]:
     }
 
 
-def _concat_frames(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+def concat_frames(samples: Sequence[dict[str, Any]]) -> dict[str, Any]:
+    """Frames, or features, of all samples one after the other, and the samples' names."""
     kind = "features" if "features" in samples[0] else "frames"
     return {
         kind: torch.cat([s[kind] for s in samples]),

@@ -93,6 +93,25 @@ def encode(row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys) -> 
     return Encoded(row["id"], ids, labels, kept, fell_back, left_out)
 
 
+def encode_answers(
+    row: dict[str, Any], answers: Sequence[str], processor: SmolVLMProcessor, keys: DataKeys
+) -> tuple[list[int], list[list[int]], list[int]]:
+    """Ids of a row's prompt, those of each of several answers to it, and indices of the kept frames; whole frames are
+    dropped until the prompt and the longest answer fit.
+
+    Raises:
+        TooLong: the text alone is too long.
+    """
+    row, _ = shown(row, processor, keys)
+    tokenizer = processor.tokenizer
+    texts = [_said(without_marks(answer, processor), processor) for answer in answers]
+    ids = [tokenizer(text, add_special_tokens=False)["input_ids"] for text in texts]
+    longest = max(range(len(ids)), key=lambda n: len(ids[n]))
+    talk = [Exchange(first_prompt(row, keys), answers[longest])]
+    whole, _, kept = fit_frames(talk, row, processor, keys)
+    return whole[: len(whole) - len(ids[longest])], ids, kept
+
+
 def fit_frames(
     talk: Sequence[Exchange], row: dict[str, Any], processor: SmolVLMProcessor, keys: DataKeys
 ) -> tuple[list[int], list[int], list[int]]:
@@ -178,10 +197,15 @@ def _pieces(
         prompt, answer = whole[len(so_far) :], None
         if exchange.answer is not None:
             reply = _text(exchange.answer, processor)
-            answer = f" {reply['text']}{processor.end_of_utterance_token}"
+            answer = _said(reply["text"], processor)
             messages.append({"role": "assistant", "content": [reply]})
         yield prompt, answer
         so_far = whole + (answer or "")
+
+
+def _said(reply: str, processor: SmolVLMProcessor) -> str:
+    """An answer as it stands behind the prompt, with its end."""
+    return f" {reply}{processor.end_of_utterance_token}"
 
 
 def _text(text: str, processor: SmolVLMProcessor) -> dict[str, str]:

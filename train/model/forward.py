@@ -35,7 +35,9 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
               the model's processor) prepares them for the tower; or
     features  (F, P, D) the tower's, or (F, N, H) the connector's output for these frames;
     answers   (A,) positions in the flattened batch whose hidden states are returned:
-              last_hidden_state is then (1, A, H), not (B, T, H).
+              last_hidden_state is then (1, A, H), not (B, T, H); or
+    tokens, branch, places  of trees (`train.batches.trees`), in the place of `input_ids`: last_hidden_state
+              is then (R, L, H), the hidden states at `places` (R, L).
     """
     body = model.model
     stock = body.forward
@@ -48,6 +50,9 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
         frames: torch.Tensor | None = None,
         features: torch.Tensor | None = None,
         answers: torch.Tensor | None = None,
+        tokens: torch.Tensor | None = None,
+        branch: torch.Tensor | None = None,
+        places: torch.Tensor | None = None,
         **named: Any,
     ) -> Any:
         if frames is not None:
@@ -60,6 +65,8 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
             # Padding is on the right and attention is causal: no real token attends to padding. Without
             # a mask, attention uses its fast causal kernel and makes no (B, T, T) array.
             named.pop("attention_mask", None)
+        if branch is not None:
+            named |= {"input_ids": tokens, "attention_mask": _tree_mask(branch, body)}
         out = stock(*arguments, **named)
         head: torch.nn.Module = model.lm_head
         if isinstance(head, FSDPModule):
@@ -69,9 +76,27 @@ def install(model: SmolVLMForConditionalGeneration, scale: Scale, *, frames_at_o
             head(out.last_hidden_state[:, :0])
         if answers is not None:
             out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[answers].unsqueeze(0)
+        if places is not None:
+            out.last_hidden_state = out.last_hidden_state.flatten(0, 1)[places]
         return out
 
     body.forward = forward
+
+
+def _tree_mask(branch: torch.Tensor, body: Any) -> torch.Tensor:
+    """Which tokens (B, 1, T, T; query, key) each token of trees attends to: itself, and earlier ones of the prompt and of
+    its own branch. Booleans, or for `eager` attention what is added. Padding sees something too, for attention to
+    nothing would be NaN."""
+    length = branch.shape[1]
+    earlier = torch.ones(length, length, dtype=torch.bool, device=branch.device).tril()
+    own = branch[:, :, None] == branch[:, None, :]  # (B, T, T)
+    mask = ((own | (branch == 0)[:, None, :]) & earlier)[:, None]
+    if body.config.text_config._attn_implementation != "eager":
+        return mask
+    dtype = body.text_model.dtype
+    return torch.zeros(mask.shape, dtype=dtype, device=mask.device).masked_fill(
+        ~mask, torch.finfo(dtype).min
+    )
 
 
 def check_forward(model: SmolVLMForConditionalGeneration) -> None:
