@@ -7,10 +7,10 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
 from data.errors import this_python
-from train.config import TrainConfig
 from train.console import say
 from train.early_checks import check_also, check_data
 from train.run import folder, resume
+from train.run.keys import ConfigT
 
 if TYPE_CHECKING:
     from transformers import SmolVLMProcessor
@@ -33,11 +33,13 @@ class Learning:
     """What `run.json` also says."""
 
 
-def train_run(config: TrainConfig, learning: Callable[[], Learning]) -> dict[str, float]:
+def train_run(
+    config: ConfigT, learning: Callable[[ConfigT, Prepared], Learning]
+) -> dict[str, float]:
     """Prepared dataset + checkpoint → run folder with adapter (or model), policy and records.
 
     Args:
-        learning: called once the keys and the data are checked, as it imports torch.
+        learning: called with the keys of the run once they and the data are checked, as it imports torch.
 
     Raises:
         UserError: something is refused, or went wrong in a way that the user can mend.
@@ -68,7 +70,7 @@ def train_run(config: TrainConfig, learning: Callable[[], Learning]) -> dict[str
     from train.run.lineage import lineage_of
     from train.run.policy import copy_selector, policy_of_dataset, write_policy
 
-    how = learning()
+    how = learning(config, dataset)
     machine = check_machine(config, start, origin)
     lineage = start.before.went_on_from if start.before is not None else ()
     if origin is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import subprocess
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -20,6 +21,7 @@ from train.inference import fingerprint
 from train.loop.fit import gathered_weights
 from train.loop.guards import Guarded
 from train.loop.loading import Loaded
+from train.run.files import REFERENCE
 from train.run.saving import save_weights, saving, write_record
 from train.run.state import RunState
 
@@ -54,6 +56,7 @@ def finish(
                     mark = fingerprint.take_fingerprint(model, processor, config.data)
                 fingerprint.write_fingerprint(mark, output)
             write_record(records, output)
+            shutil.rmtree(output / REFERENCE, ignore_errors=True)
         push.write_card_and_push(output, config.hub)
     trainer.end()
 

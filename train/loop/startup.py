@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import re
 import sys
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
 from transformers import SmolVLMProcessor
 
+from train.batches.encode import IGNORED
 from train.batches.samplers import LengthGroupedSampler, PackSampler, padding_share
 from train.config import TrainConfig
 from train.console import say
@@ -29,7 +30,7 @@ def print_startup_summary(
     sets = loaded.sets
     assert trainer.model is not None
     first = sets.train[0]
-    say(show_example(first["input_ids"], first["labels"], loaded.processor))
+    say(show_example(*_ids_and_labels(first), loaded.processor))
     for line in sets.survey.lines(config.data):
         say(line)
     held = 0 if sets.evaluation is None else len(sets.evaluation)
@@ -56,6 +57,14 @@ def print_startup_summary(
     )
     if loaded.plan is not None:
         say(f"plan: {loaded.plan.line()}")
+
+
+def _ids_and_labels(sample: Mapping[str, Any]) -> tuple[list[int], list[int]]:
+    """Those of a sample; of a tree, its prompt and one answer after the other."""
+    if "labels" in sample:
+        return sample["input_ids"], sample["labels"]
+    said = [token for answer in sample["answer_ids"] for token in answer]
+    return sample["prompt_ids"] + said, [IGNORED] * len(sample["prompt_ids"]) + said
 
 
 def _generation_line(

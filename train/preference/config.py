@@ -8,7 +8,9 @@ from pydantic import Field, model_validator
 
 from data.config import Section
 from data.storage import is_url
+from train.config import TrainConfig
 from train.metrics.config import JudgeKeys, TextScore
+from train.sections import OptimKeys
 
 Maker = Literal["sampled", "dropped", "swapped", "shifted", "repeated"]
 """Where the worse answer of a pair comes from."""
@@ -141,3 +143,67 @@ class SampleConfig(Section):
     def folder(self) -> str:
         """Where the pairs are written."""
         return self.out if self.out is not None else f"{self.data.path.rstrip('/')}-pairs"
+
+
+class PreferKeys(Section):
+    """Training on pairs of answers."""
+
+    method: Literal["dpo", "dpo+sft", "rft"] = Field(
+        default="dpo",
+        description="dpo: the better answer over the worse; dpo+sft: and the better one is learned; rft: "
+        "only that",
+    )
+    beta: float = Field(
+        default=0.1, gt=0, description="dpo: how closely the model stays at where it began"
+    )
+    sft_weight: float = Field(
+        default=1.0, gt=0, description="dpo+sft: weight of the loss of the better answer"
+    )
+
+    def idle(self) -> list[str]:
+        used = {"dpo": {"beta"}, "dpo+sft": {"beta", "sft_weight"}, "rft": set[str]()}[self.method]
+        given = self.changed().keys() - {"method"}
+        return [
+            f"prefer.{key}: prefer.method={self.method} has no use for it"
+            for key in sorted(given - used)
+        ]
+
+
+class PreferConfig(TrainConfig):
+    """Keys of train/prefer.py."""
+
+    COMMON: ClassVar[tuple[str, ...]] = (
+        "pairs",
+        "prefer.method",
+        "prefer.beta",
+        *TrainConfig.COMMON,
+    )
+
+    pairs: str | None = Field(
+        default=None, description="folder of pairs that scripts/sample.py made"
+    )
+    prefer: PreferKeys = PreferKeys()
+    optim: OptimKeys = OptimKeys(lr=1e-5)
+
+    def idle(self) -> list[str]:
+        return [*super().idle(), *self.prefer.idle()]
+
+    @model_validator(mode="after")
+    def _check_pairs(self) -> Self:
+        for key in ("features", "stream"):
+            if getattr(self.data, key):
+                raise ValueError(f"data.{key}=true: not with pairs; leave it out")
+        if self.train.pack:
+            raise ValueError(
+                "train.pack=true: not with pairs, whose answers share a row already; leave it out"
+            )
+        if self.prefer.method != "rft":
+            if self.model.attention == "flash_attention_2":
+                raise ValueError(
+                    "model.attention=flash_attention_2: cannot share a prompt between two answers; use sdpa"
+                )
+            if self.eval.also is not None:
+                raise ValueError(
+                    f"eval.also={self.eval.also}: not with prefer.method={self.prefer.method}"
+                )
+        return self

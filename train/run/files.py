@@ -24,6 +24,8 @@ RECORD = "run.json"
 STATE = "run_state.json"
 """What determines the order of samples, and the parts of a resumed run; written first."""
 
+REFERENCE = "reference"
+"""With `train/prefer.py`, until the run has ended: the weights that it began with."""
 BASE = "base"
 """The folder of the tiny base model inside its run folder."""
 

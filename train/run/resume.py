@@ -16,7 +16,7 @@ from train.console import say
 from train.run.files import METRICS, RECORD, SAMPLES, read_json
 from train.run.folder import CONFIG, RunFolder, remove_half_written, step_of
 from train.run.held_out import read_held_out, write_held_out
-from train.run.keys import completed, flat_keys, keys_of, nested
+from train.run.keys import ConfigT, completed, flat_keys, keys_of, nested
 from train.run.state import (
     Ordering,
     Part,
@@ -32,7 +32,7 @@ from train.sections import ModelKeys, TrainKeys
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
 
-KEYS_FIXED_AT_RESUME = ("model.", "lora.", "train.method", "optim.name")
+KEYS_FIXED_AT_RESUME = ("model.", "lora.", "train.method", "optim.name", "prefer.", "pairs")
 """Keys that must stay: with other values the saved weights or optimizer states would not fit."""
 KEYS_KEPT_AT_RESUME = (
     "data.eval_share",
@@ -68,7 +68,7 @@ class Start:
         return 0 if self.checkpoint is None else step_of(self.checkpoint)
 
 
-def restore_keys(config: TrainConfig, found: RunFolder) -> tuple[TrainConfig, Start]:
+def restore_keys(config: ConfigT, found: RunFolder) -> tuple[ConfigT, Start]:
     """The keys of a run and its start. A resumed run keeps its own keys, except for those given now.
 
     Raises:

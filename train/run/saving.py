@@ -74,7 +74,10 @@ def save_weights(
 
     `weights`: the model's, if it does not hold them itself (`train.loop.fit.gathered_weights`).
     """
-    model.save_pretrained(str(output), state_dict=weights)
+    if isinstance(model, PeftModel):  # and no copy of the adapter that training needed
+        model.save_pretrained(str(output), state_dict=weights, selected_adapters=["default"])
+    else:
+        model.save_pretrained(str(output), state_dict=weights)
     processor.save_pretrained(output)
     make_portable(output)
 

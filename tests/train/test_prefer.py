@@ -1,0 +1,225 @@
+"""Training on pairs: TRL's own loss, gradients and margins; resume, the reference, what is refused."""
+
+import json
+import shutil
+from functools import partial
+
+import pytest
+import torch
+from safetensors.torch import load_file
+from trl import DPOConfig, DPOTrainer
+
+from data.config import load
+from data.errors import UserError
+from data.prepared.dataset import Prepared
+from tests.helpers.runs import killed_after, rows, train
+from train.batches.collate import collate
+from train.batches.encode import normalise
+from train.batches.trees import collate_trees
+from train.model import forward
+from train.model.load import Precision, load_model, set_trainable
+from train.preference.command import prefer
+from train.preference.config import PreferConfig, SampleConfig
+from train.preference.pairs import read_pairs
+from train.preference.sample import sample
+from train.preference.samples import load_pairs
+from train.preference.trainer import PairTrainer
+from train.run.files import REFERENCE, read_json
+from train.run.saved import read_run
+from train.sections import DataKeys, LoraKeys, ModelKeys, OptimKeys
+
+
+@pytest.fixture(scope="module")
+def place(tmp_path_factory):
+    return tmp_path_factory.mktemp("prefer")
+
+
+@pytest.fixture(scope="module")
+def run(world, tiny_folder, place):
+    train(world, place / "run", "train.steps=2", "data.eval_share=0.2", base=str(tiny_folder))
+    return place / "run"
+
+
+@pytest.fixture(scope="module")
+def pairs(world, run, place):
+    makers = ["makers.sampled=0", "makers.dropped=1", "makers.swapped=0.5", "margin=0"]
+    argv = [f"run={run}", f"data.path={world}", f"out={place / 'pairs'}", "data.part=all", *makers]
+    sample(load(SampleConfig, argv))
+    return place / "pairs"
+
+
+def keys(pairs, name, out, *more):
+    argv = [
+        f"model.name={name}", f"pairs={pairs}", f"train.output={out}", "train.steps=4", "train.save_every=2",
+        "train.log_every=1", "data.eval_share=0.2", "data.workers=0", "optim.lr=1e-3", "train.batch=2",
+        "train.accumulate=1",
+    ]  # fmt: skip
+    given = {one.split("=")[0] for one in more}
+    return load(PreferConfig, [*(a for a in argv if a.split("=")[0] not in given), *more])
+
+
+@pytest.fixture(scope="module")
+def preferred(pairs, run, place):
+    prefer(keys(pairs, run, place / "dpo"))
+    return place / "dpo"
+
+
+def test_the_better_answers_become_likelier_than_the_worse(preferred, run):
+    loss, margin = rows(preferred, "loss"), rows(preferred, "rewards/margins")
+    # the reference is the run that it went on from: at first nothing is preferred
+    assert loss[1] == pytest.approx(0.6931, abs=1e-4)
+    assert margin[1] == pytest.approx(0, abs=1e-5)
+    assert margin[4] > 0
+    held = rows(preferred, "eval_loss")
+    assert held[0] == pytest.approx(0.6931, abs=1e-4)
+    assert set(held) == {0, 4} or len(held) >= 2
+    record = read_json(preferred / "run.json")
+    assert record["went_on_from"][0]["run"] == str(run)
+    assert record["prefer"]["method"] == "dpo"
+    assert record["prefer"]["made"]["makers"]["dropped"] == 1
+
+
+def test_the_reference_is_no_part_of_the_result(preferred, run):
+    left = {p.name for p in preferred.rglob("*")}
+    assert "ref" not in left
+    assert REFERENCE not in left
+    weights = load_file(preferred / "adapter_model.safetensors")
+    assert weights.keys() == load_file(run / "adapter_model.safetensors").keys()
+    read_run(preferred)
+
+
+def noisy(model):
+    """An adapter that has learned something, the same each time."""
+    draw = torch.Generator().manual_seed(7)
+    for name, weights in sorted(model.named_parameters()):
+        if ".default." in name:
+            weights.data += 0.05 * torch.randn(weights.shape, generator=draw)
+    return model
+
+
+def loss_of(trainer, batch):
+    """Loss, margin and gradients of one batch."""
+    trainer.model.train()
+    loss = trainer.compute_loss(trainer.model, batch)
+    loss.backward()
+    grads = {n: p.grad.clone() for n, p in trainer.model.named_parameters() if p.grad is not None}
+    return loss.item(), trainer._metrics["train"]["rewards/margins"][-1], grads
+
+
+@pytest.mark.parametrize("both", [False, True])
+def test_loss_margin_and_gradients_are_those_of_trl(
+    world, pairs, processor, tiny_folder, tmp_path, both
+):
+    kinds = {"loss_type": ["sigmoid", "sft"]} if both else {}
+    args = DPOConfig(output_dir=str(tmp_path), use_cpu=True, report_to="none", max_length=None, remove_unused_columns=False, gradient_checkpointing=False, **kinds)  # fmt: skip
+    sets = load_pairs(Prepared.open(world), DataKeys(eval_share=0), processor, pairs=read_pairs(str(pairs)), best_only=False)  # fmt: skip
+    samples = [sets.train[0], sets.train[5]]
+    pad = processor.tokenizer.pad_token_id
+    seen = []
+
+    def trainer_of(kind):
+        base = load_model(ModelKeys(name=str(tiny_folder)), "lora", Precision("cpu", torch.float32))
+        base.model.vision_model.register_forward_hook(
+            lambda *_: seen.append(kind), with_kwargs=False
+        )
+        torch.manual_seed(0)
+        model = set_trainable(base, "lora", LoraKeys(targets="llm+connector"), OptimKeys())
+        made = kind(model=model, args=args, train_dataset=sets.train, processing_class=processor, data_collator=list)  # fmt: skip
+        noisy(made.model)
+        return base, made
+
+    base, ours = trainer_of(PairTrainer)
+    ours.scale, ours.frames_at_once = partial(normalise, processor=processor), 64
+    forward.install(base, ours.scale, frames_at_once=64)
+    loss, margin, grads = loss_of(ours, collate_trees(samples, pad))
+
+    _, stock = trainer_of(DPOTrainer)
+    rows = [(one, one["answer_ids"][n]) for n in range(2) for one in samples]
+    whole = [{"id": "", "input_ids": one["prompt_ids"] + said, "labels": [-100] * len(one["prompt_ids"]) + said, "frames": one["frames"]} for one, said in rows]  # fmt: skip
+    padded = collate(whole, pad)
+    most = max(len(one["frames"]) for one in whole)
+    size = whole[0]["frames"].shape[1:]
+    pixels = torch.zeros(4, most, *size)
+    real = torch.zeros(4, most, *size[1:], dtype=torch.bool)
+    for i, one in enumerate(whole):
+        pixels[i, : len(one["frames"])] = normalise(one["frames"], processor)
+        real[i, : len(one["frames"])] = True
+    expected = loss_of(stock, {"input_ids": padded["input_ids"], "attention_mask": padded["attention_mask"], "completion_mask": (padded["labels"] >= 0).long(), "pixel_values": pixels, "pixel_attention_mask": real})  # fmt: skip
+    assert margin != 0
+    assert loss == pytest.approx(expected[0], rel=1e-5)
+    assert margin == pytest.approx(expected[1], rel=1e-5, abs=1e-6)
+    assert grads.keys() == expected[2].keys()
+    for name, grad in grads.items():
+        torch.testing.assert_close(grad, expected[2][name], rtol=1e-4, atol=1e-5)
+    assert seen.count(PairTrainer) == 1, "the tower runs once for a batch of pairs"
+    assert seen.count(DPOTrainer) == 2, "in TRL twice, each time with every frame twice"
+
+
+@pytest.mark.parametrize(
+    ("method", "kind"), [("dpo", "lora"), ("dpo+sft", "full"), ("rft", "lora")]
+)
+def test_a_resumed_run_ends_as_one_that_was_not_stopped(
+    pairs, run, tiny_folder, place, method, kind
+):
+    base = tiny_folder if kind == "full" else run
+    how = [f"prefer.method={method}", f"train.method={kind}", "data.eval_share=0"]
+    whole, again = place / f"whole-{method}", place / f"again-{method}"
+    prefer(keys(pairs, base, whole, *how))
+    cut = [*how, "train.keep_checkpoints=9"]
+    prefer(keys(pairs, base, again, *cut, "train.steps=4"))
+    stopped = killed_after(again, 2, place / f"stopped-{method}")
+    if method != "rft":  # a kill leaves what the run began with
+        begun = load_model(ModelKeys(name=str(base)), "lora", Precision("cpu", torch.float32)) if kind == "full" else None  # fmt: skip
+        (stopped / REFERENCE).mkdir()
+        if begun is not None:
+            begun.save_pretrained(stopped / REFERENCE)
+        else:
+            shutil.copy(run / "adapter_model.safetensors", stopped / REFERENCE)
+    prefer(load(PreferConfig, ["train.resume=true", f"train.output={stopped}"]))
+    assert rows(stopped, "loss") == pytest.approx(rows(whole, "loss"), rel=1e-6)
+    name = "model.safetensors" if kind == "full" else "adapter_model.safetensors"
+    for one, other in zip(load_file(stopped / name).values(), load_file(whole / name).values(), strict=True):  # fmt: skip
+        torch.testing.assert_close(one, other)
+    assert not (stopped / REFERENCE).exists()
+
+
+def test_rft_learns_the_better_answers_and_nothing_else(pairs, run, place):
+    prefer(keys(pairs, run, place / "rft", "prefer.method=rft"))
+    chosen = {pair.id: pair.chosen for pair in read_pairs(str(pairs)).pairs}
+    assert chosen
+    held = rows(place / "rft", "eval_loss")
+    assert held[max(held)] < held[0]  # references of held-out videos, as in SFT
+
+
+@pytest.mark.parametrize(
+    ("argv", "said"),
+    [
+        (["data.features=true"], r"data\.features=true: not with pairs"),
+        (["train.pack=true"], r"train\.pack=true: not with pairs"),
+        (["model.attention=flash_attention_2"], "cannot share a prompt"),
+        (["prefer.method=rft", "prefer.beta=0.2"], r"prefer\.beta: prefer\.method=rft has no use"),
+        (["prefer.sft_weight=2"], r"prefer\.sft_weight: prefer\.method=dpo has no use"),
+        (["eval.also=x"], "not with prefer.method=dpo"),
+    ],
+)
+def test_keys_that_do_not_go_with_pairs_are_refused(argv, said):
+    with pytest.raises(UserError, match=said):
+        load(PreferConfig, ["pairs=x", *argv])
+
+
+def test_pairs_that_answer_something_else_are_refused(pairs, run, place, tmp_path):
+    with pytest.raises(UserError, match=r"pairs: missing; .*scripts/sample\.py"):
+        prefer(load(PreferConfig, [f"model.name={run}"]))
+    with pytest.raises(UserError, match=r"answers to data\.target=timeline, and data\.target=para"):
+        prefer(keys(pairs, run, tmp_path / "x", "data.target=paragraph"))
+    other = tmp_path / "other"
+    shutil.copytree(pairs, other)
+    record = read_json(other / "pairs.json")
+    record["dataset"]["sha256"] = "0" * 64
+    (other / "pairs.json").write_text(json.dumps(record))
+    with pytest.raises(UserError, match="they answer .* sample again"):
+        prefer(keys(other, run, tmp_path / "x"))
+    prefer(
+        keys(other, run, tmp_path / "x", "train.force=true", "train.steps=1", "train.save_every=1")
+    )
+    assert not (tmp_path / "y").exists()

@@ -1,0 +1,79 @@
+"""What train/prefer.py does: training on pairs, with all that training on a dataset has."""
+
+from __future__ import annotations
+
+from functools import partial
+
+from data.errors import UserError, this_python
+from data.prepared.dataset import Prepared
+from train.preference.config import PreferConfig
+from train.preference.pairs import Pairs, read_pairs
+from train.training import Learning, train_run
+
+
+def prefer(config: PreferConfig) -> dict[str, float]:
+    """Pairs + a run or checkpoint → run folder with adapter (or model), policy and records.
+
+    Raises:
+        UserError: the pairs cannot be read or answer another dataset, or as `train_run`.
+    """
+    if not config.train.resume:
+        if config.pairs is None:
+            raise UserError(
+                f"pairs: missing; {this_python()} scripts/sample.py run=… data.path=…  makes them"
+            )
+        record = read_pairs(config.pairs).record
+        known = {"path": record["dataset"]["path"], **record["asked"]}
+        given = config.data.model_fields_set
+        data = config.data.model_copy(update={k: v for k, v in known.items() if k not in given})
+        config = config.model_copy(update={"data": data})
+    return train_run(config, _pairs)
+
+
+def _pairs(config: PreferConfig, dataset: Prepared) -> Learning:
+    """Pairs are learned: the better answer over the worse, or the better one."""
+    from train.loop.trainer import make_trainer
+    from train.preference.samples import load_pairs
+    from train.preference.trainer import make_pair_trainer
+
+    assert config.pairs is not None
+    pairs = read_pairs(config.pairs)
+    _check_same(config, pairs, dataset)
+    best_only = config.prefer.method == "rft"
+    return Learning(
+        partial(load_pairs, pairs=pairs, best_only=best_only),
+        make_trainer if best_only else make_pair_trainer,
+        {
+            "prefer": {
+                **config.prefer.model_dump(),
+                "pairs": config.pairs,
+                "made": {
+                    key: pairs.record[key]
+                    for key in ("run", "samples", "reward", "makers", "margin", "pairs")
+                },
+            }
+        },
+    )
+
+
+def _check_same(config: PreferConfig, pairs: Pairs, dataset: Prepared) -> None:
+    """Check that the pairs answer this dataset, and the question that is asked now.
+
+    Raises:
+        UserError: they do not.
+    """
+    if config.train.force:
+        return
+    told = pairs.record["dataset"]
+    if told["sha256"] != dataset.sha256:
+        raise UserError(
+            f"pairs={config.pairs}: they answer {told['path']}, which is not data.path={dataset.path} (or was prepared "
+            "anew); sample again (train.force=true: those whose ids are there)"
+        )
+    for key, was in pairs.record["asked"].items():
+        now = getattr(config.data, key)
+        if now != was:
+            raise UserError(
+                f"pairs={config.pairs}: answers to data.{key}={was}, and data.{key}={now} is asked now; leave data.{key} "
+                "out, or sample again (train.force=true learns them all the same)"
+            )

@@ -1,0 +1,160 @@
+"""Pairs as samples for a trainer: the answers to a row, with its frames, encoded when they are read."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, replace
+from functools import partial
+from typing import Any
+
+from datasets import Dataset
+from tqdm import tqdm
+from transformers import SmolVLMProcessor
+
+from data.errors import UserError
+from data.prepared.dataset import Prepared
+from train.batches.dataset import TEXT_COLUMNS, Sets, Survey, load_sets
+from train.batches.encode import (
+    IGNORED,
+    TooLong,
+    decode_frames,
+    encode_answers,
+    frame_size_px,
+)
+from train.batches.split import split
+from train.console import say
+from train.preference.pairs import Pair, Pairs
+from train.sections import DataKeys
+
+
+def load_pairs(
+    dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor, *, pairs: Pairs, best_only: bool
+) -> Sets:
+    """The pairs of a prepared dataset, split as for SFT: those of held-out videos are evaluated on.
+
+    Args:
+        best_only: the better answer alone, in the form of samples for SFT (and held-out samples are references, as
+            there); else trees (`train.batches.trees`).
+
+    Raises:
+        UserError: no pair is usable.
+    """
+    rows = dataset.rows()
+    parts = split(rows, keys.eval_share, keys.eval_max)
+    places = {name: i for i, name in enumerate(rows["id"])}
+    held = set(parts.held)
+    known = [pair for pair in pairs.pairs if pair.id in places]
+    of_train = [pair for pair in known if places[pair.id] not in held]
+    make = partial(_samples, rows, places, processor, keys, best_only=best_only)
+    train, survey = make(of_train)
+    if not survey.usable:
+        raise UserError(
+            f"pairs={pairs.folder}: {len(known)} of {len(pairs.pairs)} answer rows of {dataset.path}, {len(of_train)} of "
+            "them videos that are not held out, and none fits into data.max_tokens"
+        )
+    as_in_sft = load_sets(dataset, keys, processor)
+    sets = replace(as_in_sft, train=train, survey=survey)
+    if best_only:
+        return sets
+    evaluation, seen = make([pair for pair in known if places[pair.id] in held])
+    if not seen.usable and parts.held:
+        say("note: no pair is of a held-out video, so no loss of pairs is measured on such")
+    return replace(sets, evaluation=evaluation if seen.usable else None, eval_tokens=seen.tokens)
+
+
+def _samples(
+    rows: Dataset,
+    places: dict[str, int],
+    processor: SmolVLMProcessor,
+    keys: DataKeys,
+    pairs: Sequence[Pair],
+    *,
+    best_only: bool,
+) -> tuple[Dataset, Survey]:
+    """The pairs that fit, encoded when they are read, and what they are like."""
+    texts = rows.select_columns(TEXT_COLUMNS)
+    usable: list[int] = []
+    tokens, frames, answers, too_long = [], [], [], []
+    dropped = shortened = 0
+    for i, pair in enumerate(tqdm(pairs, desc="tokens of pairs", disable=len(pairs) < 200)):
+        row = texts[places[pair.id]]
+        said = _answers(pair.chosen, pair.rejected, best_only)
+        try:
+            prompt, each, kept = encode_answers(row, said, processor, keys)
+        except TooLong:
+            too_long.append(pair.id)
+            continue
+        usable.append(i)
+        answers.append(sum(map(len, each)))
+        tokens.append(len(prompt) + answers[-1])
+        frames.append(len(kept))
+        missing = len(row["times_s"]) - len(kept)
+        dropped, shortened = dropped + missing, shortened + (missing > 0)
+    chosen = [pairs[i] for i in usable]
+    table = Dataset.from_dict(
+        {
+            "place": [places[pair.id] for pair in chosen],
+            "chosen": [pair.chosen for pair in chosen],
+            "rejected": [pair.rejected for pair in chosen],
+        }
+    )
+    survey = Survey(
+        usable=tuple(usable),
+        tokens=tuple(tokens),
+        frames=tuple(frames),
+        answers=tuple(answers),
+        silent=(),
+        too_long=tuple(too_long),
+        frames_dropped=dropped,
+        samples_shortened=shortened,
+        fell_back=0,
+        unmarked=0,
+        own_words={},
+    )
+    return table.with_transform(PairEncoder(rows, processor, keys, best_only)), survey
+
+
+def _answers(chosen: str, rejected: str, best_only: bool) -> tuple[str, ...]:
+    return (chosen,) if best_only else (chosen, rejected)
+
+
+@dataclass(frozen=True)
+class PairEncoder:
+    """(place of a row, answers to it) → samples, as a transform of `datasets`: columns in, columns out."""
+
+    rows: Dataset
+    processor: SmolVLMProcessor
+    keys: DataKeys
+    best_only: bool
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        make: Callable[..., dict[str, Any]] = self._answer if self.best_only else self._tree
+        columns = (batch["place"], batch["chosen"], batch["rejected"])
+        samples = [make(*one) for one in zip(*columns, strict=True)]
+        return {key: [s[key] for s in samples] for key in samples[0]}
+
+    def _tree(self, place: int, chosen: str, rejected: str) -> dict[str, Any]:
+        row = self.rows[place]
+        prompt, each, kept = encode_answers(row, (chosen, rejected), self.processor, self.keys)
+        return {
+            "id": row["id"],
+            "prompt_ids": prompt,
+            "answer_ids": each,
+            "frames": self._frames(row, kept),
+            # TRL looks for it, and then leaves the rows to us
+            "images": [],
+        }
+
+    def _answer(self, place: int, chosen: str, rejected: str) -> dict[str, Any]:
+        row = self.rows[place]
+        prompt, (answer,), kept = encode_answers(row, (chosen,), self.processor, self.keys)
+        return {
+            "id": row["id"],
+            "input_ids": prompt + answer,
+            "labels": [IGNORED] * len(prompt) + answer,
+            "frames": self._frames(row, kept),
+        }
+
+    def _frames(self, row: dict[str, Any], kept: Sequence[int]) -> Any:
+        jpegs = [row["frames"][i]["bytes"] for i in kept]
+        return decode_frames(jpegs, frame_size_px(self.processor))
