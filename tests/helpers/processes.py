@@ -33,8 +33,10 @@ def start(processes, world, out, *more, steps=4, batch=1, script="train/sft.py",
         "--nproc_per_node",
         str(processes),
     ]
+    named = {one.split("=")[0] for one in more}
+    own = [k for k in keys(world, out, processes, steps, batch) if k.split("=")[0] not in named]
     return subprocess.Popen(
-        [*argv, script, *keys(world, out, processes, steps, batch), *more],
+        [*argv, script, *own, *more],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,

@@ -1,7 +1,9 @@
 """Training on pairs: TRL's own loss, gradients and margins; resume, the reference, what is refused."""
 
 import json
+import math
 import shutil
+from dataclasses import replace
 from functools import partial
 
 import pytest
@@ -12,10 +14,13 @@ from trl import DPOConfig, DPOTrainer
 from data.config import load
 from data.errors import UserError
 from data.prepared.dataset import Prepared
+from tests.helpers import processes
 from tests.helpers.runs import killed_after, rows, train
 from train.batches.collate import collate
 from train.batches.encode import normalise
 from train.batches.trees import collate_trees
+from train.memory.estimate import BatchShape, estimate
+from train.memory.shapes import shape_of
 from train.model import forward
 from train.model.load import Precision, load_model, set_trainable
 from train.preference.command import prefer
@@ -155,6 +160,7 @@ def test_loss_margin_and_gradients_are_those_of_trl(
     assert seen.count(DPOTrainer) == 2, "in TRL twice, each time with every frame twice"
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize(
     ("method", "kind"), [("dpo", "lora"), ("dpo+sft", "full"), ("rft", "lora")]
 )
@@ -183,6 +189,62 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(
     assert not (stopped / REFERENCE).exists()
 
 
+@pytest.mark.slow
+def test_two_processes_have_the_losses_of_one(world, pairs, run, place):
+    one, two = (
+        processes.run(n, world, place / f"on-{n}", f"model.name={run}", f"pairs={pairs}", "prefer.method=dpo+sft", script="train/prefer.py")
+        and place / f"on-{n}"
+        for n in (1, 2)
+    )  # fmt: skip
+    assert rows(one, "loss") == pytest.approx(rows(two, "loss"), rel=1e-4)
+    assert rows(one, "eval_loss") == pytest.approx(rows(two, "eval_loss"), rel=1e-4)
+    weights = [load_file(out / "adapter_model.safetensors") for out in (one, two)]
+    for name, tensor in weights[0].items():
+        torch.testing.assert_close(tensor, weights[1][name], rtol=1e-3, atol=1e-5)
+
+
+@pytest.mark.slow
+def test_fewer_tokens_a_frame_and_a_connector_beside(world, tiny_folder, place):
+    """The reference has its connector as it was, and the loss begins where nothing is preferred."""
+    few = place / "few"
+    how = ["model.tokens_a_frame=1", "lora.connector=true", "train.steps=2"]
+    train(world, few, *how, base=str(tiny_folder))
+    argv = [f"run={few}", f"data.path={world}", f"out={place / 'few-pairs'}", "data.part=all"]
+    sample(load(SampleConfig, [*argv, "makers.sampled=0", "makers.dropped=1"]))
+    prefer(keys(place / "few-pairs", few, place / "few-dpo"))
+    assert rows(place / "few-dpo", "loss")[1] == pytest.approx(0.6931, abs=1e-4)
+    before, after = (
+        load_file(out / "adapter_model.safetensors") for out in (few, place / "few-dpo")
+    )
+    assert before.keys() == after.keys()
+    connector = [name for name in after if "modality_projection" in name]
+    assert connector and not torch.equal(before[connector[0]], after[connector[0]])
+
+
+def test_a_loss_that_is_not_finite_stops_the_run(pairs, run, place, monkeypatch):
+    stock = DPOTrainer._compute_loss
+    monkeypatch.setattr(DPOTrainer, "_compute_loss", lambda *given: stock(*given) * math.nan)
+    with pytest.raises(UserError, match=r"step 1: the loss is nan on samples .*; lower optim\.lr"):
+        prefer(keys(pairs, run, place / "nan", "data.eval_share=0"))
+
+
+def test_the_plan_counts_the_reference_and_the_mask():
+    """Both answers in a row; a mask of trees; a frozen copy of what trains."""
+    for method, whole in (("lora", False), ("full", True)):
+        config = load(PreferConfig, ["pairs=x", "model.name=tiny", f"train.method={method}", "train.accumulate=1"])  # fmt: skip
+        load_ = BatchShape(frames=4, tokens=200, answer_tokens=60, batch=2)
+        one, two = (
+            estimate(shape_of(config.model), config, some, torch.float32)
+            for some in (load_, replace(load_, branches=2))
+        )
+        assert two.parts["attention mask"] == 2 * 200**2 * (1 + 4)
+        copied = one.parts["weights"] if whole else one.parts["adapter"]
+        assert two.parts["reference"] == pytest.approx(copied, rel=0.01)
+        more = two.parts["attention mask"] + two.parts["reference"]
+        assert two.peak_bytes == one.peak_bytes + more
+
+
+@pytest.mark.slow
 def test_rft_learns_the_better_answers_and_nothing_else(pairs, run, place):
     prefer(keys(pairs, run, place / "rft", "prefer.method=rft"))
     chosen = {pair.id: pair.chosen for pair in read_pairs(str(pairs)).pairs}
@@ -217,7 +279,7 @@ def test_pairs_that_answer_something_else_are_refused(pairs, run, place, tmp_pat
     record = read_json(other / "pairs.json")
     record["dataset"]["sha256"] = "0" * 64
     (other / "pairs.json").write_text(json.dumps(record))
-    with pytest.raises(UserError, match="they answer .* sample again"):
+    with pytest.raises(UserError, match=r"they answer .* sample again"):
         prefer(keys(other, run, tmp_path / "x"))
     prefer(
         keys(other, run, tmp_path / "x", "train.force=true", "train.steps=1", "train.save_every=1")

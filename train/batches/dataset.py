@@ -64,6 +64,8 @@ class Survey:
     """Usable samples with a prompt, system or context text of their own."""
     contexts_cut: int = 0
     """Usable samples whose context was cut to `data.context_tokens`."""
+    branches: int = 1
+    """Answers to each sample's prompt, in one row."""
 
     def lines(self, keys: DataKeys) -> list[str]:
         """Lines to print: lengths first, then every way in which samples differ from the stored rows."""

@@ -29,7 +29,7 @@ from train.memory.repeated_layers import pretend_between
 from train.model.muon import trains_by_muon
 from train.model.sharding import gathered_bytes, sharding
 from train.run.state import devices
-from train.sections import EvalKeys, OptimKeys
+from train.sections import EvalKeys, Method, OptimKeys
 
 STATES = ("gradients", "optimizer")
 WEIGHTS = ("weights", "adapter")
@@ -52,6 +52,10 @@ class BatchShape:
     """With packing: tokens of the one row, which holds as many samples as fit."""
     cached: bool = False
     """Cached features in place of frames: the connector's output if it is frozen, else the tower's."""
+
+    branches: int = 1
+    """Answers that share a prompt (`train.batches.trees`); of several, `answer_tokens` counts all. With several, what
+    trains has a frozen copy beside it, the reference."""
 
     @property
     def samples(self) -> float:
@@ -108,7 +112,12 @@ def estimate(
             # a dense boolean mask, and what the attention kernel converts it to
             mask = load.packed_tokens**2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
-        peak = bytes_.peak + mask
+        reference = 0
+        if load.branches > 1:
+            mask = load.batch * load.tokens**2 * (1 + compute.itemsize)
+            reference = _reference_bytes(trained, config.train.method)
+            parts |= {"attention mask": mask, "reference": reference}
+        peak = bytes_.peak + mask + reference
         loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
         if loaded > peak:  # the vision tower is loaded before it leaves the device
             peak, parts = loaded, {"weights": loaded}
@@ -123,10 +132,17 @@ def estimate(
             return training
         del batch
         _generate(model, trained, config.eval, load, bytes_, compute)
+        parts = bytes_.parts_at_peak() | ({"reference": reference} if reference else {})
         describing = replace(
-            training, peak_bytes=bytes_.peak, parts=bytes_.parts_at_peak(), describing=True
+            training, peak_bytes=bytes_.peak + reference, parts=parts, describing=True
         )
         return max(training, describing, key=lambda e: e.peak_bytes)
+
+
+def _reference_bytes(trained: torch.nn.Module, method: Method) -> int:
+    """The frozen copy of an adapter and a connector beside it, or a whole second model."""
+    whole = method == "full"
+    return sum(p.nbytes for p in trained.parameters() if whole or p.requires_grad)
 
 
 def step(

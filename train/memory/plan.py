@@ -65,7 +65,8 @@ def describe_batch(load: BatchShape) -> str:
     """The batch of one forward pass, in words."""
     if load.packed_tokens is not None:
         return f"{load.packed_tokens} tokens of packed videos with up to {load.frames} frames, {load.tokens} tokens each"
-    return f"{load.batch} × {load.frames} frames, {load.tokens} tokens each"
+    shared = f" with {load.branches} answers" * (load.branches > 1)
+    return f"{load.batch} × {load.frames} frames, {load.tokens} tokens each{shared}"
 
 
 def batch_shape(
@@ -88,7 +89,8 @@ def batch_shape_of_data(train: TrainKeys, data: DataKeys, survey: Survey) -> Bat
             math.ceil(tokens * max(n / all_ for n, all_ in zip(counts, survey.tokens, strict=True)))
             for counts in (survey.frames, survey.answers)
         )
-    return _load(train, data, frames, tokens, answers)
+    load = _load(train, data, frames, tokens, answers)
+    return replace(load, branches=survey.branches)
 
 
 def _load(

@@ -110,6 +110,7 @@ def _samples(
         fell_back=0,
         unmarked=0,
         own_words={},
+        branches=1 if best_only else 2,
     )
     return table.with_transform(PairEncoder(rows, processor, keys, best_only)), survey
 
