@@ -9,7 +9,7 @@ from functools import partial
 import pytest
 import torch
 from safetensors.torch import load_file
-from trl import DPOConfig, DPOTrainer
+from trl import DPOConfig, DPOTrainer, GRPOConfig, GRPOTrainer
 
 from data.config import load
 from data.errors import UserError
@@ -25,9 +25,11 @@ from train.model import forward
 from train.model.load import Precision, load_model, set_trainable
 from train.preference.command import prefer
 from train.preference.config import PreferConfig, SampleConfig
+from train.preference.groups import GroupTrainer
 from train.preference.pairs import read_pairs
+from train.preference.rewards import Reward
 from train.preference.sample import sample
-from train.preference.samples import load_pairs
+from train.preference.samples import load_pairs, load_prompts
 from train.preference.trainer import PairTrainer
 from train.run.files import REFERENCE, read_json
 from train.run.saved import read_run
@@ -235,7 +237,7 @@ def test_the_plan_counts_the_reference_and_the_mask():
         load_ = BatchShape(frames=4, tokens=200, answer_tokens=60, batch=2)
         one, two = (
             estimate(shape_of(config.model), config, some, torch.float32)
-            for some in (load_, replace(load_, branches=2))
+            for some in (load_, replace(load_, branches=2, reference=True))
         )
         assert two.parts["attention mask"] == 2 * 200**2 * (1 + 4)
         copied = one.parts["weights"] if whole else one.parts["adapter"]
@@ -256,8 +258,8 @@ def test_rft_learns_the_better_answers_and_nothing_else(pairs, run, place):
 @pytest.mark.parametrize(
     ("argv", "said"),
     [
-        (["data.features=true"], r"data\.features=true: not with pairs"),
-        (["train.pack=true"], r"train\.pack=true: not with pairs"),
+        (["data.features=true"], r"data\.features=true: not after SFT"),
+        (["train.pack=true"], r"train\.pack=true: answers share a row"),
         (["model.attention=flash_attention_2"], "cannot share a prompt"),
         (["prefer.method=rft", "prefer.beta=0.2"], r"prefer\.beta: prefer\.method=rft has no use"),
         (["prefer.sft_weight=2"], r"prefer\.sft_weight: prefer\.method=dpo has no use"),
@@ -285,3 +287,90 @@ def test_pairs_that_answer_something_else_are_refused(pairs, run, place, tmp_pat
         keys(other, run, tmp_path / "x", "train.force=true", "train.steps=1", "train.save_every=1")
     )
     assert not (tmp_path / "y").exists()
+
+
+def grpo(world, name, out, *more):
+    argv = ["data.target=paragraph", f"data.path={world}", "prefer.method=grpo", "prefer.answers=3", "prefer.max_new_tokens=12"]  # fmt: skip
+    config = keys("", name, out, *argv, "train.log_every=1", *more)
+    return prefer(config.model_copy(update={"pairs": None}))
+
+
+@pytest.fixture(scope="module")
+def grouped(world, tiny_folder, place):
+    grpo(world, tiny_folder, place / "grpo")
+    return place / "grpo"
+
+
+def test_answers_are_sampled_and_compared(grouped):
+    assert list(rows(grouped, "loss")) == [1, 2, 3, 4]
+    assert all(0 <= value <= 1 for value in rows(grouped, "reward").values())
+    assert all(1 <= n <= 12 for n in rows(grouped, "answer_tokens").values())
+    held = rows(grouped, "eval_reward")
+    assert rows(grouped, "eval_loss") == {step: pytest.approx(1 - v, abs=1e-6) for step, v in held.items()}  # fmt: skip
+    record = read_json(grouped / "run.json")["prefer"]
+    assert record["method"] == "grpo" and record["reward"]["text"] == 1
+    read_run(grouped)
+
+
+@pytest.mark.slow
+def test_a_resumed_run_of_groups_samples_what_it_would_have(world, tiny_folder, grouped, place):
+    stopped = killed_after(grouped, 2, place / "grpo-stopped")
+    prefer(load(PreferConfig, ["train.resume=true", f"train.output={stopped}"]))
+    for name in ("loss", "reward", "answer_tokens"):
+        assert rows(stopped, name) == pytest.approx(rows(grouped, name), rel=1e-5, abs=1e-6)
+
+
+@pytest.mark.slow
+def test_groups_on_two_processes(world, tiny_folder, place):
+    how = ["data.target=paragraph", "prefer.method=grpo", "prefer.answers=3", "prefer.max_new_tokens=8"]  # fmt: skip
+    said = processes.run(2, world, place / "grpo-2", f"model.name={tiny_folder}", *how, steps=2, script="train/prefer.py")  # fmt: skip
+    assert "1 − reward" in said
+    assert list(rows(place / "grpo-2", "reward")) == [1, 2]
+
+
+def test_the_loss_of_a_group_is_that_of_trl(world, processor, tiny_folder, tmp_path):
+    """Log-probabilities from trees are those of single rows, so TRL's loss and gradients are too."""
+    args = GRPOConfig(output_dir=str(tmp_path), use_cpu=True, report_to="none", remove_unused_columns=False, gradient_checkpointing=False, per_device_train_batch_size=4, num_generations=2, num_generations_eval=1, steps_per_generation=1, disable_dropout=True, bf16=False)  # fmt: skip
+    sets = load_prompts(
+        Prepared.open(world), DataKeys(eval_share=0), processor, answers=2, longest=8
+    )
+    samples = [sets.train[0], sets.train[5]]
+    found = []
+
+    def scorer(said, true):
+        """Some reward: the tiny model says nothing of worth yet."""
+        return Reward(len(said.text) % 7 / 7, {})
+
+    for kind in (GroupTrainer, GRPOTrainer):
+        base = load_model(ModelKeys(name=str(tiny_folder)), "lora", Precision("cpu", torch.float32))
+        torch.manual_seed(0)
+        model = set_trainable(base, "lora", LoraKeys(targets="llm+connector"), OptimKeys())
+        made = kind(model=noisy(model), reward_funcs=scorer, args=args, train_dataset=sets.train, processing_class=processor)  # fmt: skip
+        made.current_gradient_accumulation_steps = 1
+        made.model.train()
+        if kind is GroupTrainer:
+            made.reward_of, made.videos, made.each, made.longest, made.frames_at_once = scorer, 2, 2, 8, 64  # fmt: skip
+            torch.manual_seed(3)
+            inputs = made._prepare_inputs(samples)
+            forward.install(base, partial(normalise, processor=processor), frames_at_once=64)
+            given = {k: inputs[k].clone() for k in ("completion_ids", "completion_mask", "advantages", "num_items_in_batch")}  # fmt: skip
+        else:
+            prompts = [{"id": "", "input_ids": s["input_ids"], "labels": s["labels"], "frames": s["frames"]} for _ in range(2) for s in samples]  # fmt: skip
+            left = collate(prompts, processor.tokenizer.pad_token_id, left=True)
+            most = max(len(one["frames"]) for one in prompts)
+            pixels = torch.zeros(4, most, *prompts[0]["frames"].shape[1:])
+            real = torch.zeros(4, most, *pixels.shape[-2:], dtype=torch.bool)
+            for i, one in enumerate(prompts):
+                pixels[i, : len(one["frames"])] = normalise(one["frames"], processor)
+                real[i, : len(one["frames"])] = True
+            inputs = given | {"prompt_ids": left["input_ids"], "prompt_mask": left["attention_mask"], "pixel_values": pixels, "pixel_attention_mask": real, "num_images": [len(one["frames"]) for one in prompts]}  # fmt: skip
+        loss = made.compute_loss(made.model, inputs)
+        loss.backward()
+        grads = {n: p.grad for n, p in made.model.named_parameters() if p.grad is not None}
+        found.append((loss.item(), grads))
+    (ours, own), (stock, theirs) = found
+    assert given["advantages"].abs().max() > 0
+    assert ours == pytest.approx(stock, rel=1e-5, abs=1e-6)
+    assert own.keys() == theirs.keys()
+    for name, grad in own.items():
+        assert (grad - theirs[name]).norm() <= 1e-5 * theirs[name].norm() + 1e-9, name

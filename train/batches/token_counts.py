@@ -6,8 +6,8 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from data.prepared.dataset import Prepared
-from train.batches.dataset import TEXT_COLUMNS, survey
 from train.batches.stream import read_texts
+from train.batches.survey import TEXT_COLUMNS, survey
 from train.early_checks import check_reachable
 from train.model.load import load_processor
 from train.sections import DataKeys, ModelKeys

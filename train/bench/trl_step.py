@@ -22,10 +22,11 @@ from trl import SFTConfig, SFTTrainer
 from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from data.config import load
-from train.batches.dataset import Sets, Survey
+from train.batches.dataset import Sets
 from train.batches.encode import Exchange, encode_text, frame_size_px, normalise
 from train.batches.samplers import LIKE_TOKENS, PackSampler, orders_of
 from train.batches.split import Split
+from train.batches.survey import Survey
 from train.bench import random_checkpoint
 from train.bench.config import BenchStepConfig
 from train.bench.real_steps import RANK, gradient_error

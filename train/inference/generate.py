@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from functools import partial
 from typing import Any
 
@@ -106,6 +106,8 @@ class Generation:
     looped: bool = False
     """It said the same sentence a third time, and was generated once more with a penalty on repetition. What
     repeats is left out."""
+    ids: tuple[int, ...] = field(default=(), repr=False, compare=False)
+    """Its tokens as they were generated, with the one that ends it."""
 
 
 def answer(
@@ -198,7 +200,15 @@ def generate_from(
     checks: list[Any] = [_refuse_nan(model.dtype)]
     if repetition_penalty != 1.0:  # on the words of the answer, not on those of the prompt
         checks.append(RepetitionPenaltyLogitsProcessor(repetition_penalty, length))
-    drawn = {"do_sample": True, "temperature": temperature, "top_k": 0} if temperature else {}
+    drawn: dict[str, Any] = {}
+    if temperature:  # a picture's token, if it were drawn, would stand for no picture
+        pictures = [processor.image_token_id]
+        drawn = {
+            "do_sample": True,
+            "temperature": temperature,
+            "top_k": 0,
+            "suppress_tokens": pictures,
+        }
     out = model.generate(  # type: ignore[operator]
         **inputs,
         **{forward.FEATURES: forward.as_mm_outputs(features)},
@@ -212,12 +222,12 @@ def generate_from(
     )
     said = out[:, length:]  # (B, new)
     texts = tokenizer.batch_decode(said, skip_special_tokens=True)
-    ended = (said == end).any(dim=1).tolist()
     answers = []
-    for text, done in zip(texts, ended, strict=True):
+    for text, ids in zip(texts, said.tolist(), strict=True):
         loop = repeated_from(text) if stop_loops else None
         if loop is None:
-            answers.append(Generation(text.strip(), cut=not done))
+            own = ids[: ids.index(end) + 1] if end in ids else ids
+            answers.append(Generation(text.strip(), cut=end not in ids, ids=tuple(own)))
         else:
             answers.append(Generation(text[:loop].strip(), cut=False, looped=True))
     return answers

@@ -78,7 +78,6 @@ def arguments(
         "output_dir": str(output),
         "per_device_train_batch_size": train.batch,
         "per_device_eval_batch_size": train.batch,
-        "activation_offloading": train.offload,
         "gradient_accumulation_steps": train.accumulate,
         "max_steps": steps,
         "learning_rate": optim.lr,
@@ -111,7 +110,6 @@ def arguments(
         "dataloader_persistent_workers": config.data.workers > 0,
         "dataloader_pin_memory": on_gpu,
         "prediction_loss_only": True,
-        "max_length": None,
         "remove_unused_columns": False,
         "ddp_find_unused_parameters": False,
         "eval_strategy": "steps" if held_out else "no",
@@ -121,14 +119,17 @@ def arguments(
     }
 
 
-def sft_arguments(common: dict[str, Any], *, use_cache: bool) -> SFTConfig:
+def sft_arguments(common: dict[str, Any], *, offload: bool, use_cache: bool) -> SFTConfig:
     """The arguments of TRL's SFTTrainer.
 
     Args:
+        offload: as `train.offload`.
         use_cache: only the value for the model's configuration; training never uses a KV cache.
     """
     return SFTConfig(
         **common,
+        activation_offloading=offload,
+        max_length=None,
         # our own dataset, collator and labels: the library must touch none of them
         dataset_kwargs={"skip_prepare_dataset": True},
         completion_only_loss=False,

@@ -33,7 +33,7 @@ def fit(trainer: Guarded, *, resume: Path | None) -> dict[str, float]:
         results["eval_loss_before"] = before
     results["eval_loss_after"] = after
     say(
-        f"held-out completion loss: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
+        f"held-out {trainer.loss_name}: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
     )
     return results
 

@@ -35,6 +35,8 @@ class Guarded(Trainer):
     eval_order: PackSampler | None = None
     generation: GenerationEval | None = None
     """Describes held-out videos; None: does not."""
+    loss_name: str = "completion loss"
+    """Of the loss on held-out samples."""
     nothing_left: bool = False
     """The run is resumed from a checkpoint of its last step: only the work after training is left."""
 

@@ -113,7 +113,8 @@ def make_trainer(
         held_out=sets.evaluation is not None,
         from_step=from_step,
     )
-    args = sft_arguments(common, use_cache=bool(model.config.use_cache))
+    use_cache = bool(model.config.use_cache)
+    args = sft_arguments(common, offload=config.train.offload, use_cache=use_cache)
     adapter = {n: p.data for n, p in model.named_parameters() if p.requires_grad}
     trainer = VideoTrainer(
         model=model,

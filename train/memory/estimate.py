@@ -54,8 +54,9 @@ class BatchShape:
     """Cached features in place of frames: the connector's output if it is frozen, else the tower's."""
 
     branches: int = 1
-    """Answers that share a prompt (`train.batches.trees`); of several, `answer_tokens` counts all. With several, what
-    trains has a frozen copy beside it, the reference."""
+    """Answers that share a prompt (`train.batches.trees`); of several, `answer_tokens` counts all."""
+    reference: bool = False
+    """What trains has a frozen copy beside it."""
 
     @property
     def samples(self) -> float:
@@ -112,11 +113,12 @@ def estimate(
             # a dense boolean mask, and what the attention kernel converts it to
             mask = load.packed_tokens**2 * (1 + compute.itemsize)
             parts["attention mask"] = mask
-        reference = 0
         if load.branches > 1:
             mask = load.batch * load.tokens**2 * (1 + compute.itemsize)
-            reference = _reference_bytes(trained, config.train.method)
-            parts |= {"attention mask": mask, "reference": reference}
+            parts["attention mask"] = mask
+        reference = _reference_bytes(trained, config.train.method) if load.reference else 0
+        if reference:
+            parts["reference"] = reference
         peak = bytes_.peak + mask + reference
         loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
         if loaded > peak:  # the vision tower is loaded before it leaves the device

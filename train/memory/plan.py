@@ -15,7 +15,7 @@ from transformers import SmolVLMConfig
 
 from data.config import GIB
 from data.errors import UserError
-from train.batches.dataset import Survey
+from train.batches.survey import Survey
 from train.config import TrainConfig
 from train.early_checks import check_context
 from train.memory.estimate import BatchShape, Estimate, estimate, per_device
@@ -90,7 +90,7 @@ def batch_shape_of_data(train: TrainKeys, data: DataKeys, survey: Survey) -> Bat
             for counts in (survey.frames, survey.answers)
         )
     load = _load(train, data, frames, tokens, answers)
-    return replace(load, branches=survey.branches)
+    return replace(load, branches=survey.branches, reference=survey.reference)
 
 
 def _load(

@@ -17,7 +17,7 @@ def prefer(config: PreferConfig) -> dict[str, float]:
     Raises:
         UserError: the pairs cannot be read or answer another dataset, or as `train_run`.
     """
-    if not config.train.resume:
+    if not config.train.resume and config.prefer.method != "grpo":
         if config.pairs is None:
             raise UserError(
                 f"pairs: missing; {this_python()} scripts/sample.py run=… data.path=…  makes them"
@@ -27,7 +27,30 @@ def prefer(config: PreferConfig) -> dict[str, float]:
         given = config.data.model_fields_set
         data = config.data.model_copy(update={k: v for k, v in known.items() if k not in given})
         config = config.model_copy(update={"data": data})
-    return train_run(config, _pairs)
+    return train_run(config, _answers)
+
+
+def _answers(config: PreferConfig, dataset: Prepared) -> Learning:
+    """What is learned by the method that is asked for."""
+    return _groups(config) if config.prefer.method == "grpo" else _pairs(config, dataset)
+
+
+def _groups(config: PreferConfig) -> Learning:
+    """Answers are sampled and compared with each other."""
+    from train.preference.groups import make_group_trainer
+    from train.preference.samples import load_prompts
+
+    keys = config.prefer
+    about = {
+        **keys.model_dump(),
+        "reward": config.reward.model_dump(),
+        "soda_text": config.soda_text,
+    }
+    return Learning(
+        partial(load_prompts, answers=keys.answers, longest=keys.max_new_tokens),
+        make_group_trainer,
+        {"prefer": about},
+    )
 
 
 def _pairs(config: PreferConfig, dataset: Prepared) -> Learning:

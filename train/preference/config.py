@@ -146,12 +146,12 @@ class SampleConfig(Section):
 
 
 class PreferKeys(Section):
-    """Training on pairs of answers."""
+    """Training after SFT."""
 
-    method: Literal["dpo", "dpo+sft", "rft"] = Field(
+    method: Literal["dpo", "dpo+sft", "rft", "grpo"] = Field(
         default="dpo",
         description="dpo: the better answer over the worse; dpo+sft: and the better one is learned; rft: "
-        "only that",
+        "only that; grpo: no pairs, answers are sampled as it learns",
     )
     beta: float = Field(
         default=0.1, gt=0, description="dpo: how closely the model stays at where it began"
@@ -159,14 +159,23 @@ class PreferKeys(Section):
     sft_weight: float = Field(
         default=1.0, gt=0, description="dpo+sft: weight of the loss of the better answer"
     )
+    answers: int = Field(
+        default=8, ge=2, le=64, description="grpo: answers to each video, compared with each other"
+    )
+    temperature: float = Field(default=1.0, gt=0, description="grpo: of sampling")
+    max_new_tokens: int = Field(
+        default=256, ge=1, description="grpo: maximum length of an answer, tokens"
+    )
 
     def idle(self) -> list[str]:
-        used = {"dpo": {"beta"}, "dpo+sft": {"beta", "sft_weight"}, "rft": set[str]()}[self.method]
-        given = self.changed().keys() - {"method"}
-        return [
-            f"prefer.{key}: prefer.method={self.method} has no use for it"
-            for key in sorted(given - used)
-        ]
+        used = {
+            "dpo": {"beta"},
+            "dpo+sft": {"beta", "sft_weight"},
+            "rft": set[str](),
+            "grpo": {"answers", "temperature", "max_new_tokens"},
+        }[self.method]
+        given = sorted(self.changed().keys() - {"method"} - used)
+        return [f"prefer.{key}: prefer.method={self.method} has no use for it" for key in given]
 
 
 class PreferConfig(TrainConfig):
@@ -176,6 +185,7 @@ class PreferConfig(TrainConfig):
         "pairs",
         "prefer.method",
         "prefer.beta",
+        "prefer.answers",
         *TrainConfig.COMMON,
     )
 
@@ -183,27 +193,45 @@ class PreferConfig(TrainConfig):
         default=None, description="folder of pairs that scripts/sample.py made"
     )
     prefer: PreferKeys = PreferKeys()
+    reward: RewardKeys = RewardKeys()
+    soda_text: Literal["meteor_lite", "rouge_l"] = Field(
+        default="meteor_lite", description="grpo: SODA's text score"
+    )
     optim: OptimKeys = OptimKeys(lr=1e-5)
 
     def idle(self) -> list[str]:
-        return [*super().idle(), *self.prefer.idle()]
+        lines = [*super().idle(), *self.prefer.idle()]
+        if self.prefer.method == "grpo":
+            return [*lines, *(["pairs: grpo samples by itself"] if self.pairs else [])]
+        given = [f"reward.{key}" for key in self.reward.changed()]
+        given += ["soda_text"] if "soda_text" in self.changed() else []
+        return [
+            *lines,
+            *(f"{key}: pairs have their rewards; prefer.method=grpo uses it" for key in given),
+        ]
 
     @model_validator(mode="after")
-    def _check_pairs(self) -> Self:
+    def _check_answers(self) -> Self:
+        method = self.prefer.method
         for key in ("features", "stream"):
             if getattr(self.data, key):
-                raise ValueError(f"data.{key}=true: not with pairs; leave it out")
+                raise ValueError(f"data.{key}=true: not after SFT yet; leave it out")
         if self.train.pack:
             raise ValueError(
-                "train.pack=true: not with pairs, whose answers share a row already; leave it out"
+                "train.pack=true: answers share a row with their prompt already; leave it out"
             )
-        if self.prefer.method != "rft":
-            if self.model.attention == "flash_attention_2":
-                raise ValueError(
-                    "model.attention=flash_attention_2: cannot share a prompt between two answers; use sdpa"
-                )
-            if self.eval.also is not None:
-                raise ValueError(
-                    f"eval.also={self.eval.also}: not with prefer.method={self.prefer.method}"
-                )
+        if method == "rft":
+            return self
+        if self.model.attention == "flash_attention_2":
+            raise ValueError(
+                "model.attention=flash_attention_2: cannot share a prompt between answers; use sdpa"
+            )
+        if self.eval.also is not None:
+            raise ValueError(f"eval.also={self.eval.also}: not with prefer.method={method}")
+        if method == "grpo" and self.train.offload:
+            raise ValueError("train.offload=true: not with prefer.method=grpo; leave it out")
+        if method == "grpo" and self.reward.judge:
+            raise ValueError(
+                "reward.judge: too slow to ask at each step; scripts/sample.py takes it"
+            )
         return self

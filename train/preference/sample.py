@@ -14,7 +14,7 @@ from data.errors import UserError
 from data.locks import locked
 from data.prepared.dataset import Prepared
 from data.window import window_of
-from train.batches.dataset import TEXT_COLUMNS
+from train.batches.survey import TEXT_COLUMNS
 from train.console import say
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys

@@ -13,7 +13,9 @@ from transformers import SmolVLMProcessor
 
 from data.errors import UserError
 from data.prepared.dataset import Prepared
-from train.batches.dataset import TEXT_COLUMNS, Sets, Survey, load_sets
+from data.sample import events_of
+from data.window import as_seen
+from train.batches.dataset import Sets, load_sets
 from train.batches.encode import (
     IGNORED,
     TooLong,
@@ -22,7 +24,10 @@ from train.batches.encode import (
     frame_size_px,
 )
 from train.batches.split import split
+from train.batches.survey import TEXT_COLUMNS, Survey
 from train.console import say
+from train.evaluation.records import Reference
+from train.inference.generate import generation_prompt
 from train.preference.pairs import Pair, Pairs
 from train.sections import DataKeys
 
@@ -111,12 +116,60 @@ def _samples(
         unmarked=0,
         own_words={},
         branches=1 if best_only else 2,
+        reference=not best_only,
     )
     return table.with_transform(PairEncoder(rows, processor, keys, best_only)), survey
 
 
 def _answers(chosen: str, rejected: str, best_only: bool) -> tuple[str, ...]:
     return (chosen,) if best_only else (chosen, rejected)
+
+
+def load_prompts(
+    dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor, *, answers: int, longest: int
+) -> Sets:
+    """The rows of a prepared dataset as prompts, with what is true of them, split and surveyed as for SFT.
+
+    Args:
+        answers: to each prompt, of `longest` tokens at most.
+    """
+    sets = load_sets(dataset, keys, processor)
+    found, more = sets.survey, answers * longest
+    pairs = zip(found.tokens, found.answers, strict=True)
+    survey = replace(
+        found,
+        tokens=tuple(tokens - own + more for tokens, own in pairs),
+        answers=(more,) * len(found.usable),
+        branches=answers,
+    )
+    encoder = PromptEncoder(processor, keys)
+    held = sets.evaluation
+    return replace(
+        sets,
+        train=sets.train.with_transform(encoder),
+        evaluation=None if held is None else held.with_transform(encoder),
+        survey=survey,
+    )
+
+
+@dataclass(frozen=True)
+class PromptEncoder:
+    """Prepared rows → prompts with their frames, and what is true of them, as a transform of `datasets`."""
+
+    processor: SmolVLMProcessor
+    keys: DataKeys
+
+    def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
+        rows = [
+            dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
+        ]
+        samples = [self._prompt(row) for row in rows]
+        return {key: [s[key] for s in samples] for key in samples[0]}
+
+    def _prompt(self, row: dict[str, Any]) -> dict[str, Any]:
+        seen = as_seen(row, self.keys.window_clock)
+        true = Reference(tuple(events_of(seen)), seen["duration_s"], seen["description"])
+        return {**generation_prompt(row, self.processor, self.keys), "true": true}
 
 
 @dataclass(frozen=True)

@@ -35,6 +35,7 @@ REF = "ref"
 class PairTrainer(Guarded, DPOTrainer):
     """DPOTrainer with our batches of trees."""
 
+    loss_name = "loss of pairs"
     scale: forward.Scale
     """Prepares frames for the tower."""
     frames_at_once: int
@@ -112,6 +113,8 @@ def make_pair_trainer(
     both = config.prefer.method == "dpo+sft"
     args = DPOConfig(
         **common,
+        activation_offloading=config.train.offload,
+        max_length=None,
         beta=config.prefer.beta,
         loss_type=["sigmoid", "sft"] if both else ["sigmoid"],
         loss_weights=[1.0, config.prefer.sft_weight] if both else None,
