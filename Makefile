@@ -24,16 +24,15 @@ $(VENV)/.installed: pyproject.toml
 demo: install
 	$(BIN)/python scripts/demo.py
 
-# two at a time, a file's tests together, a thread each; but what trains for minutes gets the machine for itself
+# two at a time, a file's tests together, a thread each; what trains for minutes begins first
 PYTEST = HF_HUB_OFFLINE=1 OMP_NUM_THREADS=1 $(BIN)/python -m pytest -q -n 2 --dist loadfile --durations=15
-LONG = tests/slow/test_demo.py tests/slow/test_policies.py
+LONG_FIRST = tests/slow tests/data tests/train
 
 test: install
 	$(PYTEST)
 
 test-slow: install
-	$(PYTEST) --no-loadscope-reorder -m slow $(LONG:%=--ignore=%)
-	HF_HUB_OFFLINE=1 $(BIN)/python -m pytest -q --durations=15 -m slow $(LONG)
+	$(PYTEST) --no-loadscope-reorder -m slow $(LONG_FIRST)
 
 check: install
 	$(BIN)/ruff check .

@@ -50,7 +50,7 @@ def run(world, tiny_folder, place):
 @pytest.fixture(scope="module")
 def pairs(world, run, place):
     makers = ["makers.sampled=0", "makers.dropped=1", "makers.swapped=0.5", "margin=0"]
-    argv = [f"run={run}", f"data.path={world}", f"out={place / 'pairs'}", "data.part=all", *makers]
+    argv = [f"run={run}", f"data.path={world}", f"out={place / 'pairs'}", *makers]
     sample(load(SampleConfig, argv))
     return place / "pairs"
 
@@ -211,7 +211,7 @@ def test_fewer_tokens_a_frame_and_a_connector_beside(world, tiny_folder, place):
     few = place / "few"
     how = ["model.tokens_a_frame=1", "lora.connector=true", "train.steps=2"]
     train(world, few, *how, base=str(tiny_folder))
-    argv = [f"run={few}", f"data.path={world}", f"out={place / 'few-pairs'}", "data.part=all"]
+    argv = [f"run={few}", f"data.path={world}", f"out={place / 'few-pairs'}"]
     sample(load(SampleConfig, [*argv, "makers.sampled=0", "makers.dropped=1"]))
     prefer(keys(place / "few-pairs", few, place / "few-dpo"))
     assert rows(place / "few-dpo", "loss")[1] == pytest.approx(0.6931, abs=1e-4)
@@ -271,7 +271,7 @@ def test_keys_that_do_not_go_with_pairs_are_refused(argv, said):
         load(PreferConfig, ["pairs=x", *argv])
 
 
-def test_pairs_that_answer_something_else_are_refused(pairs, run, place, tmp_path):
+def test_pairs_that_answer_something_else_are_refused(world, pairs, run, tmp_path):
     with pytest.raises(UserError, match=r"pairs: missing; .*scripts/sample\.py"):
         prefer(load(PreferConfig, [f"model.name={run}"]))
     with pytest.raises(UserError, match=r"answers to data\.target=timeline, and data\.target=para"):

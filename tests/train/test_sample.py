@@ -18,7 +18,7 @@ from train.preference.pairs import ANSWERS, PAGE, PAIRS, RECORD, read_pairs
 from train.preference.sample import sample
 from train.run.saved import read_run
 
-SHORT = ["generate.max_new_tokens=12", "data.limit=5"]
+SHORT = ["generate.max_new_tokens=12", "data.limit=5", "data.part=learned"]
 WORSE = ["makers.dropped=1", "makers.swapped=1", "makers.shifted=1", "makers.repeated=1"]
 
 

@@ -63,8 +63,13 @@ def _pairs(config: PreferConfig, dataset: Prepared) -> Learning:
     pairs = read_pairs(config.pairs)
     _check_same(config, pairs, dataset)
     best_only = config.prefer.method == "rft"
+    watched = None
+    if config.eval.generate_every is not None:
+        watched = f"eval.generate_every={config.eval.generate_every}"
+    elif config.eval.best != "none":
+        watched = f"eval.best={config.eval.best}"
     return Learning(
-        partial(load_pairs, pairs=pairs, best_only=best_only),
+        partial(load_pairs, pairs=pairs, best_only=best_only, watched=watched),
         make_trainer if best_only else make_pair_trainer,
         {
             "prefer": {

@@ -66,8 +66,9 @@ class SampleData(Section):
 
     path: str = Field(description="prepared dataset with the videos and their references")
     part: Literal["learned", "all"] = Field(
-        default="learned",
-        description="videos to use; learned: not those that the run held out of this dataset",
+        default="all",
+        description="videos to use; learned: not those that the run held out of this dataset (pairs of these "
+        "are evaluated on)",
     )
     limit: int | None = Field(
         default=None, ge=1, description="maximum number of rows (null: no limit)"

@@ -33,13 +33,20 @@ from train.sections import DataKeys
 
 
 def load_pairs(
-    dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor, *, pairs: Pairs, best_only: bool
+    dataset: Prepared,
+    keys: DataKeys,
+    processor: SmolVLMProcessor,
+    *,
+    pairs: Pairs,
+    best_only: bool,
+    watched: str | None = None,
 ) -> Sets:
     """The pairs of a prepared dataset, split as for SFT: those of held-out videos are evaluated on.
 
     Args:
         best_only: the better answer alone, in the form of samples for SFT (and held-out samples are references, as
             there); else trees (`train.batches.trees`).
+        watched: a key that asks for held-out pairs, with its value.
 
     Raises:
         UserError: no pair is usable.
@@ -63,6 +70,11 @@ def load_pairs(
         return sets
     evaluation, seen = make([pair for pair in known if places[pair.id] in held])
     if not seen.usable and parts.held:
+        if watched is not None:
+            raise UserError(
+                f"{watched}: no pair is of a held-out video, so nothing is evaluated while training; sample with "
+                "data.part=all, or leave it out"
+            )
         say("note: no pair is of a held-out video, so no loss of pairs is measured on such")
     return replace(sets, evaluation=evaluation if seen.usable else None, eval_tokens=seen.tokens)
 
