@@ -11,7 +11,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import Figures, bench
-from train.bench.config import BenchLearnedConfig
+from train.bench.config_trained import BenchLearnedConfig
 
 
 def main(config: BenchLearnedConfig) -> Figures:

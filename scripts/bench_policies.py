@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import Figures, bench
-from train.bench.config import PoliciesConfig
+from train.bench.config_trained import PoliciesConfig
 
 
 def main(config: PoliciesConfig) -> Figures:

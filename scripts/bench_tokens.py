@@ -12,7 +12,7 @@ sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import Figures, bench
 from data.errors import UserError
-from train.bench.config import BenchTokensConfig
+from train.bench.config_trained import BenchTokensConfig
 
 
 def main(config: BenchTokensConfig) -> Figures:

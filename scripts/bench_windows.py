@@ -10,7 +10,7 @@ from pathlib import Path
 sys.path[0] = str(Path(__file__).resolve().parents[1])
 
 from data.command import Figures, bench
-from train.bench.config import BenchWindowsConfig
+from train.bench.config_trained import BenchWindowsConfig
 
 
 def main(config: BenchWindowsConfig) -> Figures:

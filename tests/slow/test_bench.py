@@ -4,6 +4,7 @@ import json
 
 import pytest
 
+from data.sources import microworld
 from tests.helpers.videos import run_command
 
 pytestmark = pytest.mark.slow
@@ -142,3 +143,18 @@ def test_stages_beside_training_at_once(tmp_path):
         for way in ("at once", "mixed at once", "connector, short, dense")
     )
     assert "| connector, then all |" in said
+
+
+def test_ways_after_sft_on_poor_labels(tmp_path):
+    """Each way goes on from the same model; what is trained is counted."""
+    keys = ["seeds=0", "cases=invented", "videos=40", "exact=20", "held_out=6", "steps=3"]
+    keys += ["dpo_steps=1", "grpo_steps=1", "prewarm_steps=20", "ways=DPO of made worse,GRPO"]
+    figures, said = figures_of("bench_prefer", tmp_path, *keys, f"work={tmp_path}/work")
+    for way in ("SFT alone", "DPO of made worse", "GRPO"):
+        assert f"| invented | {way} |" in said
+        assert 0 <= figures[f"invented/{way}/soda_c"] <= 1
+    assert figures["invented/GRPO/cpu_seconds"] > 0 == figures["invented/SFT alone/cpu_seconds"]
+    lines = (tmp_path / "work/invented.jsonl").read_text().splitlines()
+    told = [len(json.loads(line)["events"]) for line in lines]
+    exact = [len(microworld.events(microworld.story(0, n))) for n in range(40)]
+    assert 1 <= sum(told) - sum(exact) <= 15  # an invented scene in some

@@ -13,7 +13,7 @@ from data.errors import UserError
 from data.prepared.dataset import Prepared
 from tests.helpers.runs import losses, train
 from train.batches.dataset import load_sets
-from train.bench.config import BenchTokensConfig
+from train.bench.config_trained import BenchTokensConfig
 from train.bench.tokens import what_fits
 from train.config import TrainConfig
 from train.inference.config import MergeConfig

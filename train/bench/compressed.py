@@ -13,7 +13,7 @@ from datasets import Dataset
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from train.batches.split import split
-from train.bench.config import BenchTokensConfig
+from train.bench.config_trained import BenchTokensConfig
 from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys

@@ -19,7 +19,7 @@ from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from data.selection.windows import choose_windows
 from train.batches.split import split
-from train.bench.config import BenchLearnedConfig
+from train.bench.config_trained import BenchLearnedConfig
 from train.bench.seeds import in_pool, one_core_each, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys

@@ -13,7 +13,7 @@ from data.selection.learned import selector
 from data.selection.learned.events import Proposal, best_of, overlap, proposals
 from data.selection.learned.network import network_of
 from data.selection.policies.boundaries import find_boundaries
-from train.bench.config import BenchLearnedConfig
+from train.bench.config_trained import BenchLearnedConfig
 from train.bench.learned import held_pool, learn, measure, prepare_worlds, selector_folder
 from train.bench.seeds import in_pool, one_core_each, quietly
 from train.console import say

@@ -6,7 +6,7 @@ from __future__ import annotations
 from pathlib import Path
 
 from data.errors import UserError
-from train.bench.config import BenchLearnedConfig, PoliciesConfig
+from train.bench.config_trained import BenchLearnedConfig, PoliciesConfig
 from train.bench.learned import WORLDS, selector_folder
 from train.bench.policies import compare_policies
 from train.console import say

@@ -18,7 +18,7 @@ from data.config import GIB, load
 from data.offline.prepare import prepare
 from train import sft
 from train.bench import language_model
-from train.bench.config import MethodsConfig
+from train.bench.config_trained import MethodsConfig
 from train.bench.policies import CAPTIONS
 from train.config import TrainConfig
 from train.console import say

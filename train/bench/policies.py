@@ -15,7 +15,7 @@ from data.prepared.dataset import Prepared
 from data.sample import events_of
 from data.target import timeline
 from train.batches.split import split
-from train.bench.config import PoliciesConfig
+from train.bench.config_trained import PoliciesConfig
 from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys

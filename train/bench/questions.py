@@ -15,7 +15,7 @@ from data.prepared.dataset import Prepared
 from data.sources import microworld
 from train.batches.encode import decode_frames, encode, frame_size_px
 from train.batches.split import split
-from train.bench.config import BenchTokensConfig
+from train.bench.config_trained import BenchTokensConfig
 from train.bench.own_tokens import Describes, Pair, Tail, learn, read
 from train.bench.seeds import in_pool, one_core_each, quietly, warmed_base
 from train.bench.verbs import VERB

@@ -18,7 +18,7 @@ from data.prepared.dataset import Prepared
 from data.sources.config import SourceKeys
 from train.batches.split import split
 from train.bench import language_model
-from train.bench.config import BenchStagesConfig
+from train.bench.config_trained import BenchStagesConfig
 from train.bench.policies import CAPTIONS
 from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
 from train.console import say

@@ -9,7 +9,7 @@ import torch
 from tqdm import tqdm
 
 from data.config import load
-from train.bench.config import BenchTokensConfig
+from train.bench.config_trained import BenchTokensConfig
 from train.config import TrainConfig
 from train.console import say
 from train.memory.config import MODELS, Size

@@ -18,7 +18,7 @@ from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.target import Unit, timeline
 from train.batches.split import split
-from train.bench.config import BenchWindowsConfig, Way
+from train.bench.config_trained import BenchWindowsConfig, Way
 from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
