@@ -22,7 +22,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from data.config import load
 from tests.helpers.runs import train
-from train.batches.encode import decode_frames, normalise
+from train.batches.frames import decode_frames, normalise
 from train.bench import random_checkpoint
 from train.inference.config import MergeConfig
 from train.inference.merge import merge

@@ -24,6 +24,8 @@ SMALL = {
     "scripts/cache_features.py": ["model.name=tiny"],
     "scripts/plan.py": ["search=false"],
     "scripts/train_selector.py": ["steps=4", "subsets=4", "pool=8"],
+    "scripts/sample.py": ["margin=0", "generate.max_new_tokens=8", "makers.dropped=1"],
+    "train/prefer.py": ["data.workers=0", "data.eval_share=0.2", "train.steps=2"],
     "scripts/describe.py": ["max_new_tokens=8"],
     "adapter=runs/clips": ["generate.max_new_tokens=8", "data.limit=2"],  # of scripts/evaluate.py
 }  # fmt: skip
@@ -68,6 +70,8 @@ def small(command, number, place):
     more = []
     for mark in (
         "train/sft.py",
+        "train/prefer.py",
+        "scripts/sample.py",
         "scripts/cache_features.py",
         "scripts/plan.py",
         "scripts/describe.py",
@@ -78,6 +82,8 @@ def small(command, number, place):
         more = SMALL["adapter=runs/clips"]
     if "train/sft.py" in words:
         more = [*more, f"train.output=runs/{'clips' if 'recipe=qlora' in words else number}"]
+    if "prefer.method=grpo" in words:
+        more = [*more, "prefer.answers=2", "prefer.max_new_tokens=8"]
     if "features" in command:  # they are of one checkpoint, and `tiny` is built anew for each run
         more = [f"model.name={place}/tiny", *more[1:]]
     if "recipe=long" in words:  # the tiny model has 4 tokens a frame, or 1
@@ -107,6 +113,9 @@ def test_the_readmes_commands_do_what_they_say(place):
         "evals/clips/report.html",
         "evals/both/report.html",
         "described/index.html",
+        "prepared/videos-pairs/pairs.html",
+        "runs/preferred/adapter_model.safetensors",
+        "runs/grouped/adapter_model.safetensors",
         "preview",
     ):
         assert (place / made).exists(), made

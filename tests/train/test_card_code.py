@@ -8,7 +8,7 @@ import torch
 from data.selection.config import FrameKeys
 from tests.helpers.runs import train
 from tests.helpers.videos import write_video
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.hub.card import model_card
 from train.inference.generate import generation_prompt, load_run, processor_of
 from train.inference.rows import as_row, windows_or_refuse

@@ -11,16 +11,8 @@ from PIL import Image
 
 from data.errors import UserError
 from train.batches.collate import collate
-from train.batches.encode import (
-    INSTRUCTIONS,
-    TooLong,
-    decode_frames,
-    encode,
-    frame_size_px,
-    holds_marks,
-    instruction,
-    normalise,
-)
+from train.batches.encode import INSTRUCTIONS, TooLong, encode, holds_marks, instruction
+from train.batches.frames import decode_frames, frame_size_px, normalise
 from train.loop.startup import show_example
 from train.sections import DataKeys
 

@@ -11,7 +11,7 @@ from data.prepared.dataset import Prepared
 from tests.helpers.runs import losses, train
 from train.batches.collate import collate, collate_packed
 from train.batches.dataset import load_sets
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.model import forward
 from train.model.load import Precision, load_model, set_trainable
 from train.sections import DataKeys, LoraKeys, ModelKeys, OptimKeys

@@ -6,7 +6,7 @@ import torch
 from peft import PeftModel
 
 from data.errors import UserError
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.early_checks import check_reachable
 from train.model import forward
 from train.model.library_checks import check_overrides, set_known

@@ -12,7 +12,8 @@ from data.config import load
 from data.errors import UserError
 from tests.helpers.runs import train
 from tests.helpers.videos import call_command, run_command
-from train.batches.encode import Exchange, encode_text, frame_size_px
+from train.batches.encode import Exchange, encode_text
+from train.batches.frames import frame_size_px
 from train.batches.survey import Survey
 from train.bench import gpu
 from train.bench.config import BenchGpuConfig

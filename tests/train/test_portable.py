@@ -18,7 +18,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 from data.config import load
 from tests.helpers.runs import train
 from tests.helpers.videos import run_command
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.inference.config import MergeConfig
 from train.inference.generate import generation_prompt
 from train.inference.merge import merge

@@ -17,7 +17,7 @@ from data.prepared.dataset import Prepared
 from tests.helpers import processes
 from tests.helpers.runs import killed_after, rows, train
 from train.batches.collate import collate
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.batches.trees import collate_trees
 from train.memory.estimate import BatchShape, estimate
 from train.memory.shapes import shape_of

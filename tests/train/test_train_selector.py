@@ -204,7 +204,7 @@ def test_the_loss_of_all_frames_is_the_trainers(place):
 
     from train.batches.collate import collate
     from train.batches.dataset import to_sample
-    from train.batches.encode import frame_size_px, normalise
+    from train.batches.frames import frame_size_px, normalise
 
     full = {**row, "frames": [{"bytes": j} for j in jpegs]}
     size_px = frame_size_px(describer.processor)

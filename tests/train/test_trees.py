@@ -7,7 +7,8 @@ import torch
 
 from data.prepared.dataset import Prepared
 from train.batches.collate import collate
-from train.batches.encode import decode_frames, encode_answers, frame_size_px, normalise
+from train.batches.encode import encode_answers
+from train.batches.frames import decode_frames, frame_size_px, normalise
 from train.batches.trees import collate_trees
 from train.model import forward
 from train.model.load import Precision, load_model

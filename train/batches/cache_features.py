@@ -20,8 +20,8 @@ from data.errors import UserError
 from data.locks import locked
 from data.prepared.dataset import Prepared
 from data.storage import atomic
-from train.batches.encode import decode_frames, frame_size_px, normalise
 from train.batches.features import Stage, cache_folder, part_name, stage_of
+from train.batches.frames import decode_frames, frame_size_px, normalise
 from train.batches.stream import Groups, Pictures, read_texts
 from train.config import TrainConfig
 from train.console import say

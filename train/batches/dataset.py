@@ -10,8 +10,9 @@ from transformers import SmolVLMProcessor
 
 from data.prepared.dataset import Prepared
 from data.prepared.shards import GROUP_ROWS
-from train.batches.encode import decode_frames, encode, frame_size_px
+from train.batches.encode import encode
 from train.batches.features import Features
+from train.batches.frames import decode_frames, frame_size_px
 from train.batches.split import Split, split
 from train.batches.stream import ROW, Pictures, read_texts, window, with_pictures
 from train.batches.survey import TEXT_COLUMNS, Survey, survey

@@ -1,4 +1,4 @@
-"""A prepared row → token ids and labels, built together, and uint8 frames.
+"""A prepared row → token ids and labels, built together.
 
 transformers' `SmolVLMProcessor` writes the prompt, given the frames' true times; only the
 instruction and the answer are ours. Labels are -100 everywhere except on each answer and the
@@ -8,16 +8,13 @@ instruction and the answer are ours. Labels are -100 everywhere except on each a
 from __future__ import annotations
 
 import hashlib
-import io
 import re
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-import torch
-from PIL import Image
-from transformers import SmolVLMProcessor, SmolVLMVideoProcessor
+from transformers import SmolVLMProcessor
 from transformers.models.smolvlm.processing_smolvlm import FRAME_TIMESTAMP_MESSAGE
 
 from data.errors import UserError
@@ -269,37 +266,3 @@ def _in_tenths(text: str, times_s: Sequence[float]) -> str:
 
     asked = re.escape(FRAME_TIMESTAMP_MESSAGE).replace(re.escape("{timestamp}"), r"(\d+:\d\d)")
     return re.sub(asked, exact, text)
-
-
-def frame_size_px(processor: SmolVLMProcessor) -> int:
-    """Side of the square frames that the model takes."""
-    return int(processor.video_processor.max_image_size["longest_edge"])
-
-
-def decode_frames(jpegs: Sequence[bytes], size_px: int) -> torch.Tensor:
-    """Stored frames → (F, 3, size, size) uint8, resized once and directly to the model's square."""
-    pictures = []
-    for jpeg in jpegs:
-        with Image.open(io.BytesIO(jpeg)) as image:
-            square = image.convert("RGB").resize((size_px, size_px), Image.Resampling.LANCZOS)
-        pictures.append(torch.from_numpy(np.array(square)))  # (H, W, 3)
-    return torch.stack(pictures).permute(0, 3, 1, 2).contiguous()
-
-
-def normalise(frames: torch.Tensor, processor: SmolVLMProcessor) -> torch.Tensor:
-    """(..., 3, H, W) uint8 on any device → float, scaled as the processor says."""
-    return rescale(frames, processor.video_processor)
-
-
-def rescale(frames: torch.Tensor, video: SmolVLMVideoProcessor) -> torch.Tensor:
-    """`normalise` with only a video processor, without a tokenizer."""
-    shape = frames.shape
-    flat = video.rescale_and_normalize(
-        frames.reshape(-1, *shape[-3:]),
-        True,
-        video.rescale_factor,
-        True,
-        video.image_mean,
-        video.image_std,
-    )
-    return flat.reshape(shape)

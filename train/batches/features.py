@@ -23,7 +23,7 @@ from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 from data.errors import UserError, this_python
 from data.prepared.dataset import Prepared
 from data.storage import is_url
-from train.batches.encode import frame_size_px
+from train.batches.frames import frame_size_px
 from train.sections import LoraKeys, Method, OptimKeys
 
 Stage = Literal["tower", "connector"]

@@ -20,7 +20,7 @@ from transformers import SmolVLMProcessor, pipeline
 
 from data.config import ROOT
 from data.selection.config import FrameKeys
-from train.batches.encode import frame_size_px
+from train.batches.frames import frame_size_px
 from train.bench.config import BenchDescribeConfig
 from train.bench.random_checkpoint import build
 from train.console import say

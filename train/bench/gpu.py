@@ -17,7 +17,7 @@ from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration, SmolVLM
 
 from data.config import GIB, load
 from data.errors import UserError, first_line
-from train.batches.encode import rescale
+from train.batches.frames import rescale
 from train.bench.config import BenchGpuConfig
 from train.bench.real_steps import batch_of
 from train.config import TrainConfig

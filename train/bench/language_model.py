@@ -22,7 +22,7 @@ from transformers import (
 )
 
 from data.errors import UserError, first_line
-from train.batches.encode import frame_size_px, normalise
+from train.batches.frames import frame_size_px, normalise
 from train.demo.prewarm import draw_pictures, prewarm
 from train.model import tiny
 

@@ -15,7 +15,7 @@ from tqdm import tqdm
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
 from train.batches.collate import collate
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.inference.generate import generate_from
 from train.model import forward
 from train.model.connector import tokens_of, widened

@@ -13,7 +13,8 @@ import torch
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.sources import microworld
-from train.batches.encode import decode_frames, encode, frame_size_px
+from train.batches.encode import encode
+from train.batches.frames import decode_frames, frame_size_px
 from train.batches.split import split
 from train.bench.config_trained import BenchTokensConfig
 from train.bench.own_tokens import Describes, Pair, Tail, learn, read

@@ -17,7 +17,7 @@ from transformers import (
 
 from data.config import load
 from train.batches.collate import collate
-from train.batches.encode import normalise, rescale
+from train.batches.frames import normalise, rescale
 from train.config import TrainConfig
 from train.memory.estimate import BatchShape
 from train.memory.shapes import shape_of

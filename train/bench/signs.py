@@ -17,7 +17,7 @@ from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.video.h264 import write_h264
-from train.batches.encode import frame_size_px
+from train.batches.frames import frame_size_px
 from train.batches.split import split
 from train.bench.config_trained import BenchTokensConfig
 from train.bench.seeds import in_pool, one_core_each, quietly, tiny_run

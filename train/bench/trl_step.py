@@ -23,7 +23,8 @@ from trl.trainer.sft_trainer import DataCollatorForVisionLanguageModeling
 
 from data.config import load
 from train.batches.dataset import Sets
-from train.batches.encode import Exchange, encode_text, frame_size_px, normalise
+from train.batches.encode import Exchange, encode_text
+from train.batches.frames import frame_size_px, normalise
 from train.batches.samplers import LIKE_TOKENS, PackSampler, orders_of
 from train.batches.split import Split
 from train.batches.survey import Survey

@@ -24,7 +24,8 @@ from data.selection.policies.boundaries import find_boundaries
 from data.sources import microworld
 from data.target import timeline
 from data.video.video import Video
-from train.batches.encode import decode_frames, encode, frame_size_px
+from train.batches.encode import encode
+from train.batches.frames import decode_frames, frame_size_px
 from train.bench.config_trained import BenchTokensConfig
 from train.bench.own_tokens import Describes, Tail, learn, read
 from train.bench.seeds import in_pool, one_core_each, quietly, warmed_base

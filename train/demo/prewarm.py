@@ -17,7 +17,7 @@ from tqdm import tqdm
 from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 
 from data.sources.microworld import ACTIONS, BACKGROUNDS, COLOURS, SHAPES, Scene, draw
-from train.batches.encode import frame_size_px, normalise
+from train.batches.frames import frame_size_px, normalise
 from train.model import tiny
 from train.model.load import load_processor
 from train.sections import ModelKeys

@@ -21,7 +21,8 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.errors import UserError
 from data.storage import write_atomically
-from train.batches.encode import Exchange, encode_text, frame_size_px, instruction, normalise
+from train.batches.encode import Exchange, encode_text, instruction
+from train.batches.frames import frame_size_px, normalise
 from train.model import forward
 from train.run.files import FINGERPRINT, json_text, read_json
 from train.run.saved import SavedRun, policy_of

@@ -13,14 +13,8 @@ from transformers import PreTrainedModel, RepetitionPenaltyLogitsProcessor, Smol
 
 from data.errors import UserError
 from train.batches.collate import collate
-from train.batches.encode import (
-    Exchange,
-    decode_frames,
-    first_prompt,
-    fit_frames,
-    frame_size_px,
-    normalise,
-)
+from train.batches.encode import Exchange, first_prompt, fit_frames
+from train.batches.frames import decode_frames, frame_size_px, normalise
 from train.batches.shown import shown
 from train.early_checks import check_reachable
 from train.inference import fingerprint

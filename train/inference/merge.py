@@ -18,7 +18,7 @@ from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor
 from data.errors import UserError, this_python
 from data.selection.config import SELECTOR_PATHS
 from data.storage import atomic, write_atomically
-from train.batches.encode import frame_size_px, normalise
+from train.batches.frames import frame_size_px, normalise
 from train.console import say
 from train.inference import fingerprint
 from train.inference.config import MergeConfig

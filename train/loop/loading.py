@@ -18,8 +18,8 @@ from data.hub import writable_repo
 from data.prepared.dataset import Prepared
 from train.batches import dataset as samples
 from train.batches.dataset import Sets, with_features
-from train.batches.encode import normalise
 from train.batches.features import open_features, stage_of
+from train.batches.frames import normalise
 from train.batches.samplers import Orders, PackSampler, check_packs, orders_of
 from train.config import TrainConfig
 from train.early_checks import check_can, check_reachable, note_launch

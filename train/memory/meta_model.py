@@ -36,7 +36,7 @@ def build_on_meta(
 
 
 def rescale(frames: torch.Tensor) -> torch.Tensor:
-    """As `train.batches.encode.normalise`, without a processor."""
+    """As `train.batches.frames.normalise`, without a processor."""
     return (frames.float() - 127.5) / 127.5
 
 

@@ -17,7 +17,7 @@ from transformers import SmolVLMForConditionalGeneration, SmolVLMProcessor, Trai
 from trl import GRPOConfig, GRPOTrainer
 
 from data.target import Style
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.batches.trees import collate_trees
 from train.evaluation.records import parse_prediction
 from train.inference.generate import Generation, generate_from

@@ -16,13 +16,8 @@ from data.prepared.dataset import Prepared
 from data.sample import events_of
 from data.window import as_seen
 from train.batches.dataset import Sets, load_sets
-from train.batches.encode import (
-    IGNORED,
-    TooLong,
-    decode_frames,
-    encode_answers,
-    frame_size_px,
-)
+from train.batches.encode import IGNORED, TooLong, encode_answers
+from train.batches.frames import decode_frames, frame_size_px
 from train.batches.split import split
 from train.batches.survey import TEXT_COLUMNS, Survey
 from train.console import say

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from transformers import PreTrainedModel, SmolVLMForConditionalGeneration
 from trl import DPOConfig, DPOTrainer
 
-from train.batches.encode import normalise
+from train.batches.frames import normalise
 from train.batches.trees import collate_trees
 from train.loop.arguments import arguments
 from train.loop.guards import Guarded

@@ -14,7 +14,8 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 
 from data.errors import UserError
 from train.batches.collate import collate
-from train.batches.encode import decode_frames, encode, frame_size_px, normalise
+from train.batches.encode import encode
+from train.batches.frames import decode_frames, frame_size_px, normalise
 from train.inference.generate import FRAMES_AT_ONCE, load_run
 from train.model import forward
 from train.run.saved import SavedRun
