@@ -374,3 +374,12 @@ def test_the_loss_of_a_group_is_that_of_trl(world, processor, tiny_folder, tmp_p
     assert own.keys() == theirs.keys()
     for name, grad in own.items():
         assert (grad - theirs[name]).norm() <= 1e-5 * theirs[name].norm() + 1e-9, name
+
+
+@pytest.mark.slow
+def test_four_bits(pairs, tiny_folder, place):
+    """The reference's copy of the adapter is exact, and the adapter keeps its 32 bits."""
+    prefer(keys(pairs, tiny_folder, place / "qlora", "train.method=qlora", "train.steps=2"))
+    assert rows(place / "qlora", "loss")[1] == pytest.approx(0.6931, abs=1e-4)
+    weights = load_file(place / "qlora" / "adapter_model.safetensors")
+    assert {tensor.dtype for tensor in weights.values()} == {torch.float32}

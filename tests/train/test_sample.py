@@ -9,6 +9,7 @@ from data.config import load
 from data.errors import UserError
 from data.prepared.dataset import Prepared
 from data.target import parse_timeline
+from tests.helpers.judge import judging
 from tests.helpers.runs import train
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys
@@ -172,3 +173,22 @@ def test_a_folder_that_is_none_of_ours_is_refused(tmp_path):
     (tmp_path / PAIRS).write_bytes(b"PAR1")
     with pytest.raises(UserError, match="cannot be read"):
         read_pairs(str(tmp_path))
+
+
+def test_a_judge_has_its_part(world, run, tmp_path):
+    pytest.importorskip("openai")
+    with judging() as bench:
+        judge = [
+            "judge.model=wise",
+            f"judge.base_url={bench.url}",
+            f"judge.cache={tmp_path}/judge.jsonl",
+        ]
+        makers = ["makers.sampled=0", "makers.dropped=1", "reward.judge=1"]
+        asked = [k for k in SHORT if not k.startswith("generate")]
+        argv = [f"run={run}", f"data.path={world}", f"out={tmp_path / 'z'}", "margin=0", *asked]
+        found = sample(load(SampleConfig, [*argv, *judge, *makers]))
+    assert bench.asked
+    for pair in found.pairs:
+        # of the reference itself all is entailed; of that with scenes left out not all is told
+        assert pair.chosen_parts["judge"] == pytest.approx(1)
+        assert pair.rejected_parts["judge"] < 1
