@@ -147,7 +147,15 @@ def test_stages_beside_training_at_once(tmp_path):
 
 def test_ways_after_sft_on_poor_labels(tmp_path):
     """Each way goes on from the same model; what is trained is counted."""
-    keys = ["seeds=0", "cases=invented", "videos=40", "exact=20", "held_out=6", "steps=3"]
+    keys = [
+        "parts=ways",
+        "seeds=0",
+        "cases=invented",
+        "videos=40",
+        "exact=20",
+        "held_out=6",
+        "steps=3",
+    ]
     keys += ["dpo_steps=1", "grpo_steps=1", "prewarm_steps=20", "ways=DPO of made worse,GRPO"]
     figures, said = figures_of("bench_prefer", tmp_path, *keys, f"work={tmp_path}/work")
     for way in ("SFT alone", "DPO of made worse", "GRPO"):

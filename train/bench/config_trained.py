@@ -197,6 +197,12 @@ WAYS_AFTER_SFT = (
 class BenchPreferConfig(SeedsConfig):
     """Keys of scripts/bench_prefer.py."""
 
+    parts: Annotated[tuple[Literal["cost", "ways"], ...], BeforeValidator(by_commas)] = Field(
+        default=("cost", "ways"), description="what to measure"
+    )
+    model: Size = Field(default="256M", description="cost: model shape, with random weights")
+    cost_frames: int = Field(default=2, ge=1, description="cost: frames of the video")
+    answer_tokens: int = Field(default=100, ge=2, description="cost: tokens of an answer")
     cases: Annotated[
         tuple[Literal["jittered", "invented", "few"], ...], BeforeValidator(by_commas)
     ] = Field(default=CASES, description="what is poor about the labels of SFT")
