@@ -16,9 +16,12 @@ from data.errors import UserError
 from data.prepared.dataset import Prepared
 from tests.helpers import processes
 from tests.helpers.runs import killed_after, rows, train
+from train import sft
 from train.batches.collate import collate
 from train.batches.frames import normalise
 from train.batches.trees import collate_trees
+from train.config import TrainConfig
+from train.hub.card import model_card
 from train.memory.estimate import BatchShape, estimate
 from train.memory.shapes import shape_of
 from train.model import forward
@@ -84,6 +87,27 @@ def test_the_better_answers_become_likelier_than_the_worse(preferred, run):
     assert record["went_on_from"][0]["run"] == str(run)
     assert record["prefer"]["method"] == "dpo"
     assert record["prefer"]["made"]["makers"]["dropped"] == 1
+
+
+def test_the_card_says_how(preferred, run):
+    card = model_card(preferred, "me/preferred")
+    assert "| after SFT by | DPO on pairs of answers: " in card and " dropped, " in card
+    assert "Mean loss of pairs of answers on the held-out videos" in card
+    assert "| goes on from | " in card
+
+
+def test_a_run_is_resumed_by_the_command_that_began_it(preferred, run, place):
+    for out, config, said in (
+        (
+            killed_after(preferred, 2, place / "by-prefer"),
+            TrainConfig,
+            r"begun by train/prefer\.py",
+        ),
+        (killed_after(run, 1, place / "by-sft"), PreferConfig, r"begun by train/sft\.py"),
+    ):
+        command = prefer if config is PreferConfig else sft.main
+        with pytest.raises(UserError, match=said):
+            command(load(config, ["train.resume=true", f"train.output={out}"]))
 
 
 def test_the_reference_is_no_part_of_the_result(preferred, run):

@@ -84,6 +84,8 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
         base=linked,
         revision=record["revision"],
         lineage=_lineage(record.get("went_on_from", [])),
+        after_sft=_after_sft(record.get("prefer")),
+        loss_of=LOSS_OF[record.get("prefer", {}).get("method", "sft")],
         trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
         sees=f"at most {frames.max} frames a video, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})"
         + (
@@ -118,6 +120,24 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
         scored_on=f"{scores.on}, SODA's text score {scores.text_score}." if scores else "",
         loss=loss,
     )
+
+
+LOSS_OF = {
+    **dict.fromkeys(("sft", "rft"), "Mean loss of an answer's tokens"),
+    **dict.fromkeys(("dpo", "dpo+sft"), "Mean loss of pairs of answers"),
+    "grpo": "1 − mean reward of the answers",
+}
+"""Method → what the loss on held-out videos is."""
+
+
+def _after_sft(told: dict[str, Any] | None) -> str:
+    """How answers were preferred; empty after SFT."""
+    if told is None:
+        return ""
+    if told["method"] == "grpo":
+        return f"GRPO, {told['answers']} answers a video"
+    pairs = ", ".join(f"{count} {maker}" for maker, count in told["made"]["pairs"].items())
+    return f"{told['method'].upper()} on pairs of answers: {pairs}"
 
 
 def _kind_of_model(method: str, *, adapter: bool) -> str:

@@ -80,6 +80,14 @@ def restore_keys(config: ConfigT, found: RunFolder) -> tuple[ConfigT, Start]:
     state = read_state(found.path)
     own = keys_of(found.path, state.parts if state else ())
     own = {key: value for key, value in own.items() if key not in KEYS_PER_START}
+    begun, now = (
+        "train/prefer.py" if after_sft else "train/sft.py"
+        for after_sft in ("prefer.method" in own, "prefer" in type(config).model_fields)
+    )
+    if begun != now:
+        raise UserError(
+            f"train.resume=true: {found.path} was begun by {begun}; resume it with that"
+        )
     config = completed(config, own, f"train.resume=true with the keys of {found.path / CONFIG}")
     if not found.checkpoints:
         say(f"note: {found.path} was stopped before its first checkpoint: it begins again")
