@@ -374,6 +374,7 @@ def test_the_loss_of_a_group_is_that_of_trl(world, processor, tiny_folder, tmp_p
         made.model.train()
         if kind is GroupTrainer:
             made.reward_of, made.videos, made.each, made.longest, made.frames_at_once = scorer, 2, 2, 8, 64  # fmt: skip
+            made.scale = partial(normalise, processor=processor)
             torch.manual_seed(3)
             inputs = made._prepare_inputs(samples)
             forward.install(base, partial(normalise, processor=processor), frames_at_once=64)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -50,19 +51,11 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     else:
         everything, groups = dataset.rows(), None
     parts = split(everything, keys.eval_share, keys.eval_max)
-    train, held, told = everything.select(parts.train), None, None
-    learnable: list[int] = []
+    train = everything.select(parts.train)
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
-    eval_tokens: tuple[int, ...] = ()
-    if parts.held:
-        held = everything.select(parts.held)
-        seen = survey(held, processor, keys, "evaluation")
-        # a whole video is described with the windows in which nothing is told
-        shown = sorted((*seen.usable, *seen.silent))
-        held, eval_tokens = held.select(shown), seen.tokens
-        learnable = [shown.index(i) for i in seen.usable]
-        told = held.select(learnable)
+    held, learnable, eval_tokens = held_out(everything, parts, processor, keys)
+    told = None if held is None else held.select(learnable)
     if groups is None:
         evaluation = None if told is None else encoded(told, processor, keys)
         learned = encoded(train, processor, keys)
@@ -86,6 +79,20 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         held,
         groups=tuple(map(groups.of, train[ROW])),
     )
+
+
+def held_out(
+    rows: Dataset, parts: Split, processor: SmolVLMProcessor, keys: DataKeys
+) -> tuple[Dataset | None, list[int], tuple[int, ...]]:
+    """The held-out rows that fit into a prompt (None: nothing is held out), the places of those of which something
+    is told, and the lengths of these."""
+    if not parts.held:
+        return None, [], ()
+    held = rows.select(parts.held)
+    seen = survey(held, processor, keys, "evaluation")
+    # a whole video is described with the windows in which nothing is told
+    shown = sorted((*seen.usable, *seen.silent))
+    return held.select(shown), [shown.index(i) for i in seen.usable], seen.tokens
 
 
 def with_features(
@@ -123,9 +130,7 @@ class Encoder:
     features: Features | None = None
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        rows = [
-            dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
-        ]
+        rows = rows_of(batch)
         if self.pictures is not None:
             for row in rows:
                 row["frames"] = [{"bytes": jpeg} for jpeg in self.pictures.of(row[ROW])]
@@ -133,7 +138,17 @@ class Encoder:
         samples = [
             to_sample(row, self.processor, self.keys, size_px, self.features) for row in rows
         ]
-        return {key: [s[key] for s in samples] for key in samples[0]}
+        return columns_of(samples)
+
+
+def rows_of(batch: Mapping[str, list[Any]]) -> list[dict[str, Any]]:
+    """The rows of a batch of `datasets`, which comes by columns."""
+    return [dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)]
+
+
+def columns_of(samples: Sequence[dict[str, Any]]) -> dict[str, list[Any]]:
+    """The reverse of `rows_of`."""
+    return {key: [s[key] for s in samples] for key in samples[0]}
 
 
 def to_sample(

@@ -14,13 +14,12 @@ from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from train.batches.split import split
 from train.bench.config_trained import BenchTokensConfig
-from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
+from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
 from train.evaluation.by_sample import predictions_of, references_of
 from train.evaluation.config import GenerateKeys
-from train.evaluation.intervals import bootstrap, interval
 from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.inference.compress import kept_tokens
@@ -90,16 +89,12 @@ def compare_compressed(config: BenchTokensConfig) -> dict[str, float]:
     for number, way in enumerate(WAYS):
         references = references_of(_held_out(config, way.fps))
         every = [score(references, of[number, seed].predictions) for seed in config.seeds]
-        pooled = over_seeds(every, SCORES)
-        draws = bootstrap(pooled)  # (B, M)
-        cells, key = [], f"compress/{way.name}"
-        for i, measure in enumerate(pooled):
-            low, high = interval(draws[:, i])
-            name = f"{key}/{measure.name}"
-            figures |= {name: measure.value, f"{name}/low": low, f"{name}/high": high}
-            for seed, one in zip(config.seeds, every, strict=True):
-                figures[f"{name}/seed_{seed}"] = one[measure.name].value
-            cells.append(f"{measure.value:.3f} [{low:.3f}, {high:.3f}]")
+        key = f"compress/{way.name}"
+        noted(figures, key, every, config.seeds, SCORES)
+        cells = [
+            f"{figures[f'{key}/{name}']:.3f} [{figures[f'{key}/{name}/low']:.3f}, {figures[f'{key}/{name}/high']:.3f}]"
+            for name in SCORES
+        ]
         pictures, tokens = _tokens(config, way)
         seconds = float(np.mean([of[number, seed].seconds for seed in config.seeds]))
         figures |= {

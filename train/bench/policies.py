@@ -16,13 +16,13 @@ from data.sample import events_of
 from data.target import timeline
 from train.batches.split import split
 from train.bench.config_trained import PoliciesConfig
-from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
+from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
 from train.evaluation.by_sample import references_of
 from train.evaluation.config import GenerateKeys
-from train.evaluation.intervals import Measure, bootstrap, interval
+from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, parse_prediction
 from train.evaluation.scoring import score
 from train.run.saved import read_run
@@ -114,32 +114,17 @@ def _figures(
         figures[f"{policy}/scenes_with_a_frame"] = float(
             np.mean([_share_of_scenes(row) for row in rows])
         )
-    pooled: dict[tuple[str, str], list[Measure]] = {}
+    draws: dict[tuple[str, str], np.ndarray] = {}
     for trained, seen in sorted({(p, q) for p, _, q in texts}):
         every = [score(references, texts[trained, seed, seen]) for seed in config.seeds]
-        pooled[trained, seen] = over_seeds(every, MEASURES)
-        for name, measure in zip(MEASURES, pooled[trained, seen], strict=True):
-            key = f"{trained}/{seen}/{name}"
-            figures[key] = measure.value
-            for seed, one in zip(config.seeds, every, strict=True):
-                figures[f"{key}/seed_{seed}"] = one[name].value
-    draws = {pair: bootstrap(measures) for pair, measures in pooled.items()}  # (B, M)
-    for (trained, seen), drawn in draws.items():
+        draws[trained, seen] = noted(figures, f"{trained}/{seen}", every, config.seeds, MEASURES)
+    first = config.policies[0]
+    for policy in config.policies[1:]:
         for i, name in enumerate(MEASURES):
-            low, high = interval(drawn[:, i])
-            figures[f"{trained}/{seen}/{name}/low"], figures[f"{trained}/{seen}/{name}/high"] = (
-                low,
-                high,
-            )
-            first = config.policies[0]
-            if trained == seen != first:
-                low, high = interval(draws[first, first][:, i] - drawn[:, i])
-                lead = pooled[first, first][i].value - pooled[trained, seen][i].value
-                figures |= {
-                    f"{first}_minus_{trained}/{name}": lead,
-                    f"{first}_minus_{trained}/{name}/low": low,
-                    f"{first}_minus_{trained}/{name}/high": high,
-                }
+            low, high = interval(draws[first, first][:, i] - draws[policy, policy][:, i])
+            lead = figures[f"{first}/{first}/{name}"] - figures[f"{policy}/{policy}/{name}"]
+            key = f"{first}_minus_{policy}/{name}"
+            figures |= {key: lead, f"{key}/low": low, f"{key}/high": high}
     return figures
 
 

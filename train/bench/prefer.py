@@ -7,7 +7,7 @@ videos have exact labels, which the ways learn from, or are rewarded by; further
 from __future__ import annotations
 
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -20,14 +20,14 @@ from data.prepared.dataset import Prepared
 from train.bench.config_trained import BenchPreferConfig, PoorLabels
 from train.bench.policies import CAPTIONS
 from train.bench.poor_labels import HELD, exact_name, prepare_case, world_of
-from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
+from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
 from train.console import say
 from train.evaluation.answers import answers
 from train.evaluation.by_sample import references_of
 from train.evaluation.config import GenerateKeys
-from train.evaluation.intervals import bootstrap, interval
+from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, parse_prediction
-from train.evaluation.scoring import Scored, score
+from train.evaluation.scoring import score
 from train.preference.command import prefer
 from train.preference.config import PreferConfig, SampleConfig
 from train.preference.pairs import RECORD
@@ -105,7 +105,7 @@ def compare_prefer(config: BenchPreferConfig) -> dict[str, float]:
         draws: dict[str, np.ndarray] = {}
         for way in (START, *config.ways):
             every = [score(references, of[case, seed, way].said) for seed in config.seeds]
-            draws[way] = _note(figures, f"{case}/{way}", every, config.seeds)
+            draws[way] = noted(figures, f"{case}/{way}", every, config.seeds, CAPTIONS)
             for base in (START, config.ways[0]):
                 for i, name in enumerate(CAPTIONS if base in draws and way != base else ()):
                     low, high = interval(draws[way][:, i] - draws[base][:, i])
@@ -116,21 +116,6 @@ def compare_prefer(config: BenchPreferConfig) -> dict[str, float]:
             figures[f"{case}/{way}/cpu_seconds"] = float(np.mean(spent))
     say(table(config, figures))
     return figures
-
-
-def _note(
-    figures: dict[str, float], key: str, every: Sequence[Scored], seeds: Sequence[int]
-) -> np.ndarray:
-    """Add the measures of one way; returns the bootstrap's draws (B, M)."""
-    pooled = over_seeds(every, CAPTIONS)
-    draws = bootstrap(pooled)
-    for i, measure in enumerate(pooled):
-        low, high = interval(draws[:, i])
-        name = f"{key}/{measure.name}"
-        figures |= {name: measure.value, f"{name}/low": low, f"{name}/high": high}
-        for seed, one in zip(seeds, every, strict=True):
-            figures[f"{name}/seed_{seed}"] = one[measure.name].value
-    return draws
 
 
 # --- one model --------------------------------------------------------------------------------

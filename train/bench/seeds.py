@@ -17,7 +17,7 @@ from data.config import load
 from train import sft
 from train.config import TrainConfig
 from train.demo.prewarm import build_prewarmed
-from train.evaluation.intervals import Measure
+from train.evaluation.intervals import Measure, bootstrap, interval
 from train.evaluation.scoring import Scored
 
 
@@ -87,6 +87,30 @@ def quietly(log: Path) -> Any:
         contextlib.redirect_stderr(file),
     ):
         yield
+
+
+def noted(
+    figures: dict[str, float],
+    key: str,
+    every: Sequence[Scored],
+    seeds: Sequence[int],
+    names: Iterable[str],
+) -> np.ndarray:
+    """Add measures of a setting to flat figures: over all seeds with their intervals, and of each seed. Returns the
+    bootstrap's values (B, M).
+
+    Args:
+        every: the scores of each seed.
+    """
+    pooled = over_seeds(every, names)
+    draws = bootstrap(pooled)
+    for i, measure in enumerate(pooled):
+        low, high = interval(draws[:, i])
+        name = f"{key}/{measure.name}"
+        figures |= {name: measure.value, f"{name}/low": low, f"{name}/high": high}
+        for seed, one in zip(seeds, every, strict=True):
+            figures[f"{name}/seed_{seed}"] = one[measure.name].value
+    return draws
 
 
 def over_seeds(every: Sequence[Scored], names: Iterable[str]) -> list[Measure]:

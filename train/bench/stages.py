@@ -20,13 +20,13 @@ from train.batches.split import split
 from train.bench import language_model
 from train.bench.config_trained import BenchStagesConfig
 from train.bench.policies import CAPTIONS
-from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
+from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
 from train.evaluation.by_sample import references_of
 from train.evaluation.config import GenerateKeys
-from train.evaluation.intervals import bootstrap, interval
+from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, parse_prediction
 from train.evaluation.scoring import score
 from train.run.files import METRICS, read_rows
@@ -86,17 +86,11 @@ def compare_stages(config: BenchStagesConfig) -> dict[str, float]:
     draws: dict[str, np.ndarray] = {}
     for way in config.ways:
         every = [score(references, of[way, seed].predictions) for seed in config.seeds]
-        pooled = over_seeds(every, CAPTIONS)
-        draws[way] = bootstrap(pooled)  # (B, M)
-        for i, measure in enumerate(pooled):
-            key = f"{way}/{measure.name}"
-            low, high = interval(draws[way][:, i])
-            figures |= {key: measure.value, f"{key}/low": low, f"{key}/high": high}
-            for seed, one in zip(config.seeds, every, strict=True):
-                figures[f"{key}/seed_{seed}"] = one[measure.name].value
-            lead = measure.value - figures[f"{config.ways[0]}/{measure.name}"]
+        draws[way] = noted(figures, way, every, config.seeds, CAPTIONS)  # (B, M)
+        for i, name in enumerate(CAPTIONS):
+            lead = figures[f"{way}/{name}"] - figures[f"{config.ways[0]}/{name}"]
             low, high = interval(draws[way][:, i] - draws[config.ways[0]][:, i])
-            more = f"{way}_minus_{config.ways[0]}/{measure.name}"
+            more = f"{way}_minus_{config.ways[0]}/{name}"
             figures |= {more: lead, f"{more}/low": low, f"{more}/high": high}
         losses = [of[way, seed].short_loss for seed in config.seeds]
         figures[f"{way}/short_loss"] = float(np.mean(losses))

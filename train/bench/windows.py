@@ -19,13 +19,13 @@ from data.prepared.dataset import Prepared
 from data.target import Unit, timeline
 from train.batches.split import split
 from train.bench.config_trained import BenchWindowsConfig, Way
-from train.bench.seeds import in_pool, one_core_each, over_seeds, quietly, tiny_run, warmed_base
+from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
 from train.evaluation.by_sample import predictions_of, references_of
 from train.evaluation.config import GenerateKeys
-from train.evaluation.intervals import bootstrap, interval
+from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, Reference, parse_prediction
 from train.evaluation.scoring import score
 from train.run.saved import read_run
@@ -145,14 +145,7 @@ def _figures(
         draws: dict[Way, np.ndarray] = {}
         for way in config.ways:
             every = [score(some, told[way, seed]) for seed in config.seeds]
-            pooled = over_seeds(every, CAPTIONS)
-            draws[way] = bootstrap(pooled)  # (B, M)
-            for i, measure in enumerate(pooled):
-                key = f"{group}/{way}/{measure.name}"
-                figures[key] = measure.value
-                figures[f"{key}/low"], figures[f"{key}/high"] = interval(draws[way][:, i])
-                for seed, one in zip(config.seeds, every, strict=True):
-                    figures[f"{key}/seed_{seed}"] = one[measure.name].value
+            draws[way] = noted(figures, f"{group}/{way}", every, config.seeds, CAPTIONS)
         first = config.ways[0]
         for way in config.ways[1:]:
             for i, name in enumerate(CAPTIONS):

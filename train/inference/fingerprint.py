@@ -24,6 +24,7 @@ from data.storage import write_atomically
 from train.batches.encode import Exchange, encode_text, instruction
 from train.batches.frames import frame_size_px, normalise
 from train.model import forward
+from train.model.adapter import base_of
 from train.run.files import FINGERPRINT, json_text, read_json
 from train.run.saved import SavedRun, policy_of
 from train.sections import DataKeys
@@ -163,7 +164,7 @@ def _frames(processor: SmolVLMProcessor) -> torch.Tensor:
 @torch.no_grad()
 def _pictures(model: PreTrainedModel | PeftModel, processor: SmolVLMProcessor) -> Any:
     """Features of the two frames, as the language model receives them."""
-    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = base_of(model)
     device = base.lm_head.weight.device
     model.eval()
     base.model.vision_model.to(device)  # training on cached features leaves it where it was

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from functools import partial
-from typing import Any
+from typing import Any, TypeVar
 
 import torch
 from peft import PeftModel
@@ -21,11 +21,12 @@ from train.inference import fingerprint
 from train.inference.compress import compressed
 from train.inference.loops import StopLoops, repeated_from
 from train.model import forward
-from train.model.adapter import with_adapter
+from train.model.adapter import base_of, with_adapter
 from train.model.load import load_model, load_processor, pick_precision
 from train.run.saved import SavedRun
 from train.sections import DataKeys, ModelKeys
 
+T = TypeVar("T")
 FRAMES_AT_ONCE = 16
 """Frames per pass through the vision tower; affects memory only."""
 ANSWER_TOKENS = 512
@@ -136,7 +137,7 @@ def answer(
         max_s=max_s,
         stop_loops=stop_loops,
     )
-    base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+    base: Any = base_of(model)
     frames = torch.cat([prompt["frames"] for prompt in prompts]).to(model.device)
     scale = partial(normalise, processor=processor)
     try:
@@ -148,8 +149,7 @@ def answer(
                 prompts, each = compressed(prompts, each, processor.image_token_id, compress)
                 features = torch.cat(each)  # (tokens, H)
             if draws > 1:
-                prompts = [prompt for prompt in prompts for _ in range(draws)]
-                each = [one for one in each for _ in range(draws)]
+                prompts, each = several(prompts, draws), several(each, draws)
                 features = torch.cat(each)
             answers = say(prompts, features)
             again = [i for i, one in enumerate(answers) if one.looped]
@@ -166,6 +166,11 @@ def answer(
             f"{len(prompts)} answers at a time do not fit into the GPU's memory; give a smaller batch"
         ) from None
     return answers
+
+
+def several(items: Sequence[T], times: int) -> list[T]:
+    """Each of the items so many times, one after the other."""
+    return [item for item in items for _ in range(times)]
 
 
 def generate_from(

@@ -10,6 +10,7 @@ import torch
 from trl import SFTConfig
 
 from train.config import TrainConfig
+from train.loop.loading import Loaded
 from train.model.load import Precision, part_of
 from train.model.muon import trains_by_muon
 from train.run.schedule import SCHEDULES, total_steps
@@ -46,18 +47,11 @@ def parameter_groups(model: torch.nn.Module, optim: OptimKeys) -> list[dict[str,
 
 
 def arguments(
-    config: TrainConfig,
-    precision: Precision,
-    output: Path,
-    *,
-    per_epoch: int,
-    held_out: bool,
-    from_step: int = 0,
+    config: TrainConfig, loaded: Loaded, precision: Precision, output: Path, from_step: int
 ) -> dict[str, Any]:
     """The arguments that all of TRL's trainers take, for a run.
 
     Args:
-        per_epoch: optimizer steps in one pass over the data.
         from_step: step of the checkpoint that is resumed; 0 for a new run.
     """
     train, optim = config.train, config.optim
@@ -70,6 +64,7 @@ def arguments(
     os.environ["ACCELERATE_MIXED_PRECISION"] = (
         mixed  # ours, not that of the user's accelerate config
     )
+    per_epoch, held_out = loaded.orders.steps_per_epoch, loaded.sets.evaluation is not None
     steps = total_steps(config.train, per_epoch)
     every = min(config.eval_every or per_epoch, steps)
     save_every = train.save_every or min(500, max(10, steps // 10))

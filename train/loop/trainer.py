@@ -104,15 +104,8 @@ def make_trainer(
     Args:
         from_step: step of the checkpoint that is resumed; 0 for a new run.
     """
-    sets, orders, processor = loaded.sets, loaded.orders, loaded.processor
-    common = arguments(
-        config,
-        precision,
-        output,
-        per_epoch=orders.steps_per_epoch,
-        held_out=sets.evaluation is not None,
-        from_step=from_step,
-    )
+    sets, processor = loaded.sets, loaded.processor
+    common = arguments(config, loaded, precision, output, from_step)
     use_cache = bool(model.config.use_cache)
     args = sft_arguments(common, offload=config.train.offload, use_cache=use_cache)
     adapter = {n: p.data for n, p in model.named_parameters() if p.requires_grad}

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Collection
+from typing import Any
 
 from peft import LoraConfig, PeftModel, get_peft_model_state_dict
 from safetensors import safe_open
@@ -34,6 +35,11 @@ def with_adapter(
         there = set(weights.keys())
     _check_keys(there, set(get_peft_model_state_dict(model)), run)
     return model
+
+
+def base_of(model: PreTrainedModel | PeftModel) -> Any:
+    """The model under its adapter; a model without one itself."""
+    return model.get_base_model() if isinstance(model, PeftModel) else model
 
 
 def _check_base(run: SavedRun) -> None:

@@ -13,6 +13,7 @@ from accelerate.utils import broadcast_object_list
 from peft import PeftModel
 from transformers import PreTrainedModel, SmolVLMForConditionalGeneration
 
+from train.model.adapter import base_of
 from train.run.files import BASE
 from train.run.folder import RunFolder
 from train.sections import ModelKeys, TrainKeys
@@ -54,6 +55,6 @@ def move_into_run(
     processes.wait_for_everyone()
     if isinstance(model, PeftModel):
         model.active_peft_config.base_model_name_or_path = str(inside)
-    base = model.get_base_model() if isinstance(model, PeftModel) else model
+    base = base_of(model)
     assert isinstance(base, PreTrainedModel)
     base.name_or_path = str(inside)

@@ -7,7 +7,7 @@ from functools import partial
 from data.errors import UserError, this_python
 from data.prepared.dataset import Prepared
 from train.preference.config import PreferConfig
-from train.preference.pairs import Pairs, read_pairs
+from train.preference.pairs import Pairs, read_pairs, read_record
 from train.training import Learning, train_run
 
 
@@ -22,7 +22,7 @@ def prefer(config: PreferConfig) -> dict[str, float]:
             raise UserError(
                 f"pairs: missing; {this_python()} scripts/sample.py run=… data.path=…  makes them"
             )
-        record = read_pairs(config.pairs).record
+        record = read_record(config.pairs)
         known = {"path": record["dataset"]["path"], **record["asked"]}
         given = config.data.model_fields_set
         data = config.data.model_copy(update={k: v for k, v in known.items() if k not in given})

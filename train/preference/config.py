@@ -9,6 +9,7 @@ from pydantic import Field, model_validator
 from data.config import Section
 from data.storage import is_url
 from train.config import TrainConfig
+from train.inference.config import Force
 from train.metrics.config import JudgeKeys, TextScore
 from train.sections import OptimKeys
 
@@ -114,10 +115,7 @@ class SampleConfig(Section):
     seed: int = Field(default=0, ge=0, description="seed of sampling, and of what is made worse")
     shown: int = Field(default=30, ge=0, description="pairs on the page pairs.html")
     overwrite: bool = Field(default=False, description="replace pairs that are already in out")
-    force: bool = Field(
-        default=False,
-        description="use a model although its predictions differ from those when it was saved",
-    )
+    force: Force = False
 
     @model_validator(mode="after")
     def _check(self) -> Self:

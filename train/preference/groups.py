@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -19,14 +19,15 @@ from trl import GRPOConfig, GRPOTrainer
 from data.target import Style
 from train.batches.frames import normalise
 from train.batches.trees import collate_trees
-from train.evaluation.records import parse_prediction
-from train.inference.generate import Generation, generate_from
+from train.evaluation.records import Reference, parse_prediction
+from train.inference.generate import Generation, generate_from, several
 from train.loop.arguments import arguments
 from train.loop.guards import Guarded
 from train.loop.loading import Loaded
 from train.loop.trainer import made_ready
 from train.metrics.text import PairScore, meteor_lite_pairs, rouge_l_pairs
 from train.model import forward
+from train.model.adapter import base_of
 from train.model.library_checks import TRAINER, check_overrides
 from train.model.load import Precision
 from train.preference.config import PreferConfig, RewardKeys
@@ -35,6 +36,7 @@ from train.preference.rewards import Reward, reward
 EPSILON = 1e-4
 """Added to the deviation of a group's rewards, as in TRL."""
 TEXT_SCORES: dict[str, PairScore] = {"meteor_lite": meteor_lite_pairs, "rouge_l": rouge_l_pairs}
+RewardOf = Callable[[Generation, Reference], Reward]
 TREE = ("tokens", "branch", "position_ids", "places")
 GRPO = {
     "_get_train_sampler": ("dataset",),
@@ -61,17 +63,21 @@ class GroupTrainer(Guarded, GRPOTrainer):
     """Answers to a prompt."""
     longest: int
     """Maximum tokens of an answer."""
-    reward_of: Scorer
+    reward_of: RewardOf
+    scale: forward.Scale
+    """Prepares frames for the tower."""
     frames_at_once: int
+    """Frames that go through the tower at a time."""
 
     def _prepare_inputs(self, generation_batch: Any) -> Any:
         """Sample, score, compare: prompts (as `PromptEncoder` makes them) → what TRL's loss takes."""
         samples: Sequence[dict[str, Any]] = generation_batch
         features, said = self._answers(samples, self.each, self.temperature)
+        groups = [said[n : n + self.each] for n in range(0, len(said), self.each)]
         rewards = [
             self.reward_of(one, sample["true"])
-            for n, sample in enumerate(samples)
-            for one in said[n * self.each : (n + 1) * self.each]
+            for sample, group in zip(samples, groups, strict=True)
+            for one in group
         ]
         values = np.array([one.value for one in rewards]).reshape(len(samples), -1)  # (B, N)
         spread = values.std(axis=1, ddof=1, keepdims=True)
@@ -82,10 +88,10 @@ class GroupTrainer(Guarded, GRPOTrainer):
             {
                 "id": sample["id"],
                 "prompt_ids": sample["input_ids"],
-                "answer_ids": [list(one.ids) for one in said[n * self.each : (n + 1) * self.each]],
+                "answer_ids": [list(one.ids) for one in group],
                 "features": seen,
             }
-            for n, (sample, seen) in enumerate(zip(samples, features, strict=True))
+            for sample, group, seen in zip(samples, groups, features, strict=True)
         ]
         batch = collate_trees(trees, self._tokenizer.pad_token_id)
         device = self.accelerator.device
@@ -108,22 +114,21 @@ class GroupTrainer(Guarded, GRPOTrainer):
     ) -> tuple[Sequence[torch.Tensor], list[Generation]]:
         """The tower's features of each sample's frames, and `draws` answers to each prompt, one after the other."""
         model: Any = self.accelerator.unwrap_model(self.model)
-        base: Any = model.get_base_model() if isinstance(model, PeftModel) else model
+        base: Any = base_of(model)
         processor: Any = self.processing_class
-        scale = partial(normalise, processor=processor)
         training = model.training
         model.eval()
         try:
             with torch.no_grad(), self.accelerator.autocast():
                 frames = torch.cat([sample["frames"] for sample in samples]).to(base.device)
-                seen = forward.encode_frames(base, scale, frames, self.frames_at_once)
+                seen = forward.encode_frames(base, self.scale, frames, self.frames_at_once)
                 counts = [len(sample["frames"]) for sample in samples]
                 each = forward.connect(base, seen).split(counts)
                 said = generate_from(
                     model,
                     processor,
-                    [sample for sample in samples for _ in range(draws)],
-                    torch.cat([one for one in each for _ in range(draws)]),
+                    several(samples, draws),
+                    torch.cat(several(each, draws)),
                     max_new_tokens=self.longest,
                     temperature=temperature,
                 )
@@ -202,15 +207,14 @@ class GroupTrainer(Guarded, GRPOTrainer):
 check_overrides(GRPOTrainer, {**TRAINER, **GRPO}, "trl")
 
 
-class Scorer:
-    """The reward of an answer."""
+def rewarding(keys: RewardKeys, score: PairScore, style: Style) -> RewardOf:
+    """The reward as a function of an answer and what is true."""
 
-    def __init__(self, keys: RewardKeys, score: PairScore, style: Style):
-        self._keys, self._score, self._style = keys, score, style
-
-    def __call__(self, said: Generation, true: Any) -> Reward:
+    def reward_of(said: Generation, true: Reference) -> Reward:
         answer = parse_prediction(said.text, cut=said.cut)
-        return reward(answer, true, self._keys, self._score, self._style)
+        return reward(answer, true, keys, score, style)
+
+    return reward_of
 
 
 def make_group_trainer(
@@ -227,14 +231,7 @@ def make_group_trainer(
         from_step: step of the checkpoint that is resumed; 0 for a new run.
     """
     keys = config.prefer
-    common = arguments(
-        config,
-        precision,
-        output,
-        per_epoch=loaded.orders.steps_per_epoch,
-        held_out=loaded.sets.evaluation is not None,
-        from_step=from_step,
-    )
+    common = arguments(config, loaded, precision, output, from_step)
     args = GRPOConfig(
         **common | {"per_device_train_batch_size": config.train.batch * keys.answers},
         num_generations=keys.answers,
@@ -247,17 +244,18 @@ def make_group_trainer(
     )
     processor: SmolVLMProcessor = loaded.processor
     adapter = {n: p.data for n, p in model.named_parameters() if p.requires_grad}
-    scorer = Scorer(config.reward, TEXT_SCORES[config.soda_text], config.data.target)
+    reward_of = rewarding(config.reward, TEXT_SCORES[config.soda_text], config.data.target)
     trainer = GroupTrainer(
         model=model,
-        reward_funcs=scorer,
+        reward_funcs=reward_of,
         args=args,
         train_dataset=loaded.sets.train,
         eval_dataset=loaded.sets.evaluation,
         processing_class=processor,
         callbacks=[],
     )
-    trainer.reward_of = scorer
+    trainer.reward_of = reward_of
+    trainer.scale = partial(normalise, processor=processor)
     trainer.videos, trainer.each, trainer.longest = (
         config.train.batch,
         keys.answers,

@@ -8,7 +8,6 @@ PATH-pairs/answers.jsonl   every sampled answer: a run that was killed goes on f
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -18,8 +17,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from data.errors import UserError
-from data.storage import atomic
-from train.run.files import read_json
+from data.storage import atomic, write_atomically
+from train.run.files import json_text, read_json
 
 PAIRS, RECORD, PAGE, ANSWERS = "pairs.parquet", "pairs.json", "pairs.html", "answers.jsonl"
 VERSION = 1
@@ -69,16 +68,14 @@ def write_pairs(folder: Path, pairs: Sequence[Pair], record: Mapping[str, Any]) 
              "rejected_parts": [*pair.rejected_parts.items()]} for pair in pairs]  # fmt: skip
     with atomic(folder / PAIRS) as unfinished:
         pq.write_table(pa.Table.from_pylist(rows, schema=_SCHEMA), unfinished)
-    text = json.dumps({"version": VERSION, **record}, indent=1, ensure_ascii=False)
-    with atomic(folder / RECORD) as unfinished:
-        unfinished.write_text(text + "\n", encoding="utf-8")
+    write_atomically(folder / RECORD, json_text({"version": VERSION, **record}))
 
 
-def read_pairs(path: str, key: str = "pairs") -> Pairs:
-    """The pairs in a folder. `key`: the setting that names it.
+def read_record(path: str, key: str = "pairs") -> dict[str, Any]:
+    """What the pairs in a folder were made of. `key`: the setting that names it.
 
     Raises:
-        UserError: there are none, they are not finished, or are not what scripts/sample.py writes.
+        UserError: there are none, they are not finished, or were made by another version.
     """
     folder = Path(path)
     if not (folder / RECORD).is_file():
@@ -93,6 +90,16 @@ def read_pairs(path: str, key: str = "pairs") -> Pairs:
         raise UserError(
             f"{key}={path}: made by another version ({record.get('version')}, here {VERSION}); sample again"
         )
+    return record
+
+
+def read_pairs(path: str, key: str = "pairs") -> Pairs:
+    """The pairs in a folder. `key`: the setting that names it.
+
+    Raises:
+        UserError: as `read_record`, or they are damaged.
+    """
+    folder, record = Path(path), read_record(path, key)
     try:
         rows = pq.read_table(folder / PAIRS, schema=_SCHEMA).to_pylist()
     except (OSError, pa.ArrowException) as error:

@@ -17,14 +17,16 @@ import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
+from typing import Any
 
 from scipy.optimize import linear_sum_assignment
 
 from data.sample import Event
 from data.target import Style
+from data.window import as_seen
 from train.console import say
 from train.evaluation.judging import Judge, cases, estimate
-from train.evaluation.records import Prediction, Reference
+from train.evaluation.records import Prediction, Reference, reference_of
 from train.metrics import grounding
 from train.metrics.config import JudgeKeys
 from train.metrics.degeneration import flags, repeated, spoken
@@ -33,6 +35,7 @@ from train.metrics.soda import soda
 from train.metrics.text import PairScore, meteor_lite
 from train.metrics.tokens import words
 from train.preference.config import RewardKeys
+from train.sections import DataKeys
 
 WORTHLESS = ("empty", "loop", "echo")
 """Flags of an answer that gets no reward, whatever its parts are."""
@@ -86,6 +89,11 @@ def reward(
     value = sum(weights[name] * part for name, part in found.items()) / total if total else 0.0
     wrong = flags(said.text, num_events=len(said.events), timed=timed, cut=said.cut)
     return Reward(0.0 if set(wrong) & set(WORTHLESS) else value, found, wrong)
+
+
+def true_of(row: dict[str, Any], keys: DataKeys) -> Reference:
+    """What is true of a row as a model sees it: of a window, what is told in it."""
+    return reference_of([as_seen(row, keys.window_clock)])
 
 
 def overlap_f1(said: Sequence[Event], true: Sequence[Event]) -> float:

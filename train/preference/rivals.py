@@ -15,11 +15,11 @@ from data.sample import events_of
 from data.target import timeline
 from data.window import Window, as_seen, window_of
 from train.evaluation.answers import GeneratedAnswer
-from train.evaluation.records import Reference, parse_prediction
+from train.evaluation.records import parse_prediction
 from train.evaluation.scoring import pair_score
 from train.preference.config import Maker, SampleConfig
 from train.preference.pairs import Pair
-from train.preference.rewards import Reward, judged_parts, reward
+from train.preference.rewards import Reward, judged_parts, reward, true_of
 from train.preference.worse import WORSE
 from train.sections import DataKeys
 
@@ -88,11 +88,7 @@ def rewards_of(
     Raises:
         UserError: the judge cannot be asked, or the text score needs an extra that is not installed.
     """
-    seen = [as_seen(row, keys.window_clock) for row in rows]
-    true = {
-        row["id"]: Reference(tuple(events_of(row)), row["duration_s"], row["description"])
-        for row in seen
-    }
+    true = {row["id"]: true_of(row, keys) for row in rows}
     every = [
         (parse_prediction(text, cut=cut), true[one.id])
         for one in rivals

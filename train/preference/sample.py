@@ -50,8 +50,7 @@ def sample(config: SampleConfig) -> Pairs:
     run = read_run(config.run, force=config.force, key="run")
     dataset = Prepared.open(config.data.path)
     left_out: Counter[str] = Counter()
-    rows = rows_to_ask(config, run, dataset, left_out)
-    texts = list(rows.select_columns(TEXT_COLUMNS))
+    rows, texts = rows_to_ask(config, run, dataset, left_out)
     with locked(folder, f"out={folder}"):
         rivals = _rivals(config, run, rows, texts, folder, left_out)
         rewards = rewards_of(config, rivals, texts, run.data)
@@ -77,26 +76,27 @@ def sample(config: SampleConfig) -> Pairs:
 
 def rows_to_ask(
     config: SampleConfig, run: SavedRun, dataset: Prepared, left_out: Counter[str]
-) -> Dataset:
-    """The rows that are described. Windows in which nothing is told are left out, and counted.
+) -> tuple[Dataset, list[Row]]:
+    """The rows that are described, and their texts. Windows in which nothing is told are left out, and counted.
 
     Raises:
         UserError: none is left.
     """
     rows = dataset.rows()
     held = kept_out(run, dataset, rows) if config.data.part == "learned" else None
-    wanted = []
+    wanted: dict[int, Row] = {}
     for place, row in enumerate(rows.select_columns(TEXT_COLUMNS)):
         if held and row["sample_id"] in held:
             continue
         if window_of(row) is not None and not row["events"]:
             left_out["windows in which nothing is told"] += 1
             continue
-        wanted.append(place)
+        wanted[place] = row
     if not wanted:
         why = "the run held all of it out; give data.part=all" if held else "nothing is told in it"
         raise UserError(f"data.path={config.data.path}: no row to describe ({why})")
-    return rows.select(wanted[: config.data.limit])
+    asked = list(wanted)[: config.data.limit]
+    return rows.select(asked), [wanted[place] for place in asked]
 
 
 def _rivals(

@@ -13,17 +13,22 @@ from transformers import SmolVLMProcessor
 
 from data.errors import UserError
 from data.prepared.dataset import Prepared
-from data.sample import events_of
-from data.window import as_seen
-from train.batches.dataset import Sets, load_sets
+from train.batches.dataset import (
+    Sets,
+    columns_of,
+    encoded,
+    held_out,
+    load_sets,
+    rows_of,
+)
 from train.batches.encode import IGNORED, TooLong, encode_answers
 from train.batches.frames import decode_frames, frame_size_px
 from train.batches.split import split
 from train.batches.survey import TEXT_COLUMNS, Survey
 from train.console import say
-from train.evaluation.records import Reference
 from train.inference.generate import generation_prompt
 from train.preference.pairs import Pair, Pairs
+from train.preference.rewards import true_of
 from train.sections import DataKeys
 
 
@@ -49,9 +54,9 @@ def load_pairs(
     rows = dataset.rows()
     parts = split(rows, keys.eval_share, keys.eval_max)
     places = {name: i for i, name in enumerate(rows["id"])}
-    held = set(parts.held)
     known = [pair for pair in pairs.pairs if pair.id in places]
-    of_train = [pair for pair in known if places[pair.id] not in held]
+    apart = set(parts.held)
+    of_train = [pair for pair in known if places[pair.id] not in apart]
     make = partial(_samples, rows, places, processor, keys, best_only=best_only)
     train, survey = make(of_train)
     if not survey.usable:
@@ -59,11 +64,11 @@ def load_pairs(
             f"pairs={pairs.folder}: {len(known)} of {len(pairs.pairs)} answer rows of {dataset.path}, {len(of_train)} of "
             "them videos that are not held out, and none fits into data.max_tokens"
         )
-    as_in_sft = load_sets(dataset, keys, processor)
-    sets = replace(as_in_sft, train=train, survey=survey)
+    held, told, lengths = held_out(rows, parts, processor, keys)
     if best_only:
-        return sets
-    evaluation, seen = make([pair for pair in known if places[pair.id] in held])
+        references = None if held is None else encoded(held.select(told), processor, keys)
+        return Sets(train, references, survey, parts, lengths, held)
+    evaluation, seen = make([pair for pair in known if places[pair.id] in apart])
     if not seen.usable and parts.held:
         if watched is not None:
             raise UserError(
@@ -71,7 +76,7 @@ def load_pairs(
                 "data.part=all, or leave it out"
             )
         say("note: no pair is of a held-out video, so no loss of pairs is measured on such")
-    return replace(sets, evaluation=evaluation if seen.usable else None, eval_tokens=seen.tokens)
+    return Sets(train, evaluation if seen.usable else None, survey, parts, seen.tokens, held)
 
 
 def _samples(
@@ -90,7 +95,7 @@ def _samples(
     dropped = shortened = 0
     for i, pair in enumerate(tqdm(pairs, desc="tokens of pairs", disable=len(pairs) < 200)):
         row = texts[places[pair.id]]
-        said = _answers(pair.chosen, pair.rejected, best_only)
+        said = (pair.chosen,) if best_only else (pair.chosen, pair.rejected)
         try:
             prompt, each, kept = encode_answers(row, said, processor, keys)
         except TooLong:
@@ -128,10 +133,6 @@ def _samples(
     return table.with_transform(PairEncoder(rows, processor, keys, best_only)), survey
 
 
-def _answers(chosen: str, rejected: str, best_only: bool) -> tuple[str, ...]:
-    return (chosen,) if best_only else (chosen, rejected)
-
-
 def load_prompts(
     dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor, *, answers: int, longest: int
 ) -> Sets:
@@ -167,16 +168,11 @@ class PromptEncoder:
     keys: DataKeys
 
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
-        rows = [
-            dict(zip(batch, values, strict=True)) for values in zip(*batch.values(), strict=True)
-        ]
-        samples = [self._prompt(row) for row in rows]
-        return {key: [s[key] for s in samples] for key in samples[0]}
+        return columns_of([self._prompt(row) for row in rows_of(batch)])
 
     def _prompt(self, row: dict[str, Any]) -> dict[str, Any]:
-        seen = as_seen(row, self.keys.window_clock)
-        true = Reference(tuple(events_of(seen)), seen["duration_s"], seen["description"])
-        return {**generation_prompt(row, self.processor, self.keys), "true": true}
+        prompt = generation_prompt(row, self.processor, self.keys)
+        return {**prompt, "true": true_of(row, self.keys)}
 
 
 @dataclass(frozen=True)
@@ -191,8 +187,7 @@ class PairEncoder:
     def __call__(self, batch: dict[str, list[Any]]) -> dict[str, list[Any]]:
         make: Callable[..., dict[str, Any]] = self._answer if self.best_only else self._tree
         columns = (batch["place"], batch["chosen"], batch["rejected"])
-        samples = [make(*one) for one in zip(*columns, strict=True)]
-        return {key: [s[key] for s in samples] for key in samples[0]}
+        return columns_of([make(*one) for one in zip(*columns, strict=True)])
 
     def _tree(self, place: int, chosen: str, rejected: str) -> dict[str, Any]:
         row = self.rows[place]

@@ -20,6 +20,7 @@ from train.loop.guards import Guarded
 from train.loop.loading import Loaded
 from train.loop.trainer import made_ready
 from train.model import forward
+from train.model.adapter import base_of
 from train.model.library_checks import TRAINER, check_overrides
 from train.model.load import Precision, load_model
 from train.model.sharding import weights_are_sharded
@@ -68,7 +69,7 @@ class PairTrainer(Guarded, DPOTrainer):
         if weights_are_sharded():
             return None
         whole: Any = self.accelerator.unwrap_model(model)
-        base: Any = whole.get_base_model() if isinstance(whole, PeftModel) else whole
+        base: Any = base_of(whole)
         trains = any(p.requires_grad for p in base.model.vision_model.parameters())
         return None if trains else base
 
@@ -102,14 +103,7 @@ def make_pair_trainer(
     Raises:
         UserError: the reference cannot be written.
     """
-    common = arguments(
-        config,
-        precision,
-        output,
-        per_epoch=loaded.orders.steps_per_epoch,
-        held_out=loaded.sets.evaluation is not None,
-        from_step=from_step,
-    )
+    common = arguments(config, loaded, precision, output, from_step)
     both = config.prefer.method == "dpo+sft"
     args = DPOConfig(
         **common,

@@ -18,6 +18,7 @@ from train.batches.encode import encode
 from train.batches.frames import decode_frames, frame_size_px, normalise
 from train.inference.generate import FRAMES_AT_ONCE, load_run
 from train.model import forward
+from train.model.adapter import base_of
 from train.run.saved import SavedRun
 from train.sections import DataKeys
 from train.selector.pool import PoolVideo
@@ -55,8 +56,7 @@ class Describer:
 
     @property
     def _base(self) -> Any:
-        whole = self.model
-        return whole.get_base_model() if isinstance(whole, PeftModel) else whole
+        return base_of(self.model)
 
     @torch.inference_mode()
     def features(self, video: PoolVideo) -> torch.Tensor:
