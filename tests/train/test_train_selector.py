@@ -18,7 +18,7 @@ from data.selection.learned import selector
 from data.selection.learned.features import NUM_TOLD
 from data.selection.learned.network import SelectorNet, network_of
 from data.selection.learned.ticks import Ticks
-from data.selection.learned.values import RATES, cumulative_hazard
+from data.selection.learned.values import RATES, cumulative_hazard, worth_of
 from data.selection.policies.allocate import allocate
 from data.selection.policies.dispatch import check_policy
 from data.selection.windows import choose_windows
@@ -30,6 +30,7 @@ from train.selector.command import train_selector
 from train.selector.config import SelectorConfig
 from train.selector.events import targets_of
 from train.selector.joins import KINDS, covered, join
+from train.selector.margin import NEVER, Compared, margin_of
 from train.selector.pool import PoolVideo
 from train.selector.rendered import rendered, roll
 from train.selector.subsets import changed, drawn
@@ -125,7 +126,7 @@ def test_training_learns_and_a_killed_run_ends_as_one_that_was_not(tmp_path, mon
 def place(tmp_path_factory):
     """A dataset of busy videos and a run on it."""
     place = tmp_path_factory.mktemp("values")
-    prepare(world_keys(place / "videos", place / "world", limit=12, frames=6, busy=True))
+    prepare(world_keys(place / "videos", place / "world", limit=16, frames=6, busy=True))
     train(place / "world", place / "run")
     return place
 
@@ -185,7 +186,9 @@ def test_judged_subsets_are_kept_by_a_run_that_is_killed(place, monkeypatch):
         lambda self, video: seen.append(video.id) or real(self, video),
     )
     learned(place, "rank", "again", "steps=3", "subsets=4")
-    assert seen == [json.loads(lines[-1])["id"]]
+    assert seen[0] == json.loads(lines[-1])["id"]  # then those for validation, told by both choices
+    every = [json.loads(line)["id"] for line in lines]
+    assert sorted(seen[1:]) == sorted(every[:: command.TENTH])
 
 
 def test_the_loss_of_all_frames_is_the_trainers(place):
@@ -281,6 +284,75 @@ def test_the_policy_adds_up_what_was_learned():
         values = values_of_subsets(numbers, video, pairs)
         best = float(values.max())
         assert float(values[pairs.index(tuple(chosen.tolist()))]) == pytest.approx(best, abs=0.02)
+
+
+@settings(max_examples=60)
+@given(st.integers(0, 10_000))
+def test_the_policy_values_a_choice_as_training_does(seed):
+    rng = np.random.default_rng(seed)
+    numbers, video = torch.from_numpy(rng.normal(size=(4, 3)).astype(np.float32)), four_ticks()
+    within = np.asarray(cumulative_hazard(numbers, torch.from_numpy(video.ticks.times_s)))
+    subset = sorted(rng.choice(4, int(rng.integers(1, 5)), replace=False).tolist())
+    values = numbers[:, 0].sigmoid().numpy()
+    own = worth_of(values[subset], (video.shots + within)[subset])
+    assert own == pytest.approx(float(values_of_subsets(numbers, video, [tuple(subset)])), abs=1e-5)
+
+
+# --- the margin --------------------------------------------------------------------------------
+
+
+def compared(gains, rule, learned):
+    return Compared(*(np.array(a, float)[:, None] for a in (gains, rule, learned)))
+
+
+def test_values_that_do_not_help_never_choose():
+    rng = np.random.default_rng(0)
+    gains, rule = rng.uniform(0, 0.3, 200), rng.uniform(0.2, 0.6, 200)
+    assert margin_of(compared(gains, rule, rule + 0.03)) == NEVER
+    assert margin_of(compared(gains, rule, rule + rng.normal(0, 0.1, 200))) == NEVER  # noise
+
+
+def test_values_that_help_where_they_are_sure_choose_there():
+    rng = np.random.default_rng(0)
+    gains, rule = rng.uniform(0, 0.3, 400), rng.uniform(0.2, 0.6, 400)
+    learned = rule + np.where(gains > 0.2, -0.1, 0.05)
+    found = margin_of(compared(gains, rule, learned))
+    assert found == pytest.approx(0.2, abs=0.03)
+    assert margin_of(compared(gains, rule, rule - 0.05)) < 0.1
+
+
+@settings(max_examples=100)
+@given(st.integers(0, 10_000))
+def test_a_margin_is_not_worse_than_the_rule_alone(seed):
+    rng = np.random.default_rng(seed)
+    count = int(rng.integers(1, 30))
+    one = compared(rng.normal(0.1, 0.1, count), *rng.uniform(0, 1, (2, count)))
+    margin = margin_of(one)
+    assert 0 <= margin <= NEVER
+    assert one.losses(margin).mean() <= one.rule.mean() + 1e-9
+
+
+def test_a_policy_takes_the_learned_choice_only_beyond_the_margin(place):
+    found = learned(place, "rank", "margin", "steps=12", "subsets=6")
+    part = found.record["parts"]["values"]
+    assert {"margin", "loss_scene", "loss_learned", "loss_with_margin", "learned_share"} <= set(
+        part
+    )
+    assert part["loss_with_margin"] <= part["loss_scene"] + 1e-6
+    assert part["margin"] == pytest.approx(float(found.tensors["values.margin"]), abs=1e-6)
+    path = str(next((place / "videos").glob("*.mp4")))
+    reasons = {}
+    for margin in (-1.0, NEVER):
+        tensors = {**found.tensors, "values.margin": np.array(margin, np.float32)}
+        folder = place / f"margin{margin}"
+        selector.write(folder, tensors, found.record["parts"], {})
+        keys = FrameKeys(policy="learned", selector=str(folder), max=5, px=48)
+        (chosen,) = choose_windows(path, check_policy(keys))
+        reasons[margin] = set(chosen.reasons)
+        if margin == NEVER:
+            (rule,) = choose_windows(path, FrameKeys(max=5, px=48))
+            assert chosen.times_s == rule.times_s and chosen.ranks == rule.ranks
+    assert reasons[-1.0] == {"value"} and "value" not in reasons[NEVER]
 
 
 def test_what_is_told_is_what_events_cover():

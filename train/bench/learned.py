@@ -28,7 +28,7 @@ from train.run.saved import read_run
 from train.selector.command import learned_from, train_selector
 from train.selector.config import SelectorConfig
 from train.selector.describer import Case, Describer
-from train.selector.pool import PoolVideo, pool_of
+from train.selector.pool import Pictured, PoolVideo, pool_of
 from train.selector.subsets import changed, drawn
 
 EVAL_SHARE = 0.1
@@ -206,7 +206,7 @@ def _judge(config: BenchLearnedConfig, world: str, seed: int) -> Losses:
 def _loss_of_choice(describer: Describer, video: PoolVideo, path: str, keys: FrameKeys) -> float:
     (frames,) = choose_windows(path, keys, threads=1)
     row = {**video.row, "times_s": list(frames.times_s)}
-    shown = PoolVideo(row, frames.jpegs, video.ticks, video.at, video.shots)
+    shown = Pictured(row, frames.jpegs)
     every = tuple(range(len(frames)))
     return float(describer.losses([Case(shown, describer.features(shown), every)])[0])
 

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+import tempfile
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import dataclass, replace
 from functools import lru_cache, partial
 from importlib.metadata import version
 from pathlib import Path
@@ -30,6 +31,7 @@ from train.selector.config import Objective, SelectorConfig
 from train.selector.describer import Describer
 from train.selector.events import event_loss
 from train.selector.fit import CHECKPOINT, FitPlan, fit
+from train.selector.margin import Compared, compare, margin_of
 from train.selector.pool import PoolVideo, pool_of
 from train.selector.subsets import LOSSES, judged
 from train.selector.values import Reinforce, batches_of, rank_loss, reward_of
@@ -52,6 +54,7 @@ PART: dict[Objective, str] = {
 """Objective → the part that it trains."""
 POOL = "pool"
 TENTH = 10
+"""Every tenth sample is for validation, if there are that many."""
 KEPT_FEATURES = 512
 """Videos of which `reinforce` keeps features in memory."""
 
@@ -92,6 +95,10 @@ def train_selector(config: SelectorConfig, pool: Path | None = None) -> None:
         trained = network.get_submodule(part)
         loss = fit(trained, task.batches, task.loss_of, plan, out, task.validation)
         parts[part] = {**made, "loss": round(loss, 6)}
+        if part == "values":
+            network.values.margin.zero_()  # that of `init` was for other values
+        if task.compare is not None:
+            parts[part] |= _set_margin(network, task.compare, out)
         if part != "boundaries":  # of an earlier training; PARTS keeps the order
             parts = {name: parts[name] for name in selector.PARTS if name in parts}
         lineage = {"made_by": f"scenescribe {version('scenescribe')}"}
@@ -114,23 +121,37 @@ class Task:
     batches: Callable[[int], Iterator[Any]]
     loss_of: Callable[[Any], torch.Tensor]
     validation: Callable[[], torch.Tensor] | None = None
+    compare: Callable[[Path], Compared | None] | None = None
+    """Of values in a folder: what they choose on the videos for validation, beside `scene`."""
 
 
 def _task(config: SelectorConfig, network: SelectorNet, out: Path, kept: Path) -> Task:
     if config.objective == "boundaries":
         return Task(partial(boundary_batches, config), partial(boundary_loss, network.boundaries))
     pool = learned_from(config, kept)
+    ids = list(dict.fromkeys(video.row["sample_id"] for video in pool))
+    for_validation = frozenset(ids[::TENTH] if len(ids) > TENTH else ())
     if config.objective == "events":
         told = [video for video in pool if video.row["events"]]
         if not told:
             raise UserError(f"data.path={config.data.path}: no video in it has events with times")
-        return _with_validation(config, told, varied, partial(event_loss, network.events))
+        return _with_validation(
+            config, told, for_validation, varied, partial(event_loss, network.events)
+        )
     describer = Describer.load(read_run(str(config.adapter)))
+
+    def both(selector: Path) -> Compared | None:
+        dataset = Prepared.open(str(config.data.path))
+        return compare(describer, dataset, for_validation, selector, config.budgets, config.batch)
+
+    compared = both if for_validation else None
     if config.objective == "rank":
         known = judged(
             describer, pool, config.budgets, config.subsets, config.batch, config.seed, out
         )
-        return _with_validation(config, known, varied_judged, partial(rank_loss, network.values))
+        loss_of = partial(rank_loss, network.values)
+        task = _with_validation(config, known, for_validation, varied_judged, loss_of)
+        return replace(task, compare=compared)
     seen = {video.id: video for video in pool}
 
     @lru_cache(maxsize=KEPT_FEATURES)
@@ -144,18 +165,19 @@ def _task(config: SelectorConfig, network: SelectorNet, out: Path, kept: Path) -
         config.budgets,
         config.seed,
     )
-    return Task(_steps(config, pool, varied), reinforce.loss)
+    learned = [video for video in pool if video.row["sample_id"] not in for_validation]
+    return Task(_steps(config, learned, varied), reinforce.loss, compare=compared)
 
 
 def _with_validation(
     config: SelectorConfig,
     videos: Sequence[Any],
+    for_validation: Collection[str],
     vary: Callable[[Any, np.random.Generator], Any],
     loss_of: Callable[[Sequence[Any]], torch.Tensor],
 ) -> Task:
-    """Every tenth video is for validation, if there are that many."""
-    kept = videos[::TENTH] if len(videos) > TENTH else ()
-    learned = [v for i, v in enumerate(videos) if not kept or i % TENTH]
+    kept = [video for video in videos if video.row["sample_id"] in for_validation]
+    learned = [video for video in videos if video.row["sample_id"] not in for_validation]
 
     def validation() -> torch.Tensor:
         parts = [kept[i : i + config.batch] for i in range(0, len(kept), config.batch)]
@@ -163,6 +185,35 @@ def _with_validation(
 
     steps = _steps(config, learned, vary)
     return Task(steps, lambda drawn: loss_of(drawn.videos), validation if kept else None)
+
+
+def _set_margin(
+    network: SelectorNet, compare: Callable[[Path], Compared | None], out: Path
+) -> dict[str, float]:
+    """Set the margin of the values by the describer's losses; returns what is recorded of that."""
+    with tempfile.TemporaryDirectory(prefix="scenescribe-selector-") as folder:
+        selector.write(Path(folder), tensors_of(network), {name: {} for name in selector.PARTS}, {})
+        compared = compare(Path(folder))
+    if compared is None:
+        return {}
+    margin = margin_of(compared)
+    network.values.margin.fill_(margin)
+    loss = float(compared.losses(margin).mean())
+    taken = float((compared.gains >= margin).mean())
+    say(
+        f"on {len(compared.gains)} windows that were not learned from, the answer's loss is {compared.rule.mean():.4f} with "
+        f"the frames of scene, {compared.learned.mean():.4f} with those of the highest worth, and {loss:.4f} if these "
+        f"are taken where they are worth {margin:.3f} more a frame ({taken:.0%} of choices)"
+    )
+    if taken == 0:
+        say("the values do not help this describer: policy=learned chooses as policy=scene does")
+    return {
+        "margin": round(margin, 6),
+        "loss_scene": round(float(compared.rule.mean()), 6),
+        "loss_learned": round(float(compared.learned.mean()), 6),
+        "loss_with_margin": round(loss, 6),
+        "learned_share": round(taken, 4),
+    }
 
 
 def _steps(

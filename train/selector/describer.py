@@ -21,7 +21,7 @@ from train.model import forward
 from train.model.adapter import base_of
 from train.run.saved import SavedRun
 from train.sections import DataKeys
-from train.selector.pool import PoolVideo
+from train.selector.pool import Pictured
 
 Subset = tuple[int, ...]
 """Numbers of the pool's frames, increasing."""
@@ -31,7 +31,7 @@ Subset = tuple[int, ...]
 class Case:
     """A video to be told from a subset of its pool."""
 
-    video: PoolVideo
+    video: Pictured
     features: torch.Tensor
     """(M, N, H) of the pool's frames."""
     subset: Subset
@@ -59,7 +59,7 @@ class Describer:
         return base_of(self.model)
 
     @torch.inference_mode()
-    def features(self, video: PoolVideo) -> torch.Tensor:
+    def features(self, video: Pictured) -> torch.Tensor:
         """(M, N, H) features of the pool's frames, after the connector, on the CPU."""
         frames = decode_frames(video.jpegs, frame_size_px(self.processor)).to(self.model.device)
         scale = partial(normalise, processor=self.processor)

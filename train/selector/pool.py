@@ -29,7 +29,7 @@ from data.offline.row import has_windows, prepared_row
 from data.offline.unpack import fetch_ahead
 from data.prepared.dataset import Prepared
 from data.sample import Sample, Selection
-from data.selection.choose import recorded_keys
+from data.selection.choose import Choose, recorded_keys
 from data.selection.config import FrameKeys
 from data.selection.learned.selector import selector_of
 from data.selection.learned.ticks import Ticks, ticks_of
@@ -46,22 +46,28 @@ TIMEOUT_S, MEMORY_GIB = 600.0, 4.0
 
 
 @dataclass(frozen=True)
-class PoolVideo:
+class Pictured:
     """A video, or a window of a long one, with M frames that could be shown."""
 
     row: dict[str, Any]
     """As in a prepared dataset, without `frames`."""
     jpegs: tuple[bytes, ...]
+
+    @property
+    def id(self) -> str:
+        return str(self.row["id"])
+
+
+@dataclass(frozen=True)
+class PoolVideo(Pictured):
+    """The same with what a selector sees of it."""
+
     ticks: Ticks
     at: np.ndarray
     """(M,) the tick of each frame, which shows it."""
     shots: np.ndarray
     """(M,) cumulative hazard of shot boundaries: two frames that differ by h show one shot with probability
     exp(-h)."""
-
-    @property
-    def id(self) -> str:
-        return str(self.row["id"])
 
 
 def pool_of(
@@ -82,26 +88,12 @@ def pool_of(
     folder = folder / hashlib.sha256(json.dumps(of, sort_keys=True).encode()).hexdigest()[:12]
     folder.mkdir(parents=True, exist_ok=True)
     wanted = set(ids)
-    work = partial(_measured, keys=keys)
-    with (
-        tempfile.TemporaryDirectory(prefix="scenescribe-pool-") as spool,
-        tqdm(desc="measure", unit="video", total=len(wanted)) as bar,
-    ):
-        rows = _to_measure(dataset, wanted, folder, bar.update)
-        done = run_each(
-            work,
-            fetch_ahead(rows, lambda s: s.video, _with_local, Path(spool)),
-            workers=fitting_workers(MEMORY_GIB),
-            timeout_s=TIMEOUT_S,
-            memory_gib=MEMORY_GIB,
-        )
-        for one in done:
-            found = one.outcome
-            _write(folder / _file_of(one.item.id), found if isinstance(found, list) else [])
-            bar.update()
-            media = one.item.video
-            if isinstance(media, VideoFile) and Path(media.path).parent == Path(spool):
-                Path(media.path).unlink(missing_ok=True)
+
+    def kept(name: str) -> bool:
+        return (folder / _file_of(name)).is_file()
+
+    for name, found in measured_each(dataset, wanted, partial(_measured, keys=keys), kept):
+        _write(folder / _file_of(name), found if isinstance(found, list) else [])
     found_of = {name: list(_read(folder / _file_of(name))) for name in sorted(wanted)}
     if missing := [name for name, videos in found_of.items() if not videos]:
         some = ", ".join(missing[:3]) + ", …" * (len(missing) > 3)
@@ -112,23 +104,54 @@ def pool_of(
     return pool
 
 
+def measured_each(
+    dataset: Prepared,
+    ids: Collection[str],
+    work: Callable[[Sample], Any],
+    known: Callable[[str], bool] = lambda name: False,
+) -> Iterator[tuple[str, Any]]:
+    """Id and outcome of `work`, which runs in worker processes, for these samples of a dataset, from the sources in its
+    manifest. Those that are `known` are left out."""
+    with (
+        tempfile.TemporaryDirectory(prefix="scenescribe-pool-") as spool,
+        tqdm(desc="measure", unit="video", total=len(ids)) as bar,
+    ):
+        rows = _to_measure(dataset, ids, known, bar.update)
+        done = run_each(
+            work,
+            fetch_ahead(rows, lambda s: s.video, _with_local, Path(spool)),
+            workers=fitting_workers(MEMORY_GIB),
+            timeout_s=TIMEOUT_S,
+            memory_gib=MEMORY_GIB,
+        )
+        for one in done:
+            yield one.item.id, one.outcome
+            bar.update()
+            media = one.item.video
+            if isinstance(media, VideoFile) and Path(media.path).parent == Path(spool):
+                Path(media.path).unlink(missing_ok=True)
+
+
 def _file_of(name: str) -> str:
     """A file name for a sample, whatever its id is."""
     return hashlib.sha256(name.encode("utf-8", "replace")).hexdigest()[:24] + ".npz"
 
 
 def _to_measure(
-    dataset: Prepared, wanted: set[str], folder: Path, skip: Callable[[int], object]
+    dataset: Prepared,
+    ids: Collection[str],
+    known: Callable[[str], bool],
+    skip: Callable[[int], object],
 ) -> Iterator[Sample]:
-    """The samples that are not yet in the folder."""
-    left = set(wanted)
+    """The samples that are not known."""
+    left = set(ids)
     for row in catalog.read(sources_of(dataset.manifest)):
         if not left:
             return
         if not isinstance(row, Sample) or row.id not in left:
             continue
         left.discard(row.id)
-        if (folder / _file_of(row.id)).is_file():
+        if known(row.id):
             skip(1)
         else:
             yield row
@@ -140,11 +163,6 @@ def _with_local(sample: Sample, local: Local | Missing) -> Sample:
 
 def _measured(sample: Sample, keys: FrameKeys) -> list[PoolVideo] | str:
     """The pool of one sample, or why there is none. Runs in a worker."""
-    media = sample.video
-    if not isinstance(media, Local):
-        return "missing"
-    if not has_windows(sample):
-        keys = keys.model_copy(update={"window_s": None})
     boundaries = selector_of(keys).boundaries
     last: list[tuple[Ticks, np.ndarray, np.ndarray]] = []
 
@@ -156,16 +174,29 @@ def _measured(sample: Sample, keys: FrameKeys) -> list[PoolVideo] | str:
         last[:] = [(ticks, at, cumulative(probability)[ticks.frames[at]])]
         return in_order(signals, ticks.frames[at], "tick")
 
-    found = []
     try:
-        where = media.path if isinstance(media, VideoFile) else media
-        for chosen in choose_windows(where, keys, choose=choose):
-            row = prepared_row(sample, chosen, keys, sample.video_id or content_id(media))
-            del row["frames"]
-            found.append(PoolVideo(row, chosen.jpegs, *last[0]))
+        return [PoolVideo(v.row, v.jpegs, *last[0]) for v in pictured(sample, keys, choose)]
     except BadVideo as error:
         return error.reason
-    return [one for one in found if one.row["events"] or one.row["description"]]
+
+
+def pictured(sample: Sample, keys: FrameKeys, choose: Choose) -> Iterator[Pictured]:
+    """The windows of a sample that are told of, with the frames that `choose` chooses.
+
+    Raises:
+        BadVideo: with the reason.
+    """
+    media = sample.video
+    if not isinstance(media, Local):
+        raise BadVideo("missing file", "its video cannot be had")
+    if not has_windows(sample):
+        keys = keys.model_copy(update={"window_s": None})
+    where = media.path if isinstance(media, VideoFile) else media
+    for chosen in choose_windows(where, keys, choose=choose):
+        row = prepared_row(sample, chosen, keys, sample.video_id or content_id(media))
+        del row["frames"]
+        if row["events"] or row["description"]:
+            yield Pictured(row, chosen.jpegs)
 
 
 def _write(path: Path, videos: Sequence[PoolVideo]) -> None:

@@ -7,6 +7,7 @@ import json
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -27,6 +28,10 @@ class Judged:
     video: PoolVideo
     subsets: tuple[Subset, ...]
     losses: tuple[float, ...]
+
+    @property
+    def row(self) -> dict[str, Any]:
+        return self.video.row
 
 
 def judged(

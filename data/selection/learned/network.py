@@ -123,10 +123,16 @@ class TickNet(nn.Module):
 class ValueNet(TickNet):
     """Three numbers a tick: the logit of its frame's value; how fast what is seen there changes; and the logit of
     whether a description tells of it, which is for training alone: a timeline says it of every tick, where a
-    describer's loss says one number of a whole subset."""
+    describer's loss says one number of a whole subset.
+
+    `margin` is how much more worth, per frame of the budget, these values must see in their own choice than in that
+    of `scene`; else `scene` chooses (`train.selector.margin`)."""
+
+    margin: torch.Tensor
 
     def __init__(self) -> None:
         super().__init__(3)
+        self.register_buffer("margin", torch.zeros(()))
 
 
 def _waves(times_s: torch.Tensor) -> torch.Tensor:

@@ -25,6 +25,17 @@ def values_of(network: ValueNet, ticks: Ticks) -> tuple[np.ndarray, np.ndarray]:
     return np.asarray(numbers[:, 0].sigmoid().clamp(min=LEAST)), np.asarray(hazard)
 
 
+def worth_of(values: np.ndarray, hazard: np.ndarray) -> float:
+    """What a choice of frames is worth together: their values, each less the share that the frame before has shown.
+
+    Args:
+        values: (K,) of the frames, in time order.
+        hazard: (K,) cumulative hazard of changes, at cuts and within shots.
+    """
+    repeated = np.exp(hazard[:-1] - hazard[1:])
+    return float(values.sum() - (values[1:] * repeated).sum())
+
+
 def cumulative_hazard(numbers: torch.Tensor, times_s: torch.Tensor) -> torch.Tensor:
     """(T, 3) numbers of a `ValueNet`, (T,) → (T,): two frames between which it grows by h, with no cut between
     them, show the same with probability exp(-h)."""
