@@ -1,7 +1,8 @@
 """Killed at a write, fsync, rename or removal, whichever it is: the same command ends with the bytes of a quiet run.
 
-By default once at each kind of write to each file, where a kill at an fsync is one after the write before it;
-CRASH=all: at every single one (half an hour).
+By default once at each kind of write to each file, where a kill at an fsync is one after the write before it, and
+one within a file that is still to get its name is one before the rename; CRASH=all: at every single one (half an
+hour).
 """
 
 import json
@@ -38,6 +39,10 @@ def chosen(writes):
         # one checkpoint is written like another, and temporary names differ
         name = re.sub(r"\.tmp[A-Za-z0-9]{6}$|\d[\d-]*(-[0-9a-f]{8})?", "", path)
         kinds.setdefault((what, name), []).append(number)
+    renamed = {name for what, name in kinds if what == "rename"}
+    kinds = {
+        key: found for key, found in kinds.items() if key[0] != "write" or key[1] not in renamed
+    }
     middles = [found[len(found) // 2] for found in kinds.values() if len(found) > 20]
     return sorted({found[-1] for found in kinds.values()} | set(middles))
 
