@@ -1,0 +1,64 @@
+"""Videos in which there is nothing to see: black, still, text on one colour."""
+
+from __future__ import annotations
+
+import io
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+DARK, BLANK = 24.0, 4.0
+"""Mean and deviation of the brightness, in grey levels, below which a picture is black."""
+STILL = 0.9995
+"""Cosine of two neighbouring frames that show no change at all."""
+SHORT_S = 3.0
+"""A video of one frame is still if it is longer: of equal frames a policy keeps one."""
+ONE_COLOUR = 0.6
+"""Share of a slide that has one colour, within `NEAR` grey levels."""
+NEAR = 10
+STROKE = 48
+"""Change of brightness between neighbouring pixels at the edge of a letter, in grey levels."""
+STROKES, LINES = 10, 0.08
+"""A line of text has so many of them; a slide has such lines in at least this share of its height."""
+
+
+@dataclass(frozen=True)
+class Shares:
+    """Shares of a row's frames."""
+
+    black: float
+    still: float
+    """Of those after the first: that show what the one before shows."""
+    slides: float
+
+
+def shares_of(jpegs: Sequence[bytes], looks: np.ndarray, length_s: float) -> Shares:
+    """The shares of a row of `length_s` seconds. `looks`: (K, 96) of its frames."""
+    if not jpegs:
+        return Shares(0.0, 0.0, 0.0)
+    black, slides = [], []
+    for jpeg in jpegs:
+        picture = Image.open(io.BytesIO(jpeg))
+        picture.draft("L", (64, 64))
+        small = np.asarray(picture.convert("L"), np.int16)
+        black.append(small.mean() < DARK and small.std() < BLANK)
+        slides.append(not black[-1] and _one_colour(small) and _is_text(jpeg))
+    if len(jpegs) == 1:
+        still = float(length_s > SHORT_S)
+    else:
+        still = float(((looks[1:] * looks[:-1]).sum(axis=1) >= STILL).mean())
+    return Shares(float(np.mean(black)), still, float(np.mean(slides)))
+
+
+def _one_colour(grey: np.ndarray) -> bool:
+    usual = np.bincount(grey.ravel(), minlength=256).argmax()
+    return bool((np.abs(grey - usual) <= NEAR).mean() >= ONE_COLOUR)
+
+
+def _is_text(jpeg: bytes) -> bool:
+    """Whether there are lines with many strokes."""
+    grey = np.asarray(Image.open(io.BytesIO(jpeg)).convert("L"), np.int16)  # (H, W)
+    strokes = (np.abs(np.diff(grey, axis=1)) >= STROKE).sum(axis=1)  # (H,)
+    return bool((strokes >= STROKES).mean() >= LINES)
