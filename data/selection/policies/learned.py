@@ -71,7 +71,7 @@ def rule_and_learned(
     )
     order = chosen[np.argsort(ranks)]  # best first
     own = selection(signals, [(int(frame), "value") for frame in order])
-    rule = scene(signals, keys)
+    rule = scene(signals, keys.model_copy(update={"policy": "scene"}))  # with its own boundaries
     changed = cumulative(cuts) + within  # (N,)
 
     def worth(choice: Selection) -> float:
