@@ -26,7 +26,7 @@ from data.video.subtitles import BadSubtitles, subtitles
 from data.window import Window, fills
 
 INSTANT_S = 0.05
-"""An event that starts up to this long after the video's end is kept, moved to the end."""
+"""An event that starts up to this long after the video's end is kept, moved to the end, and lasts so long."""
 
 
 @dataclass(frozen=True)
@@ -157,7 +157,9 @@ def prepared_row(
     events = []
     for event in kept:
         one = asdict(event)
-        one["start_s"], one["end_s"] = min(event.start_s, end_s), min(event.end_s, end_s)
+        one["end_s"] = min(event.end_s, end_s)
+        if one["start_s"] >= end_s:
+            one["start_s"] = max(0.0, end_s - INSTANT_S)
         if chosen.part_s is None or (
             one["start_s"] < one["end_s"] and fills(Event(**one), Window(*chosen.part_s))
         ):

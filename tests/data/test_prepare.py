@@ -13,8 +13,13 @@ import pytest
 from datasets import Image, List
 
 from data.errors import UserError
+from data.offline.config import PrepareConfig
+from data.offline.prepare import prepare as prepare_here
 from data.prepared.dataset import Prepared
 from data.prepared.shards import read_manifest
+from data.sample import events_of
+from data.selection.config import FrameKeys
+from data.sources.config import SourceKeys
 from tests.helpers.videos import (
     ROOT,
     digest,
@@ -334,3 +339,24 @@ def test_a_run_of_an_earlier_version_is_known_by_its_old_keys(tmp_path):
     manifest.write_text(told.replace('"candidate_fps"', '"rate"'))
     done = run_command("scripts/prepare.py", *how)
     assert "2 source rows were done by an earlier run" in done.stdout, done.stderr
+
+
+def test_an_event_at_the_very_end_still_lasts(tmp_path):
+    """Labels round times: what begins as the video ends is about its last frame, and can be trained on."""
+    video = write_video(tmp_path / "a.mp4", times_s=every(0.1, 61))
+    end_s = write_and_prepare(tmp_path, video, [[0, 3, "one"]])["duration_s"]
+    row = write_and_prepare(tmp_path, video, [[0, 3, "one"], [end_s, end_s + 2, "two"]])
+    one, two = events_of(row)
+    assert (one.start_s, one.end_s) == (0, 3)
+    assert 0 < two.end_s - two.start_s <= 0.06 and two.end_s == pytest.approx(end_s)
+
+
+def write_and_prepare(folder, video, events):
+    rows = folder / "rows.jsonl"
+    rows.write_text(json.dumps({"id": "a", "video": video.name, "events": events}))
+    keys = {"name": "jsonl", "path": str(rows)}
+    out = folder / f"out-{len(events)}"
+    prepare_here(
+        PrepareConfig(source=SourceKeys(**keys), frames=FrameKeys(max=2, px=48), out=str(out))
+    )
+    return Prepared.open(out).rows()[0]
