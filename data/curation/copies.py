@@ -9,7 +9,7 @@ from tqdm import tqdm
 from data.curation.looks import hashes_of, mirrored
 from data.curation.near import candidates
 from data.curation.strips import SeenVideo
-from data.curation.twins import aligned, same_in_detail
+from data.curation.twins import aligned, is_copy
 
 Jpegs = Callable[[SeenVideo, int], bytes]
 """The JPEG of a frame of a video's strip."""
@@ -41,9 +41,7 @@ def groups_of_copies(videos: Sequence[SeenVideo], jpegs: Jpegs) -> list[list[int
 def are_copies(a: SeenVideo, b: SeenVideo, jpegs: Jpegs) -> bool:
     """Whether two videos show the same, by the times of their frames and by the frames themselves."""
     found = aligned(a.strip, b.strip)
-    return found is not None and same_in_detail(
-        *found, lambda x: jpegs(a, x), lambda y: jpegs(b, y)
-    )
+    return found is not None and is_copy(found, lambda x: jpegs(a, x), lambda y: jpegs(b, y))
 
 
 def best_of(videos: Sequence[SeenVideo]) -> int:

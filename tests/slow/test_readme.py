@@ -66,7 +66,9 @@ def place(world, tiny_folder, tmp_path_factory):
 
 def small(command, number, place):
     """The command with what makes it small; a key that it has itself stays as it is."""
-    words = re.sub(r"runs/qlora-\S+", "runs/clips", command).replace("subset=200", "subset=4").split()
+    words = (
+        re.sub(r"runs/qlora-\S+", "runs/clips", command).replace("subset=200", "subset=4").split()
+    )
     more = []
     for mark in (
         "train/sft.py",

@@ -179,31 +179,29 @@ def test_judged_subsets_are_kept_by_a_run_that_is_killed(place, monkeypatch):
     kept = "\n".join(lines[:-1]) + "\n" + lines[-1][:40]  # the last line was cut off
     (place / "again/losses.jsonl").write_text(kept)
     seen = []
-    real = command.Describer.features
+    real = command.Describer.losses
     monkeypatch.setattr(
         command.Describer,
-        "features",
-        lambda self, video: seen.append(video.id) or real(self, video),
+        "losses",
+        lambda self, cases: seen.extend(case.row["id"] for case in cases) or real(self, cases),
     )
     learned(place, "rank", "again", "steps=3", "subsets=4")
     assert seen[0] == json.loads(lines[-1])["id"]  # then those for validation, told by both choices
     every = [json.loads(line)["id"] for line in lines]
-    assert sorted(seen[1:]) == sorted(every[:: command.TENTH])
+    assert set(seen) == {every[-1], *every[:: command.TENTH]}
 
 
 def test_the_loss_of_all_frames_is_the_trainers(place):
     """The describer's loss of a video, with cached features, is what training reports of it."""
     from data.prepared.dataset import Prepared
+    from train.inference.answer_loss import Case, Describer
     from train.run.saved import read_run
-    from train.selector.describer import Case, Describer
-    from train.selector.pool import PoolVideo
 
     describer = Describer.load(read_run(place / "run"))
     row = Prepared.open(place / "world").rows()[0]
     jpegs = tuple(frame["bytes"] for frame in row.pop("frames"))
-    video = PoolVideo(row, jpegs, None, None, None)
     every = tuple(range(len(jpegs)))
-    (loss,) = describer.losses([Case(video, describer.features(video), every)])
+    (loss,) = describer.losses([Case(row, describer.features(jpegs), every)])
 
     from train.batches.collate import collate
     from train.batches.dataset import to_sample

@@ -24,11 +24,11 @@ from train.bench.seeds import in_pool, one_core_each, quietly, tiny_run, warmed_
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.intervals import interval
+from train.inference.answer_loss import Case, Describer
 from train.run.saved import read_run
 from train.selector.command import learned_from, train_selector
 from train.selector.config import SelectorConfig
-from train.selector.describer import Case, Describer
-from train.selector.pool import Pictured, PoolVideo, pool_of
+from train.selector.pool import PoolVideo, pool_of
 from train.selector.subsets import changed, drawn
 
 EVAL_SHARE = 0.1
@@ -206,22 +206,21 @@ def _judge(config: BenchLearnedConfig, world: str, seed: int) -> Losses:
 def _loss_of_choice(describer: Describer, video: PoolVideo, path: str, keys: FrameKeys) -> float:
     (frames,) = choose_windows(path, keys, threads=1)
     row = {**video.row, "times_s": list(frames.times_s)}
-    shown = Pictured(row, frames.jpegs)
     every = tuple(range(len(frames)))
-    return float(describer.losses([Case(shown, describer.features(shown), every)])[0])
+    return float(describer.losses([Case(row, describer.features(frames.jpegs), every)])[0])
 
 
 def searched(
     describer: Describer, video: PoolVideo, budget: int, rng: np.random.Generator
 ) -> float:
     """The lowest loss that a search among subsets of the pool finds."""
-    features = describer.features(video)
+    features = describer.features(video.jpegs)
     count = len(video.jpegs)
     size = min(budget, count)
     tried = [drawn(rng, count, size) for _ in range(EACH)]
     lowest, best = np.inf, tried[0]
     for _ in range(ROUNDS):
-        losses = describer.losses([Case(video, features, subset) for subset in tried])
+        losses = describer.losses([Case(video.row, features, subset) for subset in tried])
         if float(losses.min()) < lowest:
             lowest, best = float(losses.min()), tried[int(losses.argmin())]
         tried = [changed(rng, count, best) for _ in range(EACH)]

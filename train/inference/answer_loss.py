@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
@@ -21,20 +21,21 @@ from train.model import forward
 from train.model.adapter import base_of
 from train.run.saved import SavedRun
 from train.sections import DataKeys
-from train.selector.pool import Pictured
 
 Subset = tuple[int, ...]
-"""Numbers of the pool's frames, increasing."""
+"""Numbers of a row's frames, increasing."""
 
 
 @dataclass(frozen=True)
 class Case:
-    """A video to be told from a subset of its pool."""
+    """A row to be told from some frames."""
 
-    video: Pictured
+    row: Mapping[str, Any]
+    """As in a prepared dataset, with a time in `times_s` for each frame."""
     features: torch.Tensor
-    """(M, N, H) of the pool's frames."""
+    """(M, N, H) of the frames."""
     subset: Subset
+    """Which of them are shown."""
 
 
 @dataclass(frozen=True)
@@ -59,9 +60,14 @@ class Describer:
         return base_of(self.model)
 
     @torch.inference_mode()
-    def features(self, video: Pictured) -> torch.Tensor:
-        """(M, N, H) features of the pool's frames, after the connector, on the CPU."""
-        frames = decode_frames(video.jpegs, frame_size_px(self.processor)).to(self.model.device)
+    def features(self, jpegs: Sequence[bytes]) -> torch.Tensor:
+        """(M, N, H) features of frames, after the connector, on the CPU."""
+        return self.features_of(decode_frames(jpegs, frame_size_px(self.processor)))
+
+    @torch.inference_mode()
+    def features_of(self, frames: torch.Tensor) -> torch.Tensor:
+        """The same of (M, 3, S, S) uint8 pictures, as large as the model takes them."""
+        frames = frames.to(self.model.device)
         scale = partial(normalise, processor=self.processor)
         seen = forward.encode_frames(self._base, scale, frames, FRAMES_AT_ONCE)  # (M, P, D)
         return forward.connect(self._base, seen).cpu()
@@ -90,13 +96,13 @@ class Describer:
         total = torch.zeros(len(cases), device=device).index_add_(0, owner, each)
         losses = (total / owner.bincount(minlength=len(cases))).cpu()
         if not torch.isfinite(losses).all():
-            bad = cases[int((~torch.isfinite(losses)).nonzero()[0])].video.id
+            bad = cases[int((~torch.isfinite(losses)).nonzero()[0])].row["id"]
             raise UserError(f"{bad}: the loss of its answer is not finite; try model.dtype=fp32")
         return losses
 
     def _sample(self, case: Case) -> dict[str, object]:
         """In the form that `collate` takes; if not all of its frames fit, the last ones are left out."""
-        row = case.video.row
+        row = case.row
         times_s = [row["times_s"][i] for i in case.subset]
         told = {**row, "times_s": times_s, "ranks": list(range(len(times_s)))}
         text = encode(told, self.processor, self.keys)

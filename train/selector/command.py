@@ -24,11 +24,11 @@ from data.selection.learned.network import SelectorNet, network_of, tensors_of
 from train.batches.split import split
 from train.console import say
 from train.evaluation.systems import kept_out
+from train.inference.answer_loss import Describer
 from train.run.saved import read_run
 from train.sections import DataKeys
 from train.selector.boundaries import boundary_batches, boundary_loss
 from train.selector.config import Objective, SelectorConfig
-from train.selector.describer import Describer
 from train.selector.events import event_loss
 from train.selector.fit import CHECKPOINT, FitPlan, fit
 from train.selector.margin import Compared, compare, margin_of
@@ -156,7 +156,7 @@ def _task(config: SelectorConfig, network: SelectorNet, out: Path, kept: Path) -
 
     @lru_cache(maxsize=KEPT_FEATURES)
     def features(name: str) -> torch.Tensor:
-        return describer.features(seen[name])
+        return describer.features(seen[name].jpegs)
 
     reinforce = Reinforce(
         network.values,

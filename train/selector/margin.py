@@ -25,7 +25,7 @@ from data.selection.measure.signals import Signals
 from data.selection.policies.learned import rule_and_learned
 from data.selection.policies.ranking import spread_ranks
 from data.video.info import BadVideo
-from train.selector.describer import Case, Describer, Subset
+from train.inference.answer_loss import Case, Describer, Subset
 from train.selector.pool import Pictured, measured_each, pictured
 
 NEVER = 1.0
@@ -77,9 +77,9 @@ def compare(
     gains, losses = [], []
     for _, both in measured_each(dataset, ids, partial(_both_of, keys=keys, budgets=budgets)):
         for one in both if isinstance(both, list) else ():
-            features = describer.features(one.video)
+            features = describer.features(one.video.jpegs)
             subsets = [subset for _, *pair in one.choices for subset in pair]
-            cases = [Case(one.video, features, subset) for subset in subsets]
+            cases = [Case(one.video.row, features, subset) for subset in subsets]
             parts = [describer.losses(cases[i : i + batch]) for i in range(0, len(cases), batch)]
             gains.append([gain for gain, _, _ in one.choices])
             losses.append([float(loss) for part in parts for loss in part])  # rule, learned, rule …

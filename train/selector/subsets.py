@@ -14,7 +14,7 @@ import torch
 from tqdm import tqdm
 
 from data.errors import UserError
-from train.selector.describer import Case, Describer, Subset
+from train.inference.answer_loss import Case, Describer, Subset
 from train.selector.pool import PoolVideo
 
 LOSSES = "losses.jsonl"
@@ -61,7 +61,7 @@ def judged(
                 result.append(Judged(video, *known))
                 continue
             rng = np.random.default_rng([seed, number])
-            features = describer.features(video)
+            features = describer.features(video.jpegs)
             sizes = [min(k, len(video.jpegs)) for k in budgets]
             subsets: list[Subset] = []
             losses: list[float] = []
@@ -104,7 +104,7 @@ def _losses(
     subsets: Sequence[Subset],
     batch: int,
 ) -> list[float]:
-    cases = [Case(video, features, subset) for subset in subsets]
+    cases = [Case(video.row, features, subset) for subset in subsets]
     parts = [describer.losses(cases[i : i + batch]) for i in range(0, len(cases), batch)]
     return [float(v) for part in parts for v in part]
 

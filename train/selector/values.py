@@ -12,7 +12,7 @@ from torch.nn import functional
 
 from data.selection.learned.network import TickNet, ValueNet
 from data.selection.learned.values import cumulative_hazard
-from train.selector.describer import Case, Describer, Subset
+from train.inference.answer_loss import Case, Describer, Subset
 from train.selector.pool import PoolVideo
 from train.selector.subsets import Judged
 
@@ -137,7 +137,7 @@ class Reinforce:
                 noise = torch.from_numpy(rng.uniform(1e-9, 1 - 1e-9, len(logits)))
                 order = (logits.detach() - torch.log(-torch.log(noise))).topk(size).indices
                 likelihoods.append(plackett_luce(logits, order))
-                cases.append(Case(video, features, tuple(sorted(order.tolist()))))
+                cases.append(Case(video.row, features, tuple(sorted(order.tolist()))))
         rewards = self.reward(cases).reshape(len(batch.videos), SAMPLES)
         others = (rewards.sum(dim=1, keepdim=True) - rewards) / (SAMPLES - 1)
         advantage = rewards - others
