@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
+from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
@@ -43,6 +45,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
         "sha256": dataset.sha256,
         **{name: keys[name] for name in DECIDES},
         "against": other and {"path": other.path, "sha256": other.sha256},
+        "marks_sha256": _sha256(config.marks),
         "made_by": f"scenescribe {version('scenescribe')}",
     }
     done = _claimed(out, record, config.overwrite)
@@ -73,6 +76,12 @@ def curate(config: CurateConfig) -> dict[str, Any]:
         out.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
         out.clear_scratch()
     return manifest
+
+
+def _sha256(path: str | None) -> str | None:
+    if path is None or not Path(path).is_file():  # that it is missing is said where it is read
+        return None
+    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _claimed(out: Folder, record: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:

@@ -14,7 +14,7 @@ class CurateConfig(Section):
     """Keys of scripts/curate.py."""
 
     COMMON: ClassVar[tuple[str, ...]] = (
-        "data.path", "out", "copies", "against", "black", "still", "slides", "subset", "overwrite",
+        "data.path", "out", "copies", "against", "black", "still", "slides", "marks", "subset", "overwrite",
     )  # fmt: skip
     data: PreparedKeys
     out: str = Field(description="folder of the curated dataset")
@@ -42,6 +42,9 @@ class CurateConfig(Section):
         gt=0,
         le=1,
         description="drop from this share of frames on that are text on one colour (null: none)",
+    )
+    marks: str | None = Field(
+        default=None, description="marks.jsonl of an audit's page: rows marked drop are dropped"
     )
     subset: int | None = Field(
         default=None, ge=1, description="keep only so many videos, those most unlike each other"

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 
 import numpy as np
 
@@ -11,7 +13,7 @@ from data.curation.config import CurateConfig
 from data.curation.copies import Jpegs, best_of, groups_of_copies
 from data.curation.spread import farthest_first
 from data.curation.strips import SeenRow, SeenVideo
-from data.errors import UserError
+from data.errors import UserError, one_line
 
 COPY, ELSEWHERE, ALIKE = "copy", "copy of a video elsewhere", "like others"
 """Reasons beside the names of the shares; `ALIKE`: not among the most different ones."""
@@ -48,7 +50,13 @@ def decide(
     Raises:
         UserError: nothing would be left.
     """
-    dropped = [one for video in videos for row in video.rows if (one := _dull(config, row))]
+    marked = marked_to_drop(config.marks) if config.marks is not None else frozenset[str]()
+    dropped = [
+        one
+        for video in videos
+        for row in video.rows
+        if (one := _marked(row, marked) or _dull(config, row))
+    ]
     gone = {id(one.row) for one in dropped}
     left = [v for v in videos if any(id(row) not in gone for row in v.rows)]
     groups: dict[str, str] = {}
@@ -87,6 +95,36 @@ def decide(
             f"data.path={config.data.path}: nothing would be left of {len(videos)} videos"
         )
     return Decision(tuple(sorted(dropped, key=lambda one: one.row.place)), groups)
+
+
+def marked_to_drop(path: str) -> frozenset[str]:
+    """Ids of the rows marked `drop` in a file of marks.
+
+    Raises:
+        UserError: there is no such file, or a line is no mark.
+    """
+    try:
+        lines = Path(path).read_text(encoding="utf-8").splitlines()
+    except (OSError, UnicodeDecodeError) as error:
+        raise UserError(f"marks={path}: cannot be read ({one_line(error)})") from None
+    found = set()
+    for number, line in enumerate(lines, 1):
+        try:
+            mark = json.loads(line)
+            if mark["mark"] not in ("drop", "keep"):
+                raise ValueError(f"mark={mark['mark']}")
+            if mark["mark"] == "drop":
+                found.add(str(mark["id"]))
+        except (ValueError, TypeError, KeyError) as error:
+            raise UserError(
+                f"marks={path}, line {number}: no mark ({one_line(error)}); a line is "
+                '{"id": "…", "mark": "drop"} or "keep"'
+            ) from None
+    return frozenset(found)
+
+
+def _marked(row: SeenRow, marked: frozenset[str]) -> Dropped | None:
+    return Dropped(row, "marked", "in the file of marks") if row.id in marked else None
 
 
 def _dull(config: CurateConfig, row: SeenRow) -> Dropped | None:

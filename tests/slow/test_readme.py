@@ -59,6 +59,7 @@ def place(world, tiny_folder, tmp_path_factory):
         shutil.copy(clip, folder / "videos")
     events = '"events": [[0.0, 1.2, "A bus passes."], [1.2, 3.0, "A man walks between cars."]]'
     rows = [f'{{"video": "{c.name}", "description": "A street scene.", {events}}}' for c in clips]
+    (folder / "marks.jsonl").write_text('{"id": "another", "mark": "drop"}\n')
     (folder / "clips.jsonl").write_text("\n".join(rows) + "\n")
     shutil.copytree(tiny_folder, folder / "tiny")
     return folder

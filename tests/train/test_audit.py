@@ -1,0 +1,191 @@
+"""The audit of labels: what frames are worth to a model, which rows are doubtful, marks that curation follows."""
+
+import io
+import json
+
+import numpy as np
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from PIL import Image
+
+from data.config import load
+from data.curation.command import curate
+from data.curation.config import CurateConfig
+from data.errors import UserError
+from data.prepared.dataset import Prepared
+from tests.helpers.runs import train
+from tests.helpers.videos import run_command
+from train.audit import command
+from train.audit.command import LIST, LOSSES, PAGE, audit
+from train.audit.config import AuditConfig
+from train.audit.rank import doubts
+from train.inference.answer_loss import Case, Describer
+from train.inference.worth import GREY, Worth, moved, worths
+from train.run.saved import read_run
+
+
+@pytest.fixture(scope="module")
+def run(world, tmp_path_factory):
+    place = tmp_path_factory.mktemp("audit")
+    train(world, place / "run")
+    return place / "run"
+
+
+def keys(run, world, out, *argv):
+    return load(AuditConfig, [f"run={run}", f"data.path={world}", f"out={out}", *argv])
+
+
+# --- which rows are doubtful -------------------------------------------------------------------
+
+
+def row(name, own=1.0, blank=2.0, other=3.0, away=1.2, moved_s=2.0):
+    return Worth(name, own, blank, other, away, moved_s)
+
+
+def test_what_sticks_out_comes_first_with_its_reason():
+    rng = np.random.default_rng(0)
+    usual = [
+        row(f"{i:02d}", *(np.array([1, 2, 3, 1.2]) + rng.normal(0, 0.05, 4)).tolist())
+        for i in range(40)
+    ]
+    wrong = [
+        row("blank", own=2.2, other=3.1, away=2.4),
+        row("another", own=2.0, blank=2.6, other=1.9, away=2.2),
+        row("late", away=0.4, moved_s=-2.0),
+    ]
+    found = doubts([*usual[:20], *wrong, *usual[20:]])
+    assert {one.worth.id for one in found[:3]} == {"blank", "another", "late"}
+    reasons = {one.worth.id: one.reason for one in found[:3]}
+    assert "worth -0.20 nats" in reasons["blank"]
+    assert "of another video" in reasons["another"] and "2 s earlier" in reasons["late"]
+    assert min(one.deviations for one in found[:3]) > 3 > max(one.deviations for one in found[10:])
+
+
+@settings(max_examples=50)
+@given(st.lists(st.floats(0, 9), max_size=12))
+def test_every_row_is_ranked(losses):
+    worths = [row(str(i), own=loss) for i, loss in enumerate(losses)]
+    found = doubts(
+        [*worths, *(Worth(f"untimed {i}", v, 1, 1, None, 0) for i, v in enumerate(losses))]
+    )
+    assert len(found) == 2 * len(losses)
+    far = [one.deviations for one in found]
+    assert far == sorted(far, reverse=True) and np.isfinite(far).all()
+
+
+def test_events_are_moved_within_the_window():
+    one = {
+        "start_s": 10.0,
+        "end_s": 20.0,
+        "events": [{"start_s": 11.0, "end_s": 19.0, "text": "x"}],
+    }
+    assert moved(one, 4.0)["events"] == [{"start_s": 15.0, "end_s": 20.0, "text": "x"}]
+    assert moved(one, -4.0)["events"] == [{"start_s": 10.0, "end_s": 15.0, "text": "x"}]
+    gone = moved({**one, "events": [{"start_s": 10.0, "end_s": 12.0, "text": "x"}]}, -4.0)["events"]
+    assert gone == [{"start_s": 10.0, "end_s": 10.5, "text": "x"}]
+
+
+# --- losses ------------------------------------------------------------------------------------
+
+
+def test_losses_are_those_of_the_frames_they_name(run, world):
+    describer = Describer.load(read_run(run))
+    rows = Prepared.open(world).rows().select(range(3))
+    found = list(worths(describer, rows, batch=3))
+    assert [one.id for one in found] == rows["id"]
+
+    def loss(row, jpegs):
+        every = tuple(range(len(jpegs)))
+        return float(describer.losses([Case(row, describer.features(jpegs), every)])[0])
+
+    jpegs = [[frame["bytes"] for frame in row["frames"]] for row in rows]
+    count = len(rows[1]["times_s"])
+    spread = np.linspace(0, len(jpegs[0]) - 1, count).round().astype(int)
+    assert found[1].own == pytest.approx(loss(rows[1], jpegs[1]), abs=1e-5)
+    assert found[1].other == pytest.approx(loss(rows[1], [jpegs[0][k] for k in spread]), abs=1e-5)
+    (last,) = worths(describer, rows, batch=2, start=2)
+    assert (last.id, last.moved_s) == (found[2].id, found[2].moved_s)
+    assert last.other == pytest.approx(found[2].other, abs=1e-5)
+
+
+def test_grey_frames_are_worth_nothing(run, world):
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), (GREY, GREY, GREY)).save(buffer, "PNG")
+    grey = {"bytes": buffer.getvalue()}
+    rows = [
+        {**row, "frames": [grey] * len(row["times_s"])}
+        for row in Prepared.open(world).rows().select(range(3))
+    ]
+    for one in worths(Describer.load(read_run(run)), rows, batch=4):
+        assert one.worth == pytest.approx(0, abs=1e-5) and one.other == pytest.approx(
+            one.own, abs=1e-5
+        )
+
+
+# --- the command -------------------------------------------------------------------------------
+
+
+def test_an_audit_that_is_killed_goes_on_and_its_marks_are_followed(
+    run, world, tmp_path, monkeypatch
+):
+    record = audit(keys(run, world, tmp_path / "whole", "least=0.5", "limit=6"))
+    lines = (tmp_path / "whole" / LOSSES).read_text().splitlines()
+    assert len(lines) == 6 and record["worth_low"] <= record["worth"] <= record["worth_high"]
+    listed = [json.loads(line) for line in (tmp_path / "whole" / LIST).open()]
+    assert len(listed) == record["listed"] > 0
+    page = (tmp_path / "whole" / PAGE).read_text()
+    assert page.count('<article class="card"') == len(listed) and "nats a token" in page
+
+    real = command.worths
+
+    def killed(*given, **more):
+        for number, one in enumerate(real(*given, **more)):
+            if number == 3:
+                raise KeyboardInterrupt
+            yield one
+
+    monkeypatch.setattr(command, "worths", killed)
+    argv = ("least=0.5", "limit=6")
+    with pytest.raises(KeyboardInterrupt):
+        audit(keys(run, world, tmp_path / "killed", *argv))
+    monkeypatch.undo()
+    with (tmp_path / "killed" / LOSSES).open("a") as file:
+        file.write('{"id": "cut')
+    audit(keys(run, world, tmp_path / "killed", *argv))
+    again = [json.loads(line) for line in (tmp_path / "killed" / LOSSES).open()]
+    for one, other in zip(again, map(json.loads, lines), strict=True):
+        assert one["id"] == other["id"] and one["own"] == pytest.approx(other["own"], abs=1e-5)
+    with pytest.raises(UserError, match="holds an audit of other rows"):
+        audit(keys(run, world, tmp_path / "killed", "limit=5"))
+
+    marks = tmp_path / "marks.jsonl"
+    marks.write_text(
+        f'{{"id": "{listed[0]["id"]}", "mark": "drop"}}\n{{"id": "x", "mark": "keep"}}\n'
+    )
+    given = [
+        f"data.path={world}",
+        f"out={tmp_path / 'clean'}",
+        f"marks={marks}",
+        "copies=keep",
+        "still=null",
+    ]
+    curate(load(CurateConfig, given))
+    kept = Prepared.open(tmp_path / "clean").rows()["id"]
+    assert set(Prepared.open(world).rows()["id"]) - set(kept) == {listed[0]["id"]}
+    marks.write_text('{"id": "x", "mark": "maybe"}\n')
+    with pytest.raises(UserError, match="line 1: no mark"):
+        curate(load(CurateConfig, [*given, "overwrite=true"]))
+
+
+@pytest.mark.parametrize(
+    ("argv", "line"),
+    [
+        (["run=nowhere", "data.path=x", "out=y"], "run=nowhere"),
+        (["data.path=x", "out=y"], "run"),
+        (["run=x", "data.path=y", "out=z", "limit=1"], "limit"),
+    ],
+)
+def test_a_mistake_is_one_line(argv, line):
+    done = run_command("scripts/audit.py", *argv)
+    assert done.returncode == 2 and line in done.stderr and "Traceback" not in done.stderr

@@ -1,0 +1,111 @@
+"""What are a video's frames worth to a model? The loss of the row's own answer with its frames, with blank ones, with
+another video's, and with its times moved.
+
+A model that looks loses much when it is shown something else. A row that loses nothing may have the text of another
+video; one that gains by moving its times may have them wrong.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import Any
+
+import numpy as np
+import torch
+
+from train.batches.frames import frame_size_px
+from train.inference.answer_loss import Case, Describer
+
+MOVED_S = (-4.0, -2.0, 2.0, 4.0)
+"""By how much the times of events are moved."""
+LEAST_S = 0.5
+"""Shortest that a moved event becomes."""
+GREY = 128
+
+
+@dataclass(frozen=True)
+class Worth:
+    """Losses of a row's answer, in nats a token."""
+
+    id: str
+    own: float
+    """With its own frames."""
+    blank: float
+    """With grey pictures at the same times."""
+    other: float
+    """With the frames of another video at these times."""
+    moved: float | None
+    """With its own, the times of its events moved, the lowest; None: it has no times to move."""
+    moved_s: float
+    """By how much, in seconds."""
+
+    @property
+    def worth(self) -> float:
+        """What the frames are worth."""
+        return self.blank - self.own
+
+
+def worths(
+    describer: Describer, rows: Sequence[Mapping[str, Any]], batch: int, start: int = 0
+) -> Iterator[Worth]:
+    """The losses of rows with frames, from row `start` on. The other video of a row is that of the nearest row before
+    it (of the first: after it) that shows another one, so rows should come in a random order.
+
+    Raises:
+        UserError: a loss is not finite.
+    """
+    size_px = frame_size_px(describer.processor)
+    grey = torch.full((1, 3, size_px, size_px), GREY, dtype=torch.uint8)
+    blank = describer.features_of(grey)  # (1, N, H)
+
+    @lru_cache(maxsize=4)
+    def features(i: int) -> torch.Tensor:
+        """(M, N, H)"""
+        return describer.features([frame["bytes"] for frame in rows[i]["frames"]])
+
+    for i in range(start, len(rows)):
+        order = [*range(i - 1, -1, -1), *range(i + 1, len(rows))]
+        video = rows[i]["video_id"]
+        other = next((k for k in order if rows[k]["video_id"] != video), i)
+        yield _worth(describer, rows[i], features(i), features(other), blank, batch)
+
+
+def _worth(
+    describer: Describer,
+    row: Mapping[str, Any],
+    features: torch.Tensor,
+    others: torch.Tensor,
+    blank: torch.Tensor,
+    batch: int,
+) -> Worth:
+    count = len(row["times_s"])
+    spread = np.linspace(0, len(others) - 1, count).round().astype(int)
+    every = tuple(range(count))
+    cases = [
+        Case(row, features, every),
+        Case(row, blank.expand(count, -1, -1), every),
+        Case(row, others[torch.from_numpy(spread)], every),
+    ]
+    steps_s = [step_s for step_s in MOVED_S if row["events"]]
+    cases += [Case(moved(row, step_s), features, every) for step_s in steps_s]
+    parts = [describer.losses(cases[i : i + batch]) for i in range(0, len(cases), batch)]
+    own, without, other, *rest = torch.cat(parts).tolist()
+    best = min(range(len(rest)), key=lambda i: rest[i], default=None)
+    if best is None:
+        return Worth(str(row["id"]), own, without, other, None, 0.0)
+    return Worth(str(row["id"]), own, without, other, rest[best], steps_s[best])
+
+
+def moved(row: Mapping[str, Any], step_s: float) -> dict[str, Any]:
+    """The row with its events moved by `step_s` seconds, within the part of the video that it shows; of one that would
+    leave it, a last moment stays."""
+    low, high = float(row["start_s"]), float(row["end_s"])
+    least_s = min(LEAST_S, (high - low) / 2)
+    events = []
+    for event in row["events"]:
+        start_s = min(max(event["start_s"] + step_s, low), high - least_s)
+        end_s = min(max(event["end_s"] + step_s, start_s + least_s), high)
+        events.append({**event, "start_s": start_s, "end_s": end_s})
+    return {**row, "events": events}
