@@ -52,7 +52,7 @@ def test_what_sticks_out_comes_first_with_its_reason():
     wrong = [
         row("blank", own=2.2, other=3.1, away=2.4),
         row("another", own=2.0, blank=2.6, other=1.9, away=2.2),
-        row("late", away=0.4, moved_s=-2.0),
+        row("late", own=1.1, away=0.4, moved_s=-2.0),
     ]
     found = doubts([*usual[:20], *wrong, *usual[20:]])
     assert {one.worth.id for one in found[:3]} == {"blank", "another", "late"}
