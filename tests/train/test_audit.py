@@ -14,15 +14,18 @@ from data.curation.command import curate
 from data.curation.config import CurateConfig
 from data.errors import UserError
 from data.prepared.dataset import Prepared
+from tests.helpers.browser import Browser
 from tests.helpers.runs import train
 from tests.helpers.videos import run_command
 from train.audit import command
 from train.audit.command import LIST, LOSSES, PAGE, audit
 from train.audit.config import AuditConfig
+from train.audit.page import write_page_of
 from train.audit.rank import doubts
 from train.inference.answer_loss import Case, Describer
 from train.inference.worth import GREY, Worth, moved, worths
 from train.run.saved import read_run
+from train.sections import DataKeys
 
 
 @pytest.fixture(scope="module")
@@ -176,6 +179,37 @@ def test_an_audit_that_is_killed_goes_on_and_its_marks_are_followed(
     marks.write_text('{"id": "x", "mark": "maybe"}\n')
     with pytest.raises(UserError, match="line 1: no mark"):
         curate(load(CurateConfig, [*given, "overwrite=true"]))
+
+
+EVIL = "</td><script>console.error('run')</script><img src=x onerror=\"console.error('run')\">"
+
+
+def test_rows_are_marked_in_a_real_browser(world, tmp_path):
+    rows = Prepared.open(world).rows().select(range(3))
+    found = doubts([row(name) for name in rows["id"]])
+    made = {"run": EVIL, "dataset": {"path": EVIL}, "rows": 3, "listed": 3}
+    numbers = dict.fromkeys(("worth", "worth_low", "worth_high", "own", "blank", "other"), 1.0)
+    page = tmp_path / "page.html"
+    write_page_of(page, found, rows, DataKeys(), {**made, **numbers})
+    with Browser(tmp_path / "profile") as browser:
+        opened = browser.page(page.as_uri(), width=1200)
+        assert opened.evaluate("document.getElementById('count').textContent").startswith(
+            "0 to drop"
+        )
+        opened.evaluate("HTMLAnchorElement.prototype.click = () => {}")
+        opened.evaluate(
+            "URL.createObjectURL = (b) => { b.text().then((t) => { window.kept = t }); return 'x:' }"
+        )
+        press = "document.activeElement.dispatchEvent(new KeyboardEvent('keydown', {key: KEY, bubbles: true}))"
+        for key in "jdjf":
+            opened.evaluate(press.replace("KEY", repr(key)))
+        opened.evaluate("document.getElementById('save').click()")
+        marks = [json.loads(line) for line in opened.wait("window.kept").splitlines()]
+        assert [mark["mark"] for mark in marks] == ["drop", "keep"]
+        assert [mark["id"] for mark in marks] == [one.worth.id for one in found[:2]]
+        assert "1 to drop, 1 to keep, of 3" in opened.evaluate("document.body.innerText")
+        assert opened.evaluate("[...document.images].every(i => i.naturalWidth > 0)")
+        assert opened.problems == []
 
 
 @pytest.mark.parametrize(

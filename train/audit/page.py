@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from datasets import Dataset
+from markupsafe import Markup
 
 from data.pages.contact_sheet import contact_sheet, thinned
 from data.pages.render import data_url, write_page
@@ -33,7 +34,7 @@ def write_page_of(
         title=f"doubtful rows of {record['dataset']['path']}",
         record=record,
         cards=_cards(found, rows, keys),
-        script=script,
+        script=Markup(script),  # our own file, without text from a dataset
         script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
     )
 
