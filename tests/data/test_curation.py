@@ -287,6 +287,7 @@ def told_groups(group_of):
     return found
 
 
+@pytest.mark.slow
 def test_what_is_elsewhere_is_dropped(place):
     curate(keys(place, "alone"))
     kept = set(Prepared.open(place / "alone").rows()["id"])

@@ -147,7 +147,7 @@ def learned(place, objective, out, *argv):
 @pytest.mark.parametrize(
     ("objective", "part", "argv"),
     [
-        ("rank", "values", ["steps=12", "subsets=6"]),
+        pytest.param("rank", "values", ["steps=12", "subsets=6"], marks=pytest.mark.slow),
         ("reinforce", "values", ["steps=4"]),
         ("events", "events", ["steps=20"]),
     ],
@@ -170,6 +170,7 @@ def test_a_part_is_learned_and_chooses(place, objective, part, argv):
         check_policy(wrong)
 
 
+@pytest.mark.slow
 def test_judged_subsets_are_kept_by_a_run_that_is_killed(place, monkeypatch):
     monkeypatch.setattr(command, "fit", lambda *_: (_ for _ in ()).throw(KeyboardInterrupt))
     with pytest.raises(KeyboardInterrupt):
@@ -330,6 +331,7 @@ def test_a_margin_is_not_worse_than_the_rule_alone(seed):
     assert one.losses(margin).mean() <= one.rule.mean() + 1e-9
 
 
+@pytest.mark.slow
 def test_a_policy_takes_the_learned_choice_only_beyond_the_margin(place):
     found = learned(place, "rank", "margin", "steps=12", "subsets=6")
     part = found.record["parts"]["values"]
