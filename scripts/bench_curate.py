@@ -28,8 +28,9 @@ class Config(BenchConfig):
     work: str = Field(default="prepared/curate", description="where videos and datasets are kept")
     videos: int = Field(default=2000, ge=2, description="copies: videos of the micro-world")
     copies: int = Field(default=440, ge=1, description="copies: copies of the first ones")
-    frames: int = Field(default=16, ge=1, description="frames of a row, at most")
-    seed: int = Field(default=7, ge=0, description="copies: seed of the videos")
+    frames: int = Field(default=32, ge=1, description="copies: frames of a row, at most")
+    rows_frames: int = Field(default=8, ge=1, description="rows: frames of each")
+    seed: int = Field(default=13, ge=0, description="copies: seed of the videos")
     rows: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(10_000, 100_000), description="rows: how many, of random pictures"
     )
@@ -47,7 +48,7 @@ def main(config: Config) -> Figures:
         figures |= measure_copies(work, config.videos, config.copies, config.frames, config.seed)
     if "rows" in config.parts:
         for count in config.rows:
-            figures |= measure_rows(work, count, config.frames // 2, config.px)
+            figures |= measure_rows(work, count, config.rows_frames, config.px)
     return figures
 
 

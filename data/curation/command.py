@@ -14,7 +14,7 @@ import pyarrow.parquet as pq
 
 from data.config import resolved
 from data.curation.config import CurateConfig
-from data.curation.decide import Decision, decide
+from data.curation.decide import Decision, decide, marked_to_drop
 from data.curation.page import write_page_of
 from data.curation.strips import frames_of_row, jpeg_of, seen_videos
 from data.errors import UserError
@@ -37,7 +37,8 @@ def curate(config: CurateConfig) -> dict[str, Any]:
         UserError: a dataset cannot be read, nothing would be left, or `out` holds something else.
     """
     dataset = Prepared.open(config.data.path)
-    other = Prepared.open(config.against) if config.against is not None else None
+    other = _opened(config.against) if config.against is not None else None
+    marked = marked_to_drop(config.marks) if config.marks is not None else frozenset[str]()
     out = open_folder(config.out)
     keys = resolved(config)
     record: dict[str, Any] = {
@@ -55,7 +56,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
     with out.locked():
         videos = seen_videos(dataset, config.workers)
         elsewhere = seen_videos(other, config.workers) if other is not None else []
-        found = decide(config, videos, elsewhere, jpeg_of)
+        found = decide(config, videos, elsewhere, marked, jpeg_of)
         # first, so that a run killed below neither looks whole nor like somebody else's
         manifest = {**dataset.manifest, "curated": dict(record), "finished": False}
         out.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
@@ -78,8 +79,16 @@ def curate(config: CurateConfig) -> dict[str, Any]:
     return manifest
 
 
+def _opened(path: str) -> Prepared:
+    """The dataset of `against`."""
+    try:
+        return Prepared.open(path)
+    except UserError as error:
+        raise UserError(str(error).replace("data.path=", "against=", 1)) from None
+
+
 def _sha256(path: str | None) -> str | None:
-    if path is None or not Path(path).is_file():  # that it is missing is said where it is read
+    if path is None:
         return None
     return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 

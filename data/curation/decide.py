@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -41,16 +41,20 @@ class Decision:
 
 
 def decide(
-    config: CurateConfig, videos: Sequence[SeenVideo], elsewhere: Sequence[SeenVideo], jpegs: Jpegs
+    config: CurateConfig,
+    videos: Sequence[SeenVideo],
+    elsewhere: Sequence[SeenVideo],
+    marked: Collection[str],
+    jpegs: Jpegs,
 ) -> Decision:
     """
     Args:
         elsewhere: the videos of `against`.
+        marked: ids of the rows that a person has marked to be dropped.
 
     Raises:
         UserError: nothing would be left.
     """
-    marked = marked_to_drop(config.marks) if config.marks is not None else frozenset[str]()
     dropped = [
         one
         for video in videos
@@ -123,7 +127,7 @@ def marked_to_drop(path: str) -> frozenset[str]:
     return frozenset(found)
 
 
-def _marked(row: SeenRow, marked: frozenset[str]) -> Dropped | None:
+def _marked(row: SeenRow, marked: Collection[str]) -> Dropped | None:
     return Dropped(row, "marked", "in the file of marks") if row.id in marked else None
 
 

@@ -310,10 +310,12 @@ def test_what_is_elsewhere_is_dropped(place):
         (["data.path=x", "out=y", "against=z", "copies=keep"], "leave out copies=keep"),
         (["data.path=x", "out=y", "black=2"], "black"),
         (["data.path=nowhere", "out=y"], "no prepared dataset there"),
+        (["data.path={data}", "out=y", "against=nowhere"], "against=nowhere: no prepared dataset"),
+        (["data.path={data}", "out=y", "marks=nowhere"], "marks=nowhere: cannot be read"),
     ],
 )
-def test_a_mistake_is_one_line(argv, line, tmp_path):
-    done = run_command("scripts/curate.py", *argv)
+def test_a_mistake_is_one_line(argv, line, place):
+    done = run_command("scripts/curate.py", *(word.format(data=place / "data") for word in argv))
     assert done.returncode == 2 and line in done.stderr and len(done.stderr.splitlines()) == 1
 
 
