@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from dataclasses import dataclass
@@ -12,6 +11,7 @@ from typing import Any
 
 import numpy as np
 import pyarrow.parquet as pq
+from joblib import cpu_count
 from tqdm import tqdm
 
 from data.curation.dull import Shares, shares_of
@@ -73,7 +73,7 @@ def seen_videos(dataset: Prepared, workers: int | None) -> list[SeenVideo]:
     of: dict[str, list[SeenRow]] = {}
     total = dataset.manifest["rows"]
     with (
-        ProcessPoolExecutor(workers or os.cpu_count(), mp_context=get_context("spawn")) as pool,
+        ProcessPoolExecutor(workers or cpu_count(), mp_context=get_context("spawn")) as pool,
         tqdm(desc=f"look at {dataset.path}", unit="row", total=total) as bar,
     ):
         jobs = [
