@@ -21,8 +21,18 @@ from data.errors import UserError
 from data.hub import opened
 from data.prepared.card import CARD, dataset_card
 from data.prepared.dataset import Prepared
-from data.prepared.shards import Row, quarantine_name, quarantined, summed, write_shard
+from data.prepared.shards import (
+    FEATURES,
+    FORMAT_VERSION,
+    Row,
+    quarantine_name,
+    quarantined,
+    read_columns,
+    summed,
+    write_shard,
+)
 from data.sample import Rejected
+from data.selection.config import SELECTOR_PATHS
 from data.storage import Folder, open_folder
 
 MANIFEST, DROPPED, PAGE = "manifest.json", "dropped.jsonl", "dropped.html"
@@ -58,7 +68,12 @@ def curate(config: CurateConfig) -> dict[str, Any]:
         elsewhere = seen_videos(other, config.workers) if other is not None else []
         found = decide(config, videos, elsewhere, marked, jpeg_of)
         # first, so that a run killed below neither looks whole nor like somebody else's
-        manifest = {**dataset.manifest, "curated": dict(record), "finished": False}
+        manifest = {
+            **dataset.manifest,
+            "format_version": FORMAT_VERSION,
+            "curated": dict(record),
+            "finished": False,
+        }
         out.write(MANIFEST, json.dumps(manifest, indent=1) + "\n")
         for name in out.names():
             if name.startswith("shard-") or name in (CARD, DROPPED, PAGE, "quarantine.jsonl"):
@@ -99,7 +114,7 @@ def _claimed(out: Folder, record: dict[str, Any], overwrite: bool) -> dict[str, 
     Raises:
         UserError: `out` holds something else.
     """
-    if overwrite or all(name.startswith(".") or name.endswith(".tmp") for name in out.names()):
+    if all(name.startswith(".") or name.endswith(".tmp") for name in out.names()):
         return None
     try:
         manifest = dict(json.loads(out.text(MANIFEST)))
@@ -107,6 +122,8 @@ def _claimed(out: Folder, record: dict[str, Any], overwrite: bool) -> dict[str, 
         raise UserError(
             f"out={out.url}: is not empty and holds no dataset; choose another folder"
         ) from None
+    if overwrite:
+        return None
     own = manifest.get("curated")
     if not own or any(own.get(name) != value for name, value in record.items()):
         raise UserError(
@@ -118,6 +135,10 @@ def _claimed(out: Folder, record: dict[str, Any], overwrite: bool) -> dict[str, 
 def _write_rows(out: Folder, dataset: Prepared, found: Decision) -> None:
     gone = {one.row.place for one in found.dropped}
     source = open_folder(dataset.url)
+    for name in SELECTOR_PATHS:
+        if source.has(name):
+            with source.open(name) as file:
+                out.write_bytes(name, file.read())
     for shard, url in enumerate(dataset.shards):
         lost: list[Rejected] = []
         if source.has(quarantine_name(shard)):  # a published dataset has none
@@ -131,8 +152,7 @@ def _kept(
     with opened(url) as file:
         parquet = pq.ParquetFile(file, pre_buffer=False)
         for group in range(parquet.num_row_groups):
-            rows = parquet.read_row_group(group, use_threads=False).to_pylist()
-            for i, row in enumerate(rows):
+            for i, row in enumerate(read_columns(parquet, list(FEATURES), [group]).to_pylist()):
                 if (shard, group, i) not in gone:
                     yield {**row, "video_id": groups.get(row["video_id"], row["video_id"])}
     yield from lost

@@ -2,10 +2,12 @@
 
 import io
 import json
+import shutil
 from itertools import combinations
 from pathlib import Path
 
 import numpy as np
+import pyarrow.parquet as pq
 import pytest
 from hypothesis import assume, given, settings
 from hypothesis import strategies as st
@@ -25,7 +27,8 @@ from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
-from data.selection.config import FrameKeys
+from data.prepared.shards import WINDOW, WITHOUT_WINDOWS
+from data.selection.config import SELECTOR_PATHS, FrameKeys
 from data.sources.config import SourceKeys
 from tests.helpers.videos import run_command
 
@@ -285,6 +288,28 @@ def told_groups(group_of):
     for members in found.values():
         assert len({name.split("/")[0] for name in members}) == 1
     return found
+
+
+def test_a_selector_travels_and_rows_without_windows_get_theirs(place, tmp_path):
+    old = shutil.copytree(place / "data", tmp_path / "data")
+    for name in SELECTOR_PATHS:
+        (old / name).parent.mkdir(exist_ok=True)
+        (old / name).write_bytes(name.encode())
+    for shard in old.glob("shard-*.parquet"):
+        pq.write_table(pq.read_table(shard).drop_columns(list(WINDOW)), shard)
+    manifest = json.loads((old / "manifest.json").read_text())
+    (old / "manifest.json").write_text(json.dumps({**manifest, "format_version": WITHOUT_WINDOWS}))
+    curate(keys(tmp_path, "new", "copies=keep"))
+    assert all((tmp_path / "new" / name).read_bytes() == name.encode() for name in SELECTOR_PATHS)
+    rows = Prepared.open(tmp_path / "new").rows()
+    assert rows["sample_id"] == rows["id"] and rows["end_s"] == rows["duration_s"]
+
+
+def test_a_folder_of_something_else_is_not_overwritten(place, tmp_path):
+    (tmp_path / "diary.txt").write_text("mine")
+    given = [f"data.path={place / 'data'}", f"out={tmp_path}", "overwrite=true"]
+    with pytest.raises(UserError, match="holds no dataset"):
+        curate(load(CurateConfig, given))
 
 
 @pytest.mark.slow
