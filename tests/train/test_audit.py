@@ -23,7 +23,7 @@ from train.audit.config import AuditConfig
 from train.audit.page import write_page_of
 from train.audit.rank import doubts
 from train.inference.answer_loss import Case, Describer
-from train.inference.worth import GREY, Worth, moved, worths
+from train.inference.worth import GREY, Worth, moved, others_of, worths
 from train.run.saved import read_run
 from train.sections import DataKeys
 
@@ -95,7 +95,7 @@ def test_events_are_moved_within_the_window():
 def test_losses_are_those_of_the_frames_they_name(run, world):
     describer = Describer.load(read_run(run))
     rows = Prepared.open(world).rows().select(range(3))
-    found = list(worths(describer, rows, batch=3))
+    found = list(worths(describer, rows, rows["video_id"], batch=3))
     assert [one.id for one in found] == rows["id"]
 
     def loss(row, jpegs):
@@ -107,9 +107,19 @@ def test_losses_are_those_of_the_frames_they_name(run, world):
     spread = np.linspace(0, len(jpegs[0]) - 1, count).round().astype(int)
     assert found[1].own == pytest.approx(loss(rows[1], jpegs[1]), abs=1e-5)
     assert found[1].other == pytest.approx(loss(rows[1], [jpegs[0][k] for k in spread]), abs=1e-5)
-    (last,) = worths(describer, rows, batch=2, start=2)
+    (last,) = worths(describer, rows, rows["video_id"], batch=2, start=2)
     assert (last.id, last.moved_s) == (found[2].id, found[2].moved_s)
     assert last.other == pytest.approx(found[2].other, abs=1e-5)
+
+
+@given(st.lists(st.sampled_from("abc"), max_size=12))
+def test_the_other_video_is_another_one_nearby(videos):
+    found = others_of(videos)
+    assert len(found) == len(videos)
+    for i, other in enumerate(found):
+        before = [k for k in range(i) if videos[k] != videos[i]]
+        later = [k for k in range(i, len(videos)) if videos[k] != videos[i]]
+        assert other == (before[-1] if before else later[0] if later else i)
 
 
 def test_grey_frames_are_worth_nothing(run, world):
@@ -120,7 +130,8 @@ def test_grey_frames_are_worth_nothing(run, world):
         {**row, "frames": [grey] * len(row["times_s"])}
         for row in Prepared.open(world).rows().select(range(3))
     ]
-    for one in worths(Describer.load(read_run(run)), rows, batch=4):
+    videos = [row["video_id"] for row in rows]
+    for one in worths(Describer.load(read_run(run)), rows, videos, batch=4):
         assert one.worth == pytest.approx(0, abs=1e-5) and one.other == pytest.approx(
             one.own, abs=1e-5
         )

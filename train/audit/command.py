@@ -106,7 +106,7 @@ def _measured(
         (folder / LOSSES).open("a", encoding="utf-8") as file,
         tqdm(desc="audit", unit="row", total=len(rows), initial=len(done)) as bar,
     ):
-        for one in worths(describer, rows, batch, start=len(done)):
+        for one in worths(describer, rows, rows["video_id"], batch, start=len(done)):
             file.write(json.dumps(asdict(one)) + "\n")
             file.flush()
             found.append(one)

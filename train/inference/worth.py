@@ -48,10 +48,17 @@ class Worth:
 
 
 def worths(
-    describer: Describer, rows: Sequence[Mapping[str, Any]], batch: int, start: int = 0
+    describer: Describer,
+    rows: Sequence[Mapping[str, Any]],
+    videos: Sequence[str],
+    batch: int,
+    start: int = 0,
 ) -> Iterator[Worth]:
-    """The losses of rows with frames, from row `start` on. The other video of a row is that of the nearest row before
-    it (of the first: after it) that shows another one, so rows should come in a random order.
+    """The losses of rows with frames, from row `start` on. The other video of a row is that of a neighbour
+    (`others_of`), so rows should come in a random order.
+
+    Args:
+        videos: `video_id` of each row.
 
     Raises:
         UserError: a loss is not finite.
@@ -61,15 +68,27 @@ def worths(
     blank = describer.features_of(grey)  # (1, N, H)
 
     @lru_cache(maxsize=4)
-    def features(i: int) -> torch.Tensor:
-        """(M, N, H)"""
-        return describer.features([frame["bytes"] for frame in rows[i]["frames"]])
+    def seen(i: int) -> tuple[Mapping[str, Any], torch.Tensor]:
+        """The row, and the (M, N, H) features of its frames."""
+        row = rows[i]
+        return row, describer.features([frame["bytes"] for frame in row["frames"]])
 
-    for i in range(start, len(rows)):
-        order = [*range(i - 1, -1, -1), *range(i + 1, len(rows))]
-        video = rows[i]["video_id"]
-        other = next((k for k in order if rows[k]["video_id"] != video), i)
-        yield _worth(describer, rows[i], features(i), features(other), blank, batch)
+    others = others_of(videos)
+    for i in range(start, len(videos)):
+        yield _worth(describer, *seen(i), seen(others[i])[1], blank, batch)
+
+
+def others_of(videos: Sequence[str]) -> list[int]:
+    """Of each row the number of the nearest row before it that shows another video; of the first ones, of the first
+    row after them that does; its own if all show one video."""
+    after = next((i for i, video in enumerate(videos) if video != videos[0]), 0)
+    found: list[int] = []
+    for i, video in enumerate(videos):
+        if i < after or after == 0:
+            found.append(after or i)
+        else:
+            found.append(i - 1 if videos[i - 1] != video else found[-1])
+    return found
 
 
 def _worth(
