@@ -38,7 +38,7 @@ def _command(rows: Path, out: Path, *arguments: str) -> list[str]:
     return [sys.executable, script, *source, *arguments]
 
 
-def _run(command: list[str]) -> tuple[float, dict[str, float]]:
+def run_watched(command: list[str]) -> tuple[float, dict[str, float]]:
     """Wall time of a command in seconds, and its peak memory (RSS) in MiB: of its main process and of its
     largest worker."""
     started = time.perf_counter()
@@ -74,7 +74,7 @@ def measure_speed(work: Path, num_rows: int) -> dict[str, float]:
             out = work / "speed"
             shutil.rmtree(out, ignore_errors=True)
             seconds.append(
-                _run(_command(rows, out, f"workers={workers}", f"frames.max={KEYS.max}"))[0]
+                run_watched(_command(rows, out, f"workers={workers}", f"frames.max={KEYS.max}"))[0]
             )
     for workers, seconds in runs.items():
         rate = num_rows * FILM_S / min(seconds)
@@ -110,7 +110,7 @@ def measure_memory(work: Path, sizes: tuple[int, ...]) -> dict[str, float]:
         out = work / "memory"
         shutil.rmtree(out, ignore_errors=True)
         rows = _rows(work / "memory.jsonl", video, size)
-        seconds, peak = _run(
+        seconds, peak = run_watched(
             _command(rows, out, "workers=2", "frames.max=4", "frames.policy=uniform")
         )
         for name, mib in peak.items():
@@ -130,11 +130,11 @@ def measure_resume(work: Path, num_rows: int) -> dict[str, float]:
     command = _command(
         rows, out, "workers=2", "frames.max=2", "frames.px=32", "frames.policy=uniform"
     )
-    _run(command)
-    complete, _ = _run(command)
+    run_watched(command)
+    complete, _ = run_watched(command)
     last = max(out.glob("shard-*.parquet"))
     last.unlink()
-    interrupted, _ = _run(command)
+    interrupted, _ = run_watched(command)
     print(
         f"{num_rows:,} rows: the same command again takes {complete:.1f} s on the complete run, "
         f"{interrupted:.1f} s if the last shard is missing"

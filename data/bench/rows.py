@@ -5,15 +5,14 @@ from __future__ import annotations
 import io
 import json
 import sys
-import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-import psutil
 from PIL import Image
 from tqdm import tqdm
 
+from data.bench.offline import run_watched
 from data.config import ROOT
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
@@ -82,23 +81,11 @@ def measure_rows(work: Path, rows: int, frames: int, px: int) -> dict[str, float
     path = write_rows(work, rows, frames, px)
     out = work / f"curated-{rows}"
     command = [sys.executable, str(ROOT / "scripts/curate.py"), f"data.path={path}", f"out={out}"]
-    started = time.perf_counter()
-    with (work / "log.txt").open("w") as log:
-        process = psutil.Popen([*command, "overwrite=true", "subset=200"], stdout=log, stderr=log)
-        main = worker = 0
-        while process.poll() is None:
-            try:
-                main = max(main, process.memory_info().rss)
-                worker = max([worker, *(c.memory_info().rss for c in process.children())])
-            except psutil.Error:
-                pass
-            time.sleep(0.2)
-    if process.returncode:
-        raise RuntimeError(f"{work / 'log.txt'}: ended with exit code {process.returncode}")
+    seconds, memory = run_watched([*command, "overwrite=true", "subset=200"])
     dropped = json.loads((out / "manifest.json").read_text())["curated"]["dropped"]
     return {
-        f"rows/{rows}/seconds": time.perf_counter() - started,
-        f"rows/{rows}/mib": main / 2**20,
-        f"rows/{rows}/worker_mib": worker / 2**20,
+        f"rows/{rows}/seconds": seconds,
+        f"rows/{rows}/mib": memory["run"],
+        f"rows/{rows}/worker_mib": memory["worker"],
         f"rows/{rows}/copies": dropped.get("copy", 0),
     }

@@ -16,7 +16,7 @@ from data.config import resolved
 from data.curation.config import CurateConfig
 from data.curation.decide import Decision, decide, marked_to_drop
 from data.curation.page import write_page_of
-from data.curation.strips import frames_of_row, jpeg_of, seen_videos
+from data.curation.strips import seen_videos
 from data.errors import UserError
 from data.hub import opened
 from data.prepared.card import CARD, dataset_card
@@ -66,7 +66,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
     with out.locked():
         videos = seen_videos(dataset, config.workers)
         elsewhere = seen_videos(other, config.workers) if other is not None else []
-        found = decide(config, videos, elsewhere, marked, jpeg_of)
+        found = decide(config, videos, elsewhere, marked)
         # first, so that a run killed below neither looks whole nor like somebody else's
         manifest = {
             **dataset.manifest,
@@ -85,7 +85,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
         manifest |= summed(out, len(dataset.shards))
         _write_dropped(out, found)
         unfinished = out.unfinished(PAGE)
-        write_page_of(unfinished, found.dropped, record, frames_of_row, config.shown)
+        write_page_of(unfinished, found.dropped, record, config.shown)
         out.commit(unfinished, PAGE)
         manifest |= {"curated": record, "finished": True}
         out.write(CARD, dataset_card(manifest))

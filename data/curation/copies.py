@@ -2,20 +2,18 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
+from functools import partial
 
 from tqdm import tqdm
 
 from data.curation.looks import hashes_of, mirrored
 from data.curation.near import candidates
-from data.curation.strips import SeenVideo
+from data.curation.strips import SeenVideo, jpeg_of
 from data.curation.twins import aligned, is_copy
 
-Jpegs = Callable[[SeenVideo, int], bytes]
-"""The JPEG of a frame of a video's strip."""
 
-
-def groups_of_copies(videos: Sequence[SeenVideo], jpegs: Jpegs) -> list[list[int]]:
+def groups_of_copies(videos: Sequence[SeenVideo]) -> list[list[int]]:
     """Numbers of the videos of each group of two or more, increasing. A copy of a copy is in the same group."""
     looks = [video.strip.looks for video in videos]
     pairs = candidates(
@@ -30,7 +28,7 @@ def groups_of_copies(videos: Sequence[SeenVideo], jpegs: Jpegs) -> list[list[int
         return i
 
     for a, b in tqdm(pairs, desc="compare", unit="pair"):
-        if root(a) != root(b) and are_copies(videos[a], videos[b], jpegs):
+        if root(a) != root(b) and are_copies(videos[a], videos[b]):
             group[max(root(a), root(b))] = min(root(a), root(b))
     members: dict[int, list[int]] = {}
     for i in range(len(videos)):
@@ -38,10 +36,10 @@ def groups_of_copies(videos: Sequence[SeenVideo], jpegs: Jpegs) -> list[list[int
     return [one for one in members.values() if len(one) > 1]
 
 
-def are_copies(a: SeenVideo, b: SeenVideo, jpegs: Jpegs) -> bool:
+def are_copies(a: SeenVideo, b: SeenVideo) -> bool:
     """Whether two videos show the same, by the times of their frames and by the frames themselves."""
     found = aligned(a.strip, b.strip)
-    return found is not None and is_copy(found, lambda x: jpegs(a, x), lambda y: jpegs(b, y))
+    return found is not None and is_copy(found, partial(jpeg_of, a), partial(jpeg_of, b))
 
 
 def best_of(videos: Sequence[SeenVideo]) -> int:

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 
 from data.curation.config import CurateConfig
-from data.curation.copies import Jpegs, best_of, groups_of_copies
+from data.curation.copies import best_of, groups_of_copies
 from data.curation.spread import farthest_first
 from data.curation.strips import SeenRow, SeenVideo
 from data.errors import UserError, one_line
@@ -45,7 +45,6 @@ def decide(
     videos: Sequence[SeenVideo],
     elsewhere: Sequence[SeenVideo],
     marked: Collection[str],
-    jpegs: Jpegs,
 ) -> Decision:
     """
     Args:
@@ -66,7 +65,7 @@ def decide(
     groups: dict[str, str] = {}
     if config.copies != "keep":
         every = [*left, *elsewhere]
-        for members in groups_of_copies(every, jpegs):
+        for members in groups_of_copies(every):
             own = [every[i] for i in members if i < len(left)]
             others = [every[i] for i in members if i >= len(left)]
             if others:

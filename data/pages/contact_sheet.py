@@ -8,6 +8,9 @@ from typing import Any, TypeVar
 
 from PIL import Image
 
+from data.pages.render import data_url
+from data.target import clock
+
 T = TypeVar("T")
 MOST = 64
 """Frames of a long video that are shown, evenly spaced."""
@@ -30,6 +33,20 @@ def frames_of(windows: Iterable[Mapping[str, Any]]) -> tuple[list[dict[str, Any]
 def thinned(items: Sequence[T]) -> Sequence[T]:
     """At most `MOST` of them, evenly spaced."""
     return items[:: max(1, -(-len(items) // MOST))]
+
+
+def sheet_values(
+    frames: Sequence[Mapping[str, Any]], times_s: Sequence[float], width_px: int
+) -> dict[str, Any]:
+    """`picture`, `width_px` and `times` of a contact sheet, for a template."""
+    sheet = contact_sheet(thinned(frames), width_px)
+    picture = io.BytesIO()
+    sheet.save(picture, "JPEG", quality=80)
+    return {
+        "picture": data_url(picture.getvalue()),
+        "width_px": sheet.width,
+        "times": " · ".join(clock(time_s) for time_s in thinned(times_s)),
+    }
 
 
 def contact_sheet(frames: Sequence[Mapping[str, Any]], width_px: int) -> Image.Image:

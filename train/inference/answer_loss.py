@@ -72,13 +72,17 @@ class Describer:
         seen = forward.encode_frames(self._base, scale, frames, FRAMES_AT_ONCE)  # (M, P, D)
         return forward.connect(self._base, seen).cpu()
 
-    @torch.inference_mode()
-    def losses(self, cases: Sequence[Case]) -> torch.Tensor:
-        """(C,) mean loss of each answer's tokens, in nats.
+    def losses(self, cases: Sequence[Case], batch: int | None = None) -> torch.Tensor:
+        """(C,) mean loss of each answer's tokens, in nats; `batch` prompts at a time (None: all at once).
 
         Raises:
             UserError: a loss is not finite.
         """
+        size = batch or len(cases)
+        return torch.cat([self._losses(cases[i : i + size]) for i in range(0, len(cases), size)])
+
+    @torch.inference_mode()
+    def _losses(self, cases: Sequence[Case]) -> torch.Tensor:
         samples = [self._sample(case) for case in cases]
         batch = collate(samples, self.processor.tokenizer.pad_token_id)
         device, body = self.model.device, self._base.model

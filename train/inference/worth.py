@@ -109,8 +109,7 @@ def _worth(
     ]
     steps_s = [step_s for step_s in MOVED_S if row["events"]]
     cases += [Case(moved(row, step_s), features, every) for step_s in steps_s]
-    parts = [describer.losses(cases[i : i + batch]) for i in range(0, len(cases), batch)]
-    own, without, other, *rest = torch.cat(parts).tolist()
+    own, without, other, *rest = describer.losses(cases, batch).tolist()
     best = min(range(len(rest)), key=lambda i: rest[i], default=None)
     if best is None:
         return Worth(str(row["id"]), own, without, other, None, 0.0)

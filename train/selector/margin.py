@@ -80,9 +80,8 @@ def compare(
             features = describer.features(one.video.jpegs)
             subsets = [subset for _, *pair in one.choices for subset in pair]
             cases = [Case(one.video.row, features, subset) for subset in subsets]
-            parts = [describer.losses(cases[i : i + batch]) for i in range(0, len(cases), batch)]
             gains.append([gain for gain, _, _ in one.choices])
-            losses.append([float(loss) for part in parts for loss in part])  # rule, learned, rule …
+            losses.append(describer.losses(cases, batch).tolist())  # rule, learned, rule …
     if not gains:
         return None
     both_losses = np.array(losses)

@@ -10,7 +10,6 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from tqdm import tqdm
 
 from data.errors import UserError
@@ -76,7 +75,8 @@ def judged(
                     else:
                         tried.append(drawn(rng, len(video.jpegs), size))
                 subsets += tried
-                losses += _losses(describer, video, features, tried, batch)
+                cases = [Case(video.row, features, subset) for subset in tried]
+                losses += describer.losses(cases, batch).tolist()
             result.append(Judged(video, tuple(subsets), tuple(losses)))
             line = {"id": video.id, "subsets": subsets, "losses": [round(v, 6) for v in losses]}
             file.write(json.dumps(line) + "\n")
@@ -95,18 +95,6 @@ def _read(path: Path) -> dict[str, tuple[tuple[Subset, ...], tuple[float, ...]]]
         row = json.loads(line)
         found[row["id"]] = (tuple(map(tuple, row["subsets"])), tuple(row["losses"]))
     return found
-
-
-def _losses(
-    describer: Describer,
-    video: PoolVideo,
-    features: torch.Tensor,
-    subsets: Sequence[Subset],
-    batch: int,
-) -> list[float]:
-    cases = [Case(video.row, features, subset) for subset in subsets]
-    parts = [describer.losses(cases[i : i + batch]) for i in range(0, len(cases), batch)]
-    return [float(v) for part in parts for v in part]
 
 
 def drawn(rng: np.random.Generator, count: int, size: int) -> Subset:

@@ -175,7 +175,6 @@ def reward_of(describer: Describer, batch: int) -> Callable[[Sequence[Case]], to
     """Minus the loss of the describer's answer, (C,)."""
 
     def reward(cases: Sequence[Case]) -> torch.Tensor:
-        parts = [describer.losses(cases[i : i + batch]) for i in range(0, len(cases), batch)]
-        return -torch.cat(parts)
+        return -describer.losses(cases, batch)
 
     return reward

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import io
 import json
 import math
@@ -17,7 +15,7 @@ from markupsafe import Markup
 
 from data.errors import UserError, warn
 from data.pages.contact_sheet import contact_sheet, frames_of
-from data.pages.render import data_url, render
+from data.pages.render import data_url, render, script_values
 from data.prepared.dataset import Prepared
 from data.sample import Stated
 from data.storage import write_atomically
@@ -87,8 +85,6 @@ class Card:
 
 def write_report(path: Path, done: Evaluation, summary: Summary) -> None:
     """Write the report of an evaluation as one HTML file."""
-    script = (HERE / "report.js").read_text(encoding="utf-8")
-    digest = base64.b64encode(hashlib.sha256(script.encode()).digest()).decode()
     orders = list(_orders(done))
     text = render(
         HERE / "report.html",
@@ -101,8 +97,7 @@ def write_report(path: Path, done: Evaluation, summary: Summary) -> None:
         cards=_cards(done, [values for _, values in orders]),
         flags=sorted({flag for s in done.scored for marks in s.flags for flag in marks}),
         problems=done.problems.record(),
-        script=Markup(script),  # our own file, without text from a dataset
-        script_hash=digest,
+        **script_values(HERE / "report.js"),
     )
     write_atomically(path, text)
 

@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import base64
-import hashlib
 import os
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
@@ -11,8 +9,7 @@ from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-from markupsafe import Markup
-
+from data.pages.render import script_values
 from data.pages.render import write_page as write
 from data.target import clock, span
 from train.inference.folder.files import shown_times
@@ -48,15 +45,13 @@ def write_page(
     sheets: Mapping[str, str],
 ) -> None:
     """Write the page beside the folders with the videos' files; one record is in memory at a time."""
-    script = (HERE / "page.js").read_text(encoding="utf-8")
     write(
         path,
         HERE / "page.html",
         title="described videos",
         count=len(names),
         cards=_cards(records, names, sheets, path.parent),
-        script=Markup(script),  # our own file, without text from a dataset
-        script_hash=base64.b64encode(hashlib.sha256(script.encode()).digest()).decode(),
+        **script_values(HERE / "page.js"),
     )
 
 
