@@ -15,9 +15,7 @@ from train.audit.config import AuditConfig
 def main(config: AuditConfig) -> None:
     from train.audit.command import LIST, LOSSES, PAGE, audit, report  # torch: slow to load
 
-    record = audit(config)
-    rows = sum(1 for _ in (Path(config.out) / LOSSES).open(encoding="utf-8"))
-    print(report(record, rows))
+    print(report(audit(config)))
     print(f"in {config.out}: {PAGE} to look at and to mark, {LIST}, {LOSSES}")
 
 

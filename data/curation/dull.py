@@ -34,15 +34,20 @@ class Shares:
     slides: float
 
 
-def shares_of(jpegs: Sequence[bytes], looks: np.ndarray, length_s: float) -> Shares:
-    """The shares of a row of `length_s` seconds. `looks`: (K, 96) of its frames."""
+def shares_of(
+    jpegs: Sequence[bytes], pictures: Sequence[Image.Image], looks: np.ndarray, length_s: float
+) -> Shares:
+    """The shares of a row of `length_s` seconds.
+
+    Args:
+        pictures: its frames as from `reduced`.
+        looks: (K, 96) of them.
+    """
     if not jpegs:
         return Shares(0.0, 0.0, 0.0)
     black, slides = [], []
-    for jpeg in jpegs:
-        picture = Image.open(io.BytesIO(jpeg))
-        picture.draft("L", (64, 64))
-        small = np.asarray(picture.convert("L"), np.int16)
+    for jpeg, picture in zip(jpegs, pictures, strict=True):
+        small = np.asarray(picture.getchannel(0), np.int16)  # brightness
         black.append(small.mean() < DARK and small.std() < BLANK)
         slides.append(not black[-1] and _one_colour(small) and _is_text(jpeg))
     if len(jpegs) == 1:

@@ -30,11 +30,16 @@ _ODD = np.r_[np.tile([1, -1], LUMA**2 // 2), np.tile([1, -1], CHROMA**2)].astype
 _PLANES = np.random.default_rng(0).normal(size=(NUM_LOOKS, BITS)).astype(np.float32)
 
 
-def looks_of(jpeg: bytes) -> np.ndarray:
-    """(96,) float32 of unit length; zeros for a picture of one colour, mid-grey."""
+def reduced(jpeg: bytes) -> Image.Image:
+    """A frame at the least size that is enough for its looks: the decoder skips frequencies that are not needed."""
     picture = Image.open(io.BytesIO(jpeg))
-    picture.draft("RGB", (2 * SIZE, 2 * SIZE))  # the decoder skips frequencies that are not needed
-    small = picture.convert("YCbCr").resize((SIZE, SIZE), Image.Resampling.BOX)
+    picture.draft("RGB", (2 * SIZE, 2 * SIZE))
+    return picture.convert("YCbCr")
+
+
+def looks_of(picture: Image.Image) -> np.ndarray:
+    """(96,) float32 of unit length; zeros for a picture of one colour, mid-grey. `picture`: as from `reduced`."""
+    small = picture.resize((SIZE, SIZE), Image.Resampling.BOX)
     waves = dctn(np.asarray(small, np.float32) - 128, axes=(0, 1), norm="ortho")  # (S, S, 3)
     waves[0, 0, 0] *= MEAN
     found = np.concatenate(

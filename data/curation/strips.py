@@ -15,7 +15,7 @@ from joblib import cpu_count
 from tqdm import tqdm
 
 from data.curation.dull import Shares, shares_of
-from data.curation.looks import looks_of
+from data.curation.looks import NUM_LOOKS, looks_of, reduced
 from data.curation.twins import Strip
 from data.hub import opened
 from data.prepared.dataset import Prepared
@@ -102,7 +102,8 @@ def _seen_rows(job: tuple[str, int, int]) -> list[SeenRow]:
 
 def _seen(row: dict[str, Any], url: str, place: tuple[int, int, int]) -> SeenRow:
     jpegs = [frame["bytes"] for frame in row["frames"]]
-    looks = np.stack([looks_of(jpeg) for jpeg in jpegs]) if jpegs else np.zeros((0, 96))
+    pictures = [reduced(jpeg) for jpeg in jpegs]
+    looks = np.stack([looks_of(one) for one in pictures]) if jpegs else np.zeros((0, NUM_LOOKS))
     times_s = np.asarray(row["times_s"], float)
     texts = [row["description"] or "", *(e["text"] for e in row["events"])]
     texts += [turn["answer"] for turn in row["turns"]]
@@ -117,7 +118,7 @@ def _seen(row: dict[str, Any], url: str, place: tuple[int, int, int]) -> SeenRow
         end_s=float(row["end_s"]),
         words=sum(len(str(text).split()) for text in texts),
         jpeg_bytes=float(np.mean([len(jpeg) for jpeg in jpegs])) if jpegs else 0.0,
-        shares=shares_of(jpegs, looks, length_s),
+        shares=shares_of(jpegs, pictures, looks, length_s),
     )
 
 
@@ -128,7 +129,7 @@ def _video(rows: Sequence[SeenRow]) -> SeenVideo:
     kept = sorted(set(places.tolist()))
     chosen = [every[i] for i in kept]
     times_s = np.array([time_s for time_s, _, _ in chosen])
-    looks = np.array([rows[r].looks[k] for _, r, k in chosen]).reshape(-1, 96)
+    looks = np.array([rows[r].looks[k] for _, r, k in chosen]).reshape(-1, NUM_LOOKS)
     strip = Strip(times_s, looks, max(row.end_s for row in rows))
     return SeenVideo(tuple(rows), strip, tuple((r, k) for _, r, k in chosen))
 

@@ -11,6 +11,7 @@ from __future__ import annotations
 import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from itertools import combinations
 
 import numpy as np
@@ -64,6 +65,12 @@ class Strip:
     looks: np.ndarray
     """(K, 96)"""
     length_s: float
+
+    @cached_property
+    def scenes(self) -> np.ndarray:
+        """(K,) number of each frame's scene."""
+        seen = self.looks.astype(np.float32)
+        return np.r_[0, np.cumsum((seen[1:] * seen[:-1]).sum(axis=1) < SCENE)]
 
 
 Pairs = list[tuple[int, int]]
@@ -126,8 +133,7 @@ def _on_a_line(
     both_b = (b.times_s >= low - MARGIN_S) & (b.times_s <= high + MARGIN_S)
     about = np.where(apart_s <= ABOUT_S, alike, -1.0) >= SAME
     explained = (about.any(axis=1) & both_a).sum() + (about.any(axis=0) & both_b).sum()
-    scenes_a, scenes_b = _scenes(a.looks), _scenes(b.looks)
-    met = min(len({scenes_a[x] for x, _ in pairs}), len({scenes_b[y] for _, y in pairs}))
+    met = min(len({a.scenes[x] for x, _ in pairs}), len({b.scenes[y] for _, y in pairs}))
     evidence = {
         "same": _share(np.where(apart_s <= AWAY_S, alike, -1.0), apart_s <= AWAY_S),
         "explained": float(explained / max(1, both_a.sum() + both_b.sum())),
@@ -135,7 +141,7 @@ def _on_a_line(
         "many": min(1.0, len(pairs) / MANY),
         "speed": float(abs(np.log(speed))),
         "shown": min(1.0, (high - low) / max(1e-3, min(b.length_s, speed * a.length_s))),
-        "one scene": float(met == 1 and max(scenes_a[-1], scenes_b[-1]) > 0),
+        "one scene": float(met == 1 and max(a.scenes[-1], b.scenes[-1]) > 0),
     }
     least = min(FEW, len(a.times_s), len(b.times_s))
     if len(pairs) < least or evidence["shown"] < SHOWN:
@@ -151,12 +157,6 @@ def _share(alike: np.ndarray, near: np.ndarray) -> float:
     best = [alike.max(axis=axis) for axis in (1, 0)]
     same = np.concatenate([b[m] >= SAME for b, m in zip(best, met, strict=True)])
     return float(same.mean()) if len(same) else 0.0
-
-
-def _scenes(looks: np.ndarray) -> np.ndarray:
-    """(K,) number of each frame's scene."""
-    seen = looks.astype(np.float32)
-    return np.r_[0, np.cumsum((seen[1:] * seen[:-1]).sum(axis=1) < SCENE)]
 
 
 def _line(ta: np.ndarray, tb: np.ndarray) -> tuple[float, float]:

@@ -19,7 +19,7 @@ from data.curation import command
 from data.curation.command import curate
 from data.curation.config import CurateConfig
 from data.curation.dull import shares_of
-from data.curation.looks import SAME, looks_of, mirrored
+from data.curation.looks import SAME, looks_of, mirrored, reduced
 from data.curation.near import DISTANCE, candidates
 from data.curation.spread import farthest_first
 from data.curation.twins import Strip, aligned, is_copy
@@ -45,13 +45,17 @@ def scenery(seed, size=(160, 90)):
     return Image.fromarray(small).resize(size, Image.Resampling.BICUBIC)
 
 
+def seen(encoded):
+    return looks_of(reduced(encoded))
+
+
 # --- looks -------------------------------------------------------------------------------------
 
 
 def test_what_a_copy_looks_like_is_what_the_picture_does():
     for seed in range(10):
         picture = scenery(seed)
-        looks = looks_of(encoded(picture))
+        looks = seen(encoded(picture))
         assert np.linalg.norm(looks) == pytest.approx(1, abs=1e-4)
         cut = picture.crop((4, 2, 156, 88))
         for copy in (
@@ -60,16 +64,14 @@ def test_what_a_copy_looks_like_is_what_the_picture_does():
             encoded(cut.resize((160, 90))),
             encoded(picture.point(lambda v: min(255, int(1.1 * v)))),
         ):
-            assert looks_of(copy) @ looks > SAME
-        assert looks_of(encoded(scenery(seed + 100))) @ looks < 0.9
+            assert seen(copy) @ looks > SAME
+        assert seen(encoded(scenery(seed + 100))) @ looks < 0.9
 
 
 def test_a_mirrored_picture_is_known_without_looking_again():
     picture = scenery(3)
     turned = picture.transpose(Image.Transpose.FLIP_LEFT_RIGHT)
-    assert mirrored(looks_of(encoded(picture))) == pytest.approx(
-        looks_of(encoded(turned)), abs=2e-3
-    )
+    assert mirrored(seen(encoded(picture))) == pytest.approx(seen(encoded(turned)), abs=2e-3)
 
 
 # --- candidates --------------------------------------------------------------------------------
@@ -154,7 +156,7 @@ def test_a_video_without_frames_is_no_copy():
 
 
 def looked(jpegs):
-    return np.stack([looks_of(jpeg) for jpeg in jpegs])
+    return np.stack([seen(jpeg) for jpeg in jpegs])
 
 
 def test_black_still_and_slides_are_told_apart():
@@ -170,7 +172,7 @@ def test_black_still_and_slides_are_told_apart():
     ImageDraw.Draw(shape).rectangle((200, 100, 380, 260), fill="red")
 
     def shares(*jpegs, length_s=8.0):
-        found = shares_of(jpegs, looked(jpegs), length_s)
+        found = shares_of(jpegs, list(map(reduced, jpegs)), looked(jpegs), length_s)
         return found.black, found.still, found.slides
 
     assert shares(*sceneries) == (0, 0, 0)
@@ -178,7 +180,7 @@ def test_black_still_and_slides_are_told_apart():
     assert shares(sceneries[0], sceneries[0], sceneries[0], sceneries[1])[1] == pytest.approx(2 / 3)
     assert shares(encoded(slide, "JPEG"), encoded(shape, "JPEG"))[2] == 0.5
     assert shares(sceneries[0])[1] == 1 and shares(sceneries[0], length_s=1.0)[1] == 0
-    assert shares_of([], np.zeros((0, 96)), 3.0).black == 0
+    assert shares_of([], [], np.zeros((0, 96)), 3.0).black == 0
 
 
 # --- the most different ------------------------------------------------------------------------

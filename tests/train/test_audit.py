@@ -198,7 +198,7 @@ EVIL = "</td><script>console.error('run')</script><img src=x onerror=\"console.e
 def test_rows_are_marked_in_a_real_browser(world, tmp_path):
     rows = Prepared.open(world).rows().select(range(3))
     found = doubts([row(name) for name in rows["id"]])
-    made = {"run": EVIL, "dataset": {"path": EVIL}, "rows": 3, "listed": 3}
+    made = {"run": EVIL, "dataset": {"path": EVIL}, "audited": 3, "listed": 3}
     numbers = dict.fromkeys(("worth", "worth_low", "worth_high", "own", "blank", "other"), 1.0)
     page = tmp_path / "page.html"
     write_page_of(page, found, rows, DataKeys(), {**made, **numbers})

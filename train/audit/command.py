@@ -12,10 +12,11 @@ import numpy as np
 from datasets import Dataset
 from tqdm import tqdm
 
+from data.config import resolved
 from data.errors import UserError
 from data.locks import locked
 from data.prepared.dataset import Prepared
-from data.storage import atomic, write_atomically
+from data.storage import write_atomically
 from train.audit.config import AuditConfig
 from train.audit.page import write_page_of
 from train.audit.rank import Doubt, doubts
@@ -25,6 +26,7 @@ from train.evaluation.intervals import bootstrap, interval, mean
 from train.evaluation.systems import kept_out
 from train.inference.answer_loss import Describer
 from train.inference.worth import Worth, worths
+from train.run.files import read_rows
 from train.run.saved import SavedRun, read_run
 
 LOSSES, LIST, RECORD, PAGE = "losses.jsonl", "doubtful.jsonl", "audit.json", "audit.html"
@@ -40,10 +42,11 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     folder = Path(config.out)
     run = read_run(config.run, force=config.force, key="run")
     dataset = Prepared.open(config.data.path)
+    keys = resolved(config)
     made = {
         "run": str(config.run),
         "dataset": {"path": dataset.path, "sha256": dataset.sha256},
-        **{name: getattr(config, name) for name in ("rows", "limit", "seed")},
+        **{name: keys[name] for name in ("rows", "limit", "seed")},
     }
     with locked(folder, f"out={folder}"):
         done = _begun(folder, made, config.overwrite)
@@ -52,12 +55,12 @@ def audit(config: AuditConfig) -> dict[str, Any]:
         found = _measured(describer, rows, config.batch, folder, done)
         ranked = doubts(found)
         listed = [one for one in ranked if one.deviations >= config.least]
-        record = {**made, **summary(found), "least": config.least, "listed": len(listed)}
-        with atomic(folder / LIST) as unfinished:
-            unfinished.write_text("".join(map(_line, listed)), encoding="utf-8")
+        counts = {"audited": len(found), "least": config.least, "listed": len(listed)}
+        record = {**made, **summary(found), **counts}
+        write_atomically(folder / LIST, "".join(map(_line, listed)))
         shown = listed[: config.shown]
-        write_page_of(folder / PAGE, shown, rows, run.data, {**record, "rows": len(found)})
-        write_atomically(folder / RECORD, json.dumps({**record, "finished": True}, indent=1) + "\n")
+        write_page_of(folder / PAGE, shown, rows, run.data, record)
+        write_atomically(folder / RECORD, json.dumps(record, indent=1) + "\n")
     return record
 
 
@@ -74,10 +77,9 @@ def _begun(folder: Path, made: Mapping[str, Any], overwrite: bool) -> list[Worth
             raise UserError(
                 f"out={folder}: holds an audit of other rows; choose another out, or add overwrite=true"
             )
-        lines = (folder / LOSSES).read_text(encoding="utf-8") if (folder / LOSSES).is_file() else ""
-        whole = lines[: lines.rfind("\n") + 1]  # a last line may be cut off
-        (folder / LOSSES).write_text(whole, encoding="utf-8")
-        return [Worth(**json.loads(line)) for line in whole.splitlines()]
+        done = read_rows(folder / LOSSES)
+        write_atomically(folder / LOSSES, "".join(json.dumps(row) + "\n" for row in done))
+        return [Worth(**row) for row in done]  # without a last line that was cut off
     write_atomically(path, json.dumps(made, indent=1) + "\n")
     (folder / LOSSES).unlink(missing_ok=True)
     return []
@@ -134,10 +136,10 @@ def _line(one: Doubt) -> str:
     return json.dumps({**row, **asdict(one.worth)}, ensure_ascii=False) + "\n"
 
 
-def report(record: Mapping[str, Any], rows: int) -> str:
+def report(record: Mapping[str, Any]) -> str:
     """What was found, for people."""
     return (
-        f"{rows:,} rows: their frames are worth {record['worth']:.3f} nats a token "
+        f"{record['audited']:,} rows: their frames are worth {record['worth']:.3f} nats a token "
         f"[{record['worth_low']:.3f}, {record['worth_high']:.3f}] (answer loss {record['own']:.3f}, with blank frames "
         f"{record['blank']:.3f}, with another video's {record['other']:.3f})\n"
         f"{record['listed']:,} rows are doubtful"
