@@ -2,12 +2,14 @@
 
 import io
 import json
+import shutil
 
 import numpy as np
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from PIL import Image
+from safetensors.torch import load_file, save_file
 
 from data.config import load
 from data.curation.command import curate
@@ -190,6 +192,15 @@ def test_an_audit_that_is_killed_goes_on_and_its_marks_are_followed(
     marks.write_text('{"id": "x", "mark": "maybe"}\n')
     with pytest.raises(UserError, match="line 1: no mark"):
         curate(load(CurateConfig, [*given, "overwrite=true"]))
+
+
+def test_an_audit_by_a_model_that_was_trained_on_is_not_continued(run, world, tmp_path):
+    own = shutil.copytree(run, tmp_path / "run")
+    audit(keys(own, world, tmp_path / "out", "limit=2"))
+    weights = own / "adapter_model.safetensors"
+    save_file({name: t + 0.01 for name, t in load_file(weights).items()}, weights)
+    with pytest.raises(UserError, match="by another model"):
+        audit(keys(own, world, tmp_path / "out", "limit=2"))
 
 
 EVIL = "</td><script>console.error('run')</script><img src=x onerror=\"console.error('run')\">"

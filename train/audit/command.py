@@ -25,6 +25,7 @@ from train.console import say
 from train.evaluation.intervals import bootstrap, interval, mean
 from train.evaluation.systems import kept_out
 from train.inference.answer_loss import Describer
+from train.inference.identity import model_identity
 from train.inference.worth import Worth, worths
 from train.run.files import read_rows
 from train.run.saved import SavedRun, read_run
@@ -45,6 +46,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     keys = resolved(config)
     made = {
         "run": str(config.run),
+        "model": model_identity(run),
         "dataset": {"path": dataset.path, "sha256": dataset.sha256},
         **{name: keys[name] for name in ("rows", "limit", "seed")},
     }
@@ -75,7 +77,7 @@ def _begun(folder: Path, made: Mapping[str, Any], overwrite: bool) -> list[Worth
     if before is not None and not overwrite:
         if any(before.get(name) != value for name, value in made.items()):
             raise UserError(
-                f"out={folder}: holds an audit of other rows; choose another out, or add overwrite=true"
+                f"out={folder}: holds an audit of other rows, or by another model; choose another out, or add overwrite=true"
             )
         done = read_rows(folder / LOSSES)
         write_atomically(folder / LOSSES, "".join(json.dumps(row) + "\n" for row in done))

@@ -98,7 +98,7 @@ def train_selector(config: SelectorConfig, pool: Path | None = None) -> None:
         if part == "values":
             network.values.margin.zero_()  # that of `init` was for other values
         if task.compare is not None:
-            parts[part] |= _set_margin(network, task.compare, out)
+            parts[part] |= _set_margin(network, task.compare)
         if part != "boundaries":  # of an earlier training; PARTS keeps the order
             parts = {name: parts[name] for name in selector.PARTS if name in parts}
         lineage = {"made_by": f"scenescribe {version('scenescribe')}"}
@@ -188,7 +188,7 @@ def _with_validation(
 
 
 def _set_margin(
-    network: SelectorNet, compare: Callable[[Path], Compared | None], out: Path
+    network: SelectorNet, compare: Callable[[Path], Compared | None]
 ) -> dict[str, float]:
     """Set the margin of the values by the describer's losses; returns what is recorded of that."""
     with tempfile.TemporaryDirectory(prefix="scenescribe-selector-") as folder:
