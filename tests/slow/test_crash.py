@@ -1,8 +1,8 @@
 """Killed at a write, fsync, rename or removal, whichever it is: the same command ends with the bytes of a quiet run.
 
-By default once at each kind of write to each file, where a kill at an fsync is one after the write before it, and
-one within a file that is still to get its name is one before the rename; CRASH=all: at every single one (half an
-hour).
+By default once at each kind of write to each file (a checkpoint counts as one), where a kill at an fsync is one after
+the write before it, and one within a file that is still to get its name is one before the rename; CRASH=all: at
+every single one (half an hour).
 """
 
 import json
@@ -36,8 +36,9 @@ def chosen(writes):
     for number, (what, path) in enumerate(writes, 1):
         if what == "fsync":
             continue
-        # one checkpoint is written like another, and temporary names differ
-        name = re.sub(r"\.tmp[A-Za-z0-9]{6}$|\d[\d-]*(-[0-9a-f]{8})?", "", path)
+        # one file of a checkpoint is as good as another, and temporary names are those of what they become
+        name = re.sub(r"(/checkpoint-\d+)/.*|unfinished\.tmp/(?!videos)|\.tmp\w*$|\.\d+-[0-9a-f]{8}$", r"\1", path)
+        name = re.sub(r"\d+", "", name)
         kinds.setdefault((what, name), []).append(number)
     renamed = {name for what, name in kinds if what == "rename"}
     kinds = {
