@@ -218,6 +218,11 @@ class EvalKeys(Section):
         description="another prepared dataset, as of an earlier stage: the loss on its held-out videos is logged "
         "too (null: none)",
     )
+    worth: bool = Field(
+        default=True,
+        description="also measure, before step 1 and after the last, what frames are worth: the loss with grey "
+        "ones and with another video's",
+    )
     samples: int = Field(default=16, ge=1, description="held-out videos described each time")
     batch: int = Field(default=4, ge=1, description="held-out videos described in one batch")
     max_new_tokens: int = Field(default=512, ge=1, description="longest answer, in tokens")

@@ -37,7 +37,11 @@ def chosen(writes):
         if what == "fsync":
             continue
         # one file of a checkpoint is as good as another, and temporary names are those of what they become
-        name = re.sub(r"(/checkpoint-\d+)/.*|unfinished\.tmp/(?!videos)|\.tmp\w*$|\.\d+-[0-9a-f]{8}$", r"\1", path)
+        name = re.sub(
+            r"(/checkpoint-\d+)/.*|unfinished\.tmp/(?!videos)|\.tmp\w*$|\.\d+-[0-9a-f]{8}$",
+            r"\1",
+            path,
+        )
         name = re.sub(r"\d+", "", name)
         kinds.setdefault((what, name), []).append(number)
     renamed = {name for what, name in kinds if what == "rename"}

@@ -24,8 +24,9 @@ from train.audit.command import LIST, LOSSES, PAGE, audit
 from train.audit.config import AuditConfig
 from train.audit.page import write_page_of
 from train.audit.rank import doubts
+from train.batches.swapped import GREY, others_of
 from train.inference.answer_loss import Case, Describer
-from train.inference.worth import GREY, Worth, moved, others_of, worths
+from train.inference.worth import Worth, moved, worths
 from train.run.saved import read_run
 from train.sections import DataKeys
 

@@ -12,17 +12,16 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
 import torch
 
 from train.batches.frames import frame_size_px
+from train.batches.swapped import blank, others_of, spread
 from train.inference.answer_loss import Case, Describer
 
 MOVED_S = (-4.0, -2.0, 2.0, 4.0)
 """By how much the times of events are moved."""
 LEAST_S = 0.5
 """Shortest that a moved event becomes."""
-GREY = 128
 
 
 @dataclass(frozen=True)
@@ -63,9 +62,7 @@ def worths(
     Raises:
         UserError: a loss is not finite.
     """
-    size_px = frame_size_px(describer.processor)
-    grey = torch.full((1, 3, size_px, size_px), GREY, dtype=torch.uint8)
-    blank = describer.features_of(grey)  # (1, N, H)
+    grey = describer.features_of(blank(frame_size_px(describer.processor)))  # (1, N, H)
 
     @lru_cache(maxsize=4)
     def seen(i: int) -> tuple[Mapping[str, Any], torch.Tensor]:
@@ -75,20 +72,7 @@ def worths(
 
     others = others_of(videos)
     for i in range(start, len(videos)):
-        yield _worth(describer, *seen(i), seen(others[i])[1], blank, batch)
-
-
-def others_of(videos: Sequence[str]) -> list[int]:
-    """Of each row the number of the nearest row before it that shows another video; of the first ones, of the first
-    row after them that does; its own if all show one video."""
-    after = next((i for i, video in enumerate(videos) if video != videos[0]), 0)
-    found: list[int] = []
-    for i, video in enumerate(videos):
-        if i < after or after == 0:
-            found.append(after or i)
-        else:
-            found.append(i - 1 if videos[i - 1] != video else found[-1])
-    return found
+        yield _worth(describer, *seen(i), seen(others[i])[1], grey, batch)
 
 
 def _worth(
@@ -96,16 +80,15 @@ def _worth(
     row: Mapping[str, Any],
     features: torch.Tensor,
     others: torch.Tensor,
-    blank: torch.Tensor,
+    grey: torch.Tensor,
     batch: int,
 ) -> Worth:
     count = len(row["times_s"])
-    spread = np.linspace(0, len(others) - 1, count).round().astype(int)
     every = tuple(range(count))
     cases = [
         Case(row, features, every),
-        Case(row, blank.expand(count, -1, -1), every),
-        Case(row, others[torch.from_numpy(spread)], every),
+        Case(row, grey.expand(count, -1, -1), every),
+        Case(row, spread(others, count), every),
     ]
     steps_s = [step_s for step_s in MOVED_S if row["events"]]
     cases += [Case(moved(row, step_s), features, every) for step_s in steps_s]

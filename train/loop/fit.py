@@ -35,7 +35,19 @@ def fit(trainer: Guarded, *, resume: Path | None) -> dict[str, float]:
     say(
         f"held-out {trainer.loss_name}: {f'{before:.3f} before, ' if before is not None else ''}{after:.3f} after"
     )
+    results |= _worth(trainer)
     return results
+
+
+def _worth(trainer: Guarded) -> dict[str, float]:
+    """What frames were worth before the first step and after the last, where that was measured."""
+    worth = {r["step"]: r["eval_worth"] for r in trainer.state.log_history if "eval_worth" in r}
+    names = {0: "frames_worth_before", trainer.state.global_step: "frames_worth_after"}
+    found = {name: worth[step] for step, name in names.items() if step in worth}
+    if found:
+        each = ", ".join(f"{value:.3f} {name.split('_')[-1]}" for name, value in found.items())
+        say(f"held-out frames are worth, in nats a token: {each}")
+    return found
 
 
 def _kept_step(trainer: Guarded) -> int:

@@ -56,7 +56,7 @@ class Guarded(Trainer):
     def evaluate(self, *arguments: Any, **named: Any) -> dict[str, float]:
         """The held-out loss; when it is due, also scores of generated descriptions."""
         metrics = super().evaluate(*arguments, **named)
-        metrics |= self.evaluated_also()
+        metrics |= self.evaluated_beside(metrics.get("eval_loss", math.nan))
         step = self.state.global_step
         if self.generation is not None and self.generation.is_due(step, self.state.max_steps):
             # save first: generation takes minutes, in which the machine may be lost
@@ -75,8 +75,8 @@ class Guarded(Trainer):
         self._meter.start()
         return metrics
 
-    def evaluated_also(self) -> dict[str, float]:
-        """Metrics of other held-out samples."""
+    def evaluated_beside(self, loss: float) -> dict[str, float]:
+        """Metrics of other held-out samples; `loss` is that of the run's own."""
         return {}
 
     def count(self, sample_ids: list[str], tokens: int, loss: torch.Tensor) -> None:

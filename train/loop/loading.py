@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import timedelta
 from functools import partial
 from typing import Any
@@ -19,8 +19,9 @@ from data.prepared.dataset import Prepared
 from train.batches import dataset as samples
 from train.batches.dataset import Sets, with_features
 from train.batches.features import open_features, stage_of
-from train.batches.frames import normalise
+from train.batches.frames import frame_size_px, normalise
 from train.batches.samplers import Orders, PackSampler, check_packs, orders_of
+from train.batches.swapped import Swapped, others_of
 from train.config import TrainConfig
 from train.early_checks import check_can, check_reachable, note_launch
 from train.inference.fingerprint import check_fingerprint
@@ -37,6 +38,8 @@ from train.run.state import Ordering
 from train.sections import DataKeys, ModelKeys
 
 LoadSets = Callable[[Prepared, DataKeys, SmolVLMProcessor], Sets]
+SWAPPED = frozenset({"blank", "other"})
+"""Held-out samples with frames that are not theirs, for what frames are worth."""
 WAIT = timedelta(hours=2)
 """Timeout: the other processes wait while the first scores descriptions or pushes a checkpoint."""
 
@@ -89,15 +92,15 @@ class Loaded:
     """Optimizer steps of the whole run."""
     plan: MemoryPlan | None
     """Its memory plan; None for the tiny model."""
-    also: HeldOut | None = None
-    """Of `eval.also`."""
+    beside: Mapping[str, HeldOut] = field(default_factory=dict)
+    """Held-out samples beside the run's own: `also`, those of `eval.also`; its own with other frames (`SWAPPED`)."""
 
 
 @dataclass(frozen=True)
 class HeldOut:
-    """The held-out samples of another dataset."""
+    """Held-out samples."""
 
-    samples: Dataset
+    samples: Dataset | Swapped
     order: PackSampler | None
     """With `train.pack`."""
 
@@ -139,7 +142,10 @@ def load(
         stored = open_features(stage, dataset, model, processor, precision.compute, sets.starts)
         sets = with_features(sets, stored, processor, config.data)
     also = held_out_of(config, asked, processor)
-    return Loaded(model, processor, sets, orders, steps, plan, also)
+    beside = {"also": also} if also is not None else {}
+    if config.eval.worth and sets.evaluation is not None:
+        beside |= with_other_frames(sets.evaluation, orders.evaluation, frame_size_px(processor))
+    return Loaded(model, processor, sets, orders, steps, plan, beside)
 
 
 def held_out_of(
@@ -162,6 +168,18 @@ def held_out_of(
     check_packs(sets.eval_tokens, config.train.pack_tokens)
     packs = PackSampler(sets.eval_tokens, config.train.pack_tokens, shuffle=False)
     return HeldOut(sets.evaluation, packs)
+
+
+def with_other_frames(
+    evaluation: Dataset, order: PackSampler | None, size_px: int
+) -> dict[str, HeldOut]:
+    """The held-out samples with grey frames, and if there are several videos with those of another one."""
+    others = others_of(evaluation.with_format(None)["video_id"])
+    found = {"blank": HeldOut(Swapped(evaluation, None, size_px), order)}
+    if any(i != other for i, other in enumerate(others)):
+        found["other"] = HeldOut(Swapped(evaluation, others, size_px), order)
+    assert found.keys() <= SWAPPED
+    return found
 
 
 def make_trainable(

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -18,28 +19,41 @@ from train.evaluation.in_training import GenerationEval
 from train.loop.arguments import arguments, parameter_groups, sft_arguments
 from train.loop.callbacks import add_callbacks
 from train.loop.guards import Guarded
-from train.loop.loading import HeldOut, Loaded
+from train.loop.loading import SWAPPED, HeldOut, Loaded
 from train.model.library_checks import TRAINER, check_overrides
 from train.model.load import Precision, disable_lora_input_cast
 from train.model.muon import Muon
+
+BLANK_LOSS = "eval_blank_loss"
 
 
 class VideoTrainer(Guarded, SFTTrainer):
     """SFTTrainer with our batches and samplers."""
 
-    also: HeldOut | None = None
-    """Other samples of which the loss is logged too, as `eval_also_loss`."""
+    beside: Mapping[str, HeldOut] = MappingProxyType({})
+    """By name, other samples of which the loss is logged too, as `eval_<name>_loss`."""
 
-    def evaluated_also(self) -> dict[str, float]:
-        if self.also is None:
-            return {}
+    def evaluated_beside(self, loss: float) -> dict[str, float]:
+        at_an_end = self.state.global_step in (0, self.state.max_steps)
+        found: dict[str, float] = {}
+        for name, other in self.beside.items():
+            if at_an_end or name not in SWAPPED:
+                found |= self._evaluated(name, other)
+        if BLANK_LOSS in found:
+            found["eval_worth"] = found[BLANK_LOSS] - loss
+            self.log({"eval_worth": found["eval_worth"]})
+        return found
+
+    def _evaluated(self, name: str, other: HeldOut) -> dict[str, float]:
         # by name: the library keeps one loader of persistent workers for each named dataset
         own = self.eval_dataset, self.eval_order
-        self.eval_dataset, self.eval_order = {"also": self.also.samples}, self.also.order
+        self.eval_dataset, self.eval_order = {name: other.samples}, other.order
         try:
-            return SFTTrainer.evaluate(self, "also", metric_key_prefix="eval_also")
+            return SFTTrainer.evaluate(self, name, metric_key_prefix=f"eval_{name}")
         finally:
             self.eval_dataset, self.eval_order = own
+            if name in SWAPPED and self.args.dataloader_persistent_workers:
+                self._eval_dataloaders.pop(name)  # not needed again before the end
 
     def evaluation_loop(self, *arguments: Any, **named: Any) -> Any:
         """Held-out metrics as means over all supervised tokens, whatever the batches and devices."""
@@ -120,7 +134,7 @@ def make_trainer(
         processing_class=processor,
         callbacks=[],
     )
-    trainer.also = loaded.also
+    trainer.beside = loaded.beside
     made_ready(trainer, config, model, loaded, precision, output, from_step, adapter)
     return trainer
 
