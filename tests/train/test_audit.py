@@ -19,12 +19,12 @@ from data.prepared.dataset import Prepared
 from tests.helpers.browser import Browser
 from tests.helpers.runs import train
 from tests.helpers.videos import run_command
-from train.audit import command
 from train.audit.command import LIST, LOSSES, PAGE, audit
 from train.audit.config import AuditConfig
 from train.audit.page import write_page_of
 from train.audit.rank import doubts
 from train.batches.swapped import GREY, others_of
+from train.inference import worth
 from train.inference.answer_loss import Case, Describer
 from train.inference.worth import Worth, moved, worths
 from train.run.saved import read_run
@@ -154,7 +154,7 @@ def test_an_audit_that_is_killed_goes_on_and_its_marks_are_followed(
     page = (tmp_path / "whole" / PAGE).read_text()
     assert page.count('<article class="card"') == len(listed) and "nats a token" in page
 
-    real = command.worths
+    real = worth.worths
 
     def killed(*given, **more):
         for number, one in enumerate(real(*given, **more)):
@@ -162,7 +162,7 @@ def test_an_audit_that_is_killed_goes_on_and_its_marks_are_followed(
                 raise KeyboardInterrupt
             yield one
 
-    monkeypatch.setattr(command, "worths", killed)
+    monkeypatch.setattr(worth, "worths", killed)
     argv = ("least=0.5", "limit=6")
     with pytest.raises(KeyboardInterrupt):
         audit(keys(run, world, tmp_path / "killed", *argv))

@@ -10,7 +10,6 @@ from typing import Any
 
 import numpy as np
 from datasets import Dataset
-from tqdm import tqdm
 
 from data.config import resolved
 from data.errors import UserError
@@ -26,7 +25,7 @@ from train.evaluation.intervals import bootstrap, interval, mean
 from train.evaluation.systems import kept_out
 from train.inference.answer_loss import Describer
 from train.inference.identity import model_identity
-from train.inference.worth import Worth, worths
+from train.inference.worth import Worth, measured
 from train.run.files import read_rows
 from train.run.saved import SavedRun, read_run
 
@@ -54,7 +53,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
         done = _begun(folder, made, config.overwrite)
         describer = Describer.load(run)
         rows = _rows(config, run, dataset, describer)
-        found = _measured(describer, rows, config.batch, folder, done)
+        found = measured(describer, rows, folder / LOSSES, done, config.batch, moves=True)
         ranked = doubts(found)
         listed = [one for one in ranked if one.deviations >= config.least]
         counts = {"audited": len(found), "least": config.least, "listed": len(listed)}
@@ -100,22 +99,6 @@ def _rows(config: AuditConfig, run: SavedRun, dataset: Prepared, describer: Desc
         say(f"{len(rows) - len(usable)} of {len(rows)} rows are too long, or tell nothing")
     order = np.random.default_rng(config.seed).permutation(len(usable))[: config.limit]
     return rows.select([usable[i] for i in order])
-
-
-def _measured(
-    describer: Describer, rows: Dataset, batch: int, folder: Path, done: list[Worth]
-) -> list[Worth]:
-    found = list(done)
-    with (
-        (folder / LOSSES).open("a", encoding="utf-8") as file,
-        tqdm(desc="audit", unit="row", total=len(rows), initial=len(done)) as bar,
-    ):
-        for one in worths(describer, rows, rows["video_id"], batch, start=len(done)):
-            file.write(json.dumps(asdict(one)) + "\n")
-            file.flush()
-            found.append(one)
-            bar.update()
-    return found
 
 
 def summary(found: list[Worth]) -> dict[str, Any]:

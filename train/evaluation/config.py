@@ -91,6 +91,19 @@ class EvaluateConfig(Section):
     )
     generate: GenerateKeys = GenerateKeys()
     compress: Compress = 0.0
+    worth: bool = Field(
+        default=True,
+        description="also measure what frames are worth: the loss of the references with a video's own frames, with "
+        "grey ones and with another video's",
+    )
+    general: bool = Field(
+        default=False,
+        description="also measure what was forgotten: the loss of plain instructions without video, beside the base's",
+    )
+    copies: bool | None = Field(
+        default=None,
+        description="name held-out videos of which a copy was trained on (null: in datasets of up to 10,000 rows)",
+    )
     predictions: str | None = Field(
         default=None,
         description="predictions file of any tool, scored against references or data.path",
@@ -185,6 +198,11 @@ class EvaluateConfig(Section):
                 "frames": self.frames,
                 "generate": self.generate,
             }
+            lines += [
+                f"{key}: {which} is only scored, no model is loaded"
+                for key in ("worth", "general", "copies")
+                if key in self.changed()
+            ]
             heeded = {"seed", "path"} if which == "predictions" else {"seed"}
             lines += [
                 f"{section}.{key}: {which} is only scored, no model describes"
@@ -193,6 +211,8 @@ class EvaluateConfig(Section):
             ]
         if self.references is not None and self.predictions is None:
             lines.append("references: of predictions=FILE; a model's are those of data.path")
+        if self.compress and "worth" in self.changed():
+            lines.append("worth: not measured with compress, which leaves picture tokens out")
         return [*lines, *self.judge.idle()]
 
     @property

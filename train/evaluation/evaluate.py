@@ -25,7 +25,7 @@ from train.evaluation.records import (
 )
 from train.evaluation.report import table
 from train.evaluation.report.page import write_report
-from train.evaluation.results import Evaluation, System, Timing
+from train.evaluation.results import AnswerLoss, Evaluation, System, Timing, measures_of
 from train.evaluation.scoring import score
 
 SCORES = "scores.json"
@@ -85,7 +85,10 @@ def _of_models(config: EvaluateConfig) -> Found:
     # imports torch, which scoring files does not need
     from train.evaluation.answers import answers
     from train.evaluation.by_sample import predictions_of, references_of, summed
-    from train.evaluation.systems import chosen_ids, frames_for_system, plan_systems
+    from train.evaluation.general import compared
+    from train.evaluation.seen_before import name_copies
+    from train.evaluation.systems import chosen_ids, frames_for_system, plan_systems, unseen_by_all
+    from train.evaluation.worth import answer_losses
 
     assert config.data.path is not None and config.out is not None
     dataset = Prepared.open(config.data.path)
@@ -100,6 +103,10 @@ def _of_models(config: EvaluateConfig) -> Found:
     folder = Path(config.out) / "answers"
     folder.mkdir(exist_ok=True)
     problems = Problems()
+    unseen = unseen_by_all(dataset, rows, planned)
+    if unseen is not None:
+        name_copies(config.copies, dataset, rows, unseen, wanted & unseen, problems)
+    general = compared(planned, config.model.dtype) if config.general else {}
     systems = []
     policies = len({p.frames.model_dump_json() for p in planned})
     for one in planned:
@@ -115,6 +122,16 @@ def _of_models(config: EvaluateConfig) -> Found:
             overwrite=config.overwrite,
             compress=config.compress,
         )
+        losses = {}
+        if config.worth and not config.compress:
+            losses = answer_losses(
+                one.run,
+                seen.rows,
+                folder / f"{file_name(one.name)}-losses.jsonl",
+                dtype=config.model.dtype,
+                batch=config.generate.batch,
+                overwrite=config.overwrite,
+            )
         texts = [s.text for s in said]
         frames = summed(seen.rows, [s.frames for s in said])
         seconds = summed(seen.rows, [s.seconds for s in said])
@@ -133,6 +150,8 @@ def _of_models(config: EvaluateConfig) -> Found:
                     for name, took_s in seconds.items()
                 },
                 seen.path,
+                losses,
+                general.get(str(one.run.folder)),
             )
         )
     timed = any(one.run.data.target == "timeline" for one in planned)
@@ -160,7 +179,8 @@ def _compared(config: EvaluateConfig) -> Found:
             given = read_predictions(str(Path(folder) / one["predictions"]), references, quiet)
             taken = {k: Timing(**v) for k, v in one["taken"].items()}
             label = f"{Path(folder).name if short else folder}: {name}"
-            systems.append(System(label, given, one["about"], taken, one["prepared"]))
+            losses = {k: AnswerLoss(**v) for k, v in one.get("losses", {}).items()}
+            systems.append(System(label, given, one["about"], taken, one["prepared"], losses))
     shared = [name for name in all_truths[0] if all(name in t for t in all_truths)]
     if not shared:
         raise UserError(
@@ -202,6 +222,10 @@ def _finish(
             timed=timed,
         )
         for s in systems
+    ]
+    scored = [
+        replace(s, measures=(*s.measures, *measures_of(system.losses, s.ids)))
+        for s, system in zip(scored, systems, strict=True)
     ]
     about_judge: dict[str, Any] = {}
     if config.judge.model is not None:

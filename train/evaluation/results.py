@@ -7,8 +7,12 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+import numpy as np
+
+from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Prediction, Problems, Reference
 from train.evaluation.scoring import Scored
+from train.metrics.shown import better
 from train.metrics.tokens import tokenizer_of
 
 
@@ -22,6 +26,24 @@ class Timing:
 
 
 @dataclass(frozen=True)
+class AnswerLoss:
+    """Losses of a video's reference, in nats a token: with its own frames, grey ones, another video's."""
+
+    own: float
+    blank: float
+    other: float
+
+
+@dataclass(frozen=True)
+class General:
+    """Losses of plain instructions without video (`train.evaluation.general`), one each, in nats a token."""
+
+    own: Sequence[float]
+    base: Sequence[float]
+    """Of the model that was trained; empty: it was not."""
+
+
+@dataclass(frozen=True)
 class System:
     """A model with a frame policy, or a predictions file, and its predictions."""
 
@@ -31,6 +53,8 @@ class System:
     taken: Mapping[str, Timing] = field(default_factory=dict)
     prepared: str | None = None
     """Prepared dataset with the frames it saw."""
+    losses: Mapping[str, AnswerLoss] = field(default_factory=dict)
+    general: General | None = None
 
 
 @dataclass(frozen=True)
@@ -81,3 +105,18 @@ class Summary:
     values: tuple[dict[str, Figure], ...]
     differences: tuple[dict[str, Figure], ...]
     """Paired differences over videos, for the second and every later system."""
+
+
+def measures_of(losses: Mapping[str, AnswerLoss], ids: Sequence[str]) -> list[Measure]:
+    """The three losses, and what frames are worth, of every video; none if nothing was measured."""
+    if not losses:
+        return []
+    unknown = AnswerLoss(float("nan"), float("nan"), float("nan"))
+    every = [losses.get(name, unknown) for name in ids]
+    columns = {
+        "frames_worth": [one.blank - one.own for one in every],
+        "answer_loss": [one.own for one in every],
+        "answer_loss_blank": [one.blank for one in every],
+        "answer_loss_other": [one.other for one in every],
+    }
+    return [mean(name, np.array(values), better(name)) for name, values in columns.items()]

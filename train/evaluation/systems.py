@@ -107,15 +107,13 @@ def chosen_ids(
     Raises:
         UserError: no video is left.
     """
-    kept = [kept_out(p.run, dataset, rows) for p in planned if p.run.is_trained]
-    trained = [ids for ids in kept if ids is not None]
-    held_out = config.data.part == "held_out" or (config.data.part == "auto" and bool(trained))
+    unseen = unseen_by_all(dataset, rows, planned)
+    held_out = config.data.part == "held_out" or (config.data.part == "auto" and unseen is not None)
     ids = list(dict.fromkeys(rows["sample_id"]))
     every = len(ids)
     if held_out:
-        # the intersection: no model may have been trained on any of the videos
-        unseen = frozenset.intersection(*(trained or [_held(rows, DataKeys())]))
-        ids = [name for name in ids if name in unseen]
+        kept = _held(rows, DataKeys()) if unseen is None else unseen
+        ids = [name for name in ids if name in kept]
         if not ids:
             raise UserError(
                 f"data.path={dataset.path}: the models were trained on all of it (data.eval_share=0), or no video "
@@ -131,6 +129,15 @@ def chosen_ids(
     )
     say(f"{len(ids)} videos of {dataset.path} ({why})")
     return ids
+
+
+def unseen_by_all(
+    dataset: Prepared, rows: Dataset, planned: Sequence[PlannedSystem]
+) -> frozenset[str] | None:
+    """Ids of samples of the dataset that no model was trained on; None if none was trained on the dataset."""
+    kept = [kept_out(p.run, dataset, rows) for p in planned if p.run.is_trained]
+    trained = [ids for ids in kept if ids is not None]
+    return frozenset.intersection(*trained) if trained else None
 
 
 def kept_out(run: SavedRun, dataset: Prepared, rows: Dataset) -> frozenset[str] | None:

@@ -47,12 +47,12 @@ class Describer:
     keys: DataKeys
 
     @classmethod
-    def load(cls, run: SavedRun) -> Describer:
+    def load(cls, run: SavedRun, dtype: str = "auto") -> Describer:
         """
         Raises:
             UserError: the model cannot be loaded.
         """
-        model, processor = load_run(run)
+        model, processor = load_run(run, dtype)
         return cls(model, processor, run.data)
 
     @property

@@ -7,12 +7,16 @@ video; one that gains by moving its times may have them wrong.
 
 from __future__ import annotations
 
+import json
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass
 from functools import lru_cache
+from pathlib import Path
 from typing import Any
 
 import torch
+from datasets import Dataset
+from tqdm import tqdm
 
 from train.batches.frames import frame_size_px
 from train.batches.swapped import blank, others_of, spread
@@ -52,12 +56,15 @@ def worths(
     videos: Sequence[str],
     batch: int,
     start: int = 0,
+    *,
+    moves: bool = True,
 ) -> Iterator[Worth]:
     """The losses of rows with frames, from row `start` on. The other video of a row is that of a neighbour
     (`others_of`), so rows should come in a random order.
 
     Args:
         videos: `video_id` of each row.
+        moves: also with the times of the events moved.
 
     Raises:
         UserError: a loss is not finite.
@@ -72,7 +79,31 @@ def worths(
 
     others = others_of(videos)
     for i in range(start, len(videos)):
-        yield _worth(describer, *seen(i), seen(others[i])[1], grey, batch)
+        yield _worth(describer, *seen(i), seen(others[i])[1], grey, batch, moves)
+
+
+def measured(
+    describer: Describer,
+    rows: Dataset,
+    file: Path,
+    done: Sequence[Worth],
+    batch: int,
+    *,
+    moves: bool,
+) -> list[Worth]:
+    """`done`, which `file` holds, and those of the rows after it, each appended when it is known."""
+    found = list(done)
+    with (
+        file.open("a", encoding="utf-8") as lines,
+        tqdm(desc=f"losses of {file.stem}", unit="row", total=len(rows), initial=len(done)) as bar,
+    ):
+        videos = rows["video_id"]
+        for one in worths(describer, rows, videos, batch, start=len(done), moves=moves):
+            lines.write(json.dumps(asdict(one)) + "\n")
+            lines.flush()
+            found.append(one)
+            bar.update()
+    return found
 
 
 def _worth(
@@ -82,6 +113,7 @@ def _worth(
     others: torch.Tensor,
     grey: torch.Tensor,
     batch: int,
+    moves: bool,
 ) -> Worth:
     count = len(row["times_s"])
     every = tuple(range(count))
@@ -90,7 +122,7 @@ def _worth(
         Case(row, grey.expand(count, -1, -1), every),
         Case(row, spread(others, count), every),
     ]
-    steps_s = [step_s for step_s in MOVED_S if row["events"]]
+    steps_s = [step_s for step_s in MOVED_S if moves and row["events"]]
     cases += [Case(moved(row, step_s), features, every) for step_s in steps_s]
     own, without, other, *rest = describer.losses(cases, batch).tolist()
     best = min(range(len(rest)), key=lambda i: rest[i], default=None)

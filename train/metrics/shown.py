@@ -41,6 +41,10 @@ SHOWN = (
     DisplayedMetric("bleu_4", "BLEU-4"),
     DisplayedMetric("rouge_l", "ROUGE-L", "ROUGE-L", "rouge_l"),
     DisplayedMetric("meteor_lite", "METEOR-lite"),
+    DisplayedMetric("frames_worth", "frames are worth, nats a token", "frames' worth"),
+    DisplayedMetric("answer_loss", "answer loss, nats a token"),
+    DisplayedMetric("answer_loss_blank", "answer loss with grey frames"),
+    DisplayedMetric("answer_loss_other", "answer loss, another's frames"),
     DisplayedMetric("boundary_error_s", "boundaries off by, s"),
     DisplayedMetric("times_parsable", "lines with usable times", log="times_parsable"),
     DisplayedMetric("time_covered", "share of the video described"),
@@ -49,11 +53,13 @@ SHOWN = (
     DisplayedMetric("degenerate", "degenerate answers", log="degenerate", curve=True),
 )
 CAPTIONS = {one.name: one.caption for one in SHOWN}
-_LOWER = ("share_", "rep_", "boundary_error_s", "degenerate", "judge_contradicted")
+_LOWER = ("share_", "rep_", "boundary_error_s", "degenerate", "judge_contradicted", "answer_loss")
 """Beginnings of the names of measures that are better when lower."""
-_NEITHER = ("time_covered", "words", "length_ratio")
+_NEITHER = (
+    "time_covered", "words", "length_ratio", "answer_loss_blank", "answer_loss_other",
+)  # fmt: skip
 
 
 def better(name: str) -> Literal["higher", "lower", ""]:
     """The direction in which a measure improves; empty if neither is better."""
-    return "lower" if name.startswith(_LOWER) else "" if name in _NEITHER else "higher"
+    return "" if name in _NEITHER else "lower" if name.startswith(_LOWER) else "higher"

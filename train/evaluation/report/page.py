@@ -23,7 +23,7 @@ from data.target import clock
 from data.window import rows_of_samples
 from train.evaluation.records import scored_events
 from train.evaluation.report.curves import COLOURS, curves_svg
-from train.evaluation.report.table import rows_of, signed, sure
+from train.evaluation.report.table import general_lines, rows_of, signed, sure
 from train.evaluation.results import Evaluation, Summary, System
 from train.metrics.shown import SHOWN
 from train.metrics.soda import in_time
@@ -96,6 +96,7 @@ def write_report(path: Path, done: Evaluation, summary: Summary) -> None:
         orders=[name for name, _ in orders],
         cards=_cards(done, [values for _, values in orders]),
         flags=sorted({flag for s in done.scored for marks in s.flags for flag in marks}),
+        general=general_lines(done),
         problems=done.problems.record(),
         **script_values(HERE / "report.js"),
     )

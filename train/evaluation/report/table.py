@@ -11,8 +11,10 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from data.storage import write_atomically
-from train.evaluation.intervals import bootstrap, interval
+from train.evaluation.intervals import bootstrap, interval, mean
 from train.evaluation.results import Evaluation, Figure, Summary
 from train.metrics.degeneration import wordiness
 from train.metrics.shown import CAPTIONS
@@ -78,7 +80,7 @@ def shown(done: Evaluation, summary: Summary) -> str:
         lines += [f"{caption:<37}{signed(figure):>{width}}" for caption, figure in certain]
         if not certain:
             lines.append("no significant difference")
-    lines.append("")
+    lines += ["", *general_lines(done)]
     for system, scored in zip(done.systems, done.scored, strict=True):
         flagged = sorted({flag for marks in scored.flags for flag in marks})
         for flag in flagged:
@@ -88,6 +90,22 @@ def shown(done: Evaluation, summary: Summary) -> str:
                 f"{system.name}: {len(ids)} answers {flag} ({some}{', …' if len(ids) > 3 else ''})"
             )
     return "\n".join(lines)
+
+
+def general_lines(done: Evaluation) -> list[str]:
+    """What each system forgot: its loss on plain instructions without video, and its base's."""
+    lines = []
+    for system in done.systems:
+        if system.general is None:
+            continue
+        own = np.asarray(system.general.own)
+        line = f"{system.name}: {len(own)} plain instructions without video, answer loss {own.mean():.3f}"
+        if len(system.general.base):
+            more = mean("more", own - np.asarray(system.general.base), "lower")
+            figure = Figure(more.value, *interval(bootstrap([more])[:, 0]))
+            line += f", its base's {np.mean(system.general.base):.3f}: {signed(figure)}"
+        lines.append(line)
+    return lines
 
 
 def _cell(figure: Figure | None) -> str:
@@ -135,6 +153,8 @@ def write_scores(path: Path, done: Evaluation, summary: Summary, files: Sequence
                     [done.references[n].text(done.timed) for n in system.answers],
                 )
             ),
+            "losses": {name: asdict(one) for name, one in system.losses.items()},
+            "general": None if system.general is None else asdict(system.general),
             "taken": {name: asdict(taken) for name, taken in system.taken.items()},
         }
     content = {
