@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import base64
+import io
 import json
 import re
 import threading
@@ -9,6 +11,9 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import numpy as np
+from PIL import Image
 
 
 @dataclass
@@ -48,6 +53,19 @@ def verdict(prompt: str) -> str:
     return json.dumps({"events": [s.strip() for s in text.split(".") if s.strip()]})
 
 
+def looked(content: list[dict]) -> str:
+    """Entailed: the event says `bright` and the first picture is, or `dark`; contradicted: the other way about."""
+    *pictures, text = content
+    url = pictures[0]["image_url"]["url"]
+    picture = Image.open(io.BytesIO(base64.b64decode(url.split(",", 1)[1]))).convert("L")
+    right, wrong = ("bright", "dark") if np.asarray(picture).mean() > 128 else ("dark", "bright")
+    words = [
+        "entailed" if right in event else "contradicted" if wrong in event else "neutral"
+        for event in re.split(r"\n\d+\. ", text["text"].split("Events:")[1])[1:]
+    ]
+    return json.dumps({"relations": words})
+
+
 @contextmanager
 def judging() -> Iterator[Bench]:
     bench = Bench()
@@ -69,7 +87,8 @@ def judging() -> Iterator[Bench]:
                 answer = bench.says(body)
             else:
                 prompt = body["messages"][0]["content"]
-                answer = "hm." if bench.mumbles else verdict(prompt)
+                told = verdict if isinstance(prompt, str) else looked
+                answer = "hm." if bench.mumbles else told(prompt)
             choice = {
                 "index": 0,
                 "finish_reason": "stop",

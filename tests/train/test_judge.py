@@ -1,8 +1,11 @@
 """The judge: the real client against a server on this machine that speaks the protocol."""
 
+import base64
+import io
 import json
 
 import pytest
+from PIL import Image
 
 from data.errors import UserError
 from data.sample import Event
@@ -135,6 +138,87 @@ def test_the_cost_is_told_before_and_may_be_too_much(bench, tmp_path):
     with pytest.raises(UserError, match=r"judge.max_calls=2"):
         estimate(Judge(few), few, rows)
     assert bench.asked == []
+
+
+def picture(grey):
+    buffer = io.BytesIO()
+    Image.new("RGB", (32, 32), (grey, grey, grey)).save(buffer, "JPEG")
+    return buffer.getvalue()
+
+
+def test_with_frames_what_is_seen_counts(bench, tmp_path, capsys):
+    """A reference with a wrong label is believed by a judge that reads, not by one that looks."""
+    truths = {
+        "right": Reference((Event(0, 4, "a bright room"), Event(4, 8, "a cat")), 8.0),
+        "wrong label": Reference((Event(0, 8, "a dark room"),), 8.0),
+        "silent": Reference((Event(0, 8, "a bright sky"),), 8.0),
+    }
+    said = {
+        "right": parse_prediction("[00:00 - 00:04] a bright room\n[00:04 - 00:08] a dark cave"),
+        "wrong label": parse_prediction("[00:00 - 00:08] a dark room"),
+    }
+    white = ((1.0, picture(250)), (65.5, picture(240)))
+    pictures = dict.fromkeys(truths, white)
+    asked = keys(bench, tmp_path, frames=2, price_in=1000.0)
+    (measures,), about = judged(asked, truths, [said], timed=True, pictures=pictures)
+    each = {m.name: m.each.tolist() for m in measures}
+    assert each["judge_precision"][:2] == [0.5, 1.0]
+    assert each["judge_seen_precision"][:2] == [0.5, 0.0]
+    assert each["judge_seen_contradicted"][:2] == [0.5, 1.0]
+    assert each["judge_seen_reference"] == [0.5, 0.0, 1.0]
+    # of three events told: both say that one is right; the cave is neutral to the text; the dark room is believed by it
+    assert about["agreement"]["events"] == 3
+    assert about["agreement"]["share"] == pytest.approx(1 / 3)
+    out = capsys.readouterr().out
+    assert "agrees with the one that reads the reference on 33% of 3 events" in out
+    assert "8 pictures among them" in out
+    looks = [a["messages"][0]["content"] for a in bench.asked]
+    looks = [content for content in looks if not isinstance(content, str)]
+    assert len(looks) == 4 and all(len(content) == 3 for content in looks)
+    assert all("00:01, 01:06" in content[-1]["text"] for content in looks)
+    # the same pictures are not asked about again; others are
+    count = len(bench.asked)
+    judged(asked, truths, [said], timed=True, pictures=pictures)
+    assert len(bench.asked) == count
+    black = dict.fromkeys(truths, ((1.0, picture(5)),))
+    (darker,), _ = judged(asked, truths, [said], timed=True, pictures=black)
+    assert len(bench.asked) == count + 4
+    assert {m.name: m.each.tolist() for m in darker}["judge_seen_precision"][:2] == [0.5, 1.0]
+
+
+def test_frames_that_are_not_there_cannot_be_sent(bench, tmp_path):
+    with pytest.raises(UserError, match=r"judge.frames=4: there are no frames"):
+        judged(keys(bench, tmp_path, frames=4), TRUTHS, [SAID], timed=True)
+    assert bench.asked == []
+
+
+@pytest.mark.slow
+def test_the_frames_of_a_prepared_dataset_are_sent(bench, tmp_path, world):
+    from data.prepared.dataset import Prepared
+
+    rows = Prepared.open(world).rows()
+    told = {
+        row["id"]: [{"sentence": e["text"], "timestamp": [e["start_s"], e["end_s"]]} for e in row["events"]]
+        for row in rows.select(range(3))
+    }  # fmt: skip
+    (tmp_path / "said.json").write_text(json.dumps({"results": told}))
+    done = run_command(
+        "scripts/evaluate.py", f"predictions={tmp_path}/said.json", f"data.path={world}", "judge.model=wise", "judge.frames=3",
+        f"judge.base_url={bench.url}", f"judge.cache={tmp_path}/cache", f"out={tmp_path}/out", "report=false",
+    )  # fmt: skip
+    assert done.returncode == 0, done.stderr
+    assert "judge with frames: events right" in done.stdout and "kappa" in done.stdout
+    contents = [a["messages"][0]["content"] for a in bench.asked]
+    sent = {
+        part["image_url"]["url"].split(",", 1)[1]
+        for content in contents
+        if not isinstance(content, str)
+        for part in content[:-1]
+    }
+    first = rows[0]["frames"]
+    assert {base64.b64encode(first[k]["bytes"]).decode() for k in (0, len(first) - 1)} <= sent
+    record = json.loads((tmp_path / "out/scores.json").read_text())
+    assert record["judge"]["agreement"]["events"] > 3
 
 
 def test_texts_cannot_leave_their_quotation(bench):

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 
+import numpy as np
 from datasets import Dataset
 
 from data.window import rows_of_samples
 from train.evaluation.records import Prediction, Reference, parse_prediction, reference_of
 from train.inference.whole import put_together
+from train.metrics.judge import Picture
 from train.sections import DataKeys
 
 SHOWN = ("sample_id", "start_s", "end_s", "duration_s", "events", "description")
@@ -35,6 +37,22 @@ def predictions_of(
             continue
         whole = put_together([shown[i] for i in here], [texts[i] for i in here], keys)
         found[name] = Prediction(whole.text, whole.events, whole.unusable, any_cut)
+    return found
+
+
+def pictures_of(
+    rows: Dataset, names: Collection[str], count: int
+) -> dict[str, tuple[Picture, ...]]:
+    """Up to `count` frames of each of these samples, evenly among those that its rows hold."""
+    times_s, found = rows["times_s"], {}
+    for name, here in rows_of_samples(rows["sample_id"]).items():
+        if name not in names:
+            continue
+        every = [(i, k) for i in here for k in range(len(times_s[i]))]
+        places = np.linspace(0, len(every) - 1, min(count, len(every))).round().astype(int)
+        frames = {i: rows[i]["frames"] for i in sorted({every[p][0] for p in places})}
+        chosen = [every[p] for p in places]
+        found[name] = tuple((times_s[i][k], frames[i][k]["bytes"]) for i, k in chosen)
     return found
 
 

@@ -231,7 +231,10 @@ def _finish(
     if config.judge.model is not None:
         from train.evaluation.judging import judged
 
-        more, about_judge = judged(config.judge, references, [s.answers for s in systems], timed)
+        pictures = _pictures(config, references, systems) if config.judge.frames else {}
+        more, about_judge = judged(
+            config.judge, references, [s.answers for s in systems], timed, pictures=pictures
+        )
         scored = [replace(s, measures=(*s.measures, *m)) for s, m in zip(scored, more, strict=True)]
     done = Evaluation(
         references,
@@ -269,6 +272,18 @@ def _finish(
             json.dumps(table.flat(done, summary), indent=1) + "\n", encoding="utf-8"
         )
     return done
+
+
+def _pictures(
+    config: EvaluateConfig, references: dict[str, Reference], systems: Sequence[System]
+) -> dict[str, Any]:
+    """Frames for the judge: those of the dataset, the same for all systems."""
+    from train.evaluation.by_sample import pictures_of
+
+    path = config.data.path or next((s.prepared for s in systems if s.prepared), None)
+    if path is None:
+        return {}
+    return pictures_of(Prepared.open(path).rows(), references.keys(), config.judge.frames)
 
 
 def prediction_files(systems: Sequence[System]) -> list[str]:

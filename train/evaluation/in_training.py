@@ -20,7 +20,7 @@ from data.errors import UserError, first_line, warn
 from data.pages.contact_sheet import contact_sheet, frames_of
 from data.target import timeline
 from data.window import rows_of_samples
-from train.evaluation.by_sample import predictions_of, references_of
+from train.evaluation.by_sample import pictures_of, predictions_of, references_of
 from train.evaluation.judging import judged
 from train.evaluation.records import Prediction, Reference
 from train.evaluation.scoring import score
@@ -95,7 +95,10 @@ class GenerationEval:
         self._show(said, references, step)
         if self.keys.judge.model is not None:
             keys = self.keys.judge
-            (more,), _ = judged(keys, references, [said], timed, max_s=self.keys.max_seconds)
+            pictures = pictures_of(self.rows, said.keys(), keys.frames) if keys.frames else {}
+            (more,), _ = judged(
+                keys, references, [said], timed, max_s=self.keys.max_seconds, pictures=pictures
+            )
             figures |= {m.name: m.value for m in more}
 
     def _reference(self, name: str) -> Reference:

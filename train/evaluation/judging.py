@@ -10,24 +10,42 @@ import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
 from tqdm import tqdm
 
 from data.errors import UserError
+from data.pages.render import data_url
 from train.chat import Chat, Refused
 from train.console import say
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Prediction, Reference
 from train.metrics.config import JudgeKeys
-from train.metrics.judge import PROMPTS, JudgeCase, judge, questions, readable
+from train.metrics.judge import (
+    LOOK_VERSION,
+    PROMPTS,
+    RELATIONS,
+    JudgeCase,
+    Picture,
+    Question,
+    judge,
+    questions,
+    readable,
+)
 from train.metrics.shown import better
 
 CHARACTERS_A_TOKEN = 4
+PICTURE_TOKENS = 400
+"""Of a frame, for the estimate: servers differ."""
 ANSWER_TOKENS = 40
 """Length of a typical answer, for the estimate."""
 MOST_ANSWER_TOKENS = 512
+PARTS = (
+    "recall", "precision", "contradicted", "soda_c", "seen_precision", "seen_contradicted", "seen_reference",
+)  # fmt: skip
+"""What is made of a judge's answers (`train.metrics.judge.Judged`)."""
 
 
 class Judge:
@@ -70,16 +88,22 @@ class Judge:
             except (ValueError, KeyError, TypeError):
                 continue  # a line cut in half by a kill: asked again
 
-    def name(self, prompt: str) -> str:
+    def name(self, question: Question) -> str:
         """Cache key of a question to this judge."""
-        text = json.dumps([self._keys.base_url, self._keys.model, PROMPTS, prompt])
+        about: list[Any] = [self._keys.base_url, self._keys.model]
+        if isinstance(question, str):
+            about += [PROMPTS, question]
+        else:
+            seen = [hashlib.sha256(jpeg).hexdigest() for _, jpeg in question.pictures]
+            about += [LOOK_VERSION, question.text, seen]
+        text = json.dumps(about)
         return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
 
-    def missing(self, prompts: Sequence[str]) -> list[str]:
+    def missing(self, prompts: Sequence[Question]) -> list[Question]:
         """The questions that are not in the cache, each once."""
         return [p for p in dict.fromkeys(prompts) if self.name(p) not in self._known]
 
-    def ask(self, prompts: Sequence[str]) -> list[str]:
+    def ask(self, prompts: Sequence[Question]) -> list[str]:
         """The answers, in the order of the questions.
 
         Raises:
@@ -101,14 +125,14 @@ class Judge:
                 pool.shutdown(wait=False, cancel_futures=True)
         return [self._known[self.name(p)] for p in prompts]
 
-    def _ask(self, prompt: str) -> None:
-        question = [{"role": "user", "content": prompt}]
+    def _ask(self, question: Question) -> None:
+        message = {"role": "user", "content": _content(question)}
         try:
-            reply = self._chat.ask(str(self._keys.model), question, max_tokens=MOST_ANSWER_TOKENS)
+            reply = self._chat.ask(str(self._keys.model), [message], max_tokens=MOST_ANSWER_TOKENS)
         except Refused as error:
             raise UserError(f"{error}; the same command continues") from None
         answer = reply.text
-        row = {"question": self.name(prompt), "answer": answer}
+        row = {"question": self.name(question), "answer": answer}
         with self._lock:
             self._known[row["question"]] = answer
             if not readable(answer):
@@ -119,10 +143,23 @@ class Judge:
                 os.fsync(file.fileno())
 
 
+def _content(question: Question) -> str | list[dict[str, Any]]:
+    """A question as the content of a message."""
+    if isinstance(question, str):
+        return question
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": data_url(jpeg)}} for _, jpeg in question.pictures
+    ]
+    return [*parts, {"type": "text", "text": question.text}]
+
+
 def cases(
-    references: Mapping[str, Reference], answers: Mapping[str, Prediction], timed: bool
+    references: Mapping[str, Reference],
+    answers: Mapping[str, Prediction],
+    timed: bool,
+    pictures: Mapping[str, tuple[Picture, ...]] = MappingProxyType({}),
 ) -> list[JudgeCase]:
-    """The judge's case for every video, in order."""
+    """The judge's case for every video, in order. `pictures`: frames of each video that it is sent."""
     rows = []
     for name, reference in references.items():
         prediction = answers.get(name, Prediction(""))
@@ -132,6 +169,7 @@ def cases(
                 reference.text(timed),
                 prediction.events,
                 prediction.words_only,
+                pictures.get(name, ()),
             )
         )
     return rows
@@ -145,12 +183,16 @@ def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[JudgeCase
     """
     asked = [q for rows in systems for q in questions(rows)]
     missing = judge.missing(asked)
-    into = sum(map(len, missing)) // CHARACTERS_A_TOKEN
+    sent = sum(len(q.pictures) for q in missing if not isinstance(q, str))
+    texts = [q if isinstance(q, str) else q.text for q in missing]
+    into = sum(map(len, texts)) // CHARACTERS_A_TOKEN + sent * PICTURE_TOKENS
     out = len(missing) * ANSWER_TOKENS
     line = (
         f"judge {keys.model}: about {len(missing):,} questions ({len(set(asked)) - len(missing):,} more are in "
         f"{keys.cache}), {into / 1000:,.0f} k tokens asked, {out / 1000:,.0f} k answered"
     )
+    if sent:
+        line += f", {sent:,} pictures among them at {PICTURE_TOKENS} tokens each"
     if keys.price_in is not None or keys.price_out is not None:
         cost = (into * (keys.price_in or 0) + out * (keys.price_out or 0)) / 1e6
         line += f", about {cost:,.2f} at the prices given"
@@ -167,23 +209,27 @@ def judged(
     systems: Sequence[Mapping[str, Prediction]],
     timed: bool,
     max_s: float | None = None,
+    pictures: Mapping[str, tuple[Picture, ...]] = MappingProxyType({}),
 ) -> tuple[list[list[Measure]], dict[str, Any]]:
     """The judge's measures of every system, and the record of the judge for `scores.json`.
 
     Raises:
         UserError: as `Judge` and `estimate`.
     """
+    if keys.frames and not pictures:
+        raise UserError(
+            f"judge.frames={keys.frames}: there are no frames of these videos; give data.path"
+        )
     one = Judge(keys, max_s)
-    rows = [cases(references, answers, timed) for answers in systems]
+    rows = [cases(references, answers, timed, pictures) for answers in systems]
     say(estimate(one, keys, rows))
     measures, unreadable = [], 0
+    verdicts: list[tuple[str, str]] = []
     for row in rows:
         found, lost = judge(row, one.ask)
         unreadable += lost
-        columns = {
-            part: np.array([getattr(f, part) for f in found])
-            for part in ("recall", "precision", "contradicted", "soda_c")
-        }
+        verdicts += [pair for f in found for pair in f.verdicts]
+        columns = {part: np.array([getattr(f, part) for f in found]) for part in PARTS}
         measures.append(
             [
                 mean(f"judge_{part}", values, better(f"judge_{part}"))
@@ -194,9 +240,28 @@ def judged(
     if unreadable:
         say(f"note: {unreadable} answers of the judge could not be read; they are left out")
     about = {
+        **({"agreement": agreement(verdicts)} if keys.frames else {}),
         "model": keys.model,
         "base_url": keys.base_url,
         "prompts": PROMPTS,
         "unreadable_answers": unreadable,
     }
     return measures, about
+
+
+def agreement(verdicts: Sequence[tuple[str, str]]) -> dict[str, float]:
+    """How far the judge that reads the reference and the one that sees frames agree on predicted events: the share, and
+    Cohen's kappa (1960), which is 0 where they agree by chance. Prints it."""
+    if not verdicts:
+        return {"events": 0}
+    table = np.zeros((len(RELATIONS), len(RELATIONS)))
+    for read, seen in verdicts:
+        table[RELATIONS.index(read), RELATIONS.index(seen)] += 1
+    table /= len(verdicts)
+    share, chance = float(np.trace(table)), float(table.sum(0) @ table.sum(1))
+    kappa = (share - chance) / (1 - chance) if chance < 1 else 1.0
+    say(
+        f"the judge with frames agrees with the one that reads the reference on {share:.0%} of "
+        f"{len(verdicts):,} events (kappa {kappa:.2f})"
+    )
+    return {"events": len(verdicts), "share": share, "kappa": kappa}

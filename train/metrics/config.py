@@ -20,6 +20,12 @@ class JudgeKeys(Section):
     base_url: str | None = Field(
         default=None, description="its server, like http://127.0.0.1:8000/v1 (null: OpenAI's)"
     )
+    frames: int = Field(
+        default=0,
+        ge=0,
+        le=64,
+        description="frames of each video that it is sent too, to judge events by what is seen (0: texts alone)",
+    )
     cache: str = Field(
         default="evals/judge.jsonl", description="file of its answers; no question is asked twice"
     )

@@ -8,6 +8,8 @@ contradicted is what was made up.
 Captions (after PLM's RDCap, Cho et al. 2025): every pair of events that overlap in time gets a grade
 from 0 to 10; a tenth of it is the text score of SODA c.
 
+With frames: each event, of the prediction and of the reference, is also judged against some pictures of the video.
+
 The questions are our own, so figures can be compared with each other but not with those papers.
 """
 
@@ -16,16 +18,30 @@ from __future__ import annotations
 import hashlib
 import json
 import re
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
 
 from data.sample import Event
+from data.target import clock
 from train.metrics.grounding import tious
 from train.metrics.soda import in_time, soda
 
-Ask = Callable[[Sequence[str]], Sequence[str]]
+Picture = tuple[float, bytes]
+"""A frame's time in seconds, and its JPEG."""
+
+
+@dataclass(frozen=True)
+class PictureQuestion:
+    """A question about pictures, which stand before it."""
+
+    text: str
+    pictures: tuple[Picture, ...]
+
+
+Question = str | PictureQuestion
+Ask = Callable[[Sequence[Question]], Sequence[str]]
 """Questions → answers, in order."""
 MOST_CHARACTERS = 6000
 """Maximum characters of one description that the judge is shown."""
@@ -61,6 +77,16 @@ than the reference has costs nothing unless it contradicts it. Answer with JSON 
 
 Reference: {true}
 Caption: {said}"""
+LOOK = """\
+Above are pictures of a video in order, taken at {times}. Then numbered events. For each event say \
+whether the pictures show it ("entailed": they show it or make it very likely), contradict it \
+("contradicted": a thing, a colour, a place or an action of it is otherwise in them) or do not decide \
+("neutral"). Answer with JSON alone, one word per event in order: {{"relations": ["entailed" | \
+"neutral" | "contradicted", …]}}
+
+Events:
+{events}"""
+LOOK_VERSION = hashlib.sha256(LOOK.encode()).hexdigest()[:12]
 PROMPTS = hashlib.sha256("\n".join((EXTRACT, RELATE, RATE)).encode()).hexdigest()[:12]
 """Hash that identifies this version of the questions."""
 _JSON = re.compile(r"\{.*\}", re.S)
@@ -75,6 +101,13 @@ class Judged:
     precision: float
     contradicted: float
     soda_c: float
+    seen_precision: float = float("nan")
+    """Share of the predicted events that its frames show."""
+    seen_contradicted: float = float("nan")
+    seen_reference: float = float("nan")
+    """Share of the reference's events that its frames show."""
+    verdicts: tuple[tuple[str, str], ...] = ()
+    """Of each predicted event, by the reference's text and by the frames."""
 
 
 @dataclass(frozen=True)
@@ -85,6 +118,8 @@ class JudgeCase:
     true_text: str
     said: Sequence[Event]
     said_text: str
+    pictures: tuple[Picture, ...] = ()
+    """Frames that the judge is sent; none: it reads texts alone."""
 
 
 def judge(cases: Sequence[JudgeCase], ask: Ask) -> tuple[list[Judged], int]:
@@ -100,11 +135,17 @@ def judge(cases: Sequence[JudgeCase], ask: Ask) -> tuple[list[Judged], int]:
     precision, lost_precision = _relations(
         [(e, c.true_text) for e, c in zip(said_events, cases, strict=True)], ask
     )
+    shown, lost_shown = _shown(said_events, cases, ask)
+    stated, lost_stated = _shown(true_events, cases, ask)
     graded, lost_grades = _soda(cases, ask)
     results = []
-    for case, told, right, grade in zip(cases, recall, precision, graded, strict=True):
+    for case, told, right, seen, true, grade in zip(
+        cases, recall, precision, shown, stated, graded, strict=True
+    ):
+        of_true = _share(true, "entailed")
         if not case.said_text.strip():
-            results.append(Judged(0.0, 0.0, float("nan"), 0.0 if case.true else float("nan")))
+            nothing = 0.0 if case.true else float("nan")
+            results.append(Judged(0.0, 0.0, float("nan"), nothing, seen_reference=of_true))
             continue
         results.append(
             Judged(
@@ -112,9 +153,14 @@ def judge(cases: Sequence[JudgeCase], ask: Ask) -> tuple[list[Judged], int]:
                 _share(right, "entailed"),
                 _share(right, "contradicted"),
                 grade,
+                _share(seen, "entailed"),
+                _share(seen, "contradicted"),
+                of_true,
+                tuple(zip(right, seen, strict=True)) if right and seen else (),
             )
         )
-    return results, lost + lost_too + lost_recall + lost_precision + lost_grades
+    lost += lost_too + lost_recall + lost_precision + lost_shown + lost_stated + lost_grades
+    return results, lost
 
 
 def readable(answer: str) -> bool:
@@ -122,13 +168,13 @@ def readable(answer: str) -> bool:
     return any(_read(answer, key) is not None for key in ("events", "relations", "score"))
 
 
-def questions(cases: Sequence[JudgeCase]) -> list[str]:
+def questions(cases: Sequence[JudgeCase]) -> list[Question]:
     """The questions that `judge` would ask, for an estimate. For prose, one placeholder event stands for
     those that the judge will find."""
-    asked: list[str] = []
+    asked: list[Question] = []
     one_event = json.dumps({"events": ["…"]})
 
-    def note(prompts: Sequence[str]) -> list[str]:
+    def note(prompts: Sequence[Question]) -> list[str]:
         asked.extend(prompts)
         return [one_event] * len(prompts)
 
@@ -161,19 +207,42 @@ def _relations(
 ) -> tuple[list[list[str] | None], int]:
     """(relations of each list of events to its text, number of unreadable answers). The relations are None
     if nothing was asked or the answer could not be read."""
-    asked = [i for i, (events, text) in enumerate(pairs) if events and text.strip()]
-    prompts = []
-    for i in asked:
-        events, text = pairs[i]
-        numbered = "\n".join(f"{n}. {_cut(e)}" for n, e in enumerate(events, start=1))
-        prompts.append(RELATE.format(text=_cut(text), events=numbered))
-    related: list[list[str] | None] = [None] * len(pairs)
+    asked: dict[int, Question] = {
+        i: RELATE.format(text=_cut(text), events=_numbered(events))
+        for i, (events, text) in enumerate(pairs)
+        if events and text.strip()
+    }
+    return _related([events for events, _ in pairs], asked, ask)
+
+
+def _shown(
+    found: Sequence[Sequence[str]], cases: Sequence[JudgeCase], ask: Ask
+) -> tuple[list[list[str] | None], int]:
+    """(relations of each list of events to the case's pictures, number of unreadable answers)."""
+    asked: dict[int, Question] = {}
+    for i, (events, case) in enumerate(zip(found, cases, strict=True)):
+        if events and case.pictures:
+            times = ", ".join(clock(time_s) for time_s, _ in case.pictures)
+            text = LOOK.format(times=times, events=_numbered(events))
+            asked[i] = PictureQuestion(text, case.pictures)
+    return _related(found, asked, ask)
+
+
+def _numbered(events: Sequence[str]) -> str:
+    return "\n".join(f"{n}. {_cut(e)}" for n, e in enumerate(events, start=1))
+
+
+def _related(
+    found: Sequence[Sequence[str]], asked: Mapping[int, Question], ask: Ask
+) -> tuple[list[list[str] | None], int]:
+    """The relations that were asked for, by the number of the list of events; None: not asked, or not readable."""
+    related: list[list[str] | None] = [None] * len(found)
     lost = 0
-    for i, answer in zip(asked, ask(prompts), strict=True):
+    for i, answer in zip(asked, ask(list(asked.values())), strict=True):
         words = _read(answer, "relations")
         if (
             isinstance(words, list)
-            and len(words) == len(pairs[i][0])
+            and len(words) == len(found[i])
             and all(w in RELATIONS for w in words)
         ):
             related[i] = words

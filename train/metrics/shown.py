@@ -36,6 +36,11 @@ SHOWN = (
     DisplayedMetric("judge_recall", "judge: events told", log="judge_recall"),
     DisplayedMetric("judge_precision", "judge: events right", log="judge_precision"),
     DisplayedMetric("judge_contradicted", "judge: events contradicted"),
+    DisplayedMetric(
+        "judge_seen_precision", "judge with frames: events right", log="judge_seen_precision"
+    ),
+    DisplayedMetric("judge_seen_contradicted", "judge with frames: contradicted"),
+    DisplayedMetric("judge_seen_reference", "judge with frames: reference"),
     DisplayedMetric("judge_soda_c", "SODA c by the judge", "judge", "judge"),
     DisplayedMetric("cider_d", "CIDEr-D of the whole text", "CIDEr-D", "cider_d", curve=True),
     DisplayedMetric("bleu_4", "BLEU-4"),
@@ -53,10 +58,10 @@ SHOWN = (
     DisplayedMetric("degenerate", "degenerate answers", log="degenerate", curve=True),
 )
 CAPTIONS = {one.name: one.caption for one in SHOWN}
-_LOWER = ("share_", "rep_", "boundary_error_s", "degenerate", "judge_contradicted", "answer_loss")
+_LOWER = ("share_", "rep_", "boundary_error_s", "degenerate", "judge_contradicted", "judge_seen_contradicted", "answer_loss",)  # fmt: skip
 """Beginnings of the names of measures that are better when lower."""
 _NEITHER = (
-    "time_covered", "words", "length_ratio", "answer_loss_blank", "answer_loss_other",
+    "time_covered", "words", "length_ratio", "answer_loss_blank", "answer_loss_other", "judge_seen_reference",
 )  # fmt: skip
 
 

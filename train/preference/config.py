@@ -125,6 +125,10 @@ class SampleConfig(Section):
             raise ValueError("reward.*: all are 0, so no answer is better; give one of them")
         if self.reward.judge and self.judge.model is None:
             raise ValueError("reward.judge: which judge? give judge.model")
+        if self.judge.frames:
+            raise ValueError(
+                f"judge.frames={self.judge.frames}: an answer is judged by its text here; leave it out"
+            )
         if self.judge.model is not None and not self.reward.judge:
             raise ValueError("judge.model: what it thinks has no weight; give reward.judge")
         if self.out is None and is_url(self.data.path):
