@@ -157,7 +157,7 @@ def test_with_frames_what_is_seen_counts(bench, tmp_path, capsys):
         "right": parse_prediction("[00:00 - 00:04] a bright room\n[00:04 - 00:08] a dark cave"),
         "wrong label": parse_prediction("[00:00 - 00:08] a dark room"),
     }
-    white = ((1.0, picture(250)), (65.5, picture(240)))
+    white = ((1.0, picture(250)), (65.0, picture(240)))
     pictures = dict.fromkeys(truths, white)
     asked = keys(bench, tmp_path, frames=2, price_in=1000.0)
     (measures,), about = judged(asked, truths, [said], timed=True, pictures=pictures)
@@ -175,7 +175,7 @@ def test_with_frames_what_is_seen_counts(bench, tmp_path, capsys):
     looks = [a["messages"][0]["content"] for a in bench.asked]
     looks = [content for content in looks if not isinstance(content, str)]
     assert len(looks) == 4 and all(len(content) == 3 for content in looks)
-    assert all("00:01, 01:06" in content[-1]["text"] for content in looks)
+    assert all("00:01, 01:05" in content[-1]["text"] for content in looks)
     # the same pictures are not asked about again; others are
     count = len(bench.asked)
     judged(asked, truths, [said], timed=True, pictures=pictures)
