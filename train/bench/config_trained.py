@@ -186,6 +186,19 @@ class BenchLearnedConfig(SeedsConfig):
     scene_frames: int = Field(default=6, ge=1, le=32, description="scenes: frames of a video")
 
 
+class BenchAuditConfig(SeedsConfig):
+    """Keys of scripts/bench_audit.py."""
+
+    shares: Annotated[tuple[float, ...], BeforeValidator(by_commas)] = Field(
+        default=(0.05, 0.1, 0.2), min_length=1, description="of the rows, with a bad label"
+    )
+    videos: int = Field(default=1500, ge=40, description="videos of the micro-world to learn from")
+    held_out: int = Field(default=150, ge=1, description="further ones, with exact labels")
+    frames: int = Field(default=6, ge=1, le=32, description="frames of a video")
+    steps: int = Field(default=500, ge=1, description="training steps of each model")
+    work: str = Field(default="prepared/audit", description="where videos and runs are kept")
+
+
 PoorLabels = Literal["jittered", "invented", "few"]
 CASES: tuple[PoorLabels, ...] = ("jittered", "invented", "few")
 WAYS_AFTER_SFT = (

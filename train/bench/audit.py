@@ -1,0 +1,305 @@
+"""Does the audit find bad labels, and is training without them better? Labels of the micro-world, some of them swapped
+between two videos or shifted in time."""
+
+from __future__ import annotations
+
+import io
+import json
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow.parquet as pq
+from PIL import Image
+
+from data.config import load
+from data.curation.command import curate
+from data.curation.config import CurateConfig
+from data.offline.prepare import prepare
+from data.prepared.dataset import Prepared
+from data.prepared.shards import FEATURES, Row, read_columns, summed, write_shard
+from data.storage import Folder, open_folder
+from train.audit.command import audit
+from train.audit.config import AuditConfig
+from train.audit.rank import doubts
+from train.batches.swapped import GREY
+from train.bench.config_trained import BenchAuditConfig
+from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
+from train.console import say
+from train.demo.world import world_keys
+from train.evaluation.answers import answers
+from train.evaluation.by_sample import predictions_of, references_of
+from train.evaluation.config import GenerateKeys
+from train.evaluation.intervals import interval
+from train.evaluation.records import Prediction
+from train.evaluation.scoring import score
+from train.inference.worth import Worth
+from train.run.files import read_rows
+from train.run.saved import read_run
+
+TOLD, HELD = 0, 2
+"""Seeds of the micro-world, of the videos with some bad labels and of those that are described."""
+SHIFT_S = (3.0, 6.0)
+LEAST_S = 0.5
+SCORES = {"scene_f1": "scene F1", "f1_tiou>mean": "tIoU F1", "soda_c": "SODA c"}
+ALL, CLEAN, KEPT = "all rows", "no bad label", "without the listed rows"
+
+
+@dataclass(frozen=True)
+class Found:
+    """What the audit of one dataset by the model that was trained on it found."""
+
+    auc: float
+    """Probability that a bad row ranks before a good one."""
+    listed: int
+    right: int
+    """Listed rows that are bad."""
+    bad: int
+    worth: float
+
+
+def compare_audit(config: BenchAuditConfig) -> dict[str, float]:
+    """Prepare, plant, train, audit, train again, describe; returns flat figures. Results of an earlier call are
+    reused."""
+    work = Path(config.work)
+    for name, seed, limit in (("clean", TOLD, config.videos), ("held", HELD, config.held_out)):
+        keys = world_keys(
+            work / "videos", work / name, limit=limit, frames=config.frames, seed=seed
+        )
+        prepare(keys)
+    for share in config.shares:
+        plant(work, share)
+    write_grey(work)
+    audits = [(config, share, seed) for seed in config.seeds for share in config.shares]
+    runs = [(config, 0.0, seed, CLEAN) for seed in config.seeds]
+    runs += [(*one, kind) for one in audits for kind in (ALL, KEPT)]
+    with one_core_each(config.workers) as pool:
+        warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
+        in_pool(pool, "warm up", warmed_base, warm)
+        found = in_pool(pool, "train and audit", train_and_audit, audits)
+        said = in_pool(pool, "train and describe", train_and_describe, runs)
+        blind = in_pool(
+            pool, "train blind", worth_to_the_blind, [(config, s) for s in config.seeds]
+        )
+    of = {(share, seed): one for (_, share, seed), one in zip(audits, found, strict=True)}
+    told = {run[1:]: one for run, one in zip(runs, said, strict=True)}
+    figures = _found(config, of)
+    figures |= _trained(config, told)
+    lines = [
+        "| | held-out frames are worth, nats a token, each seed |",
+        "|---|---|",
+    ]
+    for seed, one in zip(config.seeds, blind, strict=True):
+        names = ("worth", "worth_low", "worth_high")
+        figures |= {f"blind/seed_{seed}/{name}": one[name] for name in names}
+    cells = ["{worth:.3f} [{worth_low:.3f}, {worth_high:.3f}]".format(**one) for one in blind]
+    lines.append(f"| trained on grey frames | {', '.join(cells)} |")
+    say("\n".join(lines))
+    return figures
+
+
+def _found(config: BenchAuditConfig, of: dict[tuple[float, int], Found]) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    lines = [
+        "| bad labels | AUC of the list, each seed | listed | of them bad | of all bad ones |",
+        "|---|---|---|---|---|",
+    ]
+    for share in config.shares:
+        every = [of[share, seed] for seed in config.seeds]
+        for seed, one in zip(config.seeds, every, strict=True):
+            figures[f"{share:g}/auc/seed_{seed}"] = one.auc
+            figures[f"{share:g}/worth/seed_{seed}"] = one.worth
+        listed, right, bad = (
+            sum(getattr(one, name) for one in every) for name in ("listed", "right", "bad")
+        )
+        figures |= {
+            f"{share:g}/listed": listed,
+            f"{share:g}/precision": right / max(1, listed),
+            f"{share:g}/recall": right / max(1, bad),
+        }
+        aucs = ", ".join(f"{one.auc:.3f}" for one in every)
+        lines.append(
+            f"| {share:.0%} | {aucs} | {listed} | {right / max(1, listed):.3f} | {right / max(1, bad):.3f} |"
+        )
+    say("\n".join(lines))
+    return figures
+
+
+def _trained(
+    config: BenchAuditConfig, told: dict[tuple[float, int, str], dict[str, Prediction]]
+) -> dict[str, float]:
+    figures: dict[str, float] = {}
+    references = references_of(Prepared.open(f"{config.work}/held").rows())
+    lines = [
+        "| bad labels | trained on | " + " | ".join(SCORES.values()) + " |",
+        "|---|---|---|---|---|",
+    ]
+    settings = [(0.0, CLEAN), *((share, kind) for share in config.shares for kind in (ALL, KEPT))]
+    draws: dict[tuple[float, str], np.ndarray] = {}
+    for share, kind in settings:
+        every = [score(references, told[share, seed, kind]) for seed in config.seeds]
+        key = f"{share:g}/{kind}"
+        draws[share, kind] = noted(figures, key, every, config.seeds, SCORES)
+        cells = [
+            f"{figures[f'{key}/{n}']:.3f} [{figures[f'{key}/{n}/low']:.3f}, {figures[f'{key}/{n}/high']:.3f}]"
+            for n in SCORES
+        ]
+        lines.append(f"| {share:.0%} | {kind} | " + " | ".join(cells) + " |")
+        if kind != KEPT:
+            continue
+        cells = []
+        for i, name in enumerate(SCORES):
+            lead = figures[f"{key}/{name}"] - figures[f"{share:g}/{ALL}/{name}"]
+            low, high = interval(draws[share, KEPT][:, i] - draws[share, ALL][:, i])
+            gained = f"{share:g}/gained/{name}"
+            figures |= {gained: lead, f"{gained}/low": low, f"{gained}/high": high}
+            cells.append(f"{lead:+.3f} [{low:+.3f}, {high:+.3f}]")
+        lines.append(f"| {share:.0%} | gained | " + " | ".join(cells) + " |")
+    say("\n".join(lines))
+    return figures
+
+
+# --- bad labels --------------------------------------------------------------------------------
+
+
+def _bad(work: Path, share: float) -> Path:
+    return work / f"bad-{share:g}"
+
+
+def plant(work: Path, share: float) -> None:
+    """Write the clean dataset with the labels of a share of its rows changed: half of these have the events of another
+    row, the others' events are moved by three to six seconds. `bad.json` in the folder lists them."""
+    out = open_folder(str(_bad(work, share)))
+    if out.has("bad.json"):
+        return
+    out.make()
+    clean = Prepared.open(work / "clean")
+    rows = clean.rows().select_columns(["id", "events", "end_s"])
+    events, lengths_s = rows["events"], rows["end_s"]
+    rng = np.random.default_rng(round(1000 * share))
+    chosen = rng.permutation(len(rows))[: round(share * len(rows))].tolist()
+    half = len(chosen) // 2
+    changed = {
+        i: clipped(events[other], lengths_s[i])
+        for i, other in zip(chosen[:half], [*chosen[1:half], chosen[0]], strict=True)
+    }
+    for i in chosen[half:]:
+        step_s = float(rng.choice([-1, 1]) * rng.uniform(*SHIFT_S))
+        times = [
+            {**e, "start_s": e["start_s"] + step_s, "end_s": e["end_s"] + step_s} for e in events[i]
+        ]
+        changed[i] = clipped(times, lengths_s[i])
+    names = rows["id"]
+    of = {names[i]: events for i, events in changed.items()}
+    rewrite(clean, out, lambda row: {**row, "events": of.get(row["id"], row["events"])})
+    out.write("bad.json", json.dumps(sorted(of)))
+
+
+def write_grey(work: Path) -> None:
+    """Write the clean dataset with grey frames."""
+    out = open_folder(str(work / "grey"))
+    if out.has("manifest.json"):
+        return
+    out.make()
+    buffer = io.BytesIO()
+    Image.new("RGB", (96, 96), (GREY, GREY, GREY)).save(buffer, "JPEG")
+    grey = {"bytes": buffer.getvalue(), "path": None}
+    clean = Prepared.open(work / "clean")
+    rewrite(clean, out, lambda row: {**row, "frames": [grey] * len(row["frames"])})
+
+
+def rewrite(dataset: Prepared, out: Folder, change: Callable[[Row], Row]) -> None:
+    """Write the dataset with each row changed."""
+    for shard, url in enumerate(dataset.shards):
+        with Path(url).open("rb") as file:
+            table = read_columns(pq.ParquetFile(file), list(FEATURES))
+        write_shard(out, shard, map(change, table.to_pylist()))
+    manifest = {**dataset.manifest, **summed(out, len(dataset.shards))}
+    out.write("manifest.json", json.dumps(manifest))
+    out.clear_scratch()
+
+
+def clipped(events: list[dict[str, Any]], length_s: float) -> list[dict[str, Any]]:
+    """The events within a video of this length; of one that would be outside, a moment stays."""
+    found = []
+    for event in events:
+        start_s = min(max(event["start_s"], 0.0), length_s - LEAST_S)
+        end_s = min(max(event["end_s"], start_s + LEAST_S), length_s)
+        found.append({**event, "start_s": start_s, "end_s": end_s})
+    return found
+
+
+# --- one model --------------------------------------------------------------------------------
+
+
+def _run(config: BenchAuditConfig, share: float, seed: int, kind: str) -> Path:
+    return Path(config.work) / f"run-{share:g}-{seed}-{kind.replace(' ', '_')}"
+
+
+def train_and_audit(config: BenchAuditConfig, share: float, seed: int) -> Found:
+    """Train on all rows, audit them by that model, and write the dataset without the listed ones."""
+    run, data = _run(config, share, seed, ALL), _bad(Path(config.work), share)
+    _train(config, seed, data, run)
+    out, kept = run / "audit", run / "kept"
+    with quietly(run / "audit.txt"):
+        keys = [f"run={run}", f"data.path={data}", f"out={out}", "shown=0", "batch=16"]
+        record = audit(load(AuditConfig, keys))
+        listed = [row["id"] for row in read_rows(out / "doubtful.jsonl")]
+        marks = out / "marks.jsonl"
+        marks.write_text("".join(json.dumps({"id": i, "mark": "drop"}) + "\n" for i in listed))
+        keys = [f"data.path={data}", f"out={kept}", f"marks={marks}", "copies=keep", "workers=1"]
+        curate(load(CurateConfig, [*keys, "overwrite=true"]))
+    ranked = [one.worth.id for one in doubts([Worth(**r) for r in read_rows(out / "losses.jsonl")])]
+    bad = set(json.loads((data / "bad.json").read_text()))
+    return Found(
+        auc([name in bad for name in ranked]),
+        len(listed),
+        len(bad & set(listed)),
+        len(bad),
+        record["worth"],
+    )
+
+
+def worth_to_the_blind(config: BenchAuditConfig, seed: int) -> dict[str, Any]:
+    """What the held-out videos' frames are worth to a model that was trained on grey ones."""
+    run = _run(config, 0.0, seed, "blind")
+    _train(config, seed, Path(config.work) / "grey", run)
+    with quietly(run / "audit.txt"):
+        keys = [f"run={run}", f"data.path={config.work}/held", f"out={run}/audit", "shown=0"]
+        return audit(load(AuditConfig, keys))
+
+
+def auc(bad: list[bool]) -> float:
+    """Probability that a bad row stands before a good one, of rows in order."""
+    ranks = np.flatnonzero(bad)
+    before = np.cumsum(~np.asarray(bad))[ranks]  # good ones before each bad one
+    return float(1 - before.sum() / max(1, len(ranks) * (len(bad) - len(ranks))))
+
+
+def train_and_describe(
+    config: BenchAuditConfig, share: float, seed: int, kind: str
+) -> dict[str, Prediction]:
+    """What a model trained on a dataset says of the held-out videos."""
+    run = _run(config, share, seed, kind)
+    data = {
+        CLEAN: Path(config.work) / "clean",
+        ALL: _bad(Path(config.work), share),
+        KEPT: _run(config, share, seed, ALL) / "kept",
+    }[kind]
+    _train(config, seed, data, run)
+    rows = Prepared.open(f"{config.work}/held").rows()
+    with quietly(run / "describe.txt"):
+        said = answers(
+            read_run(run), rows, GenerateKeys(max_new_tokens=160, batch=16), run / "answers.jsonl", dtype="fp32", overwrite=False,
+        )  # fmt: skip
+        return predictions_of(
+            rows, [s.text for s in said], [s.cut for s in said], read_run(run).data
+        )
+
+
+def _train(config: BenchAuditConfig, seed: int, data: Path, out: Path) -> None:
+    base = f"{config.work}/base-{seed}"
+    more = ["data.eval_share=0.02", "eval.worth=false"]
+    tiny_run(base, data, out, steps=config.steps, seed=seed, more=more)
