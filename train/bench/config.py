@@ -18,8 +18,11 @@ class BenchPlanConfig(BenchConfig):
     models: Annotated[tuple[Size, ...], BeforeValidator(by_commas)] = Field(
         default=("256M", "500M"), description="model shapes, with random weights"
     )
-    methods: Annotated[tuple[Method, ...], BeforeValidator(by_commas)] = Field(
-        default=("full", "lora", "qlora"), description="training methods"
+    methods: Annotated[tuple[Method | Literal["connector"], ...], BeforeValidator(by_commas)] = (
+        Field(
+            default=("full", "lora", "qlora", "connector"),
+            description="training methods; connector: it alone trains, as in recipes/stages",
+        )
     )
     frames: Annotated[tuple[int, ...], BeforeValidator(by_commas)] = Field(
         default=(4, 8), description="frames per video"

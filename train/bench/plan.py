@@ -5,6 +5,7 @@ from __future__ import annotations
 import gc
 from pathlib import Path
 from tempfile import TemporaryDirectory
+from typing import Literal
 
 import torch
 from tqdm import tqdm
@@ -48,7 +49,11 @@ def measure(config: BenchPlanConfig) -> dict[str, float]:
 
 
 def both(
-    name: str, folder: Path, method: Method, frames: int, tokens: int | None = None
+    name: str,
+    folder: Path,
+    method: Method | Literal["connector"],
+    frames: int,
+    tokens: int | None = None,
 ) -> tuple[int, int]:
     """Bytes at the peak of one step: planned, and counted while a real one runs.
 
@@ -56,7 +61,10 @@ def both(
         tokens: of a frame (None: the model's own).
     """
     precision = Precision("cpu", torch.float32)
-    real = ready(name, folder, method, precision, tokens)
+    alone = ("optim.lr=0", "optim.lr_connector=1e-3") if method == "connector" else ()
+    real = ready(
+        name, folder, "full" if method == "connector" else method, precision, tokens, alone
+    )
     load = batch_shape(real.config.train, real.config.data, real.shape, frames, 100)
     counted = count(real, batch_of(real.shape, load))
     config, shape = real.config, real.shape

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -42,14 +43,21 @@ class Ready:
 
 
 def ready(
-    name: str, folder: Path, method: Method, precision: Precision, tokens: int | None = None
+    name: str,
+    folder: Path,
+    method: Method,
+    precision: Precision,
+    tokens: int | None = None,
+    more: Sequence[str] = (),
 ) -> Ready:
     """Load a model and prepare it by the trainer's own functions, with Adam's states allocated.
 
     Args:
         tokens: of a frame (None: the model's own); with fewer an adapter's connector trains too.
+        more: further keys.
     """
     argv = [f"model.name={name}", f"train.method={method}", "lora.dropout=0", "train.accumulate=1"]
+    argv += more
     if tokens is not None:
         argv += [
             f"model.tokens_a_frame={tokens}",
