@@ -68,6 +68,10 @@ class DataKeys(Section):
     eval_max: int = Field(
         default=200, ge=1, description="largest number of held-out rows; all are evaluated"
     )
+    marks: str | None = Field(
+        default=None,
+        description="marks.jsonl of an audit's page: rows marked drop are left out (null: none)",
+    )
     target: Literal["timeline", "paragraph"] = Field(
         default="timeline", description="form of the answer: a line per event with times, or prose"
     )

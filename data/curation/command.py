@@ -2,25 +2,24 @@
 
 from __future__ import annotations
 
-import hashlib
 import json
 from collections import Counter
 from collections.abc import Iterator
 from importlib.metadata import version
-from pathlib import Path
 from typing import Any
 
 import pyarrow.parquet as pq
 
 from data.config import resolved
 from data.curation.config import CurateConfig
-from data.curation.decide import Decision, decide, marked_to_drop
+from data.curation.decide import Decision, decide
 from data.curation.page import write_page_of
 from data.curation.strips import seen_videos
 from data.errors import UserError
 from data.hub import opened
 from data.prepared.card import CARD, dataset_card
 from data.prepared.dataset import Prepared
+from data.prepared.marks import read_marks
 from data.prepared.shards import (
     FEATURES,
     FORMAT_VERSION,
@@ -48,7 +47,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
     """
     dataset = Prepared.open(config.data.path)
     other = _opened(config.against) if config.against is not None else None
-    marked = marked_to_drop(config.marks) if config.marks is not None else frozenset[str]()
+    marks = read_marks(config.marks, "marks")
     out = open_folder(config.out)
     keys = resolved(config)
     record: dict[str, Any] = {
@@ -56,7 +55,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
         "sha256": dataset.sha256,
         **{name: keys[name] for name in DECIDES},
         "against": other and {"path": other.path, "sha256": other.sha256},
-        "marks_sha256": _sha256(config.marks),
+        "marks_sha256": marks.sha256,
         "made_by": f"scenescribe {version('scenescribe')}",
     }
     done = _claimed(out, record, config.overwrite)
@@ -66,7 +65,7 @@ def curate(config: CurateConfig) -> dict[str, Any]:
     with out.locked():
         videos = seen_videos(dataset, config.workers)
         elsewhere = seen_videos(other, config.workers) if other is not None else []
-        found = decide(config, videos, elsewhere, marked)
+        found = decide(config, videos, elsewhere, marks.dropped)
         # first, so that a run killed below neither looks whole nor like somebody else's
         manifest = {
             **dataset.manifest,
@@ -100,12 +99,6 @@ def _opened(path: str) -> Prepared:
         return Prepared.open(path)
     except UserError as error:
         raise UserError(str(error).replace("data.path=", "against=", 1)) from None
-
-
-def _sha256(path: str | None) -> str | None:
-    if path is None:
-        return None
-    return hashlib.sha256(Path(path).read_bytes()).hexdigest()
 
 
 def _claimed(out: Folder, record: dict[str, Any], overwrite: bool) -> dict[str, Any] | None:

@@ -2,10 +2,8 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
-from pathlib import Path
 
 import numpy as np
 
@@ -13,7 +11,7 @@ from data.curation.config import CurateConfig
 from data.curation.copies import best_of, groups_of_copies
 from data.curation.spread import farthest_first
 from data.curation.strips import SeenRow, SeenVideo
-from data.errors import UserError, one_line
+from data.errors import UserError
 
 COPY, ELSEWHERE, ALIKE = "copy", "copy of a video elsewhere", "like others"
 """Reasons beside the names of the shares; `ALIKE`: not among the most different ones."""
@@ -98,32 +96,6 @@ def decide(
             f"data.path={config.data.path}: nothing would be left of {len(videos)} videos"
         )
     return Decision(tuple(sorted(dropped, key=lambda one: one.row.place)), groups)
-
-
-def marked_to_drop(path: str) -> frozenset[str]:
-    """Ids of the rows marked `drop` in a file of marks.
-
-    Raises:
-        UserError: there is no such file, or a line is no mark.
-    """
-    try:
-        lines = Path(path).read_text(encoding="utf-8").splitlines()
-    except (OSError, UnicodeDecodeError) as error:
-        raise UserError(f"marks={path}: cannot be read ({one_line(error)})") from None
-    found = set()
-    for number, line in enumerate(lines, 1):
-        try:
-            mark = json.loads(line)
-            if mark["mark"] not in ("drop", "keep"):
-                raise ValueError(f"mark={mark['mark']}")
-            if mark["mark"] == "drop":
-                found.add(str(mark["id"]))
-        except (ValueError, TypeError, KeyError) as error:
-            raise UserError(
-                f"marks={path}, line {number}: no mark ({one_line(error)}); a line is "
-                '{"id": "…", "mark": "drop"} or "keep"'
-            ) from None
-    return frozenset(found)
 
 
 def _marked(row: SeenRow, marked: Collection[str]) -> Dropped | None:

@@ -10,11 +10,12 @@ from datasets import Dataset
 from transformers import SmolVLMProcessor
 
 from data.prepared.dataset import Prepared
+from data.prepared.marks import read_marks
 from data.prepared.shards import GROUP_ROWS
 from train.batches.encode import encode
 from train.batches.features import Features
 from train.batches.frames import decode_frames, frame_size_px
-from train.batches.split import Split, split
+from train.batches.split import Split, split, without
 from train.batches.stream import ROW, Pictures, read_texts, window, with_pictures
 from train.batches.survey import TEXT_COLUMNS, Survey, survey
 from train.sections import DataKeys
@@ -38,6 +39,8 @@ class Sets:
     """With `data.stream`: the row group of each training sample."""
     starts: tuple[int, ...] = ()
     """With `data.features`: the first row of each row group."""
+    dropped: int = 0
+    """Rows left out by `data.marks`."""
 
 
 def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
@@ -51,6 +54,8 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     else:
         everything, groups = dataset.rows(), None
     parts = split(everything, keys.eval_share, keys.eval_max)
+    marks = read_marks(keys.marks, "data.marks")
+    parts, dropped = without(parts, everything, marks.dropped)
     train = everything.select(parts.train)
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
@@ -59,13 +64,14 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     if groups is None:
         evaluation = None if told is None else encoded(told, processor, keys)
         learned = encoded(train, processor, keys)
-        return Sets(learned, evaluation, found, parts, eval_tokens, held)
+        return Sets(learned, evaluation, found, parts, eval_tokens, held, dropped=dropped)
     pictures = Pictures(groups, keep=1 + window(keys.shuffle_buffer, GROUP_ROWS))
     if keys.features:
         # `with_features` attaches them once the model is loaded; held-out frames may be described
         if held is not None:
             held = with_pictures(held, Pictures(groups, keep=1))
-        return Sets(train, told, found, parts, eval_tokens, held, starts=groups.starts)
+        starts = groups.starts
+        return Sets(train, told, found, parts, eval_tokens, held, starts=starts, dropped=dropped)
     evaluation = None
     if held is not None:
         held = with_pictures(held, pictures)
@@ -78,6 +84,7 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         eval_tokens,
         held,
         groups=tuple(map(groups.of, train[ROW])),
+        dropped=dropped,
     )
 
 

@@ -4,7 +4,8 @@ trained on."""
 from __future__ import annotations
 
 import hashlib
-from dataclasses import dataclass
+from collections.abc import Collection
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 from data.errors import UserError
@@ -24,6 +25,21 @@ class Split:
     """Ids of their samples."""
     videos: int
     """Number of held-out videos."""
+
+
+def without(parts: Split, rows: Dataset, dropped: Collection[str]) -> tuple[Split, int]:
+    """The split without the rows of these ids, and how many these are. What is held out stays held out.
+
+    Raises:
+        UserError: nothing would be left to train on.
+    """
+    if not dropped:
+        return parts, 0
+    gone = {i for i, name in enumerate(rows["id"]) if name in dropped}
+    train, held = (tuple(i for i in one if i not in gone) for one in (parts.train, parts.held))
+    if not train:
+        raise UserError(f"data.marks: all {len(parts.train)} rows to train on are marked drop")
+    return replace(parts, train=train, held=held), len(gone)
 
 
 def split(rows: Dataset, eval_share: float, eval_max: int) -> Split:

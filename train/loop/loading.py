@@ -158,7 +158,7 @@ def held_out_of(
     """
     if config.eval.also is None:
         return None
-    changed = {**asked, "path": config.eval.also, "stream": False}
+    changed = {**asked, "path": config.eval.also, "stream": False, "marks": None}
     keys = config.data.model_copy(update=changed)
     sets = samples.load_sets(Prepared.open(config.eval.also), keys, processor)
     if sets.evaluation is None:

@@ -219,6 +219,10 @@ class PreferConfig(TrainConfig):
         for key in ("features", "stream"):
             if getattr(self.data, key):
                 raise ValueError(f"data.{key}=true: not after SFT yet; leave it out")
+        if self.data.marks is not None and method != "grpo":
+            raise ValueError(
+                f"data.marks={self.data.marks}: pairs are made already; leave rows out with scripts/curate.py"
+            )
         if self.train.pack:
             raise ValueError(
                 "train.pack=true: answers share a row with their prompt already; leave it out"

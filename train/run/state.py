@@ -73,6 +73,8 @@ class RunState:
     parts: tuple[Part, ...] = ()
     went_on_from: tuple[Mapping[str, Any], ...] = ()
     """The runs that its weights come from, the nearest first (`train.run.lineage`)."""
+    marks_sha256: str | None = None
+    """Of the file of `data.marks`."""
 
 
 def read_state(folder: Path) -> RunState | None:
