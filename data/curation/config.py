@@ -35,7 +35,7 @@ class CurateConfig(Section):
         default=1.0,
         gt=0,
         le=1,
-        description="drop from this share of frames on that show what the one before shows (null: none)",
+        description="drop from this share of frames on that show what was shown a second before (null: none)",
     )
     slides: float | None = Field(
         default=None,

@@ -3,14 +3,15 @@
 from __future__ import annotations
 
 import io
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from PIL import Image
 
-DARK, BLANK = 24.0, 4.0
-"""Mean and deviation of the brightness, in grey levels, below which a picture is black."""
+from data.selection.measure.dull import BLANK, DARK
+
 STILL = 0.9995
 """Cosine of two neighbouring frames that show no change at all."""
 SHORT_S = 3.0
@@ -26,23 +27,27 @@ STROKES, LINES = 10, 0.08
 
 @dataclass(frozen=True)
 class Shares:
-    """Shares of a row's frames."""
+    """Shares of a row's frames: of all of the video where preparing measured them, else of those that are stored."""
 
     black: float
     still: float
-    """Of those after the first: that show what the one before shows."""
+    """That show what was shown before."""
     slides: float
 
 
 def shares_of(
-    jpegs: Sequence[bytes], pictures: Sequence[Image.Image], looks: np.ndarray, length_s: float
+    row: Mapping[str, Any],
+    jpegs: Sequence[bytes],
+    pictures: Sequence[Image.Image],
+    looks: np.ndarray,
 ) -> Shares:
-    """The shares of a row of `length_s` seconds.
+    """The shares of a row.
 
     Args:
         pictures: its frames as from `reduced`.
         looks: (K, 96) of them.
     """
+    length_s = float(row["end_s"]) - float(row["start_s"])
     if not jpegs:
         return Shares(0.0, 0.0, 0.0)
     black, slides = [], []
@@ -54,7 +59,12 @@ def shares_of(
         still = float(length_s > SHORT_S)
     else:
         still = float(((looks[1:] * looks[:-1]).sum(axis=1) >= STILL).mean())
-    return Shares(float(np.mean(black)), still, float(np.mean(slides)))
+    measured = row["black_share"], row["still_share"]
+    of_black, of_still = (
+        stored if known is None else float(known)
+        for known, stored in zip(measured, (float(np.mean(black)), still), strict=True)
+    )
+    return Shares(of_black, of_still, float(np.mean(slides)))
 
 
 def _one_colour(grey: np.ndarray) -> bool:

@@ -19,7 +19,7 @@ from data.curation.looks import NUM_LOOKS, looks_of, reduced
 from data.curation.twins import Strip
 from data.hub import opened
 from data.prepared.dataset import Prepared
-from data.prepared.shards import read_columns
+from data.prepared.shards import SHARES, read_columns
 
 MOST_FRAMES = 64
 """Frames of a video that are looked at: of a film, some of each window."""
@@ -33,6 +33,7 @@ COLUMNS = [
     "events",
     "description",
     "turns",
+    *SHARES,
 ]
 
 
@@ -107,7 +108,6 @@ def _seen(row: dict[str, Any], url: str, place: tuple[int, int, int]) -> SeenRow
     times_s = np.asarray(row["times_s"], float)
     texts = [row["description"] or "", *(e["text"] for e in row["events"])]
     texts += [turn["answer"] for turn in row["turns"]]
-    length_s = float(row["end_s"]) - float(row["start_s"])
     return SeenRow(
         id=str(row["id"]),
         video_id=str(row["video_id"]),
@@ -118,7 +118,7 @@ def _seen(row: dict[str, Any], url: str, place: tuple[int, int, int]) -> SeenRow
         end_s=float(row["end_s"]),
         words=sum(len(str(text).split()) for text in texts),
         jpeg_bytes=float(np.mean([len(jpeg) for jpeg in jpegs])) if jpegs else 0.0,
-        shares=shares_of(jpegs, pictures, looks, length_s),
+        shares=shares_of(row, jpegs, pictures, looks),
     )
 
 

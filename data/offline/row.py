@@ -191,6 +191,8 @@ def prepared_row(
         "ranks": list(chosen.ranks),
         "decoded_share": chosen.decoded_share,
         "unseen_s": chosen.unseen_s,
+        "black_share": chosen.black_share,
+        "still_share": chosen.still_share,
         "credit": item.credit,
         "metadata": item.metadata,
         "repairs": [asdict(Repair(what, n)) for what, n in sorted(repairs.items()) if n],

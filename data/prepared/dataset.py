@@ -17,8 +17,10 @@ from datasets import Dataset, Features, load_dataset
 from data.errors import UserError
 from data.hub import opened, pinned, reading
 from data.prepared.shards import (
+    SHARES,
     STORED,
     WINDOW,
+    WITHOUT_SHARES,
     WITHOUT_WINDOWS,
     manifest_text,
     parse_manifest,
@@ -75,8 +77,10 @@ class Prepared:
     def rows(self) -> Dataset:
         """All rows, memory-mapped; frames as undecoded bytes."""
         with reading(self.path):
-            old = self.manifest["format_version"] == WITHOUT_WINDOWS
-            stored = Features({k: v for k, v in STORED.items() if not (old and k in WINDOW)})
+            version = self.manifest["format_version"]
+            old = version == WITHOUT_WINDOWS
+            later = {WITHOUT_WINDOWS: (*WINDOW, *SHARES), WITHOUT_SHARES: SHARES}.get(version, ())
+            stored = Features({k: v for k, v in STORED.items() if k not in later})
             rows = load_dataset(
                 "parquet",
                 # makes the cache depend on the content: by itself the library compares only path and time

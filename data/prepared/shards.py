@@ -32,11 +32,15 @@ from data.sample import AlreadyWritten, Outcome, Rejected
 from data.sources.parse import without_surrogates
 from data.storage import Folder, open_folder
 
-FORMAT_VERSION = 5
+FORMAT_VERSION = 6
+WITHOUT_SHARES = 5
+"""Earlier version, read like this one: it has no `SHARES`."""
 WITHOUT_WINDOWS = 4
-"""Earlier version, read like this one: its rows show whole videos, so it has no `WINDOW` columns."""
+"""Version before that, read likewise: its rows show whole videos, so it has no `WINDOW` columns."""
 WINDOW = ("sample_id", "start_s", "end_s")
 """Columns that say which part of a video a row shows; `sample_id` is the same in all windows of a sample."""
+SHARES = ("black_share", "still_share")
+"""Columns that say how much of it is black, or stands still."""
 GROUP_ROWS = 8
 """Rows per row group: so many are held in memory before they are written, and read at a time."""
 FEATURES = Features(
@@ -62,6 +66,8 @@ FEATURES = Features(
         "ranks": List(Value("int32")),
         "decoded_share": Value("float64"),
         "unseen_s": Value("float64"),
+        "black_share": Value("float64"),
+        "still_share": Value("float64"),
         "credit": Value("string"),
         "metadata": Value("string"),
         "repairs": List({"what": Value("string"), "count": Value("int64")}),
@@ -211,9 +217,11 @@ def read_columns(
     file: pq.ParquetFile, columns: Sequence[str], groups: Sequence[int] | None = None
 ) -> pa.Table:
     """Columns of a shard, or of some of its row groups; the `WINDOW` columns of a version without them are those
-    of whole videos."""
-    old = "start_s" not in file.schema_arrow.names
+    of whole videos, and `SHARES` are null."""
+    names = file.schema_arrow.names
+    old, unknown = "start_s" not in names, [name for name in SHARES if name not in names]
     there = {*columns, "id", "duration_s"} - set(WINDOW) if old else set(columns)
+    there -= set(unknown)
     if groups is None:
         table = file.read(columns=list(there), use_threads=False)
     else:
@@ -222,6 +230,8 @@ def read_columns(
         table = table.append_column("sample_id", table["id"])
         table = table.append_column("start_s", pa.array([0.0] * len(table)))
         table = table.append_column("end_s", table["duration_s"])
+    for name in unknown:
+        table = table.append_column(name, pa.nulls(len(table), pa.float64()))
     return table.select(list(columns))
 
 
@@ -250,7 +260,7 @@ def parse_manifest(text: str, path: str) -> dict[str, Any]:
         manifest = json.loads(text)
     except ValueError as error:
         raise UserError(f"{file}: not JSON ({error}); prepare the dataset again") from None
-    known = (FORMAT_VERSION, WITHOUT_WINDOWS)
+    known = (FORMAT_VERSION, WITHOUT_SHARES, WITHOUT_WINDOWS)
     if not isinstance(manifest, dict) or manifest.get("format_version") not in known:
         raise UserError(
             f"{file}: written by another version; prepare the dataset again, with overwrite=true"

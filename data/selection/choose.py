@@ -18,6 +18,7 @@ from data.media import FrameFiles
 from data.sample import Repair, Selection
 from data.selection.config import FrameKeys
 from data.selection.known_policies import POLICIES, POLICY_VERSION
+from data.selection.measure.dull import black_share, still_share
 from data.selection.measure.meter import measure_signals
 from data.selection.measure.refine import refine_key_frames
 from data.selection.measure.signals import Signals
@@ -53,6 +54,9 @@ class ChosenFrames:
     """Longest gap between two decoded frames: how far off a shot boundary can be."""
     repairs: tuple[Repair, ...] = ()
     """What was repaired in the file's timestamps and pictures."""
+    black_share: float | None = None
+    """Of the frames of the video, or of the window (`data.selection.measure.dull`)."""
+    still_share: float | None = None
     part_s: tuple[float, float] | None = None
     """Start and end of the window of the video that they show; None: all of it."""
 
@@ -268,6 +272,8 @@ def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenF
         decoded_share=analysis.signals.decoded_share,
         unseen_s=float(np.diff(times_s).max(initial=0.0)),
         repairs=analysis.info.repairs,
+        black_share=black_share(analysis.signals),
+        still_share=still_share(analysis.signals),
     )
 
 

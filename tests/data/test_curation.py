@@ -27,9 +27,10 @@ from data.errors import UserError
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
-from data.prepared.shards import WINDOW, WITHOUT_WINDOWS
+from data.prepared.shards import SHARES, WINDOW, WITHOUT_SHARES, WITHOUT_WINDOWS
 from data.selection.config import SELECTOR_PATHS, FrameKeys
 from data.sources.config import SourceKeys
+from data.video.h264 import write_h264
 from tests.helpers.videos import run_command
 
 
@@ -172,7 +173,8 @@ def test_black_still_and_slides_are_told_apart():
     ImageDraw.Draw(shape).rectangle((200, 100, 380, 260), fill="red")
 
     def shares(*jpegs, length_s=8.0):
-        found = shares_of(jpegs, list(map(reduced, jpegs)), looked(jpegs), length_s)
+        row = {"start_s": 0.0, "end_s": length_s, **dict.fromkeys(SHARES)}
+        found = shares_of(row, jpegs, list(map(reduced, jpegs)), looked(jpegs))
         return found.black, found.still, found.slides
 
     assert shares(*sceneries) == (0, 0, 0)
@@ -180,7 +182,50 @@ def test_black_still_and_slides_are_told_apart():
     assert shares(sceneries[0], sceneries[0], sceneries[0], sceneries[1])[1] == pytest.approx(2 / 3)
     assert shares(encoded(slide, "JPEG"), encoded(shape, "JPEG"))[2] == 0.5
     assert shares(sceneries[0])[1] == 1 and shares(sceneries[0], length_s=1.0)[1] == 0
-    assert shares_of([], [], np.zeros((0, 96)), 3.0).black == 0
+    row = {"start_s": 0.0, "end_s": 3.0, **dict.fromkeys(SHARES)}
+    assert shares_of(row, [], [], np.zeros((0, 96))).black == 0
+
+
+def test_what_was_measured_of_every_frame_counts(tmp_path):
+    """Of videos of which a policy would choose frames that differ, most may stand still all the same."""
+    rng = np.random.default_rng(0)
+    wide = np.kron(rng.integers(0, 256, (12, 60, 3), np.uint8), np.ones((8, 8, 1), np.uint8))
+    films = {
+        "still": [wide[:, :96]] * 60,
+        "slow pan": [wide[:, n // 2 : n // 2 + 96] for n in range(60)],
+        "two slides": [wide[:, 96 * (n // 30) : 96 * (n // 30) + 96] for n in range(60)],
+        "black": [np.zeros((96, 96, 3), np.uint8)] * 60,
+        "black, then not": [wide[:, n : n + 96] if n >= 30 else np.zeros((96, 96, 3), np.uint8) for n in range(60)],
+        "short": [wide[:, 8 * n : 8 * n + 96] for n in range(5)],
+    }  # fmt: skip
+    for name, film in films.items():
+        write_h264(tmp_path / f"{name}.mp4", iter(film), rate=10)
+    lines = [{"video": f"{name}.mp4", "description": "A film."} for name in films]
+    (tmp_path / "rows.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    argv = ["source=jsonl", f"source.path={tmp_path}/rows.jsonl", f"out={tmp_path}/data"]
+    prepare(load(PrepareConfig, [*argv, "frames.px=96", "workers=1"]))
+    rows = {row["id"]: row for row in Prepared.open(tmp_path / "data").rows()}
+    still = {name: row["still_share"] for name, row in rows.items()}
+    black = {name: row["black_share"] for name, row in rows.items()}
+    assert still["still"] == still["black"] == 1 and still["slow pan"] == 0
+    assert still["two slides"] == pytest.approx(0.8, abs=0.02)  # 40 of 50
+    assert still["short"] == pytest.approx(0, abs=0.01)
+    assert black == pytest.approx({**dict.fromkeys(films, 0), "black": 1, "black, then not": 0.5})
+    given = [f"data.path={tmp_path}/data", "copies=keep", "still=0.7", "black=null"]
+    curate(load(CurateConfig, [*given, f"out={tmp_path}/moving"]))
+    dropped = [json.loads(line) for line in (tmp_path / "moving/dropped.jsonl").open()]
+    assert {one["id"] for one in dropped} == {"still", "two slides", "black"}
+
+    # a dataset of the version before: shares of the stored frames
+    for shard in (tmp_path / "data").glob("shard-*.parquet"):
+        pq.write_table(pq.read_table(shard).drop_columns(list(SHARES)), shard)
+    manifest = json.loads((tmp_path / "data/manifest.json").read_text())
+    older = json.dumps({**manifest, "format_version": WITHOUT_SHARES})
+    (tmp_path / "data/manifest.json").write_text(older)
+    assert "still_share" not in Prepared.open(tmp_path / "data").rows().column_names
+    curate(load(CurateConfig, [*given, f"out={tmp_path}/older"]))
+    kept = Prepared.open(tmp_path / "older").rows()
+    assert kept["still_share"] == [None] * len(kept) and "two slides" in kept["id"]
 
 
 # --- the most different ------------------------------------------------------------------------
@@ -298,7 +343,7 @@ def test_a_selector_travels_and_rows_without_windows_get_theirs(place, tmp_path)
         (old / name).parent.mkdir(exist_ok=True)
         (old / name).write_bytes(name.encode())
     for shard in old.glob("shard-*.parquet"):
-        pq.write_table(pq.read_table(shard).drop_columns(list(WINDOW)), shard)
+        pq.write_table(pq.read_table(shard).drop_columns([*WINDOW, *SHARES]), shard)
     manifest = json.loads((old / "manifest.json").read_text())
     (old / "manifest.json").write_text(json.dumps({**manifest, "format_version": WITHOUT_WINDOWS}))
     curate(keys(tmp_path, "new", "copies=keep"))

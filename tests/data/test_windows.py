@@ -14,7 +14,7 @@ from data.offline.isolate import part_done, run_each
 from data.offline.prepare import prepare
 from data.offline.row import has_windows
 from data.prepared.dataset import Prepared
-from data.prepared.shards import WINDOW
+from data.prepared.shards import FORMAT_VERSION, SHARES, WINDOW
 from data.sample import Event, Sample, Turn, events_of
 from data.selection.choose import choose_frames
 from data.selection.config import FrameKeys
@@ -239,9 +239,10 @@ def test_a_window_is_a_row_and_all_rows_of_a_film_stay_together(tmp_path):
     whole = config(tmp_path / "whole", tmp_path, window_s=None)
     prepare(whole)
     shard = tmp_path / "whole/shard-00000.parquet"
-    pq.write_table(pq.read_table(shard).drop(list(WINDOW)), shard)
+    pq.write_table(pq.read_table(shard).drop([*WINDOW, *SHARES]), shard)
     manifest = tmp_path / "whole/manifest.json"
-    manifest.write_text(manifest.read_text().replace('"format_version": 5', '"format_version": 4'))
+    now = f'"format_version": {FORMAT_VERSION}'
+    manifest.write_text(manifest.read_text().replace(now, '"format_version": 4'))
     old = Prepared.open(tmp_path / "whole").rows()
     assert old["sample_id"] == old["id"] and set(old["start_s"]) == {0.0}
     assert old["end_s"] == old["duration_s"]
