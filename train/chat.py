@@ -8,6 +8,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from data.errors import UserError, one_line
+from data.pages.render import data_url
 
 PUBLIC = "https://api.openai.com/v1"
 
@@ -19,6 +20,31 @@ class Reply:
     text: str
     cut: bool
     """It ended at the limit of new tokens."""
+
+
+Picture = tuple[float, bytes]
+"""A frame's time in seconds, and its JPEG."""
+
+
+@dataclass(frozen=True)
+class PictureQuestion:
+    """A question about pictures, which stand before it."""
+
+    text: str
+    pictures: tuple[Picture, ...]
+
+
+Question = str | PictureQuestion
+
+
+def content_of(question: Question) -> str | list[dict[str, Any]]:
+    """A question as the content of a message."""
+    if isinstance(question, str):
+        return question
+    parts: list[dict[str, Any]] = [
+        {"type": "image_url", "image_url": {"url": data_url(jpeg)}} for _, jpeg in question.pictures
+    ]
+    return [*parts, {"type": "text", "text": question.text}]
 
 
 class Refused(Exception):

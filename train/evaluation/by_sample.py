@@ -8,9 +8,9 @@ import numpy as np
 from datasets import Dataset
 
 from data.window import rows_of_samples
+from train.chat import Picture
 from train.evaluation.records import Prediction, Reference, parse_prediction, reference_of
 from train.inference.whole import put_together
-from train.metrics.judge import Picture
 from train.sections import DataKeys
 
 SHOWN = ("sample_id", "start_s", "end_s", "duration_s", "events", "description")

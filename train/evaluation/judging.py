@@ -2,10 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
-import json
-import os
-import threading
 import time
 from collections.abc import Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
@@ -17,8 +13,8 @@ import numpy as np
 from tqdm import tqdm
 
 from data.errors import UserError
-from data.pages.render import data_url
-from train.chat import Chat, Refused
+from train.answered import Answered
+from train.chat import Chat, Picture, Question, Refused
 from train.console import say
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Prediction, Reference
@@ -28,8 +24,6 @@ from train.metrics.judge import (
     PROMPTS,
     RELATIONS,
     JudgeCase,
-    Picture,
-    Question,
     judge,
     questions,
     readable,
@@ -62,46 +56,25 @@ class Judge:
         assert keys.model is not None
         self._keys = keys
         self._end = None if max_s is None else time.monotonic() + max_s
-        self._chat = Chat(
+        chat = Chat(
             keys.base_url,
             timeout_s=keys.timeout_s,
             extra="judge",
             keys=("judge.base_url", "judge.model"),
         )
-        self._file = Path(keys.cache)
-        self._lock = threading.Lock()
-        self._known: dict[str, str] = {}
-        try:
-            self._file.parent.mkdir(parents=True, exist_ok=True)
-            lines = (
-                self._file.read_text(encoding="utf-8").split("\n")[:-1]
-                if self._file.exists()
-                else []
-            )
-        except OSError as error:
-            raise UserError(f"judge.cache={keys.cache}: {error.strerror}") from None
-        for line in lines:
-            try:
-                row = json.loads(line)
-                if readable(row["answer"]):  # an unreadable answer is asked again
-                    self._known[row["question"]] = row["answer"]
-            except (ValueError, KeyError, TypeError):
-                continue  # a line cut in half by a kill: asked again
-
-    def name(self, question: Question) -> str:
-        """Cache key of a question to this judge."""
-        about: list[Any] = [self._keys.base_url, self._keys.model]
-        if isinstance(question, str):
-            about += [PROMPTS, question]
-        else:
-            seen = [hashlib.sha256(jpeg).hexdigest() for _, jpeg in question.pictures]
-            about += [LOOK_VERSION, question.text, seen]
-        text = json.dumps(about)
-        return hashlib.sha256(text.encode("utf-8", "replace")).hexdigest()
+        self._answered = Answered(
+            chat,
+            keys.model,
+            Path(keys.cache),
+            about=lambda question: (keys.base_url, keys.model, _words(question)),
+            readable=readable,
+            max_tokens=MOST_ANSWER_TOKENS,
+            key="judge.cache",
+        )
 
     def missing(self, prompts: Sequence[Question]) -> list[Question]:
         """The questions that are not in the cache, each once."""
-        return [p for p in dict.fromkeys(prompts) if self.name(p) not in self._known]
+        return [p for p in dict.fromkeys(prompts) if self._answered.known(p) is None]
 
     def ask(self, prompts: Sequence[Question]) -> list[str]:
         """The answers, in the order of the questions.
@@ -123,34 +96,18 @@ class Judge:
                 ) from None
             finally:  # do not wait for requests still running
                 pool.shutdown(wait=False, cancel_futures=True)
-        return [self._known[self.name(p)] for p in prompts]
+        return [self._answered.ask(p) for p in prompts]
 
     def _ask(self, question: Question) -> None:
-        message = {"role": "user", "content": _content(question)}
         try:
-            reply = self._chat.ask(str(self._keys.model), [message], max_tokens=MOST_ANSWER_TOKENS)
+            self._answered.ask(question)
         except Refused as error:
             raise UserError(f"{error}; the same command continues") from None
-        answer = reply.text
-        row = {"question": self.name(question), "answer": answer}
-        with self._lock:
-            self._known[row["question"]] = answer
-            if not readable(answer):
-                return
-            with self._file.open("a", encoding="utf-8") as file:
-                file.write(json.dumps(row) + "\n")
-                file.flush()
-                os.fsync(file.fileno())
 
 
-def _content(question: Question) -> str | list[dict[str, Any]]:
-    """A question as the content of a message."""
-    if isinstance(question, str):
-        return question
-    parts: list[dict[str, Any]] = [
-        {"type": "image_url", "image_url": {"url": data_url(jpeg)}} for _, jpeg in question.pictures
-    ]
-    return [*parts, {"type": "text", "text": question.text}]
+def _words(question: Question) -> str:
+    """The version of the words that ask it."""
+    return PROMPTS if isinstance(question, str) else LOOK_VERSION
 
 
 def cases(

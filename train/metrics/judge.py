@@ -25,22 +25,10 @@ import numpy as np
 
 from data.sample import Event
 from data.target import clock
+from train.chat import Picture, PictureQuestion, Question
 from train.metrics.grounding import tious
 from train.metrics.soda import in_time, soda
 
-Picture = tuple[float, bytes]
-"""A frame's time in seconds, and its JPEG."""
-
-
-@dataclass(frozen=True)
-class PictureQuestion:
-    """A question about pictures, which stand before it."""
-
-    text: str
-    pictures: tuple[Picture, ...]
-
-
-Question = str | PictureQuestion
 Ask = Callable[[Sequence[Question]], Sequence[str]]
 """Questions → answers, in order."""
 MOST_CHARACTERS = 6000
