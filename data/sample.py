@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import math
 from dataclasses import dataclass
 from itertools import pairwise
@@ -9,6 +10,8 @@ from typing import Any, Literal
 
 from data.media import Media
 
+TEACHER = "teacher"
+"""Key of `Sample.metadata` that says which model wrote the labels, if one did."""
 Reason = Literal[
     "bad row",
     "no target left",
@@ -96,6 +99,14 @@ class Sample:
     metadata: str = "{}"
     """Other facts that the dataset gives about it, as a JSON object."""
     repairs: tuple[Repair, ...] = ()
+
+
+def teacher_of(metadata: str) -> str | None:
+    """The model that wrote a row's labels; None: people did, as far as is known."""
+    if f'"{TEACHER}"' not in metadata:
+        return None
+    told = json.loads(metadata).get(TEACHER)
+    return str(told["model"]) if isinstance(told, dict) else None
 
 
 @dataclass(frozen=True, slots=True)

@@ -24,14 +24,15 @@ class Answered:
         file: Path,
         *,
         about: Callable[[Question], Sequence[Any]],
-        readable: Callable[[str], bool],
+        readable: Callable[[Question | None, str], bool],
         max_tokens: int,
         key: str,
     ):
         """
         Args:
             about: what identifies a question beside its text and its pictures: server, model, version of the words.
-            readable: whether an answer says what was asked; one that does not is not kept.
+            readable: whether an answer says what was asked (None: an answer from the file, of an unknown question); one
+                that does not is not kept.
             key: the file's name among the user's keys.
 
         Raises:
@@ -52,7 +53,7 @@ class Answered:
         for line in text.split("\n"):
             try:
                 row = json.loads(line)
-                if readable(row["answer"]):
+                if readable(None, row["answer"]):
                     self._known[row["question"]] = row["answer"]
             except (ValueError, KeyError, TypeError):
                 continue  # asked again
@@ -85,7 +86,7 @@ class Answered:
         answer = self._chat.ask(self._model, [message], max_tokens=self._max_tokens).text
         with self._lock:
             self._known[name] = answer
-            if self._readable(answer):
+            if self._readable(question, answer):
                 with self._file.open("a", encoding="utf-8") as lines:
                     lines.write(json.dumps({"question": name, "answer": answer}) + "\n")
                     lines.flush()

@@ -42,5 +42,13 @@ def dataset_card(manifest: dict[str, Any], repo: str | None = None) -> str:
         left_out=sum(manifest["left_out"].values()),
         quarantined=sum(lost.values()),
         reasons=", ".join(f"{count} {reason}" for reason, count in lost.items()),
+        synthetic=[
+            (f"{count:,}", safe_name(name)) for name, count in manifest.get("synthetic", {}).items()
+        ],
         notes=[source.note for source in sources if source.note],
     )
+
+
+def safe_name(text: str) -> str:
+    """A model's name from a row, as text in Markdown."""
+    return "".join(c if c.isalnum() or c in "._/-@:+ " else "?" for c in text)[:100]

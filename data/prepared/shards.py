@@ -28,7 +28,7 @@ from datasets import Features, Image, List, Value
 
 from data.errors import UserError
 from data.hub import pinned, reading
-from data.sample import AlreadyWritten, Outcome, Rejected
+from data.sample import AlreadyWritten, Outcome, Rejected, teacher_of
 from data.sources.parse import without_surrogates
 from data.storage import Folder, open_folder
 
@@ -74,7 +74,6 @@ FEATURES = Features(
         "policy": Value("string"),
     }
 )
-
 
 STORED = Features({**FEATURES, "frames": List(Image(decode=False))})
 """`FEATURES` with pictures as undecoded bytes."""
@@ -172,13 +171,14 @@ def quarantined(out: Folder, index: int) -> Iterator[Rejected]:
 
 def summed(out: Folder, num_shards: int) -> dict[str, Any]:
     """Return the counts over all shards and write `quarantine.jsonl`, with one shard in memory at a time."""
-    columns = ["source", "video_id", "times_s", *WINDOW, "unseen_s", "repairs", *OWN]
+    columns = ["source", "video_id", "times_s", *WINDOW, "unseen_s", "repairs", "metadata", *OWN]
     totals: dict[str, Any] = {"rows": 0, "samples": 0, "frames": 0, "video_s": 0.0, "unseen_s": 0.0}
     videos: set[str] = set()
     own = dict.fromkeys(OWN, 0)
     by_source: Counter[str] = Counter()
     repairs: Counter[str] = Counter()
     reasons: Counter[str] = Counter()
+    synthetic: Counter[str] = Counter()
     every = out.unfinished("quarantine.jsonl")
     with every.open("w", encoding="utf-8") as lines:
         for index in range(num_shards):
@@ -194,6 +194,7 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
             for name in OWN:
                 own[name] += sum(map(bool, table[name].to_pylist()))
             by_source.update(table["source"].to_pylist())
+            synthetic.update(filter(None, map(teacher_of, table["metadata"].to_pylist())))
             for found in table["repairs"].to_pylist():
                 repairs.update({r["what"]: r["count"] for r in found})
             lost = list(quarantined(out, index))
@@ -205,6 +206,7 @@ def summed(out: Folder, num_shards: int) -> dict[str, Any]:
         "videos": len(videos),
         "own_words": {name: count for name, count in own.items() if count},
         "by_source": dict(sorted(by_source.items())),
+        "synthetic": dict(sorted(synthetic.items())),
         "repairs": dict(sorted(repairs.items())),
         "quarantined": dict(sorted(reasons.items())),
     }

@@ -1,6 +1,7 @@
 """A user's own videos: one JSON object per line.
 
-Own rows:   {"video": "a.mp4", "description": "…", "events": [[0.0, 2.5, "…"], …], "id"?, "video_id"?, "prompt"?, "credit"?}
+Own rows:   {"video": "a.mp4", "description": "…", "events": [[0.0, 2.5, "…"], …], "id"?, "video_id"?, "prompt"?, "credit"?,
+             "teacher"?: {"model": …} if a model wrote it}
 LLaVA rows: {"video": "a.mp4" | ["a.mp4"], "conversations": [{"from": "human", "value": "…"}, {"from": "gpt", …}]}
 Chat rows:  {"messages": [{"role": "user", "content": "…" | [{"type": "video", "path": …}, {"type": "text", …}]}, …],
              "videos"?: ["a.mp4"]}
@@ -28,11 +29,12 @@ from typing import Any
 
 from data.errors import UserError
 from data.media import FrameFiles, Media, VideoFile
-from data.sample import Rejected, Sample
+from data.sample import TEACHER, Rejected, Sample
 from data.sources.chat import exchanges_of
 from data.sources.config import SourceKeys
 from data.sources.dialects import BadRow, own_rows
 from data.sources.find_video import ENDINGS, VideoFolder, stem, video_files
+from data.sources.ids import Ids
 from data.sources.lines import json_lines, num_lines
 from data.sources.parse import (
     Span,
@@ -64,30 +66,11 @@ class _Place:
         return self.files.find(stem(video)) or VideoFile(str(path))
 
 
-class _Ids:
-    """Makes ids for rows that have none."""
-
-    def __init__(self) -> None:
-        self._seen: set[str] = set()
-
-    def of(self, row: dict[str, Any], video: str) -> str:
-        """The name of the row's video; for further conversations on it, with a hash of the row added. An
-        exact repeat gets an id that is taken, so that it counts as a repeat."""
-        if "messages" not in row and "conversations" not in row:
-            self._seen.add(video)
-            return video
-        digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]
-        longer = f"{video}#{digest}"
-        further = video in self._seen and longer not in self._seen
-        self._seen |= {video, longer}
-        return longer if further else video
-
-
 def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     """Samples in file order; a row that cannot be read is yielded as `Rejected`, never raised."""
     path = _file(keys)
     place = _Place(Path(keys.videos or path.parent), keys.videos is not None, keys.speech_context)
-    names = _Ids()
+    names = Ids()
     samples = (
         found
         for number, row in _rows(path, keys.shuffle_seed)
@@ -96,7 +79,7 @@ def read(keys: SourceKeys) -> Iterator[Sample | Rejected]:
     yield from at_most(samples, keys.limit)
 
 
-def _of_row(row: Any, where: str, place: _Place, names: _Ids) -> Iterator[Sample | Rejected]:
+def _of_row(row: Any, where: str, place: _Place, names: Ids) -> Iterator[Sample | Rejected]:
     try:
         if isinstance(row, BadRow):
             raise row
@@ -173,7 +156,7 @@ def _rows(path: Path, shuffle_seed: int | None) -> Iterator[tuple[int, Any]]:
         yield number, BadRow(f"not JSON: {found}") if bad else found
 
 
-def _sample(row: dict[str, Any], place: _Place, names: _Ids) -> Sample:
+def _sample(row: dict[str, Any], place: _Place, names: Ids) -> Sample:
     exchanges, system, chat_video = exchanges_of(row)
     video, named_after = _media(row, chat_video, place)
     prompt, description = _text(row, "prompt"), _text(row, "description")
@@ -200,8 +183,20 @@ def _sample(row: dict[str, Any], place: _Place, names: _Ids) -> Sample:
         context=_text(row, "context"),
         turns=tuple(exchanges[1:]),
         credit=_text(row, "credit"),
+        metadata=_metadata(row),
         repairs=repairs,
     )
+
+
+def _metadata(row: dict[str, Any]) -> str:
+    """That a model wrote the row, and which."""
+    teacher = row.get("teacher")
+    if teacher is None:
+        return "{}"
+    if not isinstance(teacher, dict) or not isinstance(teacher.get("model"), str):
+        raise BadRow('teacher must be {"model": NAME}, as scripts/caption.py writes it')
+    words = {key: without_surrogates(str(value))[:200] for key, value in teacher.items()}
+    return json.dumps({TEACHER: words}, ensure_ascii=False)
 
 
 def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, str]:

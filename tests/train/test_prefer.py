@@ -295,6 +295,11 @@ def test_keys_that_do_not_go_with_pairs_are_refused(argv, said):
         load(PreferConfig, ["pairs=x", *argv])
 
 
+def test_the_rate_after_sft_stays_low_beside_other_keys():
+    for more, rate in ([], 1e-5), (["optim.schedule=linear"], 1e-5), (["optim.lr=3e-6"], 3e-6):
+        assert load(PreferConfig, ["prefer.method=dpo", "pairs=p", *more]).optim.lr == rate
+
+
 def test_pairs_that_answer_something_else_are_refused(world, pairs, run, tmp_path):
     with pytest.raises(UserError, match=r"pairs: missing; .*scripts/sample\.py"):
         prefer(load(PreferConfig, [f"model.name={run}"]))

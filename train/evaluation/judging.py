@@ -67,7 +67,7 @@ class Judge:
             keys.model,
             Path(keys.cache),
             about=lambda question: (keys.base_url, keys.model, _words(question)),
-            readable=readable,
+            readable=lambda _, answer: readable(answer),
             max_tokens=MOST_ANSWER_TOKENS,
             key="judge.cache",
         )

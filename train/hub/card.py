@@ -11,6 +11,7 @@ import yaml
 from huggingface_hub import EvalResult, ModelCardData
 
 from data.pages.render import render
+from data.prepared.card import safe_name
 from data.prepared.summary import own_words
 from data.redact import redacted
 from data.selection.known_policies import POLICIES
@@ -157,6 +158,9 @@ def _data(dataset: dict[str, Any]) -> str:
         whole = " with all their rows" if several and held else ""
         text += f", {held or 'none'} of them held out{whole}"
     text += "."
+    if synthetic := dataset.get("synthetic"):
+        named = ", ".join(f"{count} by `{safe_name(name)}`" for name, count in synthetic.items())
+        text += f" The texts of some rows are synthetic, written by a model: {named}."
     if own := dataset.get("own_words"):
         text += (
             f" Some of the {dataset['learned_from']} training rows have texts of their own "

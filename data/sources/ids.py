@@ -1,0 +1,26 @@
+"""Ids for rows that have none."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+from typing import Any
+
+
+class Ids:
+    """Makes them, of one file."""
+
+    def __init__(self) -> None:
+        self._seen: set[str] = set()
+
+    def of(self, row: dict[str, Any], video: str) -> str:
+        """The name of the row's video; for further conversations on it, with a hash of the row added. An
+        exact repeat gets an id that is taken, so that it counts as a repeat."""
+        if "messages" not in row and "conversations" not in row:
+            self._seen.add(video)
+            return video
+        digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]
+        longer = f"{video}#{digest}"
+        further = video in self._seen and longer not in self._seen
+        self._seen |= {video, longer}
+        return longer if further else video
