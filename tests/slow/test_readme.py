@@ -16,7 +16,7 @@ from tests.helpers.videos import PAGES, ROOT
 
 pytestmark = pytest.mark.slow
 ELSEWHERE = (
-    "finevideo", "ball-games", "recipe=sources", "you/", "server=", "ray", "judge", "app.py", "--config_file", "run.py", "make ",
+    "finevideo", "ball-games", "recipe=sources", "you/", "server=", "ray", "judge", "caption.py", "captions/", "app.py", "--config_file", "run.py", "make ",
 )  # fmt: skip
 """Wants the Hub, a GPU or a server, is no command of ours, or is a test of its own (the page)."""
 SMALL = {
