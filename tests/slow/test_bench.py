@@ -127,6 +127,16 @@ def test_what_the_papers_do_otherwise(tmp_path):
     assert "| 24 small |" in said and "| 2 tokens, with a context token |" in said
 
 
+def test_planted_labels_are_audited(tmp_path):
+    """Every part runs, and counts what was planted; a model of a few steps finds nothing."""
+    keys = ["shares=0.2", "seeds=0", "videos=40", "held_out=4", "steps=2", "prewarm_steps=20"]
+    figures, said = figures_of("bench_audit", tmp_path, *keys, f"work={tmp_path}/work")
+    assert len(json.loads((tmp_path / "work/bad-0.2/bad.json").read_text())) == 8
+    assert 0 <= figures["0.2/auc/seed_0"] <= 1 and 0 <= figures["0.2/recall"] <= 1
+    assert figures["blind/seed_0/worth_low"] <= 0.05 and figures["blind/seed_0/worth_high"] >= -0.05
+    assert "| 20% | gained |" in said
+
+
 def test_stages_beside_training_at_once(tmp_path):
     keys = [
         "seeds=0",

@@ -83,6 +83,7 @@ def test_describe_sees_what_training_saw(run, world):
     assert new["input_ids"] == stored["input_ids"] and new["frames"].equal(stored["frames"])
 
 
+@pytest.mark.slow
 def test_batched_generation_is_single_generation(run, world):
     from data.prepared.dataset import Prepared
     from train.inference.generate import answer, generation_prompt, load_run

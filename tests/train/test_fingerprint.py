@@ -73,6 +73,7 @@ def test_the_same_base_elsewhere_is_the_same(trained, bases, tmp_path):
     load_run(read_run(old, base=str(moved), force=True))
 
 
+@pytest.mark.slow
 def test_a_merged_model_is_asked_too(trained, tmp_path):
     merge(load(MergeConfig, [f"adapter={trained}", f"out={tmp_path}/m", "dtype=fp32"]))
     load_run(read_run(tmp_path / "m"))
@@ -87,6 +88,7 @@ def test_a_merged_model_is_asked_too(trained, tmp_path):
         load_run(read_run(tmp_path / "m"))
 
 
+@pytest.mark.slow
 def test_prompts_that_are_made_otherwise(trained, tmp_path):
     run = shutil.copytree(trained, tmp_path / "run")
     policy = json.loads((run / "frame_policy.json").read_text())
@@ -100,6 +102,7 @@ def test_prompts_that_are_made_otherwise(trained, tmp_path):
         load_run(read_run(run))
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("share", [1.0, 0.5])
 def test_weights_without_a_place_are_an_error(trained, tmp_path, share):
     """As after a library renamed its modules: peft only warns, and the base answers."""

@@ -16,6 +16,7 @@ def write(file, **marks):
     return file
 
 
+@pytest.mark.slow
 def test_marked_rows_are_not_learned_from_nor_measured(world, tmp_path, capsys):
     rows = Prepared.open(world).rows()
     parts, names = split(rows, 0.2, 200), rows["id"]

@@ -142,6 +142,7 @@ def test_frames_that_do_not_fit_are_left_out_of_a_request(processor):
     assert 1 <= len(shown) == len(kept) < 20
 
 
+@pytest.mark.slow
 def test_older_programs_find_their_names(folders):
     for folder in folders.values():
         config = json.loads((folder / "config.json").read_text())

@@ -61,6 +61,7 @@ def test_the_losses_are_those_of_grey_frames_and_of_another_videos(world, plain)
     assert record["frames_worth_after"] == found["eval_worth"][2]
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("how", [["train.pack=true"], ["data.stream=true"], ["data.features=true"]])
 def test_packs_streams_and_caches_measure_the_same(world, plain, tiny_folder, tmp_path, how):
     data = world
@@ -73,6 +74,7 @@ def test_packs_streams_and_caches_measure_the_same(world, plain, tiny_folder, tm
         assert values[0] == pytest.approx(measured(plain)[name][0], abs=2e-4), name
 
 
+@pytest.mark.slow
 def test_only_at_both_ends_and_not_where_it_is_left_out(world, tmp_path):
     train(world, tmp_path / "a", "train.eval_every=2", "data.workers=1")
     assert list(rows(tmp_path / "a", "eval_loss")) == [0, 2, STEPS]

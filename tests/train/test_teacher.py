@@ -190,6 +190,7 @@ def test_a_folder_is_told_and_learned_from(films, tmp_path, tiny_folder, capsys)
     )
 
 
+@pytest.mark.slow
 def test_a_server_that_dies_and_one_that_mumbles_lose_nothing(films, tmp_path, capsys):
     with judging() as server:
         server.says = teller
@@ -259,6 +260,7 @@ def test_by_the_command(films, tmp_path):
         )
 
 
+@pytest.mark.slow
 def test_a_run_of_ours_teaches(world, films, tmp_path):
     train(world, tmp_path / "run", "train.steps=1", "eval.worth=false", "data.eval_share=0")
     argv = [f"source.path={films}", f"out={tmp_path}/out", f"adapter={tmp_path}/run", "workers=1"]

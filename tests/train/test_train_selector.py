@@ -46,6 +46,7 @@ def keys(*argv):
 # --- rendered videos ---------------------------------------------------------------------------
 
 
+@pytest.mark.slow
 @pytest.mark.parametrize("number", range(8))
 def test_rendered_videos_are_cut_where_their_labels_say(number):
     source = roll(0, number)
