@@ -96,6 +96,8 @@ class Sample:
     """Nothing is said of the video: it is to be described, not learned from."""
     credit: str = ""
     """Author, title and licence, worded as they must be credited."""
+    boxes: tuple[Any, ...] = ()
+    """Where the one subject is that the row is about (`data.regions.Track`); empty: it is about all of the video."""
     metadata: str = "{}"
     """Other facts that the dataset gives about it, as a JSON object."""
     repairs: tuple[Repair, ...] = ()

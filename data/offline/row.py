@@ -8,7 +8,7 @@ import tempfile
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, astuple, dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,9 +16,11 @@ from typing import Any
 from data.media import Local, VideoFile, content_id
 from data.offline.isolate import Failure, digest_of, part_done, run_each
 from data.redact import redacted
+from data.regions import absences
 from data.sample import AlreadyWritten, Event, Rejected, Repair, Sample, ShardItem
 from data.selection.choose import ChosenFrames, policy_record
 from data.selection.config import FrameKeys
+from data.selection.outline import outlined
 from data.selection.windows import choose_windows
 from data.target import clock, speech_context
 from data.video.info import BadVideo
@@ -150,6 +152,13 @@ def prepared_row(
 ) -> dict[str, Any]:
     """See `data.prepared.shards.FEATURES`."""
     end_s = chosen.duration_s
+    metadata = item.metadata
+    if item.boxes:
+        chosen = outlined(chosen, item.boxes, keys)
+        item = replace(item, events=with_absences(item, end_s))
+        metadata = json.dumps(
+            {**json.loads(metadata), "boxes": [astuple(one) for one in item.boxes]}
+        )
     # an event that starts just after the end is about the last frame: labels round times differently
     kept = [e for e in item.events if e.start_s <= end_s + INSTANT_S]
     # labels round durations by up to a second: no more than that is not counted as a repair
@@ -194,10 +203,18 @@ def prepared_row(
         "black_share": chosen.black_share,
         "still_share": chosen.still_share,
         "credit": item.credit,
-        "metadata": item.metadata,
+        "metadata": metadata,
         "repairs": [asdict(Repair(what, n)) for what, n in sorted(repairs.items()) if n],
         "policy": json.dumps(redacted(policy_record(keys)), sort_keys=True),
     }
+
+
+def with_absences(item: Sample, end_s: float) -> tuple[Event, ...]:
+    """The events of a sample about one subject, with the stretches in which it is not in view."""
+    if not item.events:
+        return ()
+    every = [*item.events, *absences(item.boxes, item.events, end_s)]
+    return tuple(sorted(every, key=lambda e: (e.start_s, e.end_s)))
 
 
 def choose_in_subprocess(

@@ -4,10 +4,23 @@ from __future__ import annotations
 
 from typing import Annotated, ClassVar, Literal, Self
 
-from pydantic import Field, model_validator
+from pydantic import AfterValidator, Field, model_validator
 
 from data.config import Section, one_of
 from data.selection.known_policies import POLICIES, SHARED
+
+
+def known_colour(name: str) -> str:
+    """A colour by its name or as #rrggbb.
+
+    Raises:
+        ValueError: it is none.
+    """
+    from PIL import ImageColor
+
+    ImageColor.getrgb(name)
+    return name
+
 
 SELECTOR_FILES = ("selector.safetensors", "selector.json")
 """Weights and record of a selector."""
@@ -41,6 +54,14 @@ class FrameKeys(Section):
         ge=0,
         description="so many of the frames, the sharpest, are shown again in quarters, to read small text; "
         "they take 4 frames of frames.max each",
+    )
+    outline: Annotated[str, AfterValidator(known_colour)] = Field(
+        default="red", description="rows with boxes: colour of the line around the subject"
+    )
+    outlined: Literal["all", "first"] = Field(
+        default="all",
+        description="rows with boxes: mark the subject on all frames that show it, or on the first one alone, as "
+        "when a box is given once (describe box=…)",
     )
     speed: Literal["exact", "fast", "keyframes"] = Field(
         default="exact",

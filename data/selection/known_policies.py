@@ -39,7 +39,9 @@ class Policy:
     """How frames are chosen, in words for a model card."""
 
 
-SHARED = frozenset({"policy", "max", "window_s", "px", "tiles", "speed", "decoder"})
+SHARED = frozenset(
+    {"policy", "max", "window_s", "px", "tiles", "outline", "outlined", "speed", "decoder"}
+)
 """Keys that every policy uses."""
 GREY = frozenset({"candidate_fps", "threshold", "size"})
 """Keys of the policies that compare small grey pictures."""

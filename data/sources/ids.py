@@ -13,10 +13,14 @@ class Ids:
     def __init__(self) -> None:
         self._seen: set[str] = set()
 
-    def of(self, row: dict[str, Any], video: str) -> str:
-        """The name of the row's video; for further conversations on it, with a hash of the row added. An
-        exact repeat gets an id that is taken, so that it counts as a repeat."""
-        if "messages" not in row and "conversations" not in row:
+    def of(self, row: dict[str, Any], video: str, *, several: bool) -> str:
+        """The name of the row's video; for further ones, with a hash of the row added. An exact repeat gets an id
+        that is taken, so that it counts as a repeat.
+
+        Args:
+            several: a video may have several such rows, as conversations, or one for each subject.
+        """
+        if not several:
             self._seen.add(video)
             return video
         digest = hashlib.sha256(json.dumps(row, sort_keys=True).encode()).hexdigest()[:8]

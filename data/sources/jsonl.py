@@ -29,20 +29,18 @@ from typing import Any
 
 from data.errors import UserError
 from data.media import FrameFiles, Media, VideoFile
-from data.sample import TEACHER, Rejected, Sample
+from data.regions import PROMPT
+from data.sample import Rejected, Sample
 from data.sources.chat import exchanges_of
 from data.sources.config import SourceKeys
 from data.sources.dialects import BadRow, own_rows
+from data.sources.fields import boxes_of, duration_of, metadata_of, spans_of, text_of
 from data.sources.find_video import ENDINGS, VideoFolder, stem, video_files
 from data.sources.ids import Ids
 from data.sources.lines import json_lines, num_lines
 from data.sources.parse import (
-    Span,
     at_most,
     clean_events,
-    prose,
-    single_line,
-    time_s,
     without_surrogates,
 )
 
@@ -159,10 +157,13 @@ def _rows(path: Path, shuffle_seed: int | None) -> Iterator[tuple[int, Any]]:
 def _sample(row: dict[str, Any], place: _Place, names: Ids) -> Sample:
     exchanges, system, chat_video = exchanges_of(row)
     video, named_after = _media(row, chat_video, place)
-    prompt, description = _text(row, "prompt"), _text(row, "description")
+    prompt, description = text_of(row, "prompt"), text_of(row, "description")
     if exchanges:
         prompt, description = prompt or exchanges[0].prompt, description or exchanges[0].answer
-    events, repairs = clean_events(_spans(row.get("events")), _duration(row))
+    events, repairs = clean_events(spans_of(row.get("events")), duration_of(row))
+    boxes = boxes_of(row)
+    if boxes and not prompt:
+        prompt = PROMPT
     if not events and not description:
         why = ", ".join(f"{r.count} × {r.what}" for r in repairs)
         why = (
@@ -172,31 +173,21 @@ def _sample(row: dict[str, Any], place: _Place, names: Ids) -> Sample:
         )
         raise BadRow(f"nothing to learn: {why}")
     return Sample(
-        id=_text(row, "id") or names.of(row, named_after),
+        id=text_of(row, "id") or names.of(row, named_after, several=bool(exchanges or boxes)),
         source="jsonl",
-        video_id=_text(row, "video_id"),
+        video_id=text_of(row, "video_id"),
         video=video,
         events=events,
         description=description,
         prompt=prompt,
         system=system,
-        context=_text(row, "context"),
+        context=text_of(row, "context"),
         turns=tuple(exchanges[1:]),
-        credit=_text(row, "credit"),
-        metadata=_metadata(row),
+        credit=text_of(row, "credit"),
+        boxes=boxes,
+        metadata=metadata_of(row),
         repairs=repairs,
     )
-
-
-def _metadata(row: dict[str, Any]) -> str:
-    """That a model wrote the row, and which."""
-    teacher = row.get("teacher")
-    if teacher is None:
-        return "{}"
-    if not isinstance(teacher, dict) or not isinstance(teacher.get("model"), str):
-        raise BadRow('teacher must be {"model": NAME}, as scripts/caption.py writes it')
-    words = {key: without_surrogates(str(value))[:200] for key, value in teacher.items()}
-    return json.dumps({TEACHER: words}, ensure_ascii=False)
 
 
 def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, str]:
@@ -216,7 +207,7 @@ def _media(row: dict[str, Any], chat_video: str, place: _Place) -> tuple[Media, 
     if any(Path(name).suffix.lower() in ENDINGS for name in names):
         raise BadRow(f"one video a row, got {len(names)}")
     paths = tuple(str(place.root / name) for name in names)
-    frames = FrameFiles(paths, _frame_times(row, len(paths)), _duration(row))
+    frames = FrameFiles(paths, _frame_times(row, len(paths)), duration_of(row))
     return frames, _public_id(Path(names[0]).parent, place)
 
 
@@ -244,15 +235,6 @@ def _frame_times(row: dict[str, Any], count: int) -> tuple[float, ...]:
     return tuple(map(float, times))
 
 
-def _duration(row: dict[str, Any]) -> float | None:
-    value = row.get("duration_s")
-    if value is None:
-        return None
-    if isinstance(value, bool) or not isinstance(value, int | float) or not 0 < value < math.inf:
-        raise BadRow(f"duration_s must be a number above 0, got {value!r}")
-    return float(value)
-
-
 def _path(value: Any) -> str:
     if not isinstance(value, str) or not value:
         raise BadRow("video is missing: give the path of one video file")
@@ -261,32 +243,3 @@ def _path(value: Any) -> str:
     if "\0" in value:
         raise BadRow("video holds a NUL character")
     return without_surrogates(value)
-
-
-def _text(row: dict[str, Any], key: str) -> str:
-    value = row.get(key)
-    if value is None:
-        return ""
-    if key in ("id", "video_id") and isinstance(value, int) and not isinstance(value, bool):
-        return str(value)
-    if not isinstance(value, str):
-        raise BadRow(f"{key} must be text, got {type(value).__name__}")
-    return without_surrogates(value).strip() if key in ("id", "video_id") else prose(value)
-
-
-def _spans(value: Any) -> Iterator[Span]:
-    """The events of a row as written there, times unchecked.
-
-    Raises:
-        BadRow: an entry is not an event at all.
-    """
-    if value is not None and not isinstance(value, list):
-        raise BadRow(f"events must be a list of [start_s, end_s, text], got {type(value).__name__}")
-    for i, item in enumerate(value or ()):
-        if isinstance(item, dict):
-            item = [item.get("start_s"), item.get("end_s"), item.get("text")]
-        if not isinstance(item, list) or len(item) != 3 or not isinstance(item[2], str):
-            raise BadRow(f"events[{i}] must be [start_s, end_s, text], got {item!r}")
-        if any(isinstance(t, bool | list | dict) for t in item[:2]):
-            raise BadRow(f"events[{i}]: times are seconds or MM:SS, got {item[:2]!r}")
-        yield Span(time_s(item[0]), time_s(item[1]), single_line(item[2]))

@@ -101,6 +101,11 @@ class DescribeConfig(Section):
         description="put subtitles beside a video (.srt, .vtt, .ass) or inside it before the instruction "
         "(null: if the run was trained with speech)",
     )
+    box: Annotated[tuple[float, ...] | None, BeforeValidator(by_commas)] = Field(
+        default=None,
+        description="describe one subject only, of one video: the box it is in as fractions of the picture, "
+        "left,top,right,bottom, on the first frame; or five numbers, the time in seconds first",
+    )
     max_new_tokens: AnswerLength = None
     batch: int = Field(
         default=8, ge=1, description="videos, or windows of long ones, described at a time"
@@ -140,6 +145,13 @@ class DescribeConfig(Section):
         known, where = (PRINTED, "without out") if self.out is None else (WRITTEN, "with out")
         if bad := [one for one in self.format if one not in known]:
             raise ValueError(f"format={bad[0]}: {where}, give {', '.join(known)}")
+        if self.box is not None:
+            if len(self.box) not in (4, 5):
+                raise ValueError(f"box: four numbers, or five with a time, got {len(self.box)}")
+            if self.out is not None or "request" in self.format or len(self.videos) > 1:
+                raise ValueError(
+                    "box: of one video, described at once; leave out and format=request out"
+                )
         if self.out is None and len(self.format) > 1:
             raise ValueError("format: only one can be printed; with out=FOLDER all are written")
         return self

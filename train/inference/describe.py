@@ -12,6 +12,7 @@ from typing import Any
 
 from data.errors import UserError, warn
 from data.prepared.summary import own_words
+from data.regions import Track, parse_boxes
 from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
 from data.sources.files import Listed
@@ -105,6 +106,7 @@ def describe(
                 video.context or config.context,
                 video.system,
                 speech=uses_subtitles(config.speech_context, run),
+                boxes=boxes_of(config),
             )
             for one in ask(rows):
                 one.row.pop("frames")  # of a film there are too many to hold
@@ -114,6 +116,20 @@ def describe(
             continue
         _notes(video.path, answers, run)
         yield record_of(video, answers, run, frames)
+
+
+def boxes_of(config: DescribeConfig) -> Track:
+    """The box of the subject that is asked about; none: all of the video is.
+
+    Raises:
+        UserError: it is no box in the picture.
+    """
+    if config.box is None:
+        return ()
+    try:
+        return parse_boxes([config.box if len(config.box) == 5 else (0.0, *config.box)])
+    except ValueError as error:
+        raise UserError(str(error).replace("boxes[0]", "box", 1)) from None
 
 
 def note_own_words(config: DescribeConfig, run: SavedRun) -> None:

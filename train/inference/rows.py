@@ -9,9 +9,11 @@ from pydantic import ValidationError
 
 from data.config import resolved
 from data.errors import UserError, warn
+from data.regions import PROMPT, Track
 from data.selection.choose import MIN_DECODED, ChosenFrames
 from data.selection.config import FrameKeys
 from data.selection.known_policies import SHARED
+from data.selection.outline import outlined
 from data.selection.windows import choose_windows
 from data.target import speech_context
 from data.video.info import BadVideo
@@ -58,14 +60,22 @@ def rows_of(
     system: str = "",
     *,
     speech: bool = False,
+    boxes: Track = (),
 ) -> Iterator[dict[str, Any]]:
-    """A new video in the form of prepared rows, one for each window, as they are decoded. `speech`: with its
-    subtitles in the context.
+    """A new video in the form of prepared rows, one for each window, as they are decoded.
+
+    Args:
+        speech: with its subtitles in the context.
+        boxes: of the one subject that is asked about, in all of the video.
 
     Raises:
         BadVideo: the video cannot be used.
     """
+    if boxes:
+        keys, prompt = keys.model_copy(update={"window_s": None}), prompt or PROMPT
     for number, chosen in enumerate(choose_windows(path, keys, min_decoded)):
+        if boxes:
+            chosen = outlined(chosen, boxes, keys)
         if speech and number == 0:  # a bad video is found first
             context = with_speech(path, context)
         yield as_row(path, chosen, prompt or "", context, system)
