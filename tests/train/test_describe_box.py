@@ -59,7 +59,7 @@ def test_a_box_that_cannot_be_asked_about_is_one_line(argv, said):
 @pytest.mark.parametrize("box", ["10,20,300,400", "1.2,0.1,1.4,0.2", "0.5,0.5,0.1,0.1"])
 def test_a_box_outside_of_the_picture_is_one_line(box):
     config = load(DescribeConfig, ["a.mp4", "adapter=r", f"box={box}"], "videos")
-    with pytest.raises(UserError, match="^box: "):
+    with pytest.raises(UserError, match=r"^box: "):
         boxes_of(config)
 
 
