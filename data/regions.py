@@ -126,16 +126,8 @@ def absences(track: Track, events: Sequence[Event], end_s: float) -> list[Event]
     it is, not when it is gone."""
     if len(track) < 2:
         return []
-    edges = [0.0, *(one.time_s for one in track), end_s]
-    # the first box says nothing of what was before it by more than HOLD_S
-    gone = [(0.0, track[0].time_s)] if track[0].time_s > HOLD_S or track[0].box is None else []
-    gone += [
-        (one.time_s, after) for one, after in zip(track, edges[2:], strict=True) if one.box is None
-    ]
-    if track[-1].box is not None and end_s - track[-1].time_s > HOLD_S:
-        gone.append((track[-1].time_s, end_s))
     told: list[Event] = []
-    for start_s, stop_s in gone:
+    for start_s, stop_s in _gone(track, end_s):
         left = [(start_s, min(stop_s, end_s))]
         for event in events:
             left = [
@@ -146,3 +138,18 @@ def absences(track: Track, events: Sequence[Event], end_s: float) -> list[Event]
             ]
         told += [Event(a, b, ABSENT) for a, b in left if b - a >= ABSENT_S]
     return told
+
+
+def _gone(track: Track, end_s: float) -> list[tuple[float, float]]:
+    """The stretches in which the subject is not in view, each as long as it can be."""
+    gone: list[tuple[float, float]] = []
+    # the first box says nothing of what was before it by more than HOLD_S, nor the last one of what is after it
+    if track[0].time_s > HOLD_S or track[0].box is None:
+        gone.append((0.0, track[0].time_s))
+    for one, after_s in zip(track, [*(other.time_s for other in track[1:]), end_s], strict=True):
+        last = one is track[-1] and end_s - one.time_s > HOLD_S
+        if one.box is None or last:
+            goes_on = one.box is None and bool(gone) and gone[-1][1] == one.time_s
+            begin_s = gone.pop()[0] if goes_on else one.time_s
+            gone.append((begin_s, after_s))
+    return gone

@@ -4,7 +4,8 @@ ShareGPT4Video  {"video_id", "video_path", "captions": [{"idx": "-1", "content":
                 → the caption of index -1, which describes the whole video
 PLM-Video-Human {"uid", "video", "total_frames", "dense_captions": [{"start_frame", "end_frame", "caption"}]}
                 (rdcap), or one "caption" with "start_frame" and "end_frame" (rcap, rtloc)
-                → events; frames are numbered at six per second, and `end_frame` is included
+                → events; frames are numbered at six per second, and `end_frame` is included. They are about one
+                subject, "masklet_id": with SA-V's masks beside the video it is marked (`masklets.py`)
 Vript           {"meta": …, "data": {"<id>-Scene-001": {"clip_id", "caption": {"content", …}}, …}}
                 → one row per clip, whose file is found by its name below `source.videos`
 
@@ -63,7 +64,8 @@ def _plm(row: Row) -> Row:
         start, end = frames
         events.append([start / PLM_FPS, (end + 1) / PLM_FPS, caption.get("caption")])
     name = row.get("uid", row.get("video"))
-    return {"id": name, "video": row.get("video"), "events": events}
+    about = {"masklet_id": row["masklet_id"]} if "masklet_id" in row else {}
+    return {"id": name, "video": row.get("video"), "events": events, **about}
 
 
 def _vript(row: Row) -> list[Row]:

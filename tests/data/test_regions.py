@@ -175,3 +175,60 @@ def test_boxes_are_of_the_picture_as_people_see_it(tmp_path, turn):
     marks = lined(row, (0, 255, 0))
     assert marks[0] == pytest.approx((0.2, 0.75), abs=0.05) and not any(marks[1:])
     assert row["events"] == []
+
+
+def test_masklets_beside_the_video_become_boxes(tmp_path):
+    masks = pytest.importorskip("pycocotools.mask")
+    grey = np.full((96, 160, 3), 120, np.uint8)
+    write_h264(tmp_path / "sav_1.mp4", iter([grey] * 60), rate=24)  # 2.5 s
+
+    def rle(x, y, width, height):
+        mask = np.zeros((96, 160), np.uint8, order="F")
+        mask[y : y + height, x : x + width] = 1
+        found = masks.encode(mask)
+        return {"size": [96, 160], "counts": found["counts"].decode()}
+
+    frames = [[rle(16, 48, 32, 24), rle(80, 0, 40, 96)] for _ in range(9)]
+    frames += [[rle(0, 0, 0, 0), rle(80, 0, 40, 96)], [None, rle(80, 0, 40, 96)], []]
+    content = {"video_id": "sav_1", "masklet_id": [3, 7], "masklet": frames}
+    (tmp_path / "sav_1_manual.json").write_text(json.dumps(content))
+    captions = [{"start_frame": 0, "end_frame": 8, "caption": "it waits."}]
+    rows = [
+        {"uid": "a", "video": "sav_1.mp4", "masklet_id": 3, "total_frames": 12, "dense_captions": captions},
+        {"uid": "b", "video": "sav_1.mp4", "masklet_id": 7, "total_frames": 12, "start_frame": 0, "end_frame": 11, "caption": "x."},
+        {"uid": "c", "video": "sav_1.mp4", "masklet_id": 9, "total_frames": 12, "dense_captions": captions},
+    ]  # fmt: skip
+    first, second = prepared(tmp_path, rows, "frames.fps=6")
+    assert first["prompt"] == second["prompt"] == PROMPT
+    track = json.loads(first["metadata"])["boxes"]
+    assert track[0] == [0.0, pytest.approx([0.1, 0.5, 0.3, 0.75])] and track[9] == [1.5, None]
+    marked = dict(zip(first["times_s"], lined(first), strict=True))
+    assert all((middle is not None) == (time_s < 1.5) for time_s, middle in marked.items())
+    assert first["events"][-1]["text"] == ABSENT and first["events"][-1]["start_s"] == 1.5
+    lost = [json.loads(line) for line in (tmp_path / "data/quarantine.jsonl").open()]
+    assert [one["id"] for one in lost] == ["c"] and "masklet_id=9" in lost[0]["detail"]
+
+
+def test_without_masks_the_subject_is_not_marked_and_that_is_counted(tmp_path):
+    grey = np.full((96, 160, 3), 120, np.uint8)
+    write_h264(tmp_path / "sav_1.mp4", iter([grey] * 30), rate=24)
+    captions = [{"start_frame": 0, "end_frame": 5, "caption": "it waits."}]
+    row = {
+        "uid": "a",
+        "video": "sav_1.mp4",
+        "masklet_id": 3,
+        "total_frames": 12,
+        "dense_captions": captions,
+    }
+    (one,) = prepared(tmp_path, [row])
+    assert not any(lined(one)) and one["prompt"] == ""
+    assert one["repairs"] == [
+        {"what": "no masks beside the video: its subject is not marked", "count": 1}
+    ]
+    for broken in ("[]", '{"masklet_id": [3], "masklet": [["x"]]}', "no json"):
+        (tmp_path / "sav_1_manual.json").write_text(broken)
+        from data.sources import masklets
+
+        masklets._read.cache_clear()
+        with pytest.raises(masklets.BadRow):
+            masklets.boxes_of_masklet(str(tmp_path / "sav_1.mp4"), 3)
