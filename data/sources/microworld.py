@@ -176,7 +176,7 @@ def draw(scene: Scene, progress: float, size_px: int = SIZE_PX) -> np.ndarray:
     growth = {"grows": 0.6 + 0.4 * progress, "shrinks": 1.0 - 0.4 * progress}
     radius = scene.radius * growth.get(scene.action, 1.0)
     turn = progress * np.pi if scene.action == "spins" else 0.0
-    corners = (np.array([x, y]) + radius * _outline(scene.shape, turn)) * side  # (P, 2)
+    corners = (np.array([x, y]) + radius * outline(scene.shape, turn)) * side  # (P, 2)
     ImageDraw.Draw(inside).polygon(corners.ravel().tolist(), fill=samples)
     small = inside.reduce(scale)  # a pixel is the number of its samples inside the shape
     shape, ground = np.array([COLOURS[scene.colour], BACKGROUNDS[scene.background]])
@@ -196,8 +196,8 @@ def _untold(scene: Scene, progress: float, size_px: int) -> np.ndarray:
     return np.asarray(ground + share[..., None] * (ink - ground)).astype(np.uint8)
 
 
-def _outline(shape: str, turn: float) -> np.ndarray:
-    """(P, 2) corners on the unit disc."""
+def outline(shape: str, turn: float) -> np.ndarray:
+    """(P, 2) corners of a shape on the unit disc, turned by `turn` radians."""
     if shape == "circle":
         angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
         return np.stack([np.cos(angles), np.sin(angles)], axis=1)

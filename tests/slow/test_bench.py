@@ -137,6 +137,16 @@ def test_planted_labels_are_audited(tmp_path):
     assert "| 20% | gained |" in said
 
 
+def test_subjects_in_boxes(tmp_path):
+    """Each way is trained and judged; both subjects of a video are told apart by their events alone."""
+    keys = ["seeds=0", "videos=20", "held_out=3", "steps=2", "prewarm_steps=20"]
+    figures, said = figures_of("bench_regions", tmp_path, *keys, f"work={tmp_path}/work")
+    assert 0 <= figures["boxes/scene_f1"] <= 1 and "| no boxes |" in said
+    rows = [json.loads(line) for line in (tmp_path / "work/two-1.jsonl").read_text().splitlines()]
+    assert {row["id"][-1] for row in rows} == {"a", "b"}
+    assert all(0 <= edge <= 1 for row in rows for box in row["boxes"] for edge in box[1:])
+
+
 def test_stages_beside_training_at_once(tmp_path):
     keys = [
         "seeds=0",

@@ -199,6 +199,16 @@ class BenchAuditConfig(SeedsConfig):
     work: str = Field(default="prepared/audit", description="where videos and runs are kept")
 
 
+class BenchRegionsConfig(SeedsConfig):
+    """Keys of scripts/bench_regions.py."""
+
+    videos: int = Field(default=1500, ge=20, description="videos of two subjects to learn from")
+    held_out: int = Field(default=100, ge=1, description="further ones, to be described")
+    frames: int = Field(default=6, ge=1, le=32, description="frames of a video")
+    steps: int = Field(default=800, ge=1, description="training steps of each model")
+    work: str = Field(default="prepared/regions", description="where videos and runs are kept")
+
+
 PoorLabels = Literal["jittered", "invented", "few"]
 CASES: tuple[PoorLabels, ...] = ("jittered", "invented", "few")
 WAYS_AFTER_SFT = (
