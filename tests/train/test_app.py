@@ -1,6 +1,7 @@
 """The page to try a model: a real browser uploads a clip and reads what the tiny model says of it."""
 
 import base64
+import io
 import json
 import os
 import socket
@@ -9,7 +10,9 @@ import sys
 import time
 import urllib.request
 
+import numpy as np
 import pytest
+from PIL import Image
 
 from data.sources import microworld
 from tests.helpers.browser import Browser
@@ -198,3 +201,51 @@ def test_what_is_no_video_is_one_line(served, tmp_path):
 def test_what_cannot_be_served_is_one_line(tmp_path):
     done = run_command("scripts/app.py", f"adapter={tmp_path}/nothing")
     assert done.returncode == 2 and "no such folder" in done.stderr and done.stderr.count("\n") == 1
+
+
+def test_a_subject_is_marked_by_two_clicks_and_described_alone(served, tmp_path):
+    """A longer film: about one subject it is described at once, not window by window."""
+    film_s = (70.0, 90.0)  # nothing red is where the line will be
+    index = next(i for i in range(99) if microworld.story(5, i, film_s)[0].colour == "blue")
+    clip = microworld.render(5, index, tmp_path, film_s=film_s)
+    with Browser(tmp_path / "profile") as browser:
+        page = browser.page(served, width=1200)
+        upload(page, clip)
+        page.wait("(document.querySelector('#video video')?.readyState || 0) >= 1")
+        page.evaluate("document.querySelector('#subject button').click()")
+        page.wait("document.querySelector('#show-frame')?.checkVisibility()")
+        page.evaluate("document.querySelector('#show-frame').click()")
+        page.wait("(document.querySelector('#frame img')?.naturalWidth || 0) > 0")
+        page.evaluate("document.querySelector('#frame').scrollIntoView()")
+        source = "document.querySelector('#frame img').src"
+        for number, (x, y) in enumerate(((0.3, 0.3), (0.7, 0.8))):
+            before = page.evaluate(source)
+            box = page.evaluate(
+                "(() => { const b = document.querySelector('#frame img').getBoundingClientRect(); "
+                "return [b.x, b.y, b.width, b.height]; })()"
+            )
+            point = {"x": box[0] + x * box[2], "y": box[1] + y * box[3]}
+            for kind in ("mousePressed", "mouseReleased"):
+                page.call(
+                    "Input.dispatchMouseEvent", type=kind, button="left", clickCount=1, **point
+                )
+            if number:  # the box is drawn
+                page.wait(f"{source} !== {json.dumps(before)}")
+            else:
+                time.sleep(2)
+        if SHOTS:
+            (ROOT / SHOTS / "app-subject.png").write_bytes(page.screenshot())
+        page.evaluate(GO)
+        page.wait("document.querySelectorAll('#answer .frames img').length", 120)
+        assert "windows" not in page.evaluate("document.querySelector('#answer').innerText")
+        first = page.evaluate("document.querySelector('#answer .frames img').src")
+        picture = Image.open(io.BytesIO(base64.b64decode(first.split(",", 1)[1]))).convert("RGB")
+        width, height = picture.size
+        edge = np.asarray(
+            picture.crop(
+                (round(0.25 * width), round(0.2 * height), round(0.75 * width), round(0.4 * height))
+            ),
+            int,
+        )
+        assert ((edge[..., 0] > 150) & (edge[..., 1:].max(axis=2) < 110)).sum() > 20
+        assert not page.problems

@@ -7,6 +7,7 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from dataclasses import dataclass
+from functools import partial
 from pathlib import Path
 
 import gradio as gr
@@ -18,7 +19,8 @@ from data.selection.choose import choose_frames
 from data.selection.known_policies import POLICIES
 from data.sources import microworld
 from data.sources.config import SourceKeys
-from train.inference.app.session import Lane, Models, html, show
+from train.inference.app import subject
+from train.inference.app.session import Lane, Models, first_frame, html, show
 from train.inference.config import AppConfig
 from train.run.saved import SavedRun
 
@@ -118,6 +120,7 @@ def build(config: AppConfig, models: Models, example: Example) -> gr.Blocks:
                         label="described one after the other",
                         elem_id="files",
                     )
+                marked = subject.add_to(video, partial(first_frame, config, models))
                 tried = gr.Button("Describe the example", size="sm", elem_id="example")
             with gr.Column(scale=3, min_width=320):
                 before = gr.HTML(example.html, elem_id="before")
@@ -129,6 +132,7 @@ def build(config: AppConfig, models: Models, example: Example) -> gr.Blocks:
             budget: float,
             both: bool,
             several: list[str] | None = None,
+            marked: subject.Marked | None = None,
             progress: gr.Progress = gr.Progress(),  # noqa: B008 - so Gradio finds it
         ) -> Iterator[str]:
             paths = several or ([path] if path else [])
@@ -139,12 +143,13 @@ def build(config: AppConfig, models: Models, example: Example) -> gr.Blocks:
                 policy,
                 int(budget),
                 with_base=both,
+                boxes=marked.track if marked is not None else (),
                 on_progress=lambda until: progress(0, desc=f"choosing frames: {until}"),
             )
 
         for button in (go, tried):
             button.click(lambda: gr.update(visible=False), outputs=before, api_visibility="private")
-        asked = [video, policy, budget, both, files]
+        asked = [video, policy, budget, both, files, marked]
         go.click(
             describe,
             asked,

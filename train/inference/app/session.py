@@ -20,9 +20,11 @@ from data.errors import UserError
 from data.offline.row import choose_in_subprocess
 from data.pages.contact_sheet import thinned
 from data.pages.render import data_url, render
+from data.regions import PROMPT, Track
 from data.sample import Event
 from data.selection.choose import ChosenFrames
 from data.selection.config import FrameKeys
+from data.selection.outline import outlined
 from data.selection.windows import of_all
 from data.sources.files import Listed
 from data.target import clock, span
@@ -84,10 +86,14 @@ def show(
     budget: int,
     *,
     with_base: bool,
+    boxes: Track = (),
     on_progress: Any = None,
 ) -> Iterator[str]:
     """The answers as HTML, every text escaped; of a long video once more after each window. Of several videos
     each has its own player, and one that cannot be used is a line.
+
+    Args:
+        boxes: of the one subject of the one video that is asked about.
 
     Raises:
         gr.Error: one line for the visitor.
@@ -104,7 +110,7 @@ def show(
     except UserError as error:
         raise gr.Error(str(error)) from None
     if len(paths) == 1:
-        yield from _one(config, models, paths[0], frames, with_base, on_progress)
+        yield from _one(config, models, paths[0], frames, with_base, on_progress, boxes)
         return
     done = ""
     for path in paths:
@@ -126,26 +132,20 @@ def _one(
     frames: FrameKeys,
     with_base: bool,
     on_progress: Any,
+    boxes: Track = (),
 ) -> Iterator[str]:
-    """The answers for a video, once more after each window.
+    """The answers for a video, once more after each window; about one subject, of the whole video at once.
 
     Raises:
         gr.Error: one line for the visitor.
     """
     started = time.monotonic()
-    try:
-        windows = choose_in_subprocess(
-            path,
-            frames,
-            models.run.policy.min_decoded,
-            timeout_s=config.timeout_s,
-            memory_gib=config.memory_gib,
-            on_progress=on_progress,
-        )
-    except BadVideo as error:
-        raise gr.Error(
-            f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})"
-        ) from None
+    if boxes:
+        frames = frames.model_copy(update={"window_s": None})
+    windows = _chosen(config, models, path, frames, on_progress)
+    if boxes:
+        windows = [outlined(one, boxes, frames) for one in windows]
+    prompt = PROMPT if boxes else ""
     chose_s = time.monotonic() - started
     chosen = of_all(windows)
     answers: dict[str, list[WindowAnswer]] = {"tuned": []}
@@ -154,7 +154,7 @@ def _one(
     for number, window in enumerate(windows, start=1):
         try:
             for name, said in answers.items():
-                said.append(_ask(config, models, as_row(path, window), base=name == "base"))
+                said.append(_ask(config, models, as_row(path, window, prompt), base=name == "base"))
         except UserError as error:
             raise gr.Error(str(error)) from None
         took = (
@@ -178,6 +178,37 @@ def _one(
             limit=_limit(config, models),
             files=files,
         )
+
+
+def _chosen(
+    config: AppConfig, models: Models, path: str, frames: FrameKeys, on_progress: Any
+) -> list[ChosenFrames]:
+    try:
+        return choose_in_subprocess(
+            path,
+            frames,
+            models.run.policy.min_decoded,
+            timeout_s=config.timeout_s,
+            memory_gib=config.memory_gib,
+            on_progress=on_progress,
+        )
+    except BadVideo as error:
+        raise gr.Error(
+            f"this file cannot be used: {error.detail.replace(path, Path(path).name)} ({error.reason})"
+        ) from None
+
+
+def first_frame(config: AppConfig, models: Models, path: str | None) -> tuple[float, bytes]:
+    """Time and JPEG of an early frame, on which a box can be drawn.
+
+    Raises:
+        gr.Error: one line for the visitor.
+    """
+    if path is None:
+        raise gr.Error("drop a video first")
+    keys = FrameKeys(policy="uniform", max=16, window_s=None)
+    (chosen,) = _chosen(config, models, path, keys, None)
+    return chosen.times_s[0], chosen.jpegs[0]
 
 
 def _limit(config: AppConfig, models: Models) -> int:
