@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
+from contextlib import ExitStack
 from dataclasses import dataclass
 from functools import lru_cache
 from multiprocessing import get_context
@@ -21,6 +22,8 @@ from data.hub import opened
 from data.prepared.dataset import Prepared
 from data.prepared.shards import SHARES, read_columns
 
+FEW = 200
+"""Rows that are looked at sooner than processes have started."""
 MOST_FRAMES = 64
 """Frames of a video that are looked at: of a film, some of each window."""
 COLUMNS = [
@@ -73,16 +76,17 @@ def seen_videos(dataset: Prepared, workers: int | None) -> list[SeenVideo]:
     """The videos of a dataset, in its order."""
     of: dict[str, list[SeenRow]] = {}
     total = dataset.manifest["rows"]
-    with (
-        ProcessPoolExecutor(workers or cpu_count(), mp_context=get_context("spawn")) as pool,
-        tqdm(desc=f"look at {dataset.path}", unit="row", total=total) as bar,
-    ):
-        jobs = [
-            (url, shard, group)
-            for shard, url in enumerate(dataset.shards)
-            for group in _groups(url)
-        ]
-        for rows in pool.map(_seen_rows, jobs, chunksize=4):
+    jobs = [
+        (url, shard, group) for shard, url in enumerate(dataset.shards) for group in _groups(url)
+    ]
+    with ExitStack() as open_ones:
+        bar = open_ones.enter_context(tqdm(desc=f"look at {dataset.path}", unit="row", total=total))
+        done: Iterable[list[SeenRow]] = map(_seen_rows, jobs)
+        if total > FEW:
+            count = workers or cpu_count()
+            pool = ProcessPoolExecutor(count, mp_context=get_context("spawn"))
+            done = open_ones.enter_context(pool).map(_seen_rows, jobs, chunksize=4)
+        for rows in done:
             for row in rows:
                 of.setdefault(row.video_id, []).append(row)
             bar.update(len(rows))
