@@ -282,6 +282,7 @@ def bytes_of(folder: Path):
     return {p.name: p.read_bytes() for p in folder.iterdir() if not p.name.startswith(".")}
 
 
+@pytest.mark.slow
 def test_copies_are_dropped_and_the_same_again(place, monkeypatch):
     manifest = curate(keys(place, "clean"))
     lost = told(place, "clean")

@@ -10,7 +10,10 @@ from pathlib import Path
 
 import pytest
 
+from data.config import load
 from tests.helpers.videos import ROOT, call_command, every, run_command, write_video
+from train import sft
+from train.config import TrainConfig
 
 BIN = Path(sys.executable).parent
 
@@ -24,20 +27,29 @@ def launch(*arguments, **environment):
 
 @pytest.fixture(scope="module")
 def run(world, tmp_path_factory):
-    """A QLoRA run by the README's command."""
+    """A QLoRA run by the README's recipe."""
     out = tmp_path_factory.mktemp("runs") / "qlora"
-    done = launch(
-        "train/sft.py",
+    sft.main(load(TrainConfig, [*headline(world, out), "data.workers=0"]))
+    return out
+
+
+def headline(world, out):
+    return [
         "recipe=qlora",
         "model.name=tiny",
         f"data.path={world}",
         "data.eval_share=0.2",
         "train.steps=2",
         f"train.output={out}",
-    )
+    ]
+
+
+@pytest.mark.slow
+def test_the_readmes_command(world, tmp_path):
+    out = tmp_path / "qlora"
+    done = launch("train/sft.py", *headline(world, out))
     assert done.returncode == 0, done.stderr
     assert "held-out completion loss:" in done.stdout and f"adapter={out}" in done.stdout
-    return out
 
 
 @pytest.mark.slow

@@ -82,6 +82,7 @@ def test_an_adapter_goes_on_to_the_last_digit(world, tiny_folder, tmp_path, meth
     assert run.base.name == str(tiny_folder) and run.is_adapter
 
 
+@pytest.mark.slow
 def test_so_does_one_with_its_connector_and_fewer_tokens(adapter, second):
     ended = rows(adapter, "eval_loss")
     assert rows(second, "eval_loss")[0] == ended[max(ended)]

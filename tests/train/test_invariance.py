@@ -49,6 +49,7 @@ def whole_epochs(world, out, *how):
     train(world, out, "train.steps=2", "train.log_every=1", *how)
 
 
+@pytest.mark.slow
 def test_packing_does_not_matter(world, tmp_path):
     whole_epochs(world, tmp_path / "padded", "train.batch=19", "train.accumulate=1")
     whole_epochs(

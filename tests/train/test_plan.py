@@ -291,6 +291,7 @@ def test_more_frames_than_the_context_holds(capsys):
     )
 
 
+@pytest.mark.slow
 def test_a_run_that_cannot_fit_is_refused_with_what_would(
     world, tiny_folder, tmp_path, monkeypatch, capsys
 ):
@@ -384,6 +385,7 @@ def test_the_bench_of_a_gpu_needs_one():
     assert done.returncode == 2 and "no CUDA device here" in done.stderr
 
 
+@pytest.mark.slow
 def test_the_bench_of_a_card_plans_once_and_outlives_a_case(monkeypatch):
     """The loop around the cases, with a card that only answers questions: one plan serves ours and TRL's
     way, an error of one case is its row, and the figures are written after each."""

@@ -10,7 +10,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import torch
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 from PIL import Image
 from transformers import AutoModelForImageTextToText, AutoProcessor
@@ -114,6 +114,7 @@ TIMES = st.lists(st.floats(0, 7200, allow_nan=False), min_size=1, max_size=5, un
 )
 
 
+@settings(deadline=None)  # it is slow beside other work
 @given(times=TIMES, more=st.floats(0, 9), prompt=st.text(max_size=30), system=st.text(max_size=10))
 @example(times=[0.0], more=0.0, prompt="", system="\r")  # no words, no turn
 def test_a_request_is_the_prompt_of_the_training(processor, times, more, prompt, system):

@@ -46,7 +46,6 @@ def keys(*argv):
 # --- rendered videos ---------------------------------------------------------------------------
 
 
-@pytest.mark.slow
 @pytest.mark.parametrize("number", range(8))
 def test_rendered_videos_are_cut_where_their_labels_say(number):
     source = roll(0, number)
@@ -149,7 +148,7 @@ def learned(place, objective, out, *argv):
     ("objective", "part", "argv"),
     [
         pytest.param("rank", "values", ["steps=12", "subsets=6"], marks=pytest.mark.slow),
-        ("reinforce", "values", ["steps=4"]),
+        pytest.param("reinforce", "values", ["steps=4"], marks=pytest.mark.slow),
         ("events", "events", ["steps=20"]),
     ],
 )

@@ -87,6 +87,7 @@ def test_the_seed_decides_the_adapter(world, tiny_folder, tmp_path):
     assert torch.equal(a[first], b[first]) and not torch.equal(a[first], c[first])
 
 
+@pytest.mark.slow
 def test_a_finished_run_is_moved_aside_not_written_over(world, plain, tmp_path, capsys):
     out = tmp_path / "again"
     shutil.copytree(plain, out)

@@ -143,8 +143,10 @@ def load(
         sets = with_features(sets, stored, processor, config.data)
     also = held_out_of(config, asked, processor)
     beside = {"also": also} if also is not None else {}
-    if config.eval.worth and sets.evaluation is not None:
-        beside |= with_other_frames(sets.evaluation, orders.evaluation, frame_size_px(processor))
+    held = sets.evaluation
+    # pairs of answers do not say of which video they are
+    if config.eval.worth and held is not None and "video_id" in held.column_names:
+        beside |= with_other_frames(held, orders.evaluation, frame_size_px(processor))
     return Loaded(model, processor, sets, orders, steps, plan, beside)
 
 
