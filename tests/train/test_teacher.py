@@ -211,12 +211,14 @@ def test_a_server_that_dies_and_one_that_mumbles_lose_nothing(films, tmp_path, c
         with pytest.raises(UserError, match="refuses the key"):
             caption_videos(keys(films, server, out, "teacher.workers=1"))
         assert not (out / CAPTIONS).exists() and len(lines(out / ANSWERS)) >= 5
+        kept = len(lines(out / ANSWERS))
         with (out / ANSWERS).open("a") as file:
             file.write('{"question": "cut')
         server.status, server.says, before = 200, teller, len(server.asked)
         caption_videos(keys(films, server, out))
         assert (out / CAPTIONS).read_bytes() == whole
-        assert len(server.asked) - before <= count - 5  # what was answered is not asked again
+        # what was answered is not asked again; two videos may ask the same at the same time
+        assert len(server.asked) - before <= count - kept + 1
 
         # rubbish: asked once more; then the video is named, and asked again by the next call
         mumbling = tmp_path / "mumbling"
