@@ -13,7 +13,7 @@ import json
 from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ThreadPoolExecutor
 from pathlib import Path
-from threading import Lock
+from threading import Event, Lock
 from typing import Any
 
 from datasets import Dataset
@@ -197,14 +197,19 @@ def _each(
     Raises:
         UserError: the server cannot be reached, or refuses every question.
     """
-    reading = Lock()
+    reading, stopped = Lock(), Event()
+
+    def go_on(question: Question) -> str:
+        if stopped.is_set():  # another video met an error that all would meet
+            raise UserError("stopped")
+        return ask(question)
 
     def one(here: Sequence[int]) -> Captioned | str:
         with reading:
             own = [rows[i] for i in here]
         shown, duration_s = list(map(_shown, own)), float(own[0]["duration_s"])
         try:
-            return caption(shown, duration_s, ask, group=keys.group, hint=keys.hint)
+            return caption(shown, duration_s, go_on, group=keys.group, hint=keys.hint)
         except Unreadable as error:
             return f"unreadable answers ({error})"
         except Refused as error:
@@ -218,6 +223,7 @@ def _each(
         for sample, future in asked:
             yield sample, "no frames" if future is None else future.result()
     finally:  # do not wait for questions still open
+        stopped.set()
         pool.shutdown(wait=False, cancel_futures=True)
 
 
