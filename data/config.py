@@ -23,11 +23,11 @@ from pydantic import (
 )
 from pydantic.fields import FieldInfo
 
-from data.errors import UserError, one_line, warn
+from data.errors import UserError, warn
+from data.recipe import nearest, read_recipe
 
 ROOT = Path(__file__).resolve().parents[1]
 """The root folder of this checkout."""
-RECIPES = ROOT / "recipes"
 GIB = 2**30
 
 
@@ -52,6 +52,19 @@ class Section(BaseModel):
             if old in values and new in values:
                 raise ValueError(f"{new}: given twice, as {old} too, its old name")
         return {cls.RENAMED.get(key, key): value for key, value in values.items()}
+
+    @model_validator(mode="before")
+    @classmethod
+    def _over_own_defaults(cls, values: Any) -> Any:
+        """A nested section of which some keys are given keeps, for the others, the defaults that it has here."""
+        if not isinstance(values, dict):
+            return values
+        for name, field in cls.model_fields.items():
+            default, given = field.default, values.get(name)
+            if isinstance(default, Section) and isinstance(given, dict):
+                own = default.model_dump(exclude_unset=True, by_alias=True)
+                values = {**values, name: {**own, **given}}
+        return values
 
     def idle(self) -> list[str]:
         """One error line for each key that is set but has no effect. `load` refuses such keys from a
@@ -120,23 +133,6 @@ def validated(
     return config
 
 
-def read_recipe(recipe: str) -> dict[str, Any]:
-    """The keys of a recipe, given by its name in `recipes/` or by the path of a YAML file."""
-    path = Path(recipe) if recipe.endswith((".yaml", ".yml")) else RECIPES / f"{recipe}.yaml"
-    if not path.is_file():
-        known = sorted(p.stem for p in RECIPES.glob("*.yaml"))
-        raise UserError(
-            f"recipe={recipe}: no such recipe{_nearest(recipe, known)}; known: {', '.join(known)}"
-        )
-    try:
-        values = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (yaml.YAMLError, ValueError) as error:  # an impossible date is a ValueError
-        raise UserError(f"{path}: not YAML: {one_line(error)}") from None
-    if not isinstance(values, dict):
-        raise UserError(f"{path}: a recipe is a mapping of keys, got {type(values).__name__}")
-    return values
-
-
 def _parse(argv: Sequence[str]) -> tuple[dict[str, str], list[str]]:
     overrides: dict[str, str] = {}
     problems = []
@@ -193,7 +189,7 @@ def one_of(what: str, known: Collection[str]) -> AfterValidator:
 
     def check(value: str) -> str:
         if value not in known:
-            near = _nearest(value, list(known))
+            near = nearest(value, list(known))
             raise ValueError(f"{value!r} is no {what}{near}; known: {', '.join(known)}")
         return value
 
@@ -255,20 +251,11 @@ def leaves(model: type[Section], prefix: str = "") -> Iterator[tuple[str, FieldI
             yield prefix + (field.alias or name), field
 
 
-def _nearest(name: str, known: Sequence[str]) -> str:
-    """`, did you mean 'optim.lr'?` or nothing."""
-    close = get_close_matches(name, known, n=1, cutoff=0.6)
-    if not close:  # the section may be missing or wrong: compare the last part alone
-        last = {key.rsplit(".", 1)[-1]: key for key in reversed(known)}
-        close = [last[m] for m in get_close_matches(name.rsplit(".", 1)[-1], last, n=1, cutoff=0.7)]
-    return f", did you mean '{close[0]}'?" if close else ""
-
-
 def _explain(model: type[Section], error: dict[str, Any]) -> str:
     key = ".".join(str(part) for part in error["loc"])
     fields = dict(leaves(model))
     if error["type"] == "extra_forbidden":
-        return f"{key}: no such key{_nearest(key, list(fields))}"
+        return f"{key}: no such key{nearest(key, list(fields))}"
     if error["type"] == "missing":
         field = fields.get(key)
         if field is None:  # a whole section: name what it needs first

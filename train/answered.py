@@ -64,8 +64,7 @@ class Answered:
         if isinstance(question, str):
             about.append(question)
         else:
-            seen = [hashlib.sha256(jpeg).hexdigest() for _, jpeg in question.pictures]
-            about += [question.text, seen]
+            about += [question.text, question.seen]
         return hashlib.sha256(json.dumps(about).encode("utf-8", "replace")).hexdigest()
 
     def known(self, question: Question) -> str | None:

@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import hashlib
 import os
 from collections.abc import Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 from data.errors import UserError, one_line
@@ -32,6 +34,11 @@ class PictureQuestion:
 
     text: str
     pictures: tuple[Picture, ...]
+
+    @cached_property
+    def seen(self) -> list[str]:
+        """SHA-256 of each picture."""
+        return [hashlib.sha256(jpeg).hexdigest() for _, jpeg in self.pictures]
 
 
 Question = str | PictureQuestion

@@ -19,7 +19,6 @@ from train.sections import DataKeys, ModelKeys
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
-from data.prepared.marks import read_marks
 
 MICROWORLD = (
     f"{this_python()} scripts/prepare.py source=microworld source.limit=64 frames.max=6 "
@@ -35,8 +34,7 @@ def check_data(keys: DataKeys) -> Prepared:
     """Open the prepared dataset.
 
     Raises:
-        UserError: it does not exist or is empty (the message names the command that makes it), or `data.marks` cannot
-            be read.
+        UserError: it does not exist or is empty; the message names the command that makes it.
     """
     if not is_url(keys.path) and not Path(keys.path).exists():
         if Path(keys.path).name == SUBSET:
@@ -68,7 +66,6 @@ def check_data(keys: DataKeys) -> Prepared:
             f"data.path={keys.path}: videos without descriptions (source=files), so there is nothing to learn; "
             "describe them with scripts/describe.py, or prepare rows with source=jsonl"
         )
-    read_marks(keys.marks, "data.marks")
     return dataset
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import io
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -59,12 +59,9 @@ def shares_of(
         still = float(length_s > SHORT_S)
     else:
         still = float(((looks[1:] * looks[:-1]).sum(axis=1) >= STILL).mean())
-    measured = row["black_share"], row["still_share"]
-    of_black, of_still = (
-        stored if known is None else float(known)
-        for known, stored in zip(measured, (float(np.mean(black)), still), strict=True)
-    )
-    return Shares(of_black, of_still, float(np.mean(slides)))
+    stored = Shares(float(np.mean(black)), still, float(np.mean(slides)))
+    measured = {"black": row["black_share"], "still": row["still_share"]}
+    return replace(stored, **{k: v for k, v in measured.items() if v is not None})
 
 
 def _one_colour(grey: np.ndarray) -> bool:

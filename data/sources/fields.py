@@ -78,17 +78,5 @@ def metadata_of(row: dict[str, Any]) -> str:
     return json.dumps({TEACHER: words}, ensure_ascii=False)
 
 
-def parsed(boxes: list[list[float]]) -> Track:
-    """Boxes of a masklet as a track.
-
-    Raises:
-        BadRow: the subject is never seen.
-    """
-    try:
-        return parse_boxes(boxes)
-    except ValueError as error:
-        raise BadRow(str(error)) from None
-
-
 def _time(entry: Any) -> float:
     return float(entry[0])

@@ -29,12 +29,12 @@ from typing import Any
 
 from data.errors import UserError
 from data.media import FrameFiles, Media, VideoFile
-from data.regions import PROMPT
+from data.regions import PROMPT, parse_boxes
 from data.sample import Rejected, Repair, Sample
 from data.sources.chat import exchanges_of
 from data.sources.config import SourceKeys
 from data.sources.dialects import BadRow, own_rows
-from data.sources.fields import boxes_of, duration_of, metadata_of, parsed, spans_of, text_of
+from data.sources.fields import boxes_of, duration_of, metadata_of, spans_of, text_of
 from data.sources.find_video import ENDINGS, VideoFolder, stem, video_files
 from data.sources.ids import Ids
 from data.sources.lines import json_lines, num_lines
@@ -44,6 +44,8 @@ from data.sources.parse import (
     clean_events,
     without_surrogates,
 )
+
+UNMARKED = "no masks beside the video: its subject is not marked"
 
 
 @dataclass
@@ -162,10 +164,11 @@ def _sample(row: dict[str, Any], place: _Place, names: Ids) -> Sample:
     if exchanges:
         prompt, description = prompt or exchanges[0].prompt, description or exchanges[0].answer
     events, repairs = clean_events(spans_of(row.get("events")), duration_of(row))
-    boxes, unmarked = boxes_of(row), 0
+    boxes = boxes_of(row)
     if not boxes and "masklet_id" in row and isinstance(video, VideoFile):
         found = boxes_of_masklet(video.path, row["masklet_id"])
-        boxes, unmarked = (parsed(found), 0) if found else ((), 1)
+        boxes = parse_boxes(found) if found else ()
+        repairs = repairs if found else (*repairs, Repair(UNMARKED, 1))
     if boxes and not prompt:
         prompt = PROMPT
     if not events and not description:
@@ -190,10 +193,7 @@ def _sample(row: dict[str, Any], place: _Place, names: Ids) -> Sample:
         credit=text_of(row, "credit"),
         boxes=boxes,
         metadata=metadata_of(row),
-        repairs=(
-            *repairs,
-            *([Repair("no masks beside the video: its subject is not marked", 1)] * unmarked),
-        ),
+        repairs=repairs,
     )
 
 

@@ -55,27 +55,16 @@ def _boxes(frames: list[list[Any]], place: int, name: str) -> list[list[float]]:
         ) from None
     boxes: list[list[float]] = []
     for number, objects in enumerate(frames):
-        time_s = number / PLM_FPS
+        boxes.append([number / PLM_FPS])
         try:
-            rle = objects[place]
-            height, width = rle["size"]
-            x, y, w, h = masks.toBbox(
-                {"size": [height, width], "counts": rle["counts"].encode()}
-            ).tolist()
-        except (IndexError, KeyError, TypeError, ValueError, AttributeError):
-            if _is_nothing(objects, place):
-                boxes.append([time_s])
+            mask = objects[place] if objects and place < len(objects) else None
+            if not mask:
                 continue
+            height, width = mask["size"]
+            rle = {"size": [height, width], "counts": mask["counts"].encode()}
+            x, y, w, h = masks.toBbox(rle).tolist()
+        except (KeyError, TypeError, ValueError, AttributeError):
             raise BadRow(f"{name}: frame {number} holds no mask that can be read") from None
-        seen = w > 0 and h > 0
-        boxes.append(
-            [time_s, x / width, y / height, (x + w) / width, (y + h) / height] if seen else [time_s]
-        )
+        if w > 0 and h > 0:
+            boxes[-1] += [x / width, y / height, (x + w) / width, (y + h) / height]
     return boxes
-
-
-def _is_nothing(objects: Any, place: int) -> bool:
-    """Whether a frame has no mask of the object at all."""
-    return not objects or (
-        isinstance(objects, list) and (len(objects) <= place or not objects[place])
-    )

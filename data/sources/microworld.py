@@ -23,6 +23,7 @@ from data.errors import UserError
 from data.media import VideoFile
 from data.sample import Event, Sample
 from data.sources.config import SourceKeys
+from data.sources.shapes import outline
 
 SIZE_PX = 96
 FPS = 10
@@ -171,19 +172,32 @@ def draw(scene: Scene, progress: float, size_px: int = SIZE_PX) -> np.ndarray:
     scale = 4  # drawn large and averaged down: soft edges, small shapes stay apart
     side, samples = size_px * scale, scale**2
     inside = Image.new("L", (side, side), 0)
-    dx, dy = ACTIONS[scene.action]
-    x, y = (0.5 + d * 0.3 * (progress - 0.5) for d in (dx, dy))
-    growth = {"grows": 0.6 + 0.4 * progress, "shrinks": 1.0 - 0.4 * progress}
-    radius = scene.radius * growth.get(scene.action, 1.0)
-    turn = progress * np.pi if scene.action == "spins" else 0.0
-    corners = (np.array([x, y]) + radius * outline(scene.shape, turn)) * side  # (P, 2)
-    ImageDraw.Draw(inside).polygon(corners.ravel().tolist(), fill=samples)
+    points = corners(scene, progress) * side  # (P, 2)
+    ImageDraw.Draw(inside).polygon(points.ravel().tolist(), fill=samples)
     small = inside.reduce(scale)  # a pixel is the number of its samples inside the shape
     shape, ground = np.array([COLOURS[scene.colour], BACKGROUNDS[scene.background]])
     inner = np.arange(samples + 1)[:, None]  # (17, 1)
     blends = (inner * shape + (samples - inner) * ground + samples // 2) // samples  # (17, 3)
     small.putpalette(blends.astype(np.uint8).tobytes())
     return np.asarray(small.convert("RGB"))
+
+
+def corners(
+    scene: Scene, progress: float, middle: tuple[float, float] = (0.5, 0.5), reach: float = 0.3
+) -> np.ndarray:
+    """(P, 2) corners of its shape at `progress`, as fractions of the picture.
+
+    Args:
+        middle: of the way that it moves.
+        reach: how far it moves.
+    """
+    place = [
+        m + d * reach * (progress - 0.5) for m, d in zip(middle, ACTIONS[scene.action], strict=True)
+    ]
+    growth = {"grows": 0.6 + 0.4 * progress, "shrinks": 1.0 - 0.4 * progress}
+    radius = scene.radius * growth.get(scene.action, 1.0)
+    turn = progress * np.pi if scene.action == "spins" else 0.0
+    return np.asarray(np.array(place) + radius * outline(scene.shape, turn))
 
 
 def _untold(scene: Scene, progress: float, size_px: int) -> np.ndarray:
@@ -194,33 +208,6 @@ def _untold(scene: Scene, progress: float, size_px: int) -> np.ndarray:
     share = 0.5 + 0.5 * np.sin(2 * np.pi * ((x + 0.5 * y) / (2 * scene.radius) + moved))
     share *= scene.action != "stays still"
     return np.asarray(ground + share[..., None] * (ink - ground)).astype(np.uint8)
-
-
-def outline(shape: str, turn: float) -> np.ndarray:
-    """(P, 2) corners of a shape on the unit disc, turned by `turn` radians."""
-    if shape == "circle":
-        angles = np.linspace(0, 2 * np.pi, 48, endpoint=False)
-        return np.stack([np.cos(angles), np.sin(angles)], axis=1)
-    corners = {
-        "square": [(-0.8, -0.8), (0.8, -0.8), (0.8, 0.8), (-0.8, 0.8)],
-        "triangle": [(0, -1), (0.95, 0.8), (-0.95, 0.8)],
-        "cross": [
-            (-0.3, -1),
-            (0.3, -1),
-            (0.3, -0.3),
-            (1, -0.3),
-            (1, 0.3),
-            (0.3, 0.3),
-            (0.3, 1),
-            (-0.3, 1),
-            (-0.3, 0.3),
-            (-1, 0.3),
-            (-1, -0.3),
-            (-0.3, -0.3),
-        ],
-    }[shape]
-    cos, sin = np.cos(turn), np.sin(turn)
-    return np.asarray(corners) @ np.array([[cos, sin], [-sin, cos]])
 
 
 def pictures(scenes: tuple[Scene, ...]) -> Iterator[np.ndarray]:

@@ -39,8 +39,6 @@ class Sets:
     """With `data.stream`: the row group of each training sample."""
     starts: tuple[int, ...] = ()
     """With `data.features`: the first row of each row group."""
-    dropped: int = 0
-    """Rows left out by `data.marks`."""
 
 
 def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) -> Sets:
@@ -54,8 +52,7 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     else:
         everything, groups = dataset.rows(), None
     parts = split(everything, keys.eval_share, keys.eval_max)
-    marks = read_marks(keys.marks, "data.marks")
-    parts, dropped = without(parts, everything, marks.dropped)
+    parts = without(parts, everything, read_marks(keys.marks, "data.marks").dropped)
     train = everything.select(parts.train)
     found = survey(train, processor, keys, "training")
     train = train.select(found.usable)
@@ -64,14 +61,13 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
     if groups is None:
         evaluation = None if told is None else encoded(told, processor, keys)
         learned = encoded(train, processor, keys)
-        return Sets(learned, evaluation, found, parts, eval_tokens, held, dropped=dropped)
+        return Sets(learned, evaluation, found, parts, eval_tokens, held)
     pictures = Pictures(groups, keep=1 + window(keys.shuffle_buffer, GROUP_ROWS))
     if keys.features:
         # `with_features` attaches them once the model is loaded; held-out frames may be described
         if held is not None:
             held = with_pictures(held, Pictures(groups, keep=1))
-        starts = groups.starts
-        return Sets(train, told, found, parts, eval_tokens, held, starts=starts, dropped=dropped)
+        return Sets(train, told, found, parts, eval_tokens, held, starts=groups.starts)
     evaluation = None
     if held is not None:
         held = with_pictures(held, pictures)
@@ -84,7 +80,6 @@ def load_sets(dataset: Prepared, keys: DataKeys, processor: SmolVLMProcessor) ->
         eval_tokens,
         held,
         groups=tuple(map(groups.of, train[ROW])),
-        dropped=dropped,
     )
 
 

@@ -25,21 +25,23 @@ class Split:
     """Ids of their samples."""
     videos: int
     """Number of held-out videos."""
+    dropped: int = 0
+    """Rows left out of both (`without`)."""
 
 
-def without(parts: Split, rows: Dataset, dropped: Collection[str]) -> tuple[Split, int]:
-    """The split without the rows of these ids, and how many these are. What is held out stays held out.
+def without(parts: Split, rows: Dataset, dropped: Collection[str]) -> Split:
+    """The split without the rows of these ids. What is held out stays held out.
 
     Raises:
         UserError: nothing would be left to train on.
     """
     if not dropped:
-        return parts, 0
+        return parts
     gone = {i for i, name in enumerate(rows["id"]) if name in dropped}
     train, held = (tuple(i for i in one if i not in gone) for one in (parts.train, parts.held))
     if not train:
         raise UserError(f"data.marks: all {len(parts.train)} rows to train on are marked drop")
-    return replace(parts, train=train, held=held), len(gone)
+    return replace(parts, train=train, held=held, dropped=len(gone))
 
 
 def split(rows: Dataset, eval_share: float, eval_max: int) -> Split:

@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from PIL import Image, ImageDraw
 
-from data.sources.microworld import ACTIONS, BACKGROUNDS, COLOURS, FPS, SHAPES, Scene, outline
+from data.sources.microworld import ACTIONS, BACKGROUNDS, COLOURS, FPS, SHAPES, Scene, corners
 from data.video.h264 import write_h264
 
 SIZE_PX = 96
@@ -57,16 +57,6 @@ def shots(seed: int, index: int) -> list[Shot]:
     return made
 
 
-def corners(scene: Scene, progress: float, centre: float) -> np.ndarray:
-    """(P, 2) of a subject, as fractions of the picture."""
-    dx, dy = ACTIONS[scene.action]
-    x, y = centre + dx * REACH * (progress - 0.5), 0.5 + dy * REACH * (progress - 0.5)
-    growth = {"grows": 0.6 + 0.4 * progress, "shrinks": 1.0 - 0.4 * progress}
-    turn = progress * np.pi if scene.action == "spins" else 0.0
-    radius = scene.radius * growth.get(scene.action, 1.0)
-    return np.array([x, y]) + radius * outline(scene.shape, turn)
-
-
 def draw(shot: Shot, progress: float) -> np.ndarray:
     """(S, S, 3) uint8"""
     scale = 4
@@ -75,20 +65,20 @@ def draw(shot: Shot, progress: float) -> np.ndarray:
     pen = ImageDraw.Draw(picture)
     for number, scene in enumerate(shot.subjects):
         if scene is not None:
-            points = corners(scene, progress, _centre(shot, number)) * SIZE_PX * scale
+            points = corners(scene, progress, _middle(shot, number), REACH) * SIZE_PX * scale
             pen.polygon(points.ravel().tolist(), fill=COLOURS[scene.colour])
     return np.asarray(picture.reduce(scale))
 
 
-def _centre(shot: Shot, number: int) -> float:
-    return SIDES[0] if shot.left == number else SIDES[1]
+def _middle(shot: Shot, number: int) -> tuple[float, float]:
+    return SIDES[0] if shot.left == number else SIDES[1], 0.5
 
 
 def box_of(shot: Shot, number: int, progress: float) -> list[float]:
     """Left, top, right, bottom of a subject that is there."""
     scene = shot.subjects[number]
     assert scene is not None
-    points = corners(scene, progress, _centre(shot, number))
+    points = corners(scene, progress, _middle(shot, number), REACH)
     return [*points.min(axis=0).tolist(), *points.max(axis=0).tolist()]
 
 

@@ -96,14 +96,14 @@ def _of_models(config: EvaluateConfig) -> Found:
     rows = dataset.rows()
     if not len(rows):
         raise UserError(f"data.path={config.data.path}: contains no video")
-    ids = chosen_ids(config, dataset, rows, planned)
+    unseen = unseen_by_all(dataset, rows, planned)
+    ids = chosen_ids(config, dataset, rows, unseen)
     wanted = set(ids)
     places = [i for i, name in enumerate(rows["sample_id"]) if name in wanted]
     references = references_of(rows.select(places))
     folder = Path(config.out) / "answers"
     folder.mkdir(exist_ok=True)
     problems = Problems()
-    unseen = unseen_by_all(dataset, rows, planned)
     if unseen is not None:
         name_copies(config.copies, dataset, rows, unseen, wanted & unseen, problems)
     general = compared(planned, config.model.dtype) if config.general else {}
@@ -127,6 +127,7 @@ def _of_models(config: EvaluateConfig) -> Found:
             losses = answer_losses(
                 one.run,
                 seen.rows,
+                [s.given for s in said],
                 folder / f"{file_name(one.name)}-losses.jsonl",
                 dtype=config.model.dtype,
                 batch=config.generate.batch,

@@ -100,14 +100,16 @@ def frames_name(frames: FrameKeys) -> str:
 
 
 def chosen_ids(
-    config: EvaluateConfig, dataset: Prepared, rows: Dataset, planned: Sequence[PlannedSystem]
+    config: EvaluateConfig, dataset: Prepared, rows: Dataset, unseen: frozenset[str] | None
 ) -> list[str]:
     """Ids of the samples to describe, in the dataset's order; the same on every call.
+
+    Args:
+        unseen: as from `unseen_by_all`.
 
     Raises:
         UserError: no video is left.
     """
-    unseen = unseen_by_all(dataset, rows, planned)
     held_out = config.data.part == "held_out" or (config.data.part == "auto" and unseen is not None)
     ids = list(dict.fromkeys(rows["sample_id"]))
     every = len(ids)

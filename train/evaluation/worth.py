@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
-from dataclasses import asdict
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -17,7 +17,7 @@ from data.storage import write_atomically
 from data.target import target
 from data.window import rows_of_samples, window_of
 from train.batches.encode import TooLong, encode
-from train.evaluation.answers import given_to
+from train.batches.survey import TEXT_COLUMNS
 from train.evaluation.results import AnswerLoss
 from train.inference.answer_loss import Describer
 from train.inference.generate import processor_of
@@ -29,40 +29,47 @@ from train.sections import DataKeys
 
 
 def answer_losses(
-    run: SavedRun, rows: Dataset, file: Path, *, dtype: str, batch: int, overwrite: bool
+    run: SavedRun,
+    rows: Dataset,
+    given: Sequence[str],
+    file: Path,
+    *,
+    dtype: str,
+    batch: int,
+    overwrite: bool,
 ) -> dict[str, AnswerLoss]:
     """By sample, the mean over its rows. Rows that are too long, or tell nothing, are left out. Losses that `file` holds
     of the same model and rows are reused.
 
+    Args:
+        given: hash of what each row gives to the model (`train.evaluation.answers.given_to`).
+
     Raises:
         UserError: the model cannot be loaded, or a loss is not finite.
     """
-    given = hashlib.sha256()
-    for row in rows:
+    texts, processor = rows.select_columns(TEXT_COLUMNS), processor_of(run)
+    digest = hashlib.sha256()
+    usable = []
+    for i, (row, name) in enumerate(zip(texts, given, strict=True)):
         answer = target(events_of(row), row["description"], run.data.target, run.data.clock)
-        given.update(json.dumps([row["id"], given_to(row, run.data), answer]).encode())
-    about = {**model_identity(run), "dtype": dtype, "rows": given.hexdigest()}
+        digest.update(json.dumps([row["id"], name, answer]).encode())
+        if _is_told(row, processor, run.data):
+            usable.append(i)
+    about = {**model_identity(run), "dtype": dtype, "rows": digest.hexdigest()}
     lines = read_rows(file)
     done = lines[1:] if lines and lines[0] == about and not overwrite else []
     write_atomically(file, "".join(json.dumps(line) + "\n" for line in (about, *done)))
     found = [Worth(**line) for line in done]
-    processor = processor_of(run)
-    told = rows.select([i for i, row in enumerate(rows) if _is_told(row, processor, run.data)])
-    if len(found) < len(told):
-        describer = Describer.load(run, dtype)
+    if len(found) < len(usable):
+        describer, told = Describer.load(run, dtype), rows.select(usable)
         found = measured(describer, told, file, found, batch, moves=False)
-    of = {one.id: one for one in found}
+    of = {one.id: (one.own, one.blank, one.other) for one in found}
     names = rows["id"]
     losses = {}
     for sample, here in rows_of_samples(rows["sample_id"]).items():
         mine = [of[names[i]] for i in here if names[i] in of]
         if mine:
-            losses[sample] = AnswerLoss(
-                *(
-                    float(np.mean([asdict(one)[part] for one in mine]))
-                    for part in ("own", "blank", "other")
-                )
-            )
+            losses[sample] = AnswerLoss(*np.mean(mine, axis=0).tolist())
     return losses
 
 

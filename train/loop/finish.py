@@ -92,7 +92,7 @@ def record(
             "held_out_videos": sets.split.videos,
             "learned_from": len(sets.survey.usable),
             "synthetic": dataset.manifest.get("synthetic", {}),
-            "left_out_by_marks": sets.dropped,
+            "left_out_by_marks": sets.split.dropped,
             "own_words": dict(sets.survey.own_words),
             "eval_share": config.data.eval_share,
             "eval_max": config.data.eval_max,

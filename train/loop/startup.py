@@ -34,7 +34,7 @@ def print_startup_summary(
     for line in sets.survey.lines(config.data):
         say(line)
     if config.data.marks is not None:
-        say(f"{sets.dropped} rows left out, marked drop in {config.data.marks}")
+        say(f"{sets.split.dropped} rows left out, marked drop in {config.data.marks}")
     held = 0 if sets.evaluation is None else len(sets.evaluation)
     several = len(sets.split.held) != sets.split.videos
     say(f"{held} samples held out{f', all of {sets.split.videos} videos' if several else ''}")

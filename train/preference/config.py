@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import Any, ClassVar, Literal, Self
+from typing import ClassVar, Literal, Self
 
 from pydantic import Field, model_validator
 
@@ -13,8 +13,6 @@ from train.inference.config import Force
 from train.metrics.config import JudgeKeys, TextScore
 from train.sections import OptimKeys
 
-LR = 1e-5
-"""Default of `optim.lr` after SFT."""
 Maker = Literal["sampled", "dropped", "swapped", "shifted", "repeated"]
 """Where the worse answer of a pair comes from."""
 
@@ -202,15 +200,7 @@ class PreferConfig(TrainConfig):
     soda_text: Literal["meteor_lite", "rouge_l"] = Field(
         default="meteor_lite", description="grpo: SODA's text score"
     )
-    optim: OptimKeys = OptimKeys(lr=LR)
-
-    @model_validator(mode="before")
-    @classmethod
-    def _own_rate(cls, values: Any) -> Any:
-        """Its own default of the rate, also where other keys of the section are given."""
-        if not isinstance(values, dict) or not isinstance(values.get("optim", {}), dict):
-            return values
-        return {**values, "optim": {"lr": LR, **values.get("optim", {})}}
+    optim: OptimKeys = OptimKeys(lr=1e-5)
 
     def idle(self) -> list[str]:
         lines = [*super().idle(), *self.prefer.idle()]

@@ -31,7 +31,6 @@ from train.sections import ModelKeys, TrainKeys
 
 if TYPE_CHECKING:
     from data.prepared.dataset import Prepared
-from data.prepared.marks import read_marks
 
 KEYS_FIXED_AT_RESUME = ("model.", "lora.", "train.method", "optim.name", "prefer.", "pairs")
 """Keys that must stay: with other values the saved weights or optimizer states would not fit."""
@@ -149,8 +148,7 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
     wrong = [line for key, line in differences.items() if key in KEYS_KEPT_AT_RESUME]
     order = ordering(config.train, config.data, devices())
     if start.before is not None:
-        marks_sha256 = read_marks(config.data.marks, "data.marks").sha256
-        wrong += _data_differences(config.train, start.before, order, dataset, marks_sha256)
+        wrong += _data_differences(config.train, start.before, order, dataset)
         order = order if wrong else start.before.order
     if wrong and not config.train.force:
         raise UserError(
@@ -164,17 +162,13 @@ def check_same(config: TrainConfig, start: Start, dataset: Prepared) -> Ordering
 
 
 def _data_differences(
-    keys: TrainKeys,
-    before: RunState,
-    order: Ordering,
-    dataset: Prepared,
-    marks_sha256: str | None,
+    keys: TrainKeys, before: RunState, order: Ordering, dataset: Prepared
 ) -> list[str]:
     """Differences that no key shows: another dataset, or another number of videos per step."""
     wrong = []
     if dataset.sha256 != before.dataset_sha256:
         wrong.append(f"data.path={dataset.path} is not the dataset it began with (prepared anew?)")
-    if marks_sha256 != before.marks_sha256:
+    if order.marks_sha256 != before.order.marks_sha256:
         wrong.append("data.marks is not the file it began with")
     if order.step != before.order.step:
         rows = "rows" if keys.pack else "videos"
@@ -229,7 +223,6 @@ def state_of(
     part = Part(start.step, changed, device, devices(), versions())
     return RunState(
         dataset_sha256=dataset.sha256,
-        marks_sha256=read_marks(config.data.marks, "data.marks").sha256,
         order=order,
         base=base.name,
         revision=base.revision,

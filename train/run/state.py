@@ -14,6 +14,7 @@ from pathlib import Path
 from typing import Any, Literal
 
 from data.errors import UserError
+from data.prepared.marks import read_marks
 from data.storage import write_atomically
 from train.run.files import STATE, json_text, read_json
 from train.sections import DataKeys, TrainKeys
@@ -33,10 +34,16 @@ class Ordering:
     batch: int
     lanes: int
     """Loader processes on all devices."""
+    marks_sha256: str | None = None
+    """Of the file of `data.marks`, which leaves samples out."""
 
 
 def ordering(train: TrainKeys, data: DataKeys, devices: int) -> Ordering:
-    """The ordering of a new run."""
+    """The ordering of a new run.
+
+    Raises:
+        UserError: `data.marks` cannot be read.
+    """
     if train.pack:
         kind: Kind = "packed"
     elif data.stream:
@@ -44,7 +51,9 @@ def ordering(train: TrainKeys, data: DataKeys, devices: int) -> Ordering:
     else:
         kind = "grouped" if train.batch > 1 else "plain"
     lanes = devices * max(1, data.workers)
-    return Ordering(kind, train.batch * train.accumulate * devices, train.batch, lanes)
+    marks_sha256 = read_marks(data.marks, "data.marks").sha256
+    step = train.batch * train.accumulate * devices
+    return Ordering(kind, step, train.batch, lanes, marks_sha256)
 
 
 @dataclass(frozen=True)
@@ -73,8 +82,6 @@ class RunState:
     parts: tuple[Part, ...] = ()
     went_on_from: tuple[Mapping[str, Any], ...] = ()
     """The runs that its weights come from, the nearest first (`train.run.lineage`)."""
-    marks_sha256: str | None = None
-    """Of the file of `data.marks`."""
 
 
 def read_state(folder: Path) -> RunState | None:

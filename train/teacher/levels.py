@@ -75,17 +75,16 @@ def _window(shown: Shown, duration_s: float, ask: Ask, before: str, hint: str) -
 
 def _merged(texts: Sequence[Told], ask: Ask, group: int, hint: str) -> list[Told]:
     """The next level: as even groups as there can be, each with the text of the one before."""
-    count = ceil(len(texts) / group)
-    edges = [round(i * len(texts) / count) for i in range(count + 1)]
     merged: list[Told] = []
-    for start, end in pairwise(edges):
+    groups = _groups(len(texts), group)
+    for start, end in groups:
         parts = texts[start:end]
         window = Window(parts[0].window.start_s, parts[-1].window.end_s)
         if len(parts) == 1:
             merged.append(parts[0])
             continue
         before = merged[-1].summary if merged else ""
-        text = read_merge(ask(ask_merge(parts, whole=count == 1, before=before, hint=hint)))
+        text = read_merge(ask(ask_merge(parts, whole=len(groups) == 1, before=before, hint=hint)))
         if text is None:
             raise Unreadable("an empty description")
         merged.append(Told(window, text))
@@ -96,8 +95,13 @@ def num_questions(windows: int, group: int) -> int:
     """How many questions a video of so many windows takes, if all answers can be read."""
     total, left = windows, windows
     while left > 1:
-        count = ceil(left / group)
-        edges = [round(i * left / count) for i in range(count + 1)]
-        total += sum(end - start > 1 for start, end in pairwise(edges))
-        left = count
+        groups = _groups(left, group)
+        total += sum(end - start > 1 for start, end in groups)
+        left = len(groups)
     return total
+
+
+def _groups(texts: int, most: int) -> list[tuple[int, int]]:
+    """Start and end of as few and as even groups as there can be of at most so many texts."""
+    count = ceil(texts / most)
+    return list(pairwise(round(i * texts / count) for i in range(count + 1)))
