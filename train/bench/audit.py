@@ -20,18 +20,24 @@ from train.audit.config import AuditConfig
 from train.audit.rank import doubts
 from train.bench.bad_labels import bad_path, plant, write_grey
 from train.bench.config_trained import BenchAuditConfig
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
+from train.bench.seeds import (
+    in_pool,
+    noted,
+    one_core_each,
+    quietly,
+    tiny_run,
+    told_by,
+    warmed_base,
+    with_interval,
+)
 from train.console import say
 from train.demo.world import world_keys
-from train.evaluation.answers import answers
-from train.evaluation.by_sample import predictions_of, references_of
-from train.evaluation.config import GenerateKeys
+from train.evaluation.by_sample import references_of
 from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.inference.worth import Worth
 from train.run.files import read_rows
-from train.run.saved import read_run
 
 TOLD, HELD = 0, 2
 """Seeds of the micro-world, of the videos with some bad labels and of those that are described."""
@@ -134,10 +140,7 @@ def _trained(
         every = [score(references, told[share, seed, kind]) for seed in config.seeds]
         key = f"{share:g}/{kind}"
         draws[share, kind] = noted(figures, key, every, config.seeds, SCORES)
-        cells = [
-            f"{figures[f'{key}/{n}']:.3f} [{figures[f'{key}/{n}/low']:.3f}, {figures[f'{key}/{n}/high']:.3f}]"
-            for n in SCORES
-        ]
+        cells = [with_interval(figures, f"{key}/{n}") for n in SCORES]
         lines.append(f"| {share:.0%} | {kind} | " + " | ".join(cells) + " |")
         if kind != KEPT:
             continue
@@ -211,14 +214,7 @@ def train_and_describe(
         KEPT: _run(config, share, seed, ALL) / "kept",
     }[kind]
     _train(config, seed, data, run)
-    rows = Prepared.open(f"{config.work}/held").rows()
-    with quietly(run / "describe.txt"):
-        said = answers(
-            read_run(run), rows, GenerateKeys(max_new_tokens=160, batch=16), run / "answers.jsonl", dtype="fp32", overwrite=False,
-        )  # fmt: skip
-        return predictions_of(
-            rows, [s.text for s in said], [s.cut for s in said], read_run(run).data
-        )
+    return told_by(run, Prepared.open(f"{config.work}/held").rows())
 
 
 def _train(config: BenchAuditConfig, seed: int, data: Path, out: Path) -> None:

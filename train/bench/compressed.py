@@ -14,7 +14,15 @@ from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from train.batches.split import split
 from train.bench.config_trained import BenchTokensConfig
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
+from train.bench.seeds import (
+    in_pool,
+    noted,
+    one_core_each,
+    quietly,
+    tiny_run,
+    warmed_base,
+    with_interval,
+)
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.answers import answers
@@ -91,10 +99,7 @@ def compare_compressed(config: BenchTokensConfig) -> dict[str, float]:
         every = [score(references, of[number, seed].predictions) for seed in config.seeds]
         key = f"compress/{way.name}"
         noted(figures, key, every, config.seeds, SCORES)
-        cells = [
-            f"{figures[f'{key}/{name}']:.3f} [{figures[f'{key}/{name}/low']:.3f}, {figures[f'{key}/{name}/high']:.3f}]"
-            for name in SCORES
-        ]
+        cells = [with_interval(figures, f"{key}/{name}") for name in SCORES]
         pictures, tokens = _tokens(config, way)
         seconds = float(np.mean([of[number, seed].seconds for seed in config.seeds]))
         figures |= {

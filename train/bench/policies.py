@@ -16,16 +16,21 @@ from data.sample import events_of
 from data.target import timeline
 from train.batches.split import split
 from train.bench.config_trained import PoliciesConfig
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
+from train.bench.seeds import (
+    in_pool,
+    noted,
+    one_core_each,
+    tiny_run,
+    told_by,
+    warmed_base,
+    with_interval,
+)
 from train.console import say
 from train.demo.world import world_keys
-from train.evaluation.answers import answers
 from train.evaluation.by_sample import references_of
-from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, parse_prediction
 from train.evaluation.scoring import score
-from train.run.saved import read_run
 
 CAPTIONS = {"scene_f1": "scene F1", "soda_c": "SODA c", "f1_one_to_one_tiou>=0.5": "tIoU F1"}
 MEASURES = tuple(CAPTIONS)
@@ -90,12 +95,7 @@ def _held_out(config: PoliciesConfig, policy: str) -> Dataset:
 def _describe(config: PoliciesConfig, trained: str, seed: int, seen: str) -> dict[str, Prediction]:
     """Predictions of the model trained with policy `trained`, on the frames of policy `seen`."""
     folder = _run_folder(config, trained, seed)
-    keys = GenerateKeys(max_new_tokens=160, batch=16)
-    rows = _held_out(config, seen)
-    with quietly(folder / f"describe-{seen}.txt"):
-        file = folder / f"answers-{seen}.jsonl"
-        said = answers(read_run(folder), rows, keys, file, dtype="fp32", overwrite=False)
-    return {one.id: parse_prediction(one.text, cut=one.cut) for one in said}
+    return told_by(folder, _held_out(config, seen), mark=f"-{seen}")
 
 
 def _figures(
@@ -155,9 +155,7 @@ def table(config: PoliciesConfig, figures: dict[str, float]) -> str:
             key = f"{trained}/{seen}/{name}"
             seeds = [figures[f"{key}/seed_{seed}"] for seed in config.seeds]
             span = f" ({min(seeds):.3f} – {max(seeds):.3f})" if len(seeds) > 1 else ""
-            cells.append(
-                f"{figures[key]:.3f} [{figures[f'{key}/low']:.3f}, {figures[f'{key}/high']:.3f}]{span}"
-            )
+            cells.append(with_interval(figures, key) + span)
         share = figures[f"{seen}/scenes_with_a_frame"]
         lines.append(f"| {trained} | {seen} | {share:.3f} | " + " | ".join(cells) + " |")
     best = " | ".join(f"{figures[f'whole_seconds/{m}']:.3f}" for m in MEASURES)

@@ -20,19 +20,16 @@ from data.prepared.dataset import Prepared
 from train.bench.config_trained import BenchPreferConfig, PoorLabels
 from train.bench.policies import CAPTIONS
 from train.bench.poor_labels import HELD, exact_name, prepare_case, world_of
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
+from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, told_by, warmed_base
 from train.console import say
-from train.evaluation.answers import answers
 from train.evaluation.by_sample import references_of
-from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import interval
-from train.evaluation.records import Prediction, parse_prediction
+from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.preference.command import prefer
 from train.preference.config import PreferConfig, SampleConfig
 from train.preference.pairs import RECORD
 from train.preference.sample import sample
-from train.run.saved import read_run
 
 START = "SFT alone"
 BEGUN = 0.02
@@ -175,12 +172,7 @@ def go_on(config: BenchPreferConfig, case: PoorLabels, seed: int, way: str) -> G
         sampling = _run(config, case, seed, f"pairs {pairs}") / "seconds"
         before = float(sampling.read_text()) if pairs else 0.0
         spent.write_text(str(time.process_time() - begun + before))
-    rows = Prepared.open(f"{config.work}/held").rows()
-    keys = GenerateKeys(max_new_tokens=160, batch=16)
-    with quietly(out / "describe.txt"):
-        file = out / "answers.jsonl"
-        said = answers(read_run(out), rows, keys, file, dtype="fp32", overwrite=False)
-    told = {one.id: parse_prediction(one.text, cut=one.cut) for one in said}
+    told = told_by(out, Prepared.open(f"{config.work}/held").rows())
     return Gone(told, float(spent.read_text()) if spent.exists() else 0.0)
 
 

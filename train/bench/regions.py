@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 import torch
 from datasets import Dataset
-from transformers import SmolVLMForConditionalGeneration
 
 from data.config import load
 from data.offline.config import PrepareConfig
@@ -20,23 +19,24 @@ from data.regions import ABSENT, PROMPT
 from data.selection.choose import jpeg_of
 from data.selection.outline import with_outline
 from data.sources.microworld import BACKGROUNDS, COLOURS, SHAPES
-from train.batches.frames import decode_frames, frame_size_px
+from train.batches.frames import decode_frames
 from train.bench import two_subjects
 from train.bench.config_trained import BenchRegionsConfig
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run
+from train.bench.seeds import (
+    base_that_sees,
+    in_pool,
+    noted,
+    one_core_each,
+    tiny_run,
+    told_by,
+    with_interval,
+)
 from train.console import say
-from train.demo.prewarm import learn_classes
-from train.evaluation.answers import answers
-from train.evaluation.by_sample import predictions_of, references_of
-from train.evaluation.config import GenerateKeys
+from train.evaluation.by_sample import references_of
 from train.evaluation.intervals import Measure, bootstrap, interval
 from train.evaluation.records import Prediction, Reference
 from train.evaluation.scoring import score
 from train.metrics.scenes import scene_f1
-from train.model import tiny
-from train.model.load import load_processor
-from train.run.saved import read_run
-from train.sections import ModelKeys
 
 TOLD, HELD = 0, 1
 WAYS = ("boxes", "no boxes")
@@ -90,10 +90,7 @@ def compare_regions(config: BenchRegionsConfig) -> dict[str, float]:
             figures |= {key: one.value, f"{key}/low": low, f"{key}/high": high}
             for seed, own in zip(config.seeds, counts, strict=True):
                 figures[f"{key}/seed_{seed}"] = Measure(name, own).value
-        cells = [
-            f"{figures[n]:.3f} [{figures[f'{n}/low']:.3f}, {figures[f'{n}/high']:.3f}]"
-            for n in names
-        ]
+        cells = [with_interval(figures, n) for n in names]
         lines.append(f"| {way} | " + " | ".join(cells) + " |")
     say("\n".join(lines))
     return figures
@@ -141,33 +138,19 @@ def _away(rows: Dataset, said: dict[str, Prediction]) -> np.ndarray:
 
 def looking_base(config: BenchRegionsConfig, seed: int) -> None:
     """Make the model that both ways of a seed start from: its tower has learned, from single pictures, what is in the box
-    and what is on the left and on the right, as SmolVLM2 comes with a tower that sees."""
-    folder = Path(config.work) / f"base-{seed}"
-    if (folder / "warm").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with quietly(folder / "log.txt"):
-        tiny.build(folder, seed=seed)
-        processor = load_processor(ModelKeys(name=str(folder)))
-        model = SmolVLMForConditionalGeneration.from_pretrained(folder)
-        rng = np.random.default_rng([seed, 1])
-        frames, classes = _pictures(rng, PICTURES, frame_size_px(processor))
-        kinds = [len(COLOURS) + 1, len(SHAPES) + 1] * 3 + [len(BACKGROUNDS)]
-        steps = config.prewarm_steps
-        right = learn_classes(model, processor, frames, classes, kinds, steps=steps, seed=seed)
-        say(f"accuracy of colour and shape in the box, left, right, and of the ground: {right}")
-        model.save_pretrained(folder)
-    (folder / "warm").touch()
+    and what is on the left and on the right."""
+    base_that_sees(Path(config.work) / f"base-{seed}", seed, _pictures, config.prewarm_steps)
 
 
 def _pictures(
-    rng: np.random.Generator, count: int, size_px: int
-) -> tuple[torch.Tensor, torch.Tensor]:
-    """(N, 3, S, S) uint8 pictures, in half of them one subject outlined, and (N, 7) numbers of the classes."""
+    rng: np.random.Generator, size_px: int
+) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """(N, 3, S, S) uint8 pictures, in half of them one subject outlined, (N, 7) numbers of the classes of colour and shape
+    in the box, on the left and on the right, and of the ground; how many classes each has."""
     colours, shapes, grounds = list(COLOURS), list(SHAPES), list(BACKGROUNDS)
     jpegs: list[bytes] = []
     classes: list[list[int]] = []
-    while len(jpegs) < count:
+    while len(jpegs) < PICTURES:
         shot = two_subjects.shots(int(rng.integers(10**6)) + 10**6, 0)[0]
         progress = float(rng.random())
         here = [i for i, one in enumerate(shot.subjects) if one is not None]
@@ -187,7 +170,8 @@ def _pictures(
         ground = next(one.background for one in shot.subjects if one is not None)
         classes.append([*numbers, grounds.index(ground)])
         jpegs.append(jpeg)
-    return decode_frames(jpegs, size_px), torch.tensor(classes)
+    kinds = [len(colours) + 1, len(shapes) + 1] * 3 + [len(grounds)]
+    return decode_frames(jpegs, size_px), torch.tensor(classes), kinds
 
 
 def train_and_describe(config: BenchRegionsConfig, way: str, seed: int) -> dict[str, Prediction]:
@@ -196,9 +180,4 @@ def train_and_describe(config: BenchRegionsConfig, way: str, seed: int) -> dict[
     data, base = _dataset(config, way, TOLD), f"{config.work}/base-{seed}"
     more = ["data.eval_share=0.02", "eval.worth=false"]
     tiny_run(base, data, run, steps=config.steps, seed=seed, more=more)
-    rows = Prepared.open(_dataset(config, way, HELD)).rows()
-    with quietly(run / "describe.txt"):
-        saved = read_run(run)
-        keys = GenerateKeys(max_new_tokens=160, batch=16)
-        said = answers(saved, rows, keys, run / "answers.jsonl", dtype="fp32", overwrite=False)
-        return predictions_of(rows, [s.text for s in said], [s.cut for s in said], saved.data)
+    return told_by(run, Prepared.open(_dataset(config, way, HELD)).rows())

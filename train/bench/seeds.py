@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import contextlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
@@ -11,14 +11,29 @@ from typing import Any
 
 import numpy as np
 import torch
+from datasets import Dataset
 from tqdm import tqdm
+from transformers import SmolVLMForConditionalGeneration
 
 from data.config import load
 from train import sft
+from train.batches.frames import frame_size_px
 from train.config import TrainConfig
-from train.demo.prewarm import build_prewarmed
+from train.console import say
+from train.demo.prewarm import build_prewarmed, learn_classes
+from train.evaluation.answers import answers
+from train.evaluation.by_sample import predictions_of
+from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import Measure, bootstrap, interval
+from train.evaluation.records import Prediction
 from train.evaluation.scoring import Scored
+from train.model import tiny
+from train.model.load import load_processor
+from train.run.saved import read_run
+from train.sections import ModelKeys
+
+Pictures = Callable[[np.random.Generator, int], tuple[torch.Tensor, torch.Tensor, Sequence[int]]]
+"""Makes pictures of so many pixels: (N, 3, S, S) uint8, (N, K) numbers of their classes, (K,) classes of each kind."""
 
 
 def one_core_each(workers: int) -> ProcessPoolExecutor:
@@ -45,12 +60,51 @@ def in_pool(
 def warmed_base(work: str, seed: int, steps: int) -> None:
     """Make the model that all settings of a seed start from, with vision warmed up on single pictures."""
     folder = Path(work) / f"base-{seed}"
+    make_base(folder, lambda: build_prewarmed(folder, steps=steps, seed=seed))
+
+
+def base_that_sees(folder: Path, seed: int, pictures: Pictures, steps: int) -> None:
+    """Make a tiny model whose tower has learned to tell the classes of pictures, as SmolVLM2 starts with one that sees."""
+
+    def build() -> None:
+        tiny.build(folder, seed=seed)
+        processor = load_processor(ModelKeys(name=str(folder)))
+        model = SmolVLMForConditionalGeneration.from_pretrained(folder)
+        frames, classes, kinds = pictures(
+            np.random.default_rng([seed, 1]), frame_size_px(processor)
+        )
+        right = learn_classes(model, processor, frames, classes, kinds, steps=steps, seed=seed)
+        say(f"accuracy of each kind in the last steps: {right}")
+        model.save_pretrained(folder)
+
+    make_base(folder, build)
+
+
+def make_base(folder: Path, build: Callable[[], object]) -> None:
+    """Build a model in a folder, unless an earlier call did."""
     if (folder / "warm").exists():
         return
     folder.mkdir(parents=True, exist_ok=True)
     with quietly(folder / "log.txt"):
-        build_prewarmed(folder, steps=steps, seed=seed)
+        build()
     (folder / "warm").touch()
+
+
+def told_by(
+    run: Path, rows: Dataset, *, mark: str = "", most_tokens: int = 160
+) -> dict[str, Prediction]:
+    """What a run says of rows. Answers of an earlier call are reused; `mark`: of the files' names, for other frames."""
+    saved, keys = read_run(run), GenerateKeys(max_new_tokens=most_tokens, batch=16)
+    with quietly(run / f"describe{mark}.txt"):
+        file = run / f"answers{mark}.jsonl"
+        said = answers(saved, rows, keys, file, dtype="fp32", overwrite=False)
+    return predictions_of(rows, [s.text for s in said], [s.cut for s in said], saved.data)
+
+
+def with_interval(figures: Mapping[str, float], key: str) -> str:
+    """A figure and its interval, for a table."""
+    low, high = figures[f"{key}/low"], figures[f"{key}/high"]
+    return f"{figures[key]:.3f} [{low:.3f}, {high:.3f}]"
 
 
 def tiny_run(

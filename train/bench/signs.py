@@ -10,26 +10,20 @@ from pathlib import Path
 import numpy as np
 import torch
 from PIL import Image, ImageDraw, ImageFont
-from transformers import SmolVLMForConditionalGeneration
 
 from data.config import load
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.video.h264 import write_h264
-from train.batches.frames import frame_size_px
 from train.batches.split import split
 from train.bench.config_trained import BenchTokensConfig
-from train.bench.seeds import in_pool, one_core_each, quietly, tiny_run
+from train.bench.seeds import base_that_sees, in_pool, one_core_each, quietly, tiny_run
 from train.console import say
-from train.demo.prewarm import learn_classes
 from train.evaluation.answers import answers
 from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import bootstrap, interval, mean
-from train.model import tiny
-from train.model.load import load_processor
 from train.run.saved import read_run
-from train.sections import ModelKeys
 
 SIDE, RATE, SCENE_FRAMES = 192, 10, 12
 WORDS = ("OPEN", "OVEN", "SALE", "SAFE", "STOP", "STEP")
@@ -71,23 +65,13 @@ def put_sign(rng: np.random.Generator, picture: Image.Image, word: str) -> tuple
 def reading_base(work: str, seed: int, steps: int) -> None:
     """Make the model that both settings of a seed start from, as SmolVLM2 starts with a tower that can read: it has
     learned the words from whole pictures and from quarters."""
-    folder = Path(work) / f"reads-{seed}"
-    if (folder / "warm").exists():
-        return
-    folder.mkdir(parents=True, exist_ok=True)
-    with quietly(folder / "log.txt"):
-        tiny.build(folder, seed=seed)
-        processor = load_processor(ModelKeys(name=str(folder)))
-        model = SmolVLMForConditionalGeneration.from_pretrained(folder)
-        frames, words = _pictures(np.random.default_rng([seed, 1]), frame_size_px(processor))
-        kinds = [len(WORDS) + 1]
-        learn_classes(model, processor, frames, words, kinds, steps=steps, seed=seed)
-        model.save_pretrained(folder)
-    (folder / "warm").touch()
+    base_that_sees(Path(work) / f"reads-{seed}", seed, _pictures, steps)
 
 
-def _pictures(rng: np.random.Generator, size_px: int) -> tuple[torch.Tensor, torch.Tensor]:
-    """Frames and quarters with and without a sign: (N, 3, S, S) uint8, and (N, 1) the word's number."""
+def _pictures(
+    rng: np.random.Generator, size_px: int
+) -> tuple[torch.Tensor, torch.Tensor, list[int]]:
+    """Frames and quarters with and without a sign: (N, 3, S, S) uint8, (N, 1) the word's number, how many there are."""
     frames, words = [], []
     for i in range(PICTURES):
         picture, word = plain(rng), int(rng.integers(len(WORDS) + 1))
@@ -102,7 +86,8 @@ def _pictures(rng: np.random.Generator, size_px: int) -> tuple[torch.Tensor, tor
         picture = picture.resize((PX, PX), Image.Resampling.BOX)
         frames.append(np.asarray(picture.resize((size_px, size_px), Image.Resampling.LANCZOS)))
         words.append([word])
-    return torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous(), torch.tensor(words)
+    pictures = torch.from_numpy(np.stack(frames)).permute(0, 3, 1, 2).contiguous()
+    return pictures, torch.tensor(words), [len(WORDS) + 1]
 
 
 def compare_tiles(config: BenchTokensConfig) -> dict[str, float]:

@@ -20,17 +20,23 @@ from train.batches.split import split
 from train.bench import language_model
 from train.bench.config_trained import BenchStagesConfig
 from train.bench.policies import CAPTIONS
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
+from train.bench.seeds import (
+    in_pool,
+    noted,
+    one_core_each,
+    quietly,
+    tiny_run,
+    told_by,
+    warmed_base,
+    with_interval,
+)
 from train.console import say
 from train.demo.world import world_keys
-from train.evaluation.answers import answers
 from train.evaluation.by_sample import references_of
-from train.evaluation.config import GenerateKeys
 from train.evaluation.intervals import interval
-from train.evaluation.records import Prediction, parse_prediction
+from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.run.files import METRICS, read_rows
-from train.run.saved import read_run
 
 SHORT_S = (2.0, 4.0)
 """Length of a clip of one scene."""
@@ -162,13 +168,7 @@ def train_and_describe(config: BenchStagesConfig, way: str, seed: int) -> Told:
         )
         model = out
     losses = [r["eval_also_loss"] for r in read_rows(model / METRICS) if "eval_also_loss" in r]
-    keys = GenerateKeys(max_new_tokens=160, batch=16)
-    rows = _held_out(config)
-    with quietly(model / "describe.txt"):
-        file = model / "answers.jsonl"
-        said = answers(read_run(model), rows, keys, file, dtype="fp32", overwrite=False)
-    predictions = {one.id: parse_prediction(one.text, cut=one.cut) for one in said}
-    return Told(predictions, losses[-1])
+    return Told(told_by(model, _held_out(config)), losses[-1])
 
 
 def table(config: BenchStagesConfig, figures: Mapping[str, float]) -> str:
@@ -180,9 +180,6 @@ def table(config: BenchStagesConfig, figures: Mapping[str, float]) -> str:
         "|---|" + "---|" * (len(CAPTIONS) + 1),
     ]
     for way in config.ways:
-        cells = [
-            f"{figures[f'{way}/{n}']:.3f} [{figures[f'{way}/{n}/low']:.3f}, {figures[f'{way}/{n}/high']:.3f}]"
-            for n in CAPTIONS
-        ]
+        cells = [with_interval(figures, f"{way}/{n}") for n in CAPTIONS]
         lines.append(f"| {way} | " + " | ".join(cells) + f" | {figures[f'{way}/short_loss']:.3f} |")
     return "\n".join(lines)

@@ -19,16 +19,21 @@ from data.prepared.dataset import Prepared
 from data.target import Unit, timeline
 from train.batches.split import split
 from train.bench.config_trained import BenchWindowsConfig, Way
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, warmed_base
+from train.bench.seeds import (
+    in_pool,
+    noted,
+    one_core_each,
+    tiny_run,
+    told_by,
+    warmed_base,
+    with_interval,
+)
 from train.console import say
 from train.demo.world import world_keys
-from train.evaluation.answers import answers
-from train.evaluation.by_sample import predictions_of, references_of
-from train.evaluation.config import GenerateKeys
+from train.evaluation.by_sample import references_of
 from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, Reference, parse_prediction
 from train.evaluation.scoring import score
-from train.run.saved import read_run
 
 CAPTIONS = {
     "scene_f1": "scene F1",
@@ -118,11 +123,7 @@ def _held_out(config: BenchWindowsConfig, way: Way) -> Dataset:
 def _describe(config: BenchWindowsConfig, way: Way, seed: int) -> dict[str, Prediction]:
     """Predictions for whole films."""
     folder = Path(config.work) / f"run-{way}-{seed}"
-    keys = GenerateKeys(max_new_tokens=ANSWER_TOKENS, batch=16)
-    run, rows = read_run(folder), _held_out(config, way)
-    with quietly(folder / "describe.txt"):
-        said = answers(run, rows, keys, folder / "answers.jsonl", dtype="fp32", overwrite=False)
-    return predictions_of(rows, [s.text for s in said], [s.cut for s in said], run.data)
+    return told_by(folder, _held_out(config, way), most_tokens=ANSWER_TOKENS)
 
 
 def _figures(
@@ -170,11 +171,7 @@ def table(config: BenchWindowsConfig, figures: dict[str, float]) -> str:
         if not count:
             continue
         for way in config.ways:
-            cells = [
-                f"{figures[f'{group}/{way}/{n}']:.3f} [{figures[f'{group}/{way}/{n}/low']:.3f}, "
-                f"{figures[f'{group}/{way}/{n}/high']:.3f}]"
-                for n in CAPTIONS
-            ]
+            cells = [with_interval(figures, f"{group}/{way}/{n}") for n in CAPTIONS]
             lines.append(f"| {group} ({count:.0f}) | {way} | " + " | ".join(cells) + " |")
         for unit in ("seconds", "tenths"):
             cells = [f"{figures[f'{group}/perfect in {unit}/{n}']:.3f}" for n in CAPTIONS]

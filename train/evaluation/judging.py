@@ -16,6 +16,7 @@ from data.errors import UserError
 from train.answered import Answered
 from train.chat import Chat, Picture, Question, Refused
 from train.console import say
+from train.cost import CHARACTERS_A_TOKEN, PICTURE_TOKENS, priced
 from train.evaluation.intervals import Measure, mean
 from train.evaluation.records import Prediction, Reference
 from train.metrics.config import JudgeKeys
@@ -30,9 +31,6 @@ from train.metrics.judge import (
 )
 from train.metrics.shown import better
 
-CHARACTERS_A_TOKEN = 4
-PICTURE_TOKENS = 400
-"""Of a frame, for the estimate: servers differ."""
 ANSWER_TOKENS = 40
 """Length of a typical answer, for the estimate."""
 MOST_ANSWER_TOKENS = 512
@@ -150,14 +148,8 @@ def estimate(judge: Judge, keys: JudgeKeys, systems: Sequence[Sequence[JudgeCase
     )
     if sent:
         line += f", {sent:,} pictures among them at {PICTURE_TOKENS} tokens each"
-    if keys.price_in is not None or keys.price_out is not None:
-        cost = (into * (keys.price_in or 0) + out * (keys.price_out or 0)) / 1e6
-        line += f", about {cost:,.2f} at the prices given"
-    if len(missing) > keys.max_calls:
-        raise UserError(
-            f"{line}; more than judge.max_calls={keys.max_calls}: raise it, or lower data.limit"
-        )
-    return line
+    calls, instead = len(missing), "lower data.limit"
+    return priced(line, keys, "judge", calls=calls, into=into, out=out, instead=instead)
 
 
 def judged(

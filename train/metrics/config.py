@@ -6,20 +6,17 @@ from typing import Literal
 
 from pydantic import Field
 
-from data.config import Section
+from train.cost import CostKeys
 
 TextScore = Literal["meteor_lite", "meteor", "rouge_l", "cider_d"]
 """The text scores that SODA can use."""
 
 
-class JudgeKeys(Section):
+class JudgeKeys(CostKeys):
     """A language model as a judge, behind any OpenAI-compatible address. The key, if the server
     wants one, comes from the environment (OPENAI_API_KEY)."""
 
     model: str | None = Field(default=None, description="name of the judging model (null: none)")
-    base_url: str | None = Field(
-        default=None, description="its server, like http://127.0.0.1:8000/v1 (null: OpenAI's)"
-    )
     frames: int = Field(
         default=0,
         ge=0,
@@ -31,15 +28,6 @@ class JudgeKeys(Section):
     )
     workers: int = Field(default=8, ge=1, description="questions asked at a time")
     timeout_s: float = Field(default=120, gt=0, description="time limit for one answer")
-    price_in: float | None = Field(
-        default=None, ge=0, description="price of a million input tokens, for the estimate"
-    )
-    price_out: float | None = Field(
-        default=None, ge=0, description="price of a million output tokens"
-    )
-    max_calls: int = Field(
-        default=20_000, ge=1, description="refuse to start if more calls would be needed"
-    )
 
     def idle(self) -> list[str]:
         given = self.changed() if self.model is None else {}

@@ -34,6 +34,7 @@ from data.window import Window, rows_of_samples
 from train.answered import Answered
 from train.chat import Chat, Question, Refused
 from train.console import say
+from train.cost import CHARACTERS_A_TOKEN, PICTURE_TOKENS, priced
 from train.teacher.config import CaptionConfig, TeacherKeys
 from train.teacher.levels import Captioned, Shown, Unreadable, caption, num_questions
 from train.teacher.words import VERSION, is_told
@@ -41,7 +42,7 @@ from train.teacher.words import VERSION, is_told
 CAPTIONS, FAILED, RECORD = "captions.jsonl", "failed.jsonl", "captions.json"
 ANSWERS, FRAMES = "answers.jsonl", "prepared"
 SHARD_ROWS = 64
-CHARACTERS_A_TOKEN, PICTURE_TOKENS, TEXT_TOKENS, ANSWER_TOKENS = 4, 400, 350, 250
+TEXT_TOKENS, ANSWER_TOKENS = 350, 250
 """Of a question and its answer, for the estimate: servers differ."""
 
 
@@ -174,14 +175,8 @@ def estimate(keys: TeacherKeys, rows: Dataset, places: dict[str, list[int]]) -> 
         f"{pictures:,} pictures, less what was answered before; about {into / 1000:,.0f} k tokens asked, "
         f"{out / 1000:,.0f} k answered"
     )
-    if keys.price_in is not None or keys.price_out is not None:
-        cost = (into * (keys.price_in or 0) + out * (keys.price_out or 0)) / 1e6
-        line += f", about {cost:,.2f} at the prices given"
-    if questions > keys.max_calls:
-        raise UserError(
-            f"{line}; more than teacher.max_calls={keys.max_calls}: raise it, or take fewer videos (source.limit)"
-        )
-    say(line)
+    instead = "take fewer videos (source.limit)"
+    say(priced(line, keys, "teacher", calls=questions, into=into, out=out, instead=instead))
 
 
 def _each(

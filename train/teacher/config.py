@@ -9,21 +9,19 @@ from pydantic import Field, model_validator
 from data.config import Section
 from data.selection.config import FrameKeys
 from data.sources.config import SourceKeys
+from train.cost import CostKeys
 
 SOURCES = ("files", "microworld")
 WINDOWS = {"window_s": 30.0, "max": 12}
 """Frames that a server's teacher is shown of each part of a video."""
 
 
-class TeacherKeys(Section):
+class TeacherKeys(CostKeys):
     """A larger model that tells what happens, behind any OpenAI-compatible address that takes pictures. The key, if the
     server wants one, comes from the environment (OPENAI_API_KEY)."""
 
     model: str | None = Field(
         default=None, description="its name at the server (null: a run, by adapter)"
-    )
-    base_url: str | None = Field(
-        default=None, description="its server, like http://127.0.0.1:8000/v1 (null: OpenAI's)"
     )
     hint: str = Field(
         default="", description="what all videos are, told with each question: 'cooking lessons'"
@@ -34,15 +32,6 @@ class TeacherKeys(Section):
     workers: int = Field(default=8, ge=1, description="videos told at a time")
     max_tokens: int = Field(default=1024, ge=16, description="longest answer, in tokens")
     timeout_s: float = Field(default=300, gt=0, description="time limit for one answer")
-    price_in: float | None = Field(
-        default=None, ge=0, description="price of a million input tokens, for the estimate"
-    )
-    price_out: float | None = Field(
-        default=None, ge=0, description="price of a million output tokens"
-    )
-    max_calls: int = Field(
-        default=20_000, ge=1, description="refuse to start if more calls would be needed"
-    )
 
 
 class CaptionConfig(Section):
