@@ -95,7 +95,7 @@ def test_workers_killed_from_outside_cost_nothing():
     thread = threading.Thread(target=storm)
     thread.start()
     try:
-        done = list(run_each(work, items, workers=2, timeout_s=9, memory_gib=2))
+        done = list(run_each(work, items, workers=2, timeout_s=90, memory_gib=2))
     finally:
         over.set()
         thread.join()

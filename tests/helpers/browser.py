@@ -51,6 +51,16 @@ class Page:
             time.sleep(0.1)
         return value
 
+    def watch(self, pattern: str) -> str:
+        """From now on, note the first text on the page that matches, also if it is gone a moment later.
+        Returns the expression to wait for."""
+        self.evaluate(
+            "window.watcher?.disconnect(); window.seen = ''; window.watcher = new MutationObserver("
+            f"() => {{ window.seen ||= (document.body.innerText.match(/{pattern}/) || [''])[0] }}); "
+            "watcher.observe(document.body, {childList: true, subtree: true, characterData: true})"
+        )
+        return "window.seen"
+
     def give_file(self, selector: str, *paths: Path) -> None:
         """As if chosen in the dialogue of a file input."""
         document = self.call("DOM.getDocument")["root"]["nodeId"]

@@ -61,6 +61,8 @@ def served(world, tmp_path_factory):
 def upload(page, path):
     page.wait("!!document.querySelector('#video input[type=file]')")
     page.give_file("#video input[type=file]", path)
+    # the player shows the file before the server has it
+    page.wait("(document.querySelector('#video video')?.src || '').includes('/file=')")
 
 
 def test_a_clip_is_dropped_described_and_sought(served, world, tmp_path):
@@ -70,9 +72,7 @@ def test_a_clip_is_dropped_described_and_sought(served, world, tmp_path):
             page = browser.page(served, width=width)
             upload(page, clip)
             page.wait("(document.querySelector('#video video')?.readyState || 0) >= 1")
-            page.evaluate(
-                "(document.querySelector('#go button') || document.querySelector('#go')).click()"
-            )
+            page.evaluate(GO)
             page.wait("document.querySelectorAll('#answer .frames img').length", 90)
             assert page.evaluate(
                 "[...document.querySelectorAll('#answer h3')].map(h => h.textContent)"
@@ -117,12 +117,9 @@ def test_a_film_is_shown_window_by_window_and_its_subtitles_are_there_to_take(se
         page = browser.page(served, width=1200)
         upload(page, film)
         page.wait("(document.querySelector('#video video')?.readyState || 0) >= 1")
+        described = page.watch(r"1 of \d windows described")
         page.evaluate(GO)
-        seen = page.wait(
-            "(document.querySelector('#answer').innerText.match(/1 of \\d windows described/) || [''])[0]",
-            120,
-        )
-        assert seen.startswith("1 of ")
+        page.wait(described, 120)
         page.wait("/frames chosen in/.test(document.querySelector('#answer').innerText) && "
                   "!/windows described/.test(document.querySelector('#answer').innerText)", 120)  # fmt: skip
         last = page.evaluate(
@@ -185,16 +182,13 @@ def test_what_is_no_video_is_one_line(served, tmp_path):
     with Browser(tmp_path / "profile") as browser:
         page = browser.page(served, width=1200)
         page.wait("!!document.querySelector('#go')")
-        page.evaluate(
-            "(document.querySelector('#go button') || document.querySelector('#go')).click()"
-        )
-        page.wait("document.body.innerText.includes('drop a video first')")
+        nothing = page.watch("drop a video first")
+        page.evaluate(GO)
+        page.wait(nothing)
         upload(page, tmp_path / "broken.mp4")
-        page.wait("!!document.querySelector('#video video')")
-        page.evaluate(
-            "(document.querySelector('#go button') || document.querySelector('#go')).click()"
-        )
-        said = page.wait("(document.body.innerText.match(/this file cannot be used.*/) || [''])[0]")
+        unusable = page.watch("this file cannot be used.*")
+        page.evaluate(GO)
+        said = page.wait(unusable, 120)
         assert "broken.mp4" in said and "Traceback" not in said and "/tmp" not in said
 
 
