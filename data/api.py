@@ -10,8 +10,8 @@ from data.config import validated
 from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare as run_prepare
 from data.prepared.dataset import Prepared
-from data.selection.choose import ChosenFrames
 from data.selection.choose import choose_frames as choose
+from data.selection.chosen_frames import ChosenFrames
 from data.selection.config import FrameKeys
 
 

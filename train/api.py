@@ -11,7 +11,7 @@ from transformers import PreTrainedModel, SmolVLMProcessor
 from data.config import validated
 from data.pages.render import render
 from data.sample import Event
-from data.selection.choose import ChosenFrames
+from data.selection.chosen_frames import ChosenFrames
 from data.selection.windows import of_all
 from train.evaluation import evaluate as evaluating
 from train.evaluation.config import EvaluateConfig

@@ -18,7 +18,8 @@ from data.offline.isolate import Failure, digest_of, part_done, run_each
 from data.redact import redacted
 from data.regions import absences
 from data.sample import AlreadyWritten, Event, Rejected, Repair, Sample, ShardItem
-from data.selection.choose import ChosenFrames, policy_record
+from data.selection.choose import policy_record
+from data.selection.chosen_frames import ChosenFrames
 from data.selection.config import FrameKeys
 from data.selection.outline import outlined
 from data.selection.windows import choose_windows

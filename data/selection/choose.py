@@ -5,18 +5,19 @@ The offline run and the description of a new video both use `choose_frames`, so 
 
 from __future__ import annotations
 
-import io
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 from typing import Any
 
 import numpy as np
-from PIL import Image
 
-from data.config import ROOT, resolved
+from data.config import resolved
 from data.media import FrameFiles
-from data.sample import Repair, Selection
+from data.sample import Selection
+from data.selection.chosen_frames import ChosenFrames, jpeg_of
 from data.selection.config import FrameKeys
+from data.selection.grids import Grid, grids_between, side_by_side
 from data.selection.known_policies import POLICIES, POLICY_VERSION
 from data.selection.measure.dull import black_share, still_share
 from data.selection.measure.meter import measure_signals
@@ -25,12 +26,10 @@ from data.selection.measure.signals import Signals
 from data.selection.policies.dispatch import plan_for, select
 from data.selection.policies.ranking import in_order
 from data.selection.tiles import QUARTERS, quarters, sharpest
-from data.target import clock
 from data.video import image_frames
 from data.video.info import BadVideo, Skip, StoredPicture, VideoInfo
 from data.video.video import Video
 
-JPEG_QUALITY = 92
 SAME_PICTURE_S = 1e-3  # timestamps of decord and PyAV for one frame differ by less
 MIN_DECODED = 0.9
 """Share of a file's frames that must be decodable; below it the file is quarantined."""
@@ -38,64 +37,6 @@ MIN_DECODED = 0.9
 
 Choose = Callable[[Signals, FrameKeys], Selection]
 """A policy."""
-
-
-@dataclass(frozen=True)
-class ChosenFrames:
-    """The frames of one video as a policy chose them, encoded for storing."""
-
-    jpegs: tuple[bytes, ...]
-    times_s: tuple[float, ...]
-    reasons: tuple[str, ...]
-    ranks: tuple[int, ...]
-    duration_s: float
-    decoded_share: float
-    unseen_s: float
-    """Longest gap between two decoded frames: how far off a shot boundary can be."""
-    repairs: tuple[Repair, ...] = ()
-    """What was repaired in the file's timestamps and pictures."""
-    black_share: float | None = None
-    """Of the frames of the video, or of the window (`data.selection.measure.dull`)."""
-    still_share: float | None = None
-    part_s: tuple[float, float] | None = None
-    """Start and end of the window of the video that they show; None: all of it."""
-
-    def __len__(self) -> int:
-        return len(self.jpegs)
-
-    def __repr__(self) -> str:
-        times = ", ".join(f"{t:.1f}" for t in self.times_s[:8]) + ", …" * (len(self) > 8)
-        return f"ChosenFrames({len(self)} frames of {self.duration_s:.1f} s: {times} s)"
-
-    def images(self) -> list[Image.Image]:
-        """The frames as RGB pictures."""
-        return [Image.open(io.BytesIO(jpeg)).convert("RGB") for jpeg in self.jpegs]
-
-    def html(self, title: str, text: str = "", events: Sequence[Mapping[str, Any]] = ()) -> str:
-        """A piece of HTML: what is said of the frames, a timeline of it, and the frames with their times."""
-        from data.pages.render import data_url, render  # jinja2: only where somebody looks
-
-        frames = [
-            {
-                "picture": data_url(jpeg),
-                "time": f"{time_s:.1f} s",
-                "time_s": time_s,
-                "reason": reason,
-            }
-            for jpeg, time_s, reason in zip(self.jpegs, self.times_s, self.reasons, strict=True)
-        ]
-        return render(
-            ROOT / "data/pages/frames.html",
-            title=title,
-            text=text,
-            events=events,
-            frames=frames,
-            duration_s=self.duration_s,
-            clock=clock,
-        )
-
-    def _repr_html_(self) -> str:
-        return self.html(repr(self))
 
 
 SKIP: dict[str, Skip] = {"exact": "none", "fast": "nonref", "keyframes": "nonkey"}
@@ -111,6 +52,8 @@ class Analysis:
     selection: Selection
     kept: dict[float, StoredPicture]
     """Time → picture; a chosen picture that is missing here must be fetched."""
+    grids: tuple[Grid, ...] = ()
+    """Small frames between the chosen ones."""
 
 
 def skipped(keys: FrameKeys, info: VideoInfo) -> Skip:
@@ -140,22 +83,22 @@ def analyse(
     Raises:
         BadVideo: with the quarantine reason.
     """
-    keys = keys.without_tiles()
     if isinstance(path, FrameFiles):
         return _analyse_given(path, keys, min_decoded, choose)
-    video = Video(path) if isinstance(path, str) else path
+    video, few = Video(path) if isinstance(path, str) else path, keys.of_whole_frames()
     info = video.info
-    plan = plan_for(keys, info, keep=keep and keys.decoder == "pyav")
+    plan = plan_for(few, info, keep=keep and keys.decoder == "pyav")
     skip = skipped(keys, info)
     frames = video.decode(threads=threads, skip=skip, vectors=keys.method == "vectors")
     signals = measure_signals(info, frames, plan, skip=skip)
     require_decoded(signals.decoded_share, min_decoded, info.path, skip)
-    selection, kept = choose(signals, keys), plan.candidates.kept
+    selection, kept = choose(signals, few), plan.candidates.kept
+    grids = grids_between(signals, selection, keys)
     if refines(keys, info):
         selection, kept = refine_key_frames(video, selection, short_px=keys.px, threads=threads)
     if keys.decoder != "pyav":  # the pictures are fetched with the other decoder
         kept = {}
-    return Analysis(video, info, signals, selection, kept)
+    return Analysis(video, info, signals, selection, kept, grids)
 
 
 def require_decoded(
@@ -177,17 +120,16 @@ def _analyse_given(
     frames: FrameFiles, keys: FrameKeys, min_decoded: float, choose: Choose
 ) -> Analysis:
     """`analyse` for given frame files: all are kept if they fit the budget, else the policy chooses."""
-    info = image_frames.probe(frames)
-    plan = plan_for(keys, info, keep=False)
+    info, few = image_frames.probe(frames), keys.of_whole_frames()
+    plan = plan_for(few, info, keep=False)
     signals = measure_signals(info, image_frames.read(frames, info), plan, skip="none")
     require_decoded(signals.decoded_share, min_decoded, frames.name, "none", "frame files")
-    all_fit = len(signals.times_s) <= keys.max and choose is select
+    all_fit = len(signals.times_s) <= few.max and choose is select
     selection = (
-        in_order(signals, range(len(signals.times_s)), "given")
-        if all_fit
-        else choose(signals, keys)
+        in_order(signals, range(len(signals.times_s)), "given") if all_fit else choose(signals, few)
     )
-    return Analysis(frames, info, signals, selection, {})
+    grids = () if all_fit else grids_between(signals, selection, keys)
+    return Analysis(frames, info, signals, selection, {}, grids)
 
 
 def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> list[np.ndarray]:
@@ -196,7 +138,13 @@ def chosen_pictures(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) ->
     Raises:
         BadVideo: a frame that was decoded before cannot be decoded again.
     """
-    times_s, kept = analysis.selection.times_s, analysis.kept
+    return _pictures_at(analysis.selection.times_s, analysis, keys, threads)
+
+
+def _pictures_at(
+    times_s: Sequence[float], analysis: Analysis, keys: FrameKeys, threads: int
+) -> list[np.ndarray]:
+    kept = analysis.kept
     missing = [t for t in times_s if t not in kept]
     found = _fetch(analysis.source, missing, keys, keys.px, threads) if missing else []
     fetched = dict(zip(missing, found, strict=True))
@@ -243,7 +191,8 @@ def choose_frames(
 
 
 def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenFrames:
-    """The chosen frames, encoded as JPEG, each of the `keys.tiles` sharpest followed by its quarters.
+    """The chosen frames, encoded as JPEG, each of the `keys.tiles` sharpest followed by its quarters, and the grids of
+    small ones.
 
     Raises:
         BadVideo: as `chosen_pictures`.
@@ -253,15 +202,22 @@ def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenF
     tiled = sharpest(pictures, keys.tiles)
     at_s = [selection.times_s[i] for i in tiled]
     large = _fetch(analysis.source, at_s, keys, 2 * keys.px, threads) if tiled else []
+    # where a prompt must become shorter the quarters go first, then the grids
+    whole = len(pictures)
     shown = []
     chosen = zip(pictures, selection.times_s, selection.reasons, selection.ranks, strict=True)
     for i, frame in enumerate(chosen):
         shown.append(frame)
         if i in tiled:
             parts = zip(quarters(large[tiled.index(i)]), QUARTERS, strict=True)
-            # they go first where a prompt must become shorter
-            rank = len(pictures) + len(QUARTERS) * tiled.index(i)
+            rank = whole + len(analysis.grids) + len(QUARTERS) * tiled.index(i)
             shown += [(part, frame[1], name, rank + n) for n, (part, name) in enumerate(parts)]
+    size = pictures[0].shape[:2]
+    for grid in analysis.grids:
+        cells = _pictures_at(grid.times_s, analysis, keys, threads)
+        joined = side_by_side(cells, keys.fast_grid, size)
+        shown.append((joined, grid.times_s[0], grid.reason, whole + grid.rank))
+    shown.sort(key=itemgetter(1))  # quarters have the time of their frame, and stay behind it
     pictures, frames_s, reasons, ranks = zip(*shown, strict=True)
     return ChosenFrames(
         jpegs=tuple(jpeg_of(picture) for picture in pictures),
@@ -275,12 +231,6 @@ def encoded(analysis: Analysis, keys: FrameKeys, *, threads: int = 0) -> ChosenF
         black_share=black_share(analysis.signals),
         still_share=still_share(analysis.signals),
     )
-
-
-def jpeg_of(rgb: np.ndarray) -> bytes:
-    buffer = io.BytesIO()
-    Image.fromarray(rgb).save(buffer, "JPEG", quality=JPEG_QUALITY, subsampling=0)
-    return buffer.getvalue()
 
 
 def policy_record(keys: FrameKeys) -> dict[str, Any]:

@@ -55,6 +55,15 @@ class FrameKeys(Section):
         description="so many of the frames, the sharpest, are shown again in quarters, to read small text; "
         "they take 4 frames of frames.max each",
     )
+    fast: int = Field(
+        default=0,
+        ge=0,
+        description="so many small frames of what moves between, several side by side in one picture; a picture takes "
+        "one frame of frames.max",
+    )
+    fast_grid: int = Field(
+        default=4, ge=2, le=9, description="frames.fast: small frames along a side of their picture"
+    )
     outline: Annotated[str, AfterValidator(known_colour)] = Field(
         default="red", description="rows with boxes: colour of the line around the subject"
     )
@@ -153,10 +162,18 @@ class FrameKeys(Section):
                 f"threshold={self.threshold:g}: policy={policy} takes {low:g} "
                 + (f"to {high:g}" if high < float("inf") else "or more")
             )
-        if self.tiles and self.max < 5 * self.tiles:
+        if self.fast % self.fast_grid**2:
             raise ValueError(
-                f"tiles={self.tiles}: with their quarters these are {5 * self.tiles} frames, and "
-                f"frames.max is {self.max}"
+                f"fast={self.fast}: small frames come {self.fast_grid**2} in a picture "
+                f"(frames.fast_grid={self.fast_grid}); give a multiple"
+            )
+        whole = self.of_whole_frames().max
+        if whole < max(1, self.tiles):
+            parts = [f"{4 * self.tiles} quarters"] * bool(self.tiles)
+            parts += [f"{self.grids} pictures of small frames"] * bool(self.fast)
+            raise ValueError(
+                f"max={self.max}: {' and '.join(parts)} leave {max(0, whole)} whole frames, and "
+                f"{max(1, self.tiles)} must be left"
             )
         if known_of.measures == "features" and not self.encoder:
             raise ValueError(
@@ -179,9 +196,15 @@ class FrameKeys(Section):
             raise ValueError("method=vectors needs every frame; use speed=exact")
         return self
 
-    def without_tiles(self) -> FrameKeys:
+    @property
+    def grids(self) -> int:
+        """Number of pictures of small frames."""
+        return self.fast // self.fast_grid**2
+
+    def of_whole_frames(self) -> FrameKeys:
         """The keys by which whole frames are chosen: `max` is the number of them."""
-        return self.model_copy(update={"max": self.max - 4 * self.tiles, "tiles": 0})
+        whole = self.max - 4 * self.tiles - self.grids
+        return self.model_copy(update={"max": whole, "tiles": 0, "fast": 0})
 
     def needs_transnet(self) -> str:
         """The key that asks for TransNetV2; empty if none does."""

@@ -40,7 +40,19 @@ class Policy:
 
 
 SHARED = frozenset(
-    {"policy", "max", "window_s", "px", "tiles", "outline", "outlined", "speed", "decoder"}
+    {
+        "policy",
+        "max",
+        "window_s",
+        "px",
+        "tiles",
+        "fast",
+        "fast_grid",
+        "outline",
+        "outlined",
+        "speed",
+        "decoder",
+    }
 )
 """Keys that every policy uses."""
 GREY = frozenset({"candidate_fps", "threshold", "size"})

@@ -9,21 +9,24 @@ import numpy as np
 from PIL import Image, ImageColor, ImageDraw
 
 from data.regions import Box, Track, marks_of
-from data.selection.choose import ChosenFrames, jpeg_of
+from data.selection.chosen_frames import ChosenFrames, jpeg_of
 from data.selection.config import FrameKeys
+from data.selection.grids import is_whole
 
 THIN = 0.012
 """Width of the line as a share of the picture's short side, and no less than two pixels."""
 
 
 def outlined(chosen: ChosenFrames, track: Track, keys: FrameKeys) -> ChosenFrames:
-    """The frames with the subject outlined, as `frames.outline` and `frames.outlined` say."""
-    first_only = keys.outlined == "first"
-    boxes = marks_of(track, chosen.times_s, first_only=first_only)
-    jpegs = [
-        jpeg if box is None else with_outline(jpeg, box, keys.outline)
-        for jpeg, box in zip(chosen.jpegs, boxes, strict=True)
-    ]
+    """The frames with the subject outlined, as `frames.outline` and `frames.outlined` say. Quarters of frames and small
+    frames stay as they are."""
+    whole = [i for i, reason in enumerate(chosen.reasons) if is_whole(reason)]
+    times_s = [chosen.times_s[i] for i in whole]
+    boxes = marks_of(track, times_s, first_only=keys.outlined == "first")
+    jpegs = list(chosen.jpegs)
+    for i, box in zip(whole, boxes, strict=True):
+        if box is not None:
+            jpegs[i] = with_outline(jpegs[i], box, keys.outline)
     return replace(chosen, jpegs=tuple(jpegs))
 
 

@@ -11,19 +11,19 @@ from dataclasses import replace
 import numpy as np
 
 from data.media import FrameFiles
-from data.sample import Selection
 from data.selection.choose import (
     MIN_DECODED,
     Analysis,
     Choose,
-    ChosenFrames,
     analyse,
     encoded,
     refines,
     require_decoded,
     skipped,
 )
+from data.selection.chosen_frames import ChosenFrames
 from data.selection.config import FrameKeys
+from data.selection.grids import grids_between
 from data.selection.measure.meter import Meter
 from data.selection.measure.refine import refine_key_frames
 from data.selection.measure.signals import Signals
@@ -72,7 +72,7 @@ def choose_windows(
         analysis = analyse(video, keys, min_decoded, threads=threads, choose=choose)
         yield encoded(analysis, keys, threads=threads)
         return
-    info, limit_s, few = video.info, keys.window_s, keys.without_tiles()
+    info, limit_s, few = video.info, keys.window_s, keys.of_whole_frames()
     plan = plan_for(few, info, keep=keys.decoder == "pyav", part_s=limit_s)
     skip = skipped(keys, info)
     room = int(len(info.times_s) * (limit_s + AHEAD_S) / info.shown_s) + 16
@@ -82,13 +82,18 @@ def choose_windows(
     def window(count: int, end_s: float) -> ChosenFrames:
         """The choice from the first `count` frames that the meter holds, which show the time until `end_s`."""
         signals = meter.signals(count, (start_s, end_s))
-        chosen = _at(choose(signals, few), signals.times_s, meter.times_s[:count])
+        chosen = choose(signals, few)
+        grids = grids_between(signals, chosen, keys)
+        own_s, video_s = signals.times_s, meter.times_s[:count]  # of the window, of the video
+        chosen = replace(chosen, times_s=_at(chosen.times_s, own_s, video_s))
+        grids = tuple(replace(one, times_s=_at(one.times_s, own_s, video_s)) for one in grids)
         kept = plan.candidates.kept if keys.decoder == "pyav" else {}
         if refines(keys, info):
             chosen, kept = refine_key_frames(
                 video, chosen, short_px=keys.px, threads=threads, end_s=end_s
             )
-        found = encoded(Analysis(video, info, signals, chosen, kept), keys, threads=threads)
+        analysis = Analysis(video, info, signals, chosen, kept, grids)
+        found = encoded(analysis, keys, threads=threads)
         # repairs of the file are counted once
         return replace(
             found,
@@ -118,10 +123,10 @@ def choose_windows(
     yield last if start_s else replace(last, part_s=None)
 
 
-def _at(chosen: Selection, times_s: np.ndarray, at_s: np.ndarray) -> Selection:
-    """The selection with each of its times, one of `times_s`, replaced by the same frame's in `at_s`."""
-    frames = np.abs(times_s[:, None] - np.asarray(chosen.times_s)).argmin(axis=0)
-    return replace(chosen, times_s=tuple(float(t) for t in at_s[frames]))
+def _at(chosen_s: Sequence[float], times_s: np.ndarray, at_s: np.ndarray) -> tuple[float, ...]:
+    """Each of the chosen times, one of `times_s`, replaced by the same frame's in `at_s`."""
+    frames = np.abs(times_s[:, None] - np.asarray(chosen_s)).argmin(axis=0)
+    return tuple(float(t) for t in at_s[frames])
 
 
 def cut(

@@ -111,6 +111,6 @@ def test_each_window_has_its_own(video):
 
 
 def test_a_budget_too_small_for_them_is_refused():
-    with pytest.raises(ValueError, match="tiles=2: with their quarters these are 10 frames"):
+    with pytest.raises(ValueError, match="max=9: 8 quarters leave 1 whole frames, and 2 must"):
         FrameKeys(max=9, tiles=2)
-    assert FrameKeys(max=10, tiles=2).without_tiles() == FrameKeys(max=2)
+    assert FrameKeys(max=10, tiles=2).of_whole_frames() == FrameKeys(max=2)

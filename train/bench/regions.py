@@ -16,7 +16,7 @@ from data.offline.config import PrepareConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
 from data.regions import ABSENT, PROMPT
-from data.selection.choose import jpeg_of
+from data.selection.chosen_frames import jpeg_of
 from data.selection.outline import with_outline
 from data.sources.microworld import BACKGROUNDS, COLOURS, SHAPES
 from train.batches.frames import decode_frames

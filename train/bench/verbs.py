@@ -18,7 +18,8 @@ import torch
 from datasets import Dataset, load_from_disk
 from tqdm import tqdm
 
-from data.selection.choose import analyse, jpeg_of
+from data.selection.choose import analyse
+from data.selection.chosen_frames import jpeg_of
 from data.selection.config import FrameKeys
 from data.selection.policies.boundaries import find_boundaries
 from data.sources import microworld

@@ -10,7 +10,8 @@ from pydantic import ValidationError
 from data.config import resolved
 from data.errors import UserError, warn
 from data.regions import PROMPT, Track
-from data.selection.choose import MIN_DECODED, ChosenFrames
+from data.selection.choose import MIN_DECODED
+from data.selection.chosen_frames import ChosenFrames
 from data.selection.config import FrameKeys
 from data.selection.known_policies import SHARED
 from data.selection.outline import outlined

@@ -22,7 +22,7 @@ from data.pages.contact_sheet import thinned
 from data.pages.render import data_url, render
 from data.regions import PROMPT, Track
 from data.sample import Event
-from data.selection.choose import ChosenFrames
+from data.selection.chosen_frames import ChosenFrames
 from data.selection.config import FrameKeys
 from data.selection.outline import outlined
 from data.selection.windows import of_all
