@@ -118,13 +118,13 @@ def test_what_the_papers_do_otherwise(tmp_path):
         for key, value in figures.items()
         if key.startswith("verbs/") and key.endswith("picture_tokens")
     ]
-    assert len(tokens) == 5 and max(tokens) < 1.2 * min(tokens)
+    assert len(tokens) == 6 and max(tokens) < 1.2 * min(tokens)
     assert sum(key.startswith("questions/") and key.endswith("seed_0") for key in figures) == 3
     half, few = (
         figures[f"compress/{way}/picture_tokens"] for way in ("half left out", "1 frame a second")
     )
     assert abs(half - few) < 0.1 * few
-    assert "| 24 small |" in said and "| 2 tokens, with a context token |" in said
+    assert "| 3 whole, 12 small |" in said and "| 2 tokens, with a context token |" in said
 
 
 def test_planted_labels_are_audited(tmp_path):

@@ -53,18 +53,18 @@ def fewer(connector: Any, shape: Any, tokens: int) -> torch.nn.Module:
 
 
 class Tail(torch.nn.Module):
-    """SlowFast: after each full frame come `small` pictures of `tokens` tokens each, through a connector of their own."""
+    """SlowFast: after each full frame come `small` pictures of one token each, through a connector of their own."""
 
-    def __init__(self, model: SmolVLMForConditionalGeneration, small: int, tokens: int):
+    def __init__(self, model: SmolVLMForConditionalGeneration, small: int):
         super().__init__()
         self.full, self.small = model.model.connector, small
-        self.fast = fewer(model.model.connector, model.config, tokens) if small else None
+        self.fast = fewer(model.model.connector, model.config, 1) if small else None
 
     def forward(self, seen: torch.Tensor, asked: torch.Tensor) -> torch.Tensor:
         by_frame = seen.unflatten(0, (-1, 1 + self.small))  # (F, 1 + small, P, D)
         parts = [self.full(by_frame[:, 0])]
         if self.fast is not None:
-            few = self.fast(by_frame[:, 1:].flatten(0, 1))  # (F · small, n, H)
+            few = self.fast(by_frame[:, 1:].flatten(0, 1))  # (F · small, 1, H)
             parts.append(few.unflatten(0, (-1, self.small)).flatten(1, 2))
         return torch.cat(parts, dim=1).flatten(0, 1)
 

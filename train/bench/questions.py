@@ -78,7 +78,7 @@ def train_and_ask(config: BenchTokensConfig, kind: int, seed: int) -> np.ndarray
     keys = ModelKeys(name=f"{config.work}/base-{seed}", tokens_a_frame=1 if kind == 0 else None)
     processor = load_processor(keys)
     model = load_model(keys, "full", Precision("cpu", torch.float32))
-    part = Pair(model) if kind == 1 else Tail(model, 0, 0)
+    part = Pair(model) if kind == 1 else Tail(model, 0)
     if kind == 1:
         processor.image_seq_len = 2
     rows = Prepared.open(f"{config.work}/asked").rows()
