@@ -167,8 +167,8 @@ class FrameKeys(Section):
                 f"fast={self.fast}: small frames come {self.fast_grid**2} in a picture "
                 f"(frames.fast_grid={self.fast_grid}); give a multiple"
             )
-        whole = self.of_whole_frames().max
-        if whole < max(1, self.tiles):
+        if self.max < self.least:
+            whole = self.of_whole_frames().max
             parts = [f"{4 * self.tiles} quarters"] * bool(self.tiles)
             parts += [f"{self.grids} pictures of small frames"] * bool(self.fast)
             raise ValueError(
@@ -200,6 +200,11 @@ class FrameKeys(Section):
     def grids(self) -> int:
         """Number of pictures of small frames."""
         return self.fast // self.fast_grid**2
+
+    @property
+    def least(self) -> int:
+        """The smallest `max` with the other keys as they are."""
+        return self.max - self.of_whole_frames().max + max(1, self.tiles)
 
     def of_whole_frames(self) -> FrameKeys:
         """The keys by which whole frames are chosen: `max` is the number of them."""

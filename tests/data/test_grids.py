@@ -195,4 +195,6 @@ def test_a_subject_is_outlined_on_whole_frames_only(video):
 def test_what_does_not_fit_is_refused(keys, said):
     with pytest.raises(ValueError, match=said):
         FrameKeys(**keys)
-    assert FrameKeys(max=8, fast=16, fast_grid=2).of_whole_frames().max == 4
+    keys = FrameKeys(max=8, fast=16, fast_grid=2)
+    assert keys.of_whole_frames().max == 4 and keys.least == 5
+    assert FrameKeys(max=10, tiles=2).least == 10 and FrameKeys().least == 1

@@ -147,6 +147,23 @@ def test_subjects_in_boxes(tmp_path):
     assert all(0 <= edge <= 1 for row in rows for box in row["boxes"] for edge in box[1:])
 
 
+def test_a_teacher_and_its_pupils(tmp_path):
+    """The teacher's telling becomes a dataset, from which a pupil learns."""
+    keys = [
+        "seeds=0",
+        "known=160",
+        "known_steps=60",
+        "videos=24",
+        "few=20",
+        "held_out=3",
+        "steps=2",
+    ]
+    keys += ["prewarm_steps=20", f"work={tmp_path}/work"]
+    figures, said = figures_of("bench_teacher", tmp_path, *keys)
+    assert figures["told/seed_0"] + figures["not_told/seed_0"] == 24
+    assert "| 20 true labels |" in said and "| 24 told by the teacher |" in said
+
+
 def test_stages_beside_training_at_once(tmp_path):
     keys = [
         "seeds=0",

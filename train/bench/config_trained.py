@@ -209,6 +209,19 @@ class BenchRegionsConfig(SeedsConfig):
     work: str = Field(default="prepared/regions", description="where videos and runs are kept")
 
 
+class BenchTeacherConfig(SeedsConfig):
+    """Keys of scripts/bench_teacher.py."""
+
+    known: int = Field(default=3000, ge=40, description="true labels that the teacher learns from")
+    known_steps: int = Field(default=1000, ge=1, description="training steps of the teacher")
+    videos: int = Field(default=1000, ge=20, description="videos without labels, which it tells")
+    few: int = Field(default=200, ge=20, description="true labels of another pupil")
+    held_out: int = Field(default=200, ge=1, description="further videos, to be described by all")
+    frames: int = Field(default=6, ge=1, le=32, description="frames of a video")
+    steps: int = Field(default=500, ge=1, description="training steps of each pupil")
+    work: str = Field(default="prepared/teacher", description="where videos and runs are kept")
+
+
 PoorLabels = Literal["jittered", "invented", "few"]
 CASES: tuple[PoorLabels, ...] = ("jittered", "invented", "few")
 WAYS_AFTER_SFT = (

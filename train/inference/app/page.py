@@ -100,7 +100,7 @@ def build(config: AppConfig, models: Models, example: Example) -> gr.Blocks:
                         policies, value=own.policy, label="frame policy", elem_id="policy"
                     )
                     budget = gr.Slider(
-                        1,
+                        own.least,
                         64,
                         value=min(own.max, 64),
                         step=1,

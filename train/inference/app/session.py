@@ -103,7 +103,7 @@ def show(
     try:
         own = models.run.frames
         if policy == own.policy:  # with all its keys from training
-            frames = own.model_copy(update={"max": budget})
+            frames = own.model_copy(update={"max": max(budget, own.least)})
         else:
             asked = FrameKeys.model_validate({"policy": policy, "max": budget})
             frames = frames_for(models.run, asked)
