@@ -146,7 +146,7 @@ def quietly(log: Path) -> Any:
 def noted(
     figures: dict[str, float],
     key: str,
-    every: Sequence[Scored],
+    every: Sequence[Scored | Mapping[str, Measure]],
     seeds: Sequence[int],
     names: Iterable[str],
 ) -> np.ndarray:
@@ -167,6 +167,8 @@ def noted(
     return draws
 
 
-def over_seeds(every: Sequence[Scored], names: Iterable[str]) -> list[Measure]:
+def over_seeds(
+    every: Sequence[Scored | Mapping[str, Measure]], names: Iterable[str]
+) -> list[Measure]:
     """The measures over all seeds, summed per video, so that intervals are over videos."""
     return [Measure(n, np.sum([s[n].parts for s in every], axis=0), every[0][n].of) for n in names]

@@ -7,6 +7,7 @@ whole ones, through a connector of their own.
 
 from __future__ import annotations
 
+import json
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass
@@ -24,15 +25,25 @@ from data.selection.chosen_frames import jpeg_of
 from data.selection.config import FrameKeys
 from data.selection.policies.boundaries import find_boundaries
 from data.sources import microworld
+from data.storage import write_atomically
 from data.target import timeline
 from data.video.video import Video
 from train.batches.encode import encode
 from train.batches.frames import decode_frames, frame_size_px
 from train.bench.config_trained import BenchTokensConfig
 from train.bench.own_tokens import Describes, Tail, learn, read
-from train.bench.seeds import in_pool, one_core_each, quietly, warmed_base
+from train.bench.seeds import (
+    in_pool,
+    noted,
+    one_core_each,
+    quietly,
+    warmed_base,
+    with_interval,
+)
 from train.console import say
-from train.evaluation.intervals import Measure, bootstrap, interval
+from train.evaluation.by_sample import predictions_of, references_of
+from train.evaluation.intervals import Measure
+from train.evaluation.scoring import score
 from train.model.load import Precision, load_model, load_processor
 from train.sections import DataKeys, ModelKeys
 
@@ -92,34 +103,45 @@ def compare_verbs(config: BenchTokensConfig) -> dict[str, float]:
     with one_core_each(config.workers) as processes:
         warm = [(config.work, seed, config.prewarm_steps) for seed in config.seeds]
         in_pool(processes, "warm up", warmed_base, warm)
-        counted = in_pool(processes, "train and describe", train_and_count, trained)
-    of = {(number, seed): one for (_, number, seed), one in zip(trained, counted, strict=True)}
+        told = in_pool(processes, "train and describe", train_and_describe, trained)
+    of = {(number, seed): one for (_, number, seed), one in zip(trained, told, strict=True)}
     figures: dict[str, float] = {}
     lines = [
-        "| frames | picture tokens | scene F1 | verbs right, of scenes told | scenes with their verb, F1 | "
+        "| frames | picture tokens | scene F1 | verbs right, of scenes told | scenes with their verb, F1 | tIoU F1 | "
         "verbs right, each seed |",
-        "|---|---|---|---|---|---|",
+        "|---|---|---|---|---|---|---|",
     ]
     for number, case in enumerate(CASES):
-        every = np.stack([of[number, seed][0] for seed in config.seeds])  # (seeds, videos, 4)
-        tokens = of[number, config.seeds[0]][1]
-        cells = []
-        each = [f"{Measure('', one, MEASURES['verb_accuracy']).value:.2f}" for one in every]
-        for name, measure in MEASURES.items():
-            pooled = Measure(name, every.sum(0), measure)
-            low, high = interval(bootstrap([pooled])[:, 0])
-            key = f"verbs/{case.name}/{name}"
-            figures |= {key: pooled.value, f"{key}/low": low, f"{key}/high": high}
-            for seed, one in zip(config.seeds, every, strict=True):
-                figures[f"{key}/seed_{seed}"] = Measure(name, one, measure).value
-            cells.append(f"{figures[key]:.3f} [{low:.3f}, {high:.3f}]")
-        cells.append(", ".join(each))
-        figures[f"verbs/{case.name}/picture_tokens"] = tokens
+        rows = _held(load_from_disk(str(work / f"rows-{case.slug}")))
+        each = [_counts(of[number, seed].texts, rows) for seed in config.seeds]  # (V, 4) of a seed
+        every = [
+            {name: Measure(name, counts, measure) for name, measure in MEASURES.items()}
+            | {TIMES: _times(of[number, seed].texts, rows)}
+            for seed, counts in zip(config.seeds, each, strict=True)
+        ]
+        noted(figures, f"verbs/{case.name}", every, config.seeds, [*MEASURES, TIMES])
+        tokens = figures[f"verbs/{case.name}/picture_tokens"] = of[number, config.seeds[0]].tokens
+        cells = [with_interval(figures, f"verbs/{case.name}/{n}") for n in (*MEASURES, TIMES)]
+        cells.append(", ".join(f"{one['verb_accuracy'].value:.2f}" for one in every))
         lines.append(f"| {case.name} | {tokens:.0f} | " + " | ".join(cells) + " |")
     say("\n".join(lines))
     return figures
 
 
+def _held(rows: Any) -> Any:
+    return rows.select(range(round(len(rows) * HELD_OUT)))
+
+
+def _counts(texts: Sequence[str], rows: Any) -> np.ndarray:
+    return np.array([count(text, row) for text, row in zip(texts, rows, strict=True)])
+
+
+def _times(texts: Sequence[str], rows: Any) -> Measure:
+    found = predictions_of(rows, texts, [False] * len(texts), DataKeys())
+    return score(references_of(rows), found)[TIMES]
+
+
+TIMES = "f1_tiou>mean"
 MEASURES = {
     "scene_f1": lambda n: 2 * n[..., 0] / np.maximum(n[..., 2] + n[..., 3], 1),
     "verb_accuracy": lambda n: n[..., 1] / np.maximum(n[..., 0], 1),
@@ -143,6 +165,7 @@ def _row_of(call: tuple[int, str, Case]) -> dict[str, Any]:
     events = microworld.events(microworld.story(0, index))
     return {
         "id": Path(path).stem,
+        "sample_id": Path(path).stem,
         "times_s": list(times_s),
         "ranks": list(ranks),
         "duration_s": found.signals.duration_s,
@@ -178,13 +201,21 @@ def _with_pictures_behind(path: str, found: Analysis, behind: int) -> list[bytes
     return [jpeg_of(one.rgb) for one in pictures]
 
 
-def train_and_count(config: BenchTokensConfig, number: int, seed: int) -> tuple[np.ndarray, float]:
-    """(V, 4) counts of each held-out video (`MEASURES`), and picture tokens of a prompt on average."""
+@dataclass(frozen=True)
+class Told:
+    """What one model says of the held-out videos."""
+
+    texts: Sequence[str]
+    tokens: float
+    """Picture tokens of a prompt, on average."""
+
+
+def train_and_describe(config: BenchTokensConfig, number: int, seed: int) -> Told:
+    """Train a model on the frames of a case, unless an earlier call did, and let it describe."""
     case = CASES[number]
-    file = Path(config.work) / f"verbs-{case.slug}-{seed}.npz"
+    file = Path(config.work) / f"verbs-{case.slug}-{seed}.json"
     if file.exists():
-        with np.load(file) as stored:
-            return stored["counts"], float(stored["tokens"])
+        return Told(**json.loads(file.read_text(encoding="utf-8")))
     torch.manual_seed(seed)
     keys = ModelKeys(name=f"{config.work}/base-{seed}")
     processor = load_processor(keys)
@@ -192,20 +223,17 @@ def train_and_count(config: BenchTokensConfig, number: int, seed: int) -> tuple[
     part = Tail(model, case.behind)
     processor.image_seq_len += case.behind
     rows: Any = load_from_disk(f"{config.work}/rows-{case.slug}")
-    held = round(len(rows) * HELD_OUT)
+    held = _held(rows)
     with quietly(file.with_suffix(".log")):
         net = Describes(model, processor, part)
-        known, asked = (
-            Rows(some, processor, case.behind)
-            for some in (rows.select(range(held, len(rows))), rows.select(range(held)))
-        )
+        known = Rows(rows.select(range(len(held), len(rows))), processor, case.behind)
+        asked = Rows(held, processor, case.behind)
         learn(net, known, steps=config.steps, seed=seed)
         said = read(net, asked, longest=ANSWER_TOKENS)
-    counts = np.array([count(text, row) for text, row in zip(said, asked.rows, strict=True)])
     ids = [asked[i]["input_ids"] for i in range(len(asked))]
     tokens = float(np.mean([one.count(processor.image_token_id) for one in ids]))
-    np.savez(file, counts=counts, tokens=tokens)
-    return counts, tokens
+    write_atomically(file, json.dumps({"texts": said, "tokens": tokens}))
+    return Told(said, tokens)
 
 
 class Rows:
