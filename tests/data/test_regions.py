@@ -2,6 +2,7 @@
 
 import io
 import json
+from fractions import Fraction
 
 import numpy as np
 import pytest
@@ -17,7 +18,7 @@ from data.regions import ABSENT, PROMPT, Seen, absences, box_at, marks_of, parse
 from data.sample import Event
 from data.selection.outline import with_outline
 from data.video.h264 import write_h264
-from tests.helpers.videos import every, write_video
+from tests.helpers.videos import HEIGHT, WIDTH, every, write_video
 
 numbers = st.floats(-3, 3, allow_nan=False)
 entries = st.one_of(
@@ -165,9 +166,11 @@ def test_each_subject_is_marked_in_its_own_row_and_asked_about(tmp_path):
     assert [one["id"] for one in lost] == ["pixels"] and "divide pixels" in lost[0]["detail"]
 
 
-@pytest.mark.parametrize("turn", [0, 1, 2, 3])
-def test_boxes_are_of_the_picture_as_people_see_it(tmp_path, turn):
-    write_video(tmp_path / "a.mp4", every(0.1, 3), turn=turn)
+@pytest.mark.parametrize(
+    ("turn", "pixels"), [(0, 1), (1, 1), (2, 1), (3, 1), (0, Fraction(4, 3)), (1, Fraction(16, 11))]
+)
+def test_boxes_are_of_the_picture_as_people_see_it(tmp_path, turn, pixels):
+    write_video(tmp_path / "a.mp4", every(0.1, 3), turn=turn, pixels=Fraction(pixels))
     box = [[0, 0.1, 0.6, 0.3, 0.9], [3, 0.1, 0.6, 0.3, 0.9]]
     more = ["frames.outline=#00ff00", "frames.outlined=first", "frames.px=96"]
     rows = [{"video": "a.mp4", "description": "It stays.", "boxes": box}]
@@ -175,6 +178,10 @@ def test_boxes_are_of_the_picture_as_people_see_it(tmp_path, turn):
     marks = lined(row, (0, 255, 0))
     assert marks[0] == pytest.approx((0.2, 0.75), abs=0.05) and not any(marks[1:])
     assert row["events"] == []
+    first = Image.open(io.BytesIO(row["frames"][0]["bytes"]))
+    square = WIDTH / HEIGHT
+    shape = square * float(pixels) if turn % 2 == 0 else square / float(pixels)
+    assert first.width / first.height == pytest.approx(shape, rel=0.03)
 
 
 def test_masklets_beside_the_video_become_boxes(tmp_path):

@@ -62,10 +62,11 @@ def write_video(
     rate: int | None = None,
     sound_s: float = 0.0,
     pix_fmt: str = "yuv420p",
+    pixels: Fraction = Fraction(1),
     container_options: dict[str, str] | None = None,
 ) -> Path:
     """Frame i is shown at `start_s + times_s[i]`. `turn`: quarter turns that a player must undo.
-    `rate`: frame numbers at this constant rate, for codecs that know no milliseconds."""
+    `rate`: frame numbers at this constant rate, for codecs that know no milliseconds. `pixels`: their width ÷ height."""
     with av.open(str(path), "w", options=container_options or {}) as container:
         streams = []
         if second_stream:  # smaller, and first in the file
@@ -73,6 +74,7 @@ def write_video(
             streams[0].disposition = Disposition.dependent  # not the one to play by default
         width, height = size if turn % 2 == 0 else size[::-1]
         streams.append(_stream(container, codec, (width, height), gop, rate, pix_fmt))
+        streams[-1].codec_context.sample_aspect_ratio = pixels
         sound = container.add_stream("aac", rate=8000, layout="mono") if sound_s else None
         if second_stream:
             streams[-1].disposition = Disposition.default
