@@ -7,6 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from data.prepared.summary import counted
+from data.selection.choose import recorded_keys
 from data.sources.catalog import about
 
 CARD = "README.md"
@@ -39,6 +40,7 @@ def dataset_card(manifest: dict[str, Any], repo: str | None = None) -> str:
         frames=manifest["frames"],
         by_source=sorted(manifest["by_source"].items()),
         policy=manifest["policy"],
+        in_parts=recorded_keys(manifest["policy"]).in_parts,
         left_out=sum(manifest["left_out"].values()),
         quarantined=sum(lost.values()),
         reasons=", ".join(f"{count} {reason}" for reason, count in lost.items()),

@@ -11,7 +11,8 @@ import numpy as np
 
 from data.sample import Event, Sample, Selection
 from data.selection import quality
-from data.selection.choose import analyse, chosen_pictures
+from data.selection.choose import analyse, encoded
+from data.selection.chosen_frames import ChosenFrames
 from data.selection.config import FrameKeys
 from data.selection.measure.shots import Transition, in_seconds
 from data.selection.measure.signals import Signals
@@ -29,7 +30,8 @@ class PolicyChoice:
 
     name: str
     selection: Selection
-    pictures: tuple[np.ndarray, ...]
+    stored: ChosenFrames
+    """What a row would hold: with quarters, and with small frames."""
     figures: dict[str, float]
 
 
@@ -81,8 +83,8 @@ def collect(path: str, policies: Sequence[FrameKeys], sample: Sample | None) -> 
         }
         if spans:
             figures["events shown"] = quality.events_hit(times_s, spans) / len(spans)
-        shown = tuple(chosen_pictures(analysis, keys))
-        chosen.append(PolicyChoice(given.policy, analysis.selection, shown, figures))
+        stored = encoded(analysis, keys)
+        chosen.append(PolicyChoice(given.policy, analysis.selection, stored, figures))
     return Preview(
         info=whole.info,
         signals=whole.signals,

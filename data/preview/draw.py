@@ -10,7 +10,6 @@ import matplotlib
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from PIL import Image
 
 from data.pages.render import HERE, data_url, render
 from data.preview.collect import PolicyChoice, Preview
@@ -56,7 +55,7 @@ def html(preview: Preview, title: str) -> str:
 def png(preview: Preview, title: str, path: Path) -> None:
     """The timeline and the chosen frames as one picture."""
     per_row = 8
-    rows = [-(-len(c.pictures) // per_row) for c in preview.chosen]
+    rows = [-(-len(c.stored) // per_row) for c in preview.chosen]
     height = 2.2 + 0.25 * len(rows) + sum(1.15 * r + 0.35 for r in rows)
     with matplotlib.rc_context({"font.size": 8}):
         figure = Figure(figsize=(11, height), layout="constrained")
@@ -68,7 +67,7 @@ def png(preview: Preview, title: str, path: Path) -> None:
         _timeline(axes, preview)
         at = 1
         for k, (chosen, count) in enumerate(zip(preview.chosen, rows, strict=True)):
-            for i, picture in enumerate(chosen.pictures):
+            for i, picture in enumerate(chosen.stored.images()):
                 cell = figure.add_subplot(grid[at + i // per_row, i % per_row])
                 cell.imshow(picture)
                 cell.set_xticks([])
@@ -76,7 +75,7 @@ def png(preview: Preview, title: str, path: Path) -> None:
                 for spine in cell.spines.values():
                     spine.set_color(COLOURS[k % len(COLOURS)])
                 head = f"{chosen.name}  " if i == 0 else ""
-                label = f"{head}{time_label(chosen.selection.times_s[i])}"
+                label = f"{head}{time_label(chosen.stored.times_s[i])}"
                 cell.set_title(label, loc="left", fontsize=7, pad=2)
             at += count
         with atomic(path) as unfinished:
@@ -94,13 +93,8 @@ def _figure(chosen: PolicyChoice, name: str) -> str:
 
 
 def _cards(chosen: PolicyChoice) -> list[tuple[str, str, str]]:
-    cards = []
-    rows = zip(chosen.pictures, chosen.selection.times_s, chosen.selection.reasons, strict=True)
-    for picture, time_s, reason in rows:
-        buffer = io.BytesIO()
-        Image.fromarray(picture).save(buffer, "JPEG", quality=85)
-        cards.append((data_url(buffer.getvalue()), time_label(time_s), reason))
-    return cards
+    shown = zip(chosen.stored.jpegs, chosen.stored.times_s, chosen.stored.reasons, strict=True)
+    return [(data_url(jpeg), time_label(time_s), reason) for jpeg, time_s, reason in shown]
 
 
 def _svg(preview: Preview) -> Any:

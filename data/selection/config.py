@@ -211,6 +211,14 @@ class FrameKeys(Section):
         whole = self.max - 4 * self.tiles - self.grids
         return self.model_copy(update={"max": whole, "tiles": 0, "fast": 0})
 
+    @property
+    def in_parts(self) -> str:
+        """Which of the frames are no whole ones, in words for a card; empty: all are."""
+        side = self.fast_grid
+        parts = [f"{4 * self.tiles} quarters of the sharpest"] * bool(self.tiles)
+        parts += [f"{self.grids} with {side} × {side} small frames of what moves"] * bool(self.fast)
+        return f", of them {' and '.join(parts)}" if parts else ""
+
     def needs_transnet(self) -> str:
         """The key that asks for TransNetV2; empty if none does."""
         uses = POLICIES[self.policy].keys

@@ -88,7 +88,7 @@ def model_card(run: Path, repo: str, scores: Scores | None = None) -> str:
         after_sft=_after_sft(record.get("prefer")),
         loss_of=LOSS_OF[record.get("prefer", {}).get("method", "sft")],
         trained=f"{made[0].lower()}{made[1:]}, {results['steps']} steps on {_devices(record)}",
-        sees=f"at most {frames.max} frames a video, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})"
+        sees=f"at most {frames.max} frames a video{frames.in_parts}, {POLICIES[frames.policy].words or frames.policy} (`{frames.policy}`, version {policy.version})"
         + (
             f"; a video longer than {frames.window_s:g} s is described in windows of at most that, each with as many"
             if frames.window_s
