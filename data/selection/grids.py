@@ -85,7 +85,7 @@ def _stretches(signals: Signals, chosen: Selection, keys: FrameKeys) -> list[Str
     changes = find_boundaries(signals, keys)
     count = len(signals.times_s)
     starts, stops = [0, *(c.first for c in changes)], [*(c.last + 1 for c in changes), count]
-    at = np.abs(signals.times_s[:, None] - np.asarray(chosen.times_s)).argmin(axis=0)  # (K,)
+    at = np.searchsorted(signals.times_s, chosen.times_s)  # (K,)
     found = []
     for start, stop in zip(starts, stops, strict=True):
         inside = [int(i) for i in at if start <= i < stop]
@@ -115,9 +115,9 @@ def _spread(signals: Signals, stretch: Stretch, count: int) -> np.ndarray:
     start_s, end_s = times_s[stretch.start], times_s[stretch.stop] if last else signals.shown_s
     step_s = (end_s - start_s) / count
     wanted_s = start_s + step_s * (np.arange(count) + 0.5)
-    inside = np.arange(stretch.start, stretch.stop)
-    candidates = signals.candidates[np.isin(signals.candidates, inside)]
-    frames = _nearest(inside, times_s, wanted_s)
+    frames = _nearest(np.arange(stretch.start, stretch.stop), times_s, wanted_s)
+    first, stop = np.searchsorted(signals.candidates, (stretch.start, stretch.stop))
+    candidates = signals.candidates[first:stop]
     if len(candidates):
         near = _nearest(candidates, times_s, wanted_s)
         frames = np.where(np.abs(times_s[near] - wanted_s) <= step_s / 2, near, frames)
@@ -126,7 +126,11 @@ def _spread(signals: Signals, stretch: Stretch, count: int) -> np.ndarray:
 
 def _nearest(frames: np.ndarray, times_s: np.ndarray, wanted_s: np.ndarray) -> np.ndarray:
     """(W,) of `frames`, the one nearest to each wanted time."""
-    return np.asarray(frames[np.abs(times_s[frames][:, None] - wanted_s).argmin(axis=0)])
+    at_s = times_s[frames]
+    after = np.searchsorted(at_s, wanted_s).clip(max=len(frames) - 1)
+    before = np.maximum(after - 1, 0)
+    nearer = np.abs(at_s[before] - wanted_s) <= np.abs(at_s[after] - wanted_s)
+    return np.asarray(frames[np.where(nearer, before, after)])
 
 
 def side_by_side(pictures: Iterable[np.ndarray], side: int, size: tuple[int, int]) -> np.ndarray:

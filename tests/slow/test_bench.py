@@ -10,11 +10,17 @@ from tests.helpers.videos import run_command
 pytestmark = pytest.mark.slow
 
 
-def test_built_videos(tmp_path):
+@pytest.fixture(scope="module")
+def built(tmp_path_factory):
+    """A folder for built videos, which are rendered once."""
+    return tmp_path_factory.mktemp("built")
+
+
+def test_built_videos(built, tmp_path):
     out = tmp_path / "figures.json"
     done = run_command(
         "scripts/bench_selection.py", "parts=[built]", "per_half=1", "clips=null",
-        f"work={tmp_path}", f"json={out}", timeout_s=900,
+        f"work={built}", f"json={out}", timeout_s=900,
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text())
@@ -54,6 +60,7 @@ def test_windows_against_one_pass(tmp_path):
         "steps=3",
         "prewarm_steps=20",
         "frames=4",
+        "workers=1",
     ]
     figures, said = figures_of("bench_windows", tmp_path, *keys, f"work={tmp_path}/work")
     assert figures["up to 1 min/films"] + figures["1 to 2 min/films"] == 4
@@ -66,11 +73,11 @@ def test_windows_against_one_pass(tmp_path):
     assert "| windows |" in said and "| one_pass |" in said
 
 
-def test_learned_choice_beside_rules(tmp_path):
+def test_learned_choice_beside_rules(built, tmp_path):
     """Boundaries of built videos: what is learned is as good as the rule, and cheap. Values and events: every part
     is trained and judged; the gap is between scene and the best subset."""
     ways = "ways=scene,scene (learned),shots (adaptive)"
-    keys = ["parts=boundaries", "per_half=1", ways, f"work={tmp_path}/work"]
+    keys = ["parts=boundaries", "per_half=1", "clips=null", ways, f"work={built}"]
     figures, said = figures_of("bench_learned", tmp_path, *keys)
     learned, rule = (figures[f"built/{way}/f1"] for way in ("scene (learned)", "scene"))
     assert learned >= rule - 0.01 and learned >= 0.95
@@ -88,6 +95,7 @@ def test_learned_choice_beside_rules(tmp_path):
         "prewarm_steps=20",
         "budgets=2,4",
         "pool=8",
+        "workers=1",
         f"work={tmp_path}/values",
     ]
     figures, said = figures_of("bench_learned", tmp_path, *keys)
@@ -111,7 +119,14 @@ def test_small_text_is_read_in_quarters_of_a_frame(tmp_path):
 
 def test_what_the_papers_do_otherwise(tmp_path):
     """Each way is trained and judged; of the verbs, at about equal picture tokens."""
-    keys = ["parts=verbs,questions,compress", "seeds=0", "videos=40", "steps=3", "prewarm_steps=20"]
+    keys = [
+        "parts=verbs,questions,compress",
+        "seeds=0",
+        "videos=40",
+        "steps=3",
+        "prewarm_steps=20",
+        "workers=1",
+    ]
     figures, said = figures_of("bench_tokens", tmp_path, *keys, f"work={tmp_path}/work")
     tokens = [
         value
@@ -130,7 +145,8 @@ def test_what_the_papers_do_otherwise(tmp_path):
 def test_planted_labels_are_audited(tmp_path):
     """Every part runs, and counts what was planted; a model of a few steps finds nothing."""
     keys = ["shares=0.2", "seeds=0", "videos=40", "held_out=4", "steps=2", "prewarm_steps=20"]
-    figures, said = figures_of("bench_audit", tmp_path, *keys, f"work={tmp_path}/work")
+    keys += ["workers=1", f"work={tmp_path}/work"]
+    figures, said = figures_of("bench_audit", tmp_path, *keys)
     assert len(json.loads((tmp_path / "work/bad-0.2/bad.json").read_text())) == 8
     assert 0 <= figures["0.2/auc/seed_0"] <= 1 and 0 <= figures["0.2/recall"] <= 1
     assert figures["blind/seed_0/worth_low"] <= 0.05 and figures["blind/seed_0/worth_high"] >= -0.05
@@ -139,7 +155,7 @@ def test_planted_labels_are_audited(tmp_path):
 
 def test_subjects_in_boxes(tmp_path):
     """Each way is trained and judged; both subjects of a video are told apart by their events alone."""
-    keys = ["seeds=0", "videos=20", "held_out=3", "steps=2", "prewarm_steps=20"]
+    keys = ["seeds=0", "videos=20", "held_out=3", "steps=2", "prewarm_steps=20", "workers=1"]
     figures, said = figures_of("bench_regions", tmp_path, *keys, f"work={tmp_path}/work")
     assert 0 <= figures["boxes/scene_f1"] <= 1 and "| no boxes |" in said
     rows = [json.loads(line) for line in (tmp_path / "work/two-1.jsonl").read_text().splitlines()]
@@ -158,7 +174,7 @@ def test_a_teacher_and_its_pupils(tmp_path):
         "held_out=3",
         "steps=2",
     ]
-    keys += ["prewarm_steps=20", f"work={tmp_path}/work"]
+    keys += ["prewarm_steps=20", "workers=1", f"work={tmp_path}/work"]
     figures, said = figures_of("bench_teacher", tmp_path, *keys)
     assert figures["told/seed_0"] + figures["not_told/seed_0"] == 24
     assert "| 20 true labels |" in said and "| 24 told by the teacher |" in said
@@ -171,6 +187,7 @@ def test_stages_beside_training_at_once(tmp_path):
         "held_out=4",
         "steps=20",
         "prewarm_steps=20",
+        "workers=1",
         f"work={tmp_path}/work",
     ]
     figures, said = figures_of("bench_stages", tmp_path, *keys)
@@ -193,7 +210,8 @@ def test_ways_after_sft_on_poor_labels(tmp_path):
         "held_out=6",
         "steps=3",
     ]
-    keys += ["dpo_steps=1", "grpo_steps=1", "prewarm_steps=20", "ways=DPO of made worse,GRPO"]
+    keys += ["dpo_steps=1", "grpo_steps=1", "prewarm_steps=20", "workers=1"]
+    keys += ["ways=DPO of made worse,GRPO"]
     figures, said = figures_of("bench_prefer", tmp_path, *keys, f"work={tmp_path}/work")
     for way in ("SFT alone", "DPO of made worse", "GRPO"):
         assert f"| invented | {way} |" in said
