@@ -157,9 +157,9 @@ def test_rows_of_nonsense_never_raise(data):
 
 
 @pytest.mark.slow
-@settings(max_examples=10_000, deadline=None)
+@settings(max_examples=4_000, deadline=None)
 @given(st.data())
-def test_ten_thousand_rows_of_nonsense_never_raise(data):
+def test_thousands_of_rows_of_nonsense_never_raise(data):
     nonsense(data)
 
 

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data.sources import microworld
-from tests.helpers.videos import run_command
+from tests.helpers.videos import call_command
 
 pytestmark = pytest.mark.slow
 
@@ -18,9 +18,9 @@ def built(tmp_path_factory):
 
 def test_built_videos(built, tmp_path):
     out = tmp_path / "figures.json"
-    done = run_command(
+    done = call_command(
         "scripts/bench_selection.py", "parts=[built]", "per_half=1", "clips=null",
-        f"work={built}", f"json={out}", timeout_s=900,
+        f"work={built}", f"json={out}",
     )  # fmt: skip
     assert done.returncode == 0, done.stderr
     figures = json.loads(out.read_text())
@@ -38,7 +38,7 @@ def test_built_videos(built, tmp_path):
 
 def figures_of(script, tmp_path, *keys):
     out = tmp_path / "figures.json"
-    done = run_command(f"scripts/{script}.py", *keys, f"json={out}", timeout_s=600)
+    done = call_command(f"scripts/{script}.py", *keys, f"json={out}")
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(out.read_text()), done.stdout
 
@@ -111,7 +111,7 @@ def test_learned_choice_beside_rules(built, tmp_path):
 
 
 def test_small_text_is_read_in_quarters_of_a_frame(tmp_path):
-    keys = ["parts=tiles", "seeds=0", "videos=700", "steps=300", "prewarm_steps=600"]
+    keys = ["parts=tiles", "seeds=0", "videos=500", "steps=220", "prewarm_steps=450"]
     figures, said = figures_of("bench_tokens", tmp_path, *keys, f"work={tmp_path}/work")
     whole, tiled = (figures[f"signs/tiles={n}"] for n in (0, 1))
     assert tiled > 0.5 and tiled - whole > 0.15, said

@@ -34,11 +34,11 @@ def records(out):
     return [json.loads(line) for line in (out / "descriptions.jsonl").read_text().splitlines()]
 
 
-def test_killed_at_every_twentieth_row_among_forty_bad_ones(run, tmp_path, monkeypatch):
+def test_killed_at_every_fortieth_row_among_forty_bad_ones(run, tmp_path, monkeypatch):
     reasons = faults.build(tmp_path / "clips")
     monkeypatch.setenv("PYTHONPATH", str(tmp_path / "clips/stand-in"))
     argv = [
-        tmp_path / "clips/rows.jsonl", f"adapter={run}", "max_new_tokens=8", "batch=20", "workers=2",
+        tmp_path / "clips/rows.jsonl", f"adapter={run}", "max_new_tokens=8", "batch=40", "workers=2",
         "timeout_s=3", "frames.max=4",
     ]  # fmt: skip
     commands = Commands(tmp_path / "server")
@@ -49,7 +49,7 @@ def test_killed_at_every_twentieth_row_among_forty_bad_ones(run, tmp_path, monke
         kills += 1
         assert kills < 40
     commands.close()
-    assert kills == 13  # 260 good ones, twenty at a time
+    assert kills == 7  # 260 good ones, forty at a time
     assert results(stormy) == results(quiet)
     told = records(stormy)
     assert len(told) == 300

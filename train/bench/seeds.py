@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -36,8 +36,23 @@ Pictures = Callable[[np.random.Generator, int], tuple[torch.Tensor, torch.Tensor
 """Makes pictures of so many pixels: (N, 3, S, S) uint8, (N, K) numbers of their classes, (K,) classes of each kind."""
 
 
-def one_core_each(workers: int) -> ProcessPoolExecutor:
-    """A pool of processes in each of which torch uses one thread."""
+class InThisProcess(Executor):
+    """Makes each call at once."""
+
+    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
+        done: Future[Any] = Future()
+        try:
+            done.set_result(fn(*args, **kwargs))
+        except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
+            done.set_exception(error)
+        return done
+
+
+def one_core_each(workers: int) -> Executor:
+    """A pool of processes in each of which torch uses one thread. One worker is this process itself."""
+    if workers == 1:
+        torch.set_num_threads(1)
+        return InThisProcess()
     return ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -47,7 +62,7 @@ def one_core_each(workers: int) -> ProcessPoolExecutor:
 
 
 def in_pool(
-    pool: ProcessPoolExecutor, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
+    pool: Executor, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
 ) -> list[Any]:
     """The function's results for all calls, in order, with a progress bar."""
     with tqdm(total=len(calls), desc=what) as bar:
