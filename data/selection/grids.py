@@ -44,6 +44,8 @@ class Stretch:
 
     start: int
     stop: int
+    unseen: bool
+    """No chosen frame is in its shot."""
     change: float
     """How much happens in it, in grey levels; 0 if it stands still."""
 
@@ -54,9 +56,9 @@ def is_whole(reason: str) -> bool:
 
 
 def grids_between(signals: Signals, chosen: Selection, keys: FrameKeys) -> tuple[Grid, ...]:
-    """At most `keys.grids` grids, in time order. They go where most changes (by D'Hondt's method: a stretch gets
-    its n-th grid if its change ÷ n is largest), and their frames are evenly spaced there. Where nothing moves there
-    are none."""
+    """At most `keys.grids` grids, in time order, their frames evenly spaced in a stretch. Each stretch beside a chosen
+    frame gets one, the one where most changes first, then each shot that no frame shows, then each a second one: a model
+    tells what moves of what it also sees whole. Where nothing moves there are none."""
     if not keys.grids:
         return ()
     each = keys.fast_grid**2
@@ -67,7 +69,9 @@ def grids_between(signals: Signals, chosen: Selection, keys: FrameKeys) -> tuple
         room = [n for n, s in enumerate(stretches) if s.stop - s.start > counts[n] * each]
         if not room:
             break
-        order.append(max(room, key=lambda n: (stretches[n].change / (counts[n] + 1), -n)))
+        order.append(
+            min(room, key=lambda n: (counts[n], stretches[n].unseen, -stretches[n].change))
+        )
         counts[order[-1]] += 1
     found = []
     for n in sorted(set(order)):
@@ -93,10 +97,9 @@ def _stretches(signals: Signals, chosen: Selection, keys: FrameKeys) -> list[Str
         for a, b in pairwise(edges):
             if b - a < 2:
                 continue
-            # that a shot begins is news only if no chosen frame shows it
-            change = float(signals.change[a + bool(inside) : b].sum())
             still = inside and _stands_still(signals.small[a:b])
-            found.append(Stretch(a, b, 0.0 if still else change))
+            change = 0.0 if still else float(signals.change[a + bool(inside) : b].sum())
+            found.append(Stretch(a, b, not inside, change))
     return found
 
 
