@@ -13,7 +13,7 @@ def test_the_experiment_runs(tmp_path):
     argv = [
         "seeds=0",
         "policies=scene,uniform",
-        "videos=120",
+        "videos=300",
         "held_out=30",
         "steps=10",
         "prewarm_steps=20",
@@ -24,8 +24,7 @@ def test_the_experiment_runs(tmp_path):
     done = call_command("scripts/bench_policies.py", *argv)
     assert done.returncode == 0, done.stderr[-2000:]
     found = json.loads((tmp_path / "scores.json").read_text())
-    seen = {name: found[f"{name}/scenes_with_a_frame"] for name in ("scene", "uniform")}
-    assert seen["scene"] > 0.98 and seen["scene"] - seen["uniform"] > 0.02, seen
+    assert found["scene/scenes_with_a_frame"] > 0.98 > 0.9 > found["uniform/scenes_with_a_frame"]
     assert "scene_minus_uniform/f1_one_to_one_tiou>=0.5" in found
     for measure in ("scene_f1", "soda_c"):
         own = found[f"scene/scene/{measure}"]
