@@ -25,8 +25,8 @@ from train.bench.seeds import (
     noted,
     one_core_each,
     quietly,
-    tiny_run,
     told_by,
+    train_from_base,
     warmed_base,
     with_interval,
 )
@@ -166,7 +166,7 @@ def _run(config: BenchAuditConfig, share: float, seed: int, kind: str) -> Path:
 def train_and_audit(config: BenchAuditConfig, share: float, seed: int) -> Found:
     """Train on all rows, audit them by that model, and write the dataset without the listed ones."""
     run, data = _run(config, share, seed, ALL), bad_path(Path(config.work), share)
-    _train(config, seed, data, run)
+    train_from_base(config.work, data, run, steps=config.steps, seed=seed)
     out, kept = run / "audit", run / "kept"
     with quietly(run / "audit.txt"):
         keys = [f"run={run}", f"data.path={data}", f"out={out}", "shown=0", "batch=16"]
@@ -190,7 +190,7 @@ def train_and_audit(config: BenchAuditConfig, share: float, seed: int) -> Found:
 def worth_to_the_blind(config: BenchAuditConfig, seed: int) -> dict[str, Any]:
     """What the held-out videos' frames are worth to a model that was trained on grey ones."""
     run = _run(config, 0.0, seed, "blind")
-    _train(config, seed, Path(config.work) / "grey", run)
+    train_from_base(config.work, f"{config.work}/grey", run, steps=config.steps, seed=seed)
     with quietly(run / "audit.txt"):
         keys = [f"run={run}", f"data.path={config.work}/held", f"out={run}/audit", "shown=0"]
         return audit(load(AuditConfig, keys))
@@ -213,11 +213,5 @@ def train_and_describe(
         ALL: bad_path(Path(config.work), share),
         KEPT: _run(config, share, seed, ALL) / "kept",
     }[kind]
-    _train(config, seed, data, run)
+    train_from_base(config.work, data, run, steps=config.steps, seed=seed)
     return told_by(run, Prepared.open(f"{config.work}/held").rows())
-
-
-def _train(config: BenchAuditConfig, seed: int, data: Path, out: Path) -> None:
-    base = f"{config.work}/base-{seed}"
-    more = ["data.eval_share=0.02", "eval.worth=false"]
-    tiny_run(base, data, out, steps=config.steps, seed=seed, more=more)

@@ -27,8 +27,8 @@ from train.bench.seeds import (
     in_pool,
     noted,
     one_core_each,
-    tiny_run,
     told_by,
+    train_from_base,
     with_interval,
 )
 from train.console import say
@@ -177,7 +177,5 @@ def _pictures(
 def train_and_describe(config: BenchRegionsConfig, way: str, seed: int) -> dict[str, Prediction]:
     """What a model says of each subject of the held-out videos."""
     run = Path(config.work) / f"run-{way.replace(' ', '-')}-{seed}"
-    data, base = _dataset(config, way, TOLD), f"{config.work}/base-{seed}"
-    more = ["data.eval_share=0.02", "eval.worth=false"]
-    tiny_run(base, data, run, steps=config.steps, seed=seed, more=more)
+    train_from_base(config.work, _dataset(config, way, TOLD), run, steps=config.steps, seed=seed)
     return told_by(run, Prepared.open(_dataset(config, way, HELD)).rows())

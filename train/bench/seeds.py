@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor
+from contextlib import AbstractContextManager
 from multiprocessing import get_context
 from pathlib import Path
 from typing import Any
@@ -36,23 +37,11 @@ Pictures = Callable[[np.random.Generator, int], tuple[torch.Tensor, torch.Tensor
 """Makes pictures of so many pixels: (N, 3, S, S) uint8, (N, K) numbers of their classes, (K,) classes of each kind."""
 
 
-class InThisProcess(Executor):
-    """Makes each call at once."""
-
-    def submit(self, fn: Callable[..., Any], /, *args: Any, **kwargs: Any) -> Future[Any]:
-        done: Future[Any] = Future()
-        try:
-            done.set_result(fn(*args, **kwargs))
-        except Exception as error:  # noqa: BLE001 - it is raised where the result is asked for
-            done.set_exception(error)
-        return done
-
-
-def one_core_each(workers: int) -> Executor:
-    """A pool of processes in each of which torch uses one thread. One worker is this process itself."""
+def one_core_each(workers: int) -> AbstractContextManager[ProcessPoolExecutor | None]:
+    """A pool of processes in each of which torch uses one thread. None, this process itself, for one worker."""
     if workers == 1:
         torch.set_num_threads(1)
-        return InThisProcess()
+        return contextlib.nullcontext()
     return ProcessPoolExecutor(
         workers,
         mp_context=get_context("spawn"),
@@ -62,9 +51,11 @@ def one_core_each(workers: int) -> Executor:
 
 
 def in_pool(
-    pool: Executor, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
+    pool: ProcessPoolExecutor | None, what: str, function: Any, calls: Sequence[tuple[Any, ...]]
 ) -> list[Any]:
     """The function's results for all calls, in order, with a progress bar."""
+    if pool is None:
+        return [function(*call) for call in tqdm(calls, desc=what)]
     with tqdm(total=len(calls), desc=what) as bar:
         futures = [pool.submit(function, *call) for call in calls]
         for future in futures:
@@ -145,6 +136,12 @@ def tiny_run(
     out.mkdir(parents=True, exist_ok=True)
     with quietly(out / "log.txt"):
         sft.main(keys)
+
+
+def train_from_base(work: str, dataset: str | Path, out: Path, *, steps: int, seed: int) -> None:
+    """`tiny_run` from the model that all settings of a seed start from."""
+    more = ["data.eval_share=0.02", "eval.worth=false"]
+    tiny_run(f"{work}/base-{seed}", dataset, out, steps=steps, seed=seed, more=more)
 
 
 @contextlib.contextmanager

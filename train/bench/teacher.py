@@ -17,8 +17,8 @@ from train.bench.seeds import (
     noted,
     one_core_each,
     quietly,
-    tiny_run,
     told_by,
+    train_from_base,
     warmed_base,
     with_interval,
 )
@@ -112,7 +112,8 @@ def teach(config: BenchTeacherConfig, seed: int) -> dict[str, Prediction]:
     """Train the teacher and let it tell the unlabelled videos, as `scripts/caption.py` does; returns what it says of the
     held-out ones."""
     run, out = Path(config.work) / f"run-teacher-{seed}", _captions(config, seed)
-    _train(config, seed, _true(config, TEACHER), run, config.known_steps)
+    known = _true(config, TEACHER)
+    train_from_base(config.work, known, run, steps=config.known_steps, seed=seed)
     with quietly(run / "tell.txt"):
         keys = [
             f"source.path={config.work}/videos-{UNTOLD}",
@@ -130,11 +131,5 @@ def train_and_describe(config: BenchTeacherConfig, kind: str, seed: int) -> dict
     """What a pupil says of the held-out videos."""
     run = Path(config.work) / f"run-{kind.replace(' ', '-')}-{seed}"
     data = _captions(config, seed) / "prepared" if kind == TAUGHT else _true(config, kind)
-    _train(config, seed, data, run, config.steps)
+    train_from_base(config.work, data, run, steps=config.steps, seed=seed)
     return told_by(run, Prepared.open(_true(config, "held")).rows())
-
-
-def _train(config: BenchTeacherConfig, seed: int, data: Path, out: Path, steps: int) -> None:
-    base = f"{config.work}/base-{seed}"
-    more = ["data.eval_share=0.02", "eval.worth=false"]
-    tiny_run(base, data, out, steps=steps, seed=seed, more=more)
