@@ -1,7 +1,5 @@
 """Small frames between the chosen ones: where they lie, what they show, what they cost of the budget."""
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -20,6 +18,7 @@ from data.selection.policies.dispatch import plan_for, select
 from data.selection.windows import choose_windows
 from data.video import h264
 from data.video.video import Video
+from tests.helpers.videos import rgb_of
 
 FPS, WIDTH, HEIGHT = 10, 160, 128
 STILL, MOVING, OTHER = 30, 40, 30
@@ -49,10 +48,6 @@ def video(pictures, tmp_path_factory):
     return str(path)
 
 
-def picture(jpeg):
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(int)
-
-
 def grids_of(found):
     return [i for i, reason in enumerate(found.reasons) if not is_whole(reason)]
 
@@ -62,8 +57,8 @@ def test_they_show_what_moves_and_when(video, pictures):
     (grid,) = grids_of(found)
     assert found.reasons[grid].startswith(f"4 {WORDS} until ")
     assert STILL / FPS <= found.times_s[grid] < (STILL + MOVING) / FPS
-    shown = picture(found.jpegs[grid])
-    assert shown.shape == picture(found.jpegs[0]).shape == (64, 80, 3)
+    shown = rgb_of(found.jpegs[grid])
+    assert shown.shape == rgb_of(found.jpegs[0]).shape == (64, 80, 3)
     # the block stands farther to the right in each of the four, read row by row
     cells = [shown[y : y + 32, x : x + 40].sum(axis=2) for y in (0, 32) for x in (0, 40)]
     centres = [float((cell > 600).nonzero()[1].mean()) for cell in cells]
@@ -108,7 +103,7 @@ def test_pictures_that_were_not_kept_are_the_same(video, change):
     keys = KEYS.model_copy(update=change)
     found = choose_frames(video, keys, threads=1)
     (grid,) = grids_of(found)
-    shown = picture(found.jpegs[grid])
+    shown = rgb_of(found.jpegs[grid])
     cells = [shown[y : y + 32, x : x + 40].sum(axis=2) for y in (0, 32) for x in (0, 40)]
     centres = [float((cell > 600).nonzero()[1].mean()) for cell in cells]
     assert centres == sorted(centres) and centres[-1] - centres[0] > 5, centres

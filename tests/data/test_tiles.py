@@ -1,7 +1,5 @@
 """Quarters of the sharpest frames: where they lie, what they show, what they cost of the budget."""
 
-import io
-
 import numpy as np
 import pytest
 from hypothesis import given
@@ -14,6 +12,7 @@ from data.selection.config import FrameKeys
 from data.selection.tiles import QUARTERS, quarters, sharpest
 from data.selection.windows import choose_windows
 from data.video import h264
+from tests.helpers.videos import rgb_of
 
 FPS, SIDE = 10, 128
 
@@ -41,10 +40,6 @@ def video(slides, tmp_path_factory):
     return str(path)
 
 
-def picture(jpeg):
-    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(int)
-
-
 @given(st.integers(1, 9), st.integers(1, 9))
 def test_quarters_are_all_of_a_picture(height, width):
     whole = np.arange(height * width * 3, dtype=np.uint8).reshape(height, width, 3)
@@ -69,7 +64,7 @@ def test_the_sharpest_frame_is_followed_by_its_quarters(video):
     assert found.reasons[first : first + 4] == QUARTERS
     assert 3 <= found.times_s[first] < 5 and len(set(found.times_s[first - 1 : first + 4])) == 1
     # each quarter has the size of a whole frame, and twice its detail
-    whole, parts = picture(found.jpegs[first - 1]), [picture(j) for j in found.jpegs[first:][:4]]
+    whole, parts = rgb_of(found.jpegs[first - 1]), [rgb_of(j) for j in found.jpegs[first:][:4]]
     assert whole.shape == parts[0].shape == (64, 80, 3)
     for part, (row, column) in zip(parts, ((0, 0), (0, 1), (1, 0), (1, 1)), strict=True):
         original = sign()[row * 64 :, column * 80 :][:64, :80].astype(int)
@@ -101,7 +96,7 @@ def test_frames_that_are_given_as_files(slides, tmp_path):
     given_files = FrameFiles(tuple(paths), tuple(map(float, range(len(paths)))))
     found = choose_frames(given_files, FrameKeys(max=8, px=64, tiles=1))
     assert len(found) == 4 + 4
-    assert picture(found.jpegs[found.reasons.index(QUARTERS[3])]).shape == (64, 80, 3)
+    assert rgb_of(found.jpegs[found.reasons.index(QUARTERS[3])]).shape == (64, 80, 3)
 
 
 def test_each_window_has_its_own(video):

@@ -18,6 +18,7 @@ from pathlib import Path
 import av
 import numpy as np
 from av.stream import Disposition
+from PIL import Image
 
 from data.video.info import Decoder, Frame, VideoInfo
 from data.video.video import Video
@@ -194,6 +195,11 @@ def call_command(script: str, *arguments: str) -> subprocess.CompletedProcess[st
     finally:
         sys.argv, sys.path[0] = before
     return subprocess.CompletedProcess(sys.argv, code, out.getvalue(), err.getvalue())
+
+
+def rgb_of(jpeg: bytes) -> np.ndarray:
+    """(H, W, 3) int, so that pictures can be subtracted."""
+    return np.asarray(Image.open(io.BytesIO(jpeg)).convert("RGB")).astype(int)
 
 
 def digest(folder: Path) -> dict[str, str]:

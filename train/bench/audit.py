@@ -22,9 +22,11 @@ from train.bench.bad_labels import bad_path, plant, write_grey
 from train.bench.config_trained import BenchAuditConfig
 from train.bench.seeds import (
     in_pool,
+    note_lead,
     noted,
     one_core_each,
     quietly,
+    shown_lead,
     told_by,
     train_from_base,
     warmed_base,
@@ -33,7 +35,6 @@ from train.bench.seeds import (
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.by_sample import references_of
-from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.inference.worth import Worth
@@ -144,13 +145,9 @@ def _trained(
         lines.append(f"| {share:.0%} | {kind} | " + " | ".join(cells) + " |")
         if kind != KEPT:
             continue
-        cells = []
-        for i, name in enumerate(SCORES):
-            lead = figures[f"{key}/{name}"] - figures[f"{share:g}/{ALL}/{name}"]
-            low, high = interval(draws[share, KEPT][:, i] - draws[share, ALL][:, i])
-            gained = f"{share:g}/gained/{name}"
-            figures |= {gained: lead, f"{gained}/low": low, f"{gained}/high": high}
-            cells.append(f"{lead:+.3f} [{low:+.3f}, {high:+.3f}]")
+        gained, both = f"{share:g}/gained", (draws[share, KEPT], draws[share, ALL])
+        note_lead(figures, gained, key, f"{share:g}/{ALL}", both, SCORES)
+        cells = [shown_lead(figures, f"{gained}/{n}") for n in SCORES]
         lines.append(f"| {share:.0%} | gained | " + " | ".join(cells) + " |")
     say("\n".join(lines))
     return figures

@@ -18,6 +18,7 @@ from train.batches.split import split
 from train.bench.config_trained import PoliciesConfig
 from train.bench.seeds import (
     in_pool,
+    note_lead,
     noted,
     one_core_each,
     tiny_run,
@@ -28,7 +29,6 @@ from train.bench.seeds import (
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.by_sample import references_of
-from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, parse_prediction
 from train.evaluation.scoring import score
 
@@ -120,11 +120,9 @@ def _figures(
         draws[trained, seen] = noted(figures, f"{trained}/{seen}", every, config.seeds, MEASURES)
     first = config.policies[0]
     for policy in config.policies[1:]:
-        for i, name in enumerate(MEASURES):
-            low, high = interval(draws[first, first][:, i] - draws[policy, policy][:, i])
-            lead = figures[f"{first}/{first}/{name}"] - figures[f"{policy}/{policy}/{name}"]
-            key = f"{first}_minus_{policy}/{name}"
-            figures |= {key: lead, f"{key}/low": low, f"{key}/high": high}
+        both = draws[first, first], draws[policy, policy]
+        of, over = f"{first}/{first}", f"{policy}/{policy}"
+        note_lead(figures, f"{first}_minus_{policy}", of, over, both, MEASURES)
     return figures
 
 

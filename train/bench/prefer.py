@@ -20,10 +20,18 @@ from data.prepared.dataset import Prepared
 from train.bench.config_trained import BenchPreferConfig, PoorLabels
 from train.bench.policies import CAPTIONS
 from train.bench.poor_labels import HELD, exact_name, prepare_case, world_of
-from train.bench.seeds import in_pool, noted, one_core_each, quietly, tiny_run, told_by, warmed_base
+from train.bench.seeds import (
+    in_pool,
+    note_lead,
+    noted,
+    one_core_each,
+    quietly,
+    tiny_run,
+    told_by,
+    warmed_base,
+)
 from train.console import say
 from train.evaluation.by_sample import references_of
-from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.preference.command import prefer
@@ -104,11 +112,9 @@ def compare_prefer(config: BenchPreferConfig) -> dict[str, float]:
             every = [score(references, of[case, seed, way].said) for seed in config.seeds]
             draws[way] = noted(figures, f"{case}/{way}", every, config.seeds, CAPTIONS)
             for base in (START, config.ways[0]):
-                for i, name in enumerate(CAPTIONS if base in draws and way != base else ()):
-                    low, high = interval(draws[way][:, i] - draws[base][:, i])
-                    lead = figures[f"{case}/{way}/{name}"] - figures[f"{case}/{base}/{name}"]
-                    key = f"{case}/{way}_minus_{base}/{name}"
-                    figures |= {key: lead, f"{key}/low": low, f"{key}/high": high}
+                if base in draws and way != base:
+                    key, both = f"{case}/{way}_minus_{base}", (draws[way], draws[base])
+                    note_lead(figures, key, f"{case}/{way}", f"{case}/{base}", both, CAPTIONS)
             spent = [of[case, seed, way].seconds for seed in config.seeds]
             figures[f"{case}/{way}/cpu_seconds"] = float(np.mean(spent))
     say(table(config, figures))

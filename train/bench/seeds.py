@@ -179,6 +179,31 @@ def noted(
     return draws
 
 
+def note_lead(
+    figures: dict[str, float],
+    key: str,
+    of: str,
+    over: str,
+    draws: tuple[np.ndarray, np.ndarray],
+    names: Iterable[str],
+) -> None:
+    """Add to flat figures by how much the setting `of` leads the setting `over`, both noted, with intervals of the
+    difference on the same resamples.
+
+    Args:
+        draws: what `noted` returned for the two.
+    """
+    for i, name in enumerate(names):
+        low, high = interval(draws[0][:, i] - draws[1][:, i])
+        lead = figures[f"{of}/{name}"] - figures[f"{over}/{name}"]
+        figures |= {f"{key}/{name}": lead, f"{key}/{name}/low": low, f"{key}/{name}/high": high}
+
+
+def shown_lead(figures: Mapping[str, float], key: str) -> str:
+    """A lead and its interval, for a table."""
+    return f"{figures[key]:+.3f} [{figures[f'{key}/low']:+.3f}, {figures[f'{key}/high']:+.3f}]"
+
+
 def over_seeds(
     every: Sequence[Scored | Mapping[str, Measure]], names: Iterable[str]
 ) -> list[Measure]:

@@ -22,6 +22,7 @@ from train.bench.config_trained import BenchStagesConfig
 from train.bench.policies import CAPTIONS
 from train.bench.seeds import (
     in_pool,
+    note_lead,
     noted,
     one_core_each,
     quietly,
@@ -33,7 +34,6 @@ from train.bench.seeds import (
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.by_sample import references_of
-from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.run.files import METRICS, read_rows
@@ -93,11 +93,8 @@ def compare_stages(config: BenchStagesConfig) -> dict[str, float]:
     for way in config.ways:
         every = [score(references, of[way, seed].predictions) for seed in config.seeds]
         draws[way] = noted(figures, way, every, config.seeds, CAPTIONS)  # (B, M)
-        for i, name in enumerate(CAPTIONS):
-            lead = figures[f"{way}/{name}"] - figures[f"{config.ways[0]}/{name}"]
-            low, high = interval(draws[way][:, i] - draws[config.ways[0]][:, i])
-            more = f"{way}_minus_{config.ways[0]}/{name}"
-            figures |= {more: lead, f"{more}/low": low, f"{more}/high": high}
+        first = config.ways[0]
+        note_lead(figures, f"{way}_minus_{first}", way, first, (draws[way], draws[first]), CAPTIONS)
         losses = [of[way, seed].short_loss for seed in config.seeds]
         figures[f"{way}/short_loss"] = float(np.mean(losses))
     say(table(config, figures))

@@ -14,9 +14,11 @@ from data.prepared.dataset import Prepared
 from train.bench.config_trained import BenchTeacherConfig
 from train.bench.seeds import (
     in_pool,
+    note_lead,
     noted,
     one_core_each,
     quietly,
+    shown_lead,
     told_by,
     train_from_base,
     warmed_base,
@@ -25,7 +27,6 @@ from train.bench.seeds import (
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.by_sample import references_of
-from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.teacher.command import CAPTIONS, FAILED, caption_videos
@@ -89,12 +90,8 @@ def _compared(
         draws[kind] = noted(figures, kind, every, config.seeds, SCORES)
         cells = [with_interval(figures, f"{kind}/{n}") for n in SCORES]
         lines.append(f"| {words} | " + " | ".join(cells) + " |")
-    cells = []
-    for i, name in enumerate(SCORES):
-        lead = figures[f"{TAUGHT}/{name}"] - figures[f"{FEW}/{name}"]
-        low, high = interval(draws[TAUGHT][:, i] - draws[FEW][:, i])
-        figures |= {f"gained/{name}": lead, f"gained/{name}/low": low, f"gained/{name}/high": high}
-        cells.append(f"{lead:+.3f} [{low:+.3f}, {high:+.3f}]")
+    note_lead(figures, "gained", TAUGHT, FEW, (draws[TAUGHT], draws[FEW]), SCORES)
+    cells = [shown_lead(figures, f"gained/{n}") for n in SCORES]
     lines.append("| told by the teacher − few true labels | " + " | ".join(cells) + " |")
     say("\n".join(lines))
     return figures

@@ -21,6 +21,7 @@ from train.batches.split import split
 from train.bench.config_trained import BenchWindowsConfig, Way
 from train.bench.seeds import (
     in_pool,
+    note_lead,
     noted,
     one_core_each,
     tiny_run,
@@ -31,7 +32,6 @@ from train.bench.seeds import (
 from train.console import say
 from train.demo.world import world_keys
 from train.evaluation.by_sample import references_of
-from train.evaluation.intervals import interval
 from train.evaluation.records import Prediction, Reference, parse_prediction
 from train.evaluation.scoring import score
 
@@ -149,11 +149,8 @@ def _figures(
             draws[way] = noted(figures, f"{group}/{way}", every, config.seeds, CAPTIONS)
         first = config.ways[0]
         for way in config.ways[1:]:
-            for i, name in enumerate(CAPTIONS):
-                key = f"{group}/{first}_minus_{way}/{name}"
-                low, high = interval(draws[first][:, i] - draws[way][:, i])
-                lead = figures[f"{group}/{first}/{name}"] - figures[f"{group}/{way}/{name}"]
-                figures |= {key: lead, f"{key}/low": low, f"{key}/high": high}
+            key, both = f"{group}/{first}_minus_{way}", (draws[first], draws[way])
+            note_lead(figures, key, f"{group}/{first}", f"{group}/{way}", both, CAPTIONS)
     return figures
 
 
