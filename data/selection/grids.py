@@ -16,9 +16,8 @@ import numpy as np
 
 from data.sample import Selection
 from data.selection.config import FrameKeys
-from data.selection.measure.signals import Signals
+from data.selection.measure.signals import Signals, copies
 from data.selection.policies.boundaries import find_boundaries
-from data.selection.policies.scene import SAME_CELL, SAME_MEAN
 from data.selection.tiles import QUARTERS
 from data.target import clock
 
@@ -97,17 +96,10 @@ def _stretches(signals: Signals, chosen: Selection, keys: FrameKeys) -> list[Str
         for a, b in pairwise(edges):
             if b - a < 2:
                 continue
-            still = inside and _stands_still(signals.small[a:b])
+            still = inside and copies(signals.small[a + 1 : b], signals.small[a]).all()
             change = 0.0 if still else float(signals.change[a + bool(inside) : b].sum())
             found.append(Stretch(a, b, not inside, change))
     return found
-
-
-def _stands_still(small: np.ndarray) -> bool:
-    """Whether all pictures (N, 3, 9, 16) are copies of the first one."""
-    apart = np.abs(small[1:].astype(np.int16) - small[0])
-    same = (apart.max(axis=(1, 2, 3)) < SAME_CELL) & (apart.mean(axis=(1, 2, 3)) < SAME_MEAN)
-    return bool(same.all())
 
 
 def _spread(signals: Signals, stretch: Stretch, count: int) -> np.ndarray:

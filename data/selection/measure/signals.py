@@ -68,6 +68,17 @@ def sharpness_of(luma: np.ndarray) -> float:
     return cv2.norm(rows[:, 2:], rows[:, :-2], cv2.NORM_L2SQR) / rows.size
 
 
+SAME_CELL, SAME_MEAN = 6.0, 1.0
+"""Grey levels (maximum, mean): small pictures closer than both are copies."""
+
+
+def copies(small: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """(…,) bool: which of the small pictures (…, 3, 9, 16) look like the `other` one (3, 9, 16)."""
+    apart = np.abs(small.astype(np.int16) - other)
+    axes = (-3, -2, -1)
+    return np.asarray((apart.max(axis=axes) < SAME_CELL) & (apart.mean(axis=axes) < SAME_MEAN))
+
+
 LIT = 20.0
 """Contrast (grey levels) at which the clearness is half of sharpness ÷ contrast²."""
 

@@ -23,7 +23,7 @@ from data.selection.config import FrameKeys
 from data.selection.measure.flashes import flashes
 from data.selection.measure.played import played_s
 from data.selection.measure.shots import CUT_RATIO, Change, find_cuts
-from data.selection.measure.signals import Signals
+from data.selection.measure.signals import Signals, copies
 from data.selection.policies.allocate import allocate
 from data.selection.policies.boundaries import cut_probability, find_boundaries
 from data.selection.policies.ranking import selection, spread_ranks
@@ -33,7 +33,6 @@ STILL = 0.1  # share of `RATE` for a second in which nothing moves
 MOVED = 3.0  # grey levels by which the most changed cell must change in a second for full motion
 UNLIKE = 10.0  # mean difference of two key frames (grey levels) with a hazard of 1: a likely cut
 CLEAR = 0.8  # clearness, relative to the clearest candidate nearby, that is good enough
-SAME_CELL, SAME_MEAN = 6.0, 1.0  # grey levels (maximum, mean): pictures closer than both are copies
 BLANK, DARK = 4.0, 24.0  # contrast and distance from black or white below which nothing is seen
 MOST_CANDIDATES = 1024  # allocation is quadratic in them
 
@@ -253,14 +252,11 @@ def _without_copies(
     shot = _shot_of(np.array([i for i, _ in best_first]), changes)
     kept: list[int] = []
     for k, (i, _) in enumerate(best_first):
-        picture = signals.small[i].astype(np.int16)
         for j in kept:
             other = best_first[j][0]
             near = abs(signals.times_s[i] - signals.times_s[other]) <= max_gap_s
-            if near and shot[j] == shot[k]:
-                apart = np.abs(picture - signals.small[other])
-                if apart.max() < SAME_CELL and apart.mean() < SAME_MEAN:
-                    break
+            if near and shot[j] == shot[k] and copies(signals.small[i], signals.small[other]):
+                break
         else:
             kept.append(k)
     return [best_first[k] for k in kept]
