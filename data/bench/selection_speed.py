@@ -22,6 +22,7 @@ from data.storage import atomic
 from data.video.h264 import write_h264
 
 BUDGET = 16
+SMALL_FRAMES, SIDE = 64, 4
 SECONDS = 120
 RATE = 30
 SIZES = {"1080p": (1920, 1080), "360p": (640, 360)}
@@ -119,10 +120,10 @@ def _timed_peer(path: str) -> float:
     return time.perf_counter() - started
 
 
-def _select(path: str, threads: int, speed: str = "exact") -> None:
+def _select(path: str, threads: int, speed: str = "exact", small_frames: int = 0) -> None:
     """Our selection, including the encoding of the JPEGs."""
-    keys = FrameKeys.model_validate({"max": BUDGET, "speed": speed})
-    choose_frames(path, keys, threads=threads)
+    keys = {"max": BUDGET, "speed": speed, "fast": small_frames, "fast_grid": SIDE}
+    choose_frames(path, FrameKeys.model_validate(keys), threads=threads)
 
 
 def _fastest(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:
@@ -143,7 +144,9 @@ def measure_speed(folder: Path, repeat: int, video: str | None) -> dict[str, flo
     if video is not None:
         files["yours"] = video
     print(f"\n{BUDGET} frames chosen and encoded, seconds (× decoding alone), fastest of {repeat}")
-    print(f"{'video':7} {'threads':>7} {'decode':>8} {'scene':>15} {'fast':>15} {'keyframes':>15}")
+    print(
+        f"{'video':7} {'threads':>7} {'decode':>8} {'scene':>15} {'fast':>15} {'keyframes':>15} {'small frames':>15}"
+    )
     for name, path in files.items():
         seconds: dict[str, float] = {}
         for threads in (1, 2):
@@ -152,6 +155,7 @@ def measure_speed(folder: Path, repeat: int, video: str | None) -> dict[str, flo
                 "exact": partial(_select, path, threads),
                 "fast": partial(_select, path, threads, "fast"),
                 "keyframes": partial(_select, path, threads, "keyframes"),
+                "small": partial(_select, path, threads, small_frames=SMALL_FRAMES),
             }
             taken = _fastest(runs, repeat)
             floor = taken["decode"]
@@ -171,7 +175,7 @@ def measure_speed(folder: Path, repeat: int, video: str | None) -> dict[str, flo
                 for t, r in peers.items()
             )
         )
-        for speed in ("fast", "keyframes"):
+        for speed in ("fast", "keyframes", "small"):
             ratio = max(seconds[f"{speed}_{t}"] / seconds[f"exact_{t}"] for t in (1, 2))
             figures[f"{speed}_over_exact" + ("" if name == "1080p" else f"_{name}")] = ratio
     figures["correlation_375_s"] = _correlation(repeat)
