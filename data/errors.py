@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import json
 import sys
+from collections.abc import Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 
 class UserError(Exception):
@@ -29,6 +32,20 @@ def this_python() -> str:
     """The running interpreter as typed in the current folder, for commands that messages suggest."""
     here = Path(sys.executable)
     return str(here.relative_to(Path.cwd())) if here.is_relative_to(Path.cwd()) else "python"
+
+
+def differing(before: Mapping[str, Any], made: Mapping[str, Any]) -> list[str]:
+    """Names in `made` whose value is another in a record read from JSON; one that is not there counts as null."""
+    now = json.loads(json.dumps(made))
+    return [name for name, value in now.items() if before.get(name) != value]
+
+
+def made_otherwise(where: str, what: str, names: Sequence[str]) -> UserError:
+    """The refusal to mix what was made by different keys in one place."""
+    differ = f"{', '.join(names)} differ{'s' * (len(names) == 1)}"
+    return UserError(
+        f"{where}: holds {what} made otherwise ({differ}); choose another out, or add overwrite=true"
+    )
 
 
 def check_writable(key: str, path: str | None) -> None:

@@ -15,7 +15,7 @@ from data.curation.config import CurateConfig
 from data.curation.decide import Decision, decide
 from data.curation.page import write_page_of
 from data.curation.strips import seen_videos
-from data.errors import UserError
+from data.errors import UserError, differing, made_otherwise
 from data.hub import opened
 from data.prepared.card import CARD, dataset_card
 from data.prepared.dataset import Prepared
@@ -117,11 +117,8 @@ def _claimed(out: Folder, record: dict[str, Any], overwrite: bool) -> dict[str, 
         ) from None
     if overwrite:
         return None
-    own = manifest.get("curated")
-    if not own or any(own.get(name) != value for name, value in record.items()):
-        raise UserError(
-            f"out={out.url}: holds a dataset that was made otherwise; choose another out, or add overwrite=true"
-        )
+    if names := differing(manifest.get("curated") or {}, record):
+        raise made_otherwise(f"out={out.url}", "a dataset", names)
     return manifest if manifest.get("finished") else None
 
 

@@ -18,7 +18,7 @@ from typing import Any
 from tqdm import tqdm
 
 from data.config import resolved
-from data.errors import UserError
+from data.errors import UserError, differing, made_otherwise
 from data.hub import COMMIT
 from data.offline.config import PrepareConfig
 from data.offline.engines import Timed, run_local, run_ray
@@ -261,14 +261,11 @@ def _holds_same_run(out: Folder, existing: Manifest, identity: Manifest, overwri
         raise UserError(
             f"out={out.url}: is not empty and holds no prepared dataset; choose another folder"
         )
-    changed = [key for key in identity if existing.get(key) != identity[key]]
+    changed = differing(existing, identity)
     if overwrite:  # a stopped run of the same identity is continued, not overwritten once more
         return not changed and not existing.get("finished")
     if changed and _shards_in(names):
-        raise UserError(
-            f"out={out.url}: holds a dataset with other settings ({', '.join(changed)} differs); "
-            "choose another out, or add overwrite=true"
-        )
+        raise made_otherwise(f"out={out.url}", "a dataset", changed)
     return not changed
 
 

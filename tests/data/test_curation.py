@@ -310,7 +310,7 @@ def test_copies_are_dropped_and_the_same_again(place, monkeypatch):
         Prepared.open(place / "killed")
     curate(keys(place, "killed"))
     assert bytes_of(place / "killed") == before
-    with pytest.raises(UserError, match="made otherwise"):
+    with pytest.raises(UserError, match=r"a dataset made otherwise \(copies differs\)"):
         curate(keys(place, "clean", "copies=keep"))
 
 

@@ -126,7 +126,7 @@ def test_answers_of_one_draw_are_not_those_of_another(world, run, tmp_path):
     how = GenerateKeys(max_new_tokens=4, temperature=1.0)
     said = answers(saved, rows, how, tmp_path / "a", dtype="fp32", overwrite=False, draws=2)
     assert [one.id for one in said] == [name for name in rows["id"] for _ in range(2)]
-    with pytest.raises(UserError, match="answers of another evaluation"):
+    with pytest.raises(UserError, match=r"answers made otherwise \(generate differs\)"):
         answers(saved, rows, how, tmp_path / "a", dtype="fp32", overwrite=False)
 
 

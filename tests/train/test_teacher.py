@@ -167,7 +167,7 @@ def test_a_folder_is_told_and_learned_from(films, tmp_path, tiny_folder, capsys)
         quiet = (out / CAPTIONS).read_bytes()
         caption_videos(keys(films, server, out))
         assert len(server.asked) == count and (out / CAPTIONS).read_bytes() == quiet
-        with pytest.raises(UserError, match=r"made otherwise \(teacher\)"):
+        with pytest.raises(UserError, match=r"made otherwise \(teacher differs\)"):
             caption_videos(keys(films, server, out, "teacher.model=other"))
         with pytest.raises(UserError, match=r"teacher.max_calls=2"):
             caption_videos(keys(films, server, tmp_path / "few", "teacher.max_calls=2"))

@@ -12,7 +12,7 @@ import numpy as np
 from datasets import Dataset
 
 from data.config import resolved
-from data.errors import UserError
+from data.errors import UserError, differing, made_otherwise
 from data.locks import locked
 from data.prepared.dataset import Prepared
 from data.storage import write_atomically
@@ -74,10 +74,8 @@ def _begun(folder: Path, made: Mapping[str, Any], overwrite: bool) -> list[Worth
     path = folder / RECORD
     before = json.loads(path.read_text(encoding="utf-8")) if path.is_file() else None
     if before is not None and not overwrite:
-        if any(before.get(name) != value for name, value in made.items()):
-            raise UserError(
-                f"out={folder}: holds an audit of other rows, or by another model; choose another out, or add overwrite=true"
-            )
+        if names := differing(before, made):
+            raise made_otherwise(f"out={folder}", "an audit", names)
         done = read_rows(folder / LOSSES)
         write_atomically(folder / LOSSES, "".join(json.dumps(row) + "\n" for row in done))
         return [Worth(**row) for row in done]  # without a last line that was cut off

@@ -17,7 +17,7 @@ from peft import PeftModel
 from tqdm import tqdm
 from transformers import PreTrainedModel, SmolVLMProcessor
 
-from data.errors import UserError
+from data.errors import differing, made_otherwise
 from data.storage import write_atomically
 from data.window import as_seen
 from train.batches.encode import TooLong
@@ -172,18 +172,13 @@ def _stored_answers(
 ) -> list[GeneratedAnswer]:
     """Answers of an earlier run with the same identity. Those whose input has changed since are dropped
     from the file."""
-    about = json.loads(json.dumps(about))
     there: list[GeneratedAnswer] = []
     lines = (
         file.read_text(encoding="utf-8").split("\n")[:-1] if file.is_file() else []
     )  # complete lines
     if lines and not overwrite:
-        changed = _changed(lines[0], about)
-        if changed:
-            raise UserError(
-                f"{file}: answers of another evaluation ({', '.join(changed)} differs); choose another "
-                "out, or add overwrite=true"
-            )
+        if names := differing(_record(lines[0]), about):
+            raise made_otherwise(str(file), "answers", names)
         every = [GeneratedAnswer(**json.loads(line)) for line in lines[1:]]
         there = [said for said in every if given.get(said.id, said.given) == said.given]
     kept = [json.dumps(about), *(json.dumps(asdict(said)) for said in there)]
@@ -191,9 +186,10 @@ def _stored_answers(
     return there
 
 
-def _changed(line: str, about: dict[str, Any]) -> Sequence[str]:
+def _record(line: str) -> dict[str, Any]:
+    """The first line of a file of answers; empty if it is another file's."""
     try:
-        before = json.loads(line)
+        found = json.loads(line)
     except ValueError:
-        return ["the file"]
-    return [key for key in about if not isinstance(before, dict) or before.get(key) != about[key]]
+        return {}
+    return found if isinstance(found, dict) else {}

@@ -20,7 +20,7 @@ from datasets import Dataset
 from tqdm import tqdm
 
 from data.config import resolved
-from data.errors import UserError
+from data.errors import UserError, differing, made_otherwise
 from data.locks import locked
 from data.media import VideoFile
 from data.offline.config import PrepareConfig
@@ -92,12 +92,9 @@ def _claim(out: Path, made: dict[str, Any], overwrite: bool) -> None:
     others = [p.name for p in out.iterdir() if not p.name.startswith(".")]
     if before is None and others:
         raise UserError(f"out={out}: is not empty and holds no captions; choose another folder")
-    changed = sorted(k for k, v in made.items() if before is not None and before.get(k) != v)
+    changed = [] if before is None else differing(before, made)
     if changed and not overwrite:
-        raise UserError(
-            f"out={out}: holds captions that were made otherwise ({', '.join(changed)}); choose another out, or add "
-            "overwrite=true"
-        )
+        raise made_otherwise(f"out={out}", "captions", changed)
     if before is None or changed:
         (out / CAPTIONS).unlink(missing_ok=True)
         write_atomically(path, json.dumps(made, indent=1) + "\n")

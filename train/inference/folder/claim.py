@@ -6,7 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
-from data.errors import UserError
+from data.errors import UserError, differing, made_otherwise
 from data.selection.choose import policy_record
 from data.selection.config import FrameKeys
 from data.storage import write_atomically
@@ -63,15 +63,12 @@ def claim(out: Path, about: dict[str, Any], *, overwrite: bool) -> None:
             )
     else:
         before = {**BEFORE, **before}
-        changed = [key for key in about if before.get(key) != about[key]]
+        changed = differing(before, about)
         # what a stopped call with overwrite=true has begun is continued
         if overwrite and (changed or before.get("finished")):
             clear(out)
         elif changed:
-            raise UserError(
-                f"out={out}: holds descriptions made otherwise ({', '.join(changed)} differs); choose another "
-                "out, or add overwrite=true"
-            )
+            raise made_otherwise(f"out={out}", "descriptions", changed)
     remove_cleared(out)
     file.parent.mkdir(exist_ok=True)
     write_about(out, about, finished=False)
