@@ -4,7 +4,10 @@ import os
 import subprocess
 import sys
 
+from data.config import load
 from tests.helpers.videos import ROOT
+from train import sft
+from train.config import TrainConfig
 
 
 def keys(world, out, processes, steps, batch):
@@ -23,6 +26,17 @@ def keys(world, out, processes, steps, batch):
     ]
 
 
+def _all_keys(world, out, processes, steps, batch, more):
+    named = {one.split("=")[0] for one in more}
+    own = [k for k in keys(world, out, processes, steps, batch) if k.split("=")[0] not in named]
+    return [*own, *more]
+
+
+def alone(world, out, *more, steps=4, batch=1):
+    """Train with the same keys in this process, to compare with."""
+    sft.main(load(TrainConfig, _all_keys(world, out, 1, steps, batch, more)))
+
+
 def start(processes, world, out, *more, steps=4, batch=1, script="train/sft.py", **environment):
     """As `accelerate launch` starts processes on several GPUs."""
     argv = [
@@ -33,10 +47,8 @@ def start(processes, world, out, *more, steps=4, batch=1, script="train/sft.py",
         "--nproc_per_node",
         str(processes),
     ]
-    named = {one.split("=")[0] for one in more}
-    own = [k for k in keys(world, out, processes, steps, batch) if k.split("=")[0] not in named]
     return subprocess.Popen(
-        [*argv, script, *own, *more],
+        [*argv, script, *_all_keys(world, out, processes, steps, batch, more)],
         cwd=ROOT,
         env={**os.environ, "OMP_NUM_THREADS": "1", **environment},
         stdout=subprocess.PIPE,

@@ -14,7 +14,7 @@ import pytest
 import torch
 from safetensors.torch import load_file
 
-from tests.helpers.processes import keys, run
+from tests.helpers.processes import alone, keys
 from tests.helpers.runs import losses
 from tests.helpers.videos import ROOT
 
@@ -25,7 +25,7 @@ pytestmark = pytest.mark.slow
 @pytest.mark.parametrize(("stage", "method"), [(2, "lora"), (3, "full")])
 def test_deepspeed_trains_alike(world, tmp_path, stage, method):
     pytest.importorskip("deepspeed")
-    run(1, world, tmp_path / "one", f"train.method={method}")
+    alone(world, tmp_path / "one", f"train.method={method}")
     environment = {
         **os.environ,
         "OMP_NUM_THREADS": "1",

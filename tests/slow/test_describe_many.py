@@ -12,7 +12,7 @@ from tests.helpers import faults
 from tests.helpers.browser import Browser
 from tests.helpers.commands import Commands
 from tests.helpers.runs import contents, train
-from tests.helpers.videos import ROOT, run_command
+from tests.helpers.videos import ROOT, call_command
 from train.model import tiny
 
 pytestmark = pytest.mark.slow
@@ -82,7 +82,7 @@ def test_the_page_plays_from_where_one_clicks(run, world, tmp_path):
     clips = sorted((world.parent / "videos").glob("*.mp4"))[:3]
     shutil.copy(clips[0], tmp_path / "it's #1 & 100 %.mp4")
     videos = [tmp_path / "it's #1 & 100 %.mp4", *clips[1:]]
-    done = run_command(
+    done = call_command(
         "scripts/describe.py", *map(str, videos), f"adapter={run}", f"out={tmp_path / 'out'}", "max_new_tokens=8",
         "workers=1",
     )  # fmt: skip

@@ -5,7 +5,7 @@ import json
 import pytest
 
 from data.config import load
-from tests.helpers.videos import every, run_command, write_video
+from tests.helpers.videos import call_command, every, run_command, write_video
 
 pytestmark = pytest.mark.slow
 
@@ -79,7 +79,7 @@ def test_prepare_train_describe(checkpoint, tmp_path):
     assert results["steps"] == 1 and (out / "adapter_model.safetensors").stat().st_size > 1e6
     logged = [json.loads(line) for line in (out / "metrics.jsonl").read_text().splitlines()]
     assert 8 < logged[0]["loss"] < 14  # ln(49280) = 10.8: random weights know nothing
-    done = run_command(
+    done = call_command(
         "scripts/describe.py",
         str(tmp_path / "v0.mp4"),
         f"adapter={out}",

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.helpers.processes import run, start
+from tests.helpers.processes import alone, run, start
 from tests.helpers.runs import losses
 from tests.helpers.videos import ROOT
 from train.inference.generate import load_run
@@ -28,7 +28,7 @@ def held_out(out):
 
 @pytest.mark.parametrize("how", [[], ["train.pack=true", "train.pack_tokens=450"], list(FEWER)])
 def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
-    run(1, world, tmp_path / "one", *how)
+    alone(world, tmp_path / "one", *how)
     said = run(2, world, tmp_path / "two", *how)
     assert "× 2 devices" in said and said.count("held-out completion loss") == 1
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
@@ -39,8 +39,8 @@ def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
 
 def test_held_out_figures_do_not_follow_from_how_videos_are_dealt(world, tmp_path):
     """Five videos by two on two processes: three are seen twice, beside others, and count once."""
-    run(1, world, tmp_path / "one", batch=1)
-    run(1, world, tmp_path / "pairs", batch=2)
+    alone(world, tmp_path / "one", batch=1)
+    alone(world, tmp_path / "pairs", batch=2)
     run(2, world, tmp_path / "two", batch=2)
     before = [held_out(tmp_path / n)[0] for n in ("one", "pairs", "two")]
     assert before == pytest.approx([before[0]] * 3, rel=1e-6)  # of the same weights
@@ -49,7 +49,7 @@ def test_held_out_figures_do_not_follow_from_how_videos_are_dealt(world, tmp_pat
 
 def test_a_killed_process_ends_the_run_which_resumes_on_one(world, tmp_path):
     whole, out = tmp_path / "whole", tmp_path / "killed"
-    run(1, world, whole, "train.save_every=2", steps=6)
+    alone(world, whole, "train.save_every=2", steps=6)
     process = start(2, world, out, "train.save_every=2", steps=6)
     deadline = time.monotonic() + 200
     while not (out / "checkpoint-2/trainer_state.json").exists():
@@ -64,7 +64,7 @@ def test_a_killed_process_ends_the_run_which_resumes_on_one(world, tmp_path):
     _, errors = process.communicate(timeout=120)
     assert (process.returncode != 0 and "Signal 9" in errors) or "SIGKILL" in errors
     assert not (out / "run.json").exists()
-    run(1, world, out, "train.save_every=2", "train.resume=true", steps=6)
+    alone(world, out, "train.save_every=2", "train.resume=true", steps=6)
     assert list(losses(out).values()) == pytest.approx(list(losses(whole).values()), rel=1e-4)
 
 
@@ -89,7 +89,7 @@ def settings(file):
 def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, method, more):
     """The head's gradients too, which trl's fused head and accelerate's groups would leave apart."""
     how = [f"train.method={method}", "train.save_every=2", *more]
-    run(1, world, tmp_path / "one", *how)
+    alone(world, tmp_path / "one", *how)
     said = run(
         2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml")
     )

@@ -18,7 +18,7 @@ from data.errors import UserError
 from data.prepared.dataset import Prepared
 from tests.helpers.browser import Browser
 from tests.helpers.runs import train
-from tests.helpers.videos import run_command
+from tests.helpers.videos import call_command
 from train.audit.command import LIST, LOSSES, PAGE, audit
 from train.audit.config import AuditConfig
 from train.audit.page import write_page_of
@@ -244,5 +244,5 @@ def test_rows_are_marked_in_a_real_browser(world, tmp_path):
     ],
 )
 def test_a_mistake_is_one_line(argv, line):
-    done = run_command("scripts/audit.py", *argv)
+    done = call_command("scripts/audit.py", *argv)
     assert done.returncode == 2 and line in done.stderr and "Traceback" not in done.stderr

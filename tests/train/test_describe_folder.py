@@ -18,7 +18,7 @@ from data.sources import microworld
 from data.sources.files import Listed, videos_of
 from tests.helpers.judge import judging
 from tests.helpers.runs import contents, train
-from tests.helpers.videos import call_command, run_command
+from tests.helpers.videos import call_command
 from train.inference.config import DescribeConfig
 from train.inference.cues import srt, vtt
 from train.inference.describe import describe, run_for
@@ -259,7 +259,7 @@ def test_the_command_says_how_it_went(run, videos, tmp_path):
     assert done.returncode == 1 and "1 of 2 videos described" in done.stdout + done.stderr
     only_bad = call_command("scripts/describe.py", str(videos / "bad.mp4"), *argv)
     assert only_bad.returncode == 2
-    said = run_command(
+    said = call_command(
         "scripts/describe.py",
         str(videos / "clip0.mp4"),
         f"adapter={run}",
@@ -275,7 +275,7 @@ def test_the_command_says_how_it_went(run, videos, tmp_path):
 
 @pytest.mark.slow
 def test_without_an_adapter_a_checkpoint_describes_as_it_is(tiny_folder, videos):
-    said = run_command(
+    said = call_command(
         "scripts/describe.py", str(videos / "clip0.mp4"), f"model.name={tiny_folder}", "format=json",
         "max_new_tokens=5", "frames.max=2",
     )  # fmt: skip

@@ -17,7 +17,7 @@ from data.errors import UserError
 from data.prepared.dataset import Prepared
 from data.selection.config import FrameKeys
 from tests.helpers.browser import Browser
-from tests.helpers.videos import ROOT, run_command
+from tests.helpers.videos import ROOT, call_command
 from train import sft
 from train.config import TrainConfig
 from train.evaluation.config import EvaluateConfig
@@ -171,7 +171,7 @@ def test_two_evaluations_side_by_side(evaluated, world, run, tmp_path, capsys):
     other = tmp_path / "other"
     evaluate(keys(world, run, other, "generate.max_new_tokens=8", "data.part=all", "report=false"))
     capsys.readouterr()
-    done = run_command("scripts/evaluate.py", f"compare={out},{other}", f"out={tmp_path}/both")
+    done = call_command("scripts/evaluate.py", f"compare={out},{other}", f"out={tmp_path}/both")
     assert done.returncode == 0, done.stderr
     assert "both: base" in done.stdout and "other: tuned − both: base" in done.stdout
     assert "19 × videos that not all of them have, left out" in done.stderr
@@ -185,7 +185,7 @@ def test_two_evaluations_side_by_side(evaluated, world, run, tmp_path, capsys):
         record = moved / "scores.json"
         record.write_text(record.read_text().replace(str(world), f"{world}-away"))
     both = f"compare={tmp_path}/moved/{out.name},{tmp_path}/moved/other"
-    done = run_command("scripts/evaluate.py", both, f"out={tmp_path}/bare")
+    done = call_command("scripts/evaluate.py", both, f"out={tmp_path}/bare")
     assert done.returncode == 0 and "so the page shows no frames of it" in done.stderr, done.stderr
     assert 'class="strip"' not in (tmp_path / "bare/report.html").read_text()
 
@@ -302,7 +302,7 @@ def test_a_benchmark_for_vlmevalkit(world, tmp_path):
     """Export, answers as its JSON has them, scores: what is exported is what is scored."""
     argv = [f"data.path={world}", "data.eval_share=0.2", "name=mine", f"out={tmp_path}/lmu"]
     (tmp_path / "merged").mkdir()
-    done = run_command(
+    done = call_command(
         "scripts/export_benchmark.py", *argv, f"model={os.path.relpath(tmp_path / 'merged', ROOT)}"
     )
     assert done.returncode == 0 and "PRED_FORMAT=json python run.py --config" in done.stdout, (
@@ -330,7 +330,7 @@ def test_a_benchmark_for_vlmevalkit(world, tmp_path):
     ]
     scored = evaluate(load(EvaluateConfig, [*argv, "report=false"])).scored[0]
     assert scored["scene_f1"].value == 1 and scored["soda_c"].value > 0.6  # times are whole seconds
-    done = run_command(
+    done = call_command(
         "scripts/export_benchmark.py", f"data.path={world}", f"out={tmp_path}", "name=../up"
     )
     assert done.returncode == 2 and "it names files" in done.stderr

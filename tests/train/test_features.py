@@ -119,9 +119,9 @@ def test_what_makes_no_sense(copied, tiny_folder):
 
 @pytest.mark.slow
 def test_the_command_and_a_description_while_training(copied, tiny_folder, tmp_path, capsys):
-    from tests.helpers.videos import run_command
+    from tests.helpers.videos import call_command
 
-    done = run_command(
+    done = call_command(
         "scripts/cache_features.py",
         f"model.name={tiny_folder}",
         f"data.path={copied}",

@@ -10,7 +10,7 @@ import torch
 from data.config import load
 from data.errors import UserError
 from tests.helpers.runs import train
-from tests.helpers.videos import run_command
+from tests.helpers.videos import call_command
 from train.hub.push import files_to_push
 from train.inference.config import MergeConfig
 from train.inference.merge import merge
@@ -51,7 +51,7 @@ def test_the_folder_is_all_that_anybody_needs(trained, world, tmp_path):
     merged(trained, tmp_path / "m", "dtype=fp32")
     video = str(next((world.parent / "videos").glob("*.mp4")))
     said = [
-        run_command("scripts/describe.py", video, f"adapter={name}", "max_new_tokens=16", "format=json", "model.dtype=fp32")
+        call_command("scripts/describe.py", video, f"adapter={name}", "max_new_tokens=16", "format=json", "model.dtype=fp32")
         for name in (trained, tmp_path / "m")
     ]  # fmt: skip
     assert all(one.returncode == 0 for one in said), said[1].stderr[-2000:]

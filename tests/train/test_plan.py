@@ -11,7 +11,7 @@ import torch
 from data.config import load
 from data.errors import UserError
 from tests.helpers.runs import train
-from tests.helpers.videos import call_command, run_command
+from tests.helpers.videos import call_command
 from train.batches.encode import Exchange, encode_text
 from train.batches.frames import frame_size_px
 from train.batches.survey import Survey
@@ -250,7 +250,7 @@ def test_states_of_8_bits():
 
 @pytest.mark.slow
 def test_the_command(tmp_path):
-    done = run_command(
+    done = call_command(
         "scripts/plan.py", "model.name=tiny", "train.method=lora", "frames.max=8", "gpu=t4", "search=false",
         f"json={tmp_path}/plan.json",
     )  # fmt: skip
@@ -331,7 +331,7 @@ def test_out_of_memory_says_what_was_planned_and_what_to_change(monkeypatch):
 @pytest.mark.slow
 @pytest.mark.parametrize("more", [[], ["tokens=16"]])
 def test_a_real_step_holds_what_was_planned(tmp_path, more):
-    done = run_command(
+    done = call_command(
         "scripts/bench_plan.py",
         "models=256M",
         "frames=4",
@@ -365,7 +365,7 @@ def test_the_large_model_on_a_small_card(argv, most):
 
 @pytest.mark.slow
 def test_the_loader_beside_the_steps_demand(tmp_path):
-    done = run_command(
+    done = call_command(
         "scripts/bench_loader.py",
         "videos=4",
         "frames=2",

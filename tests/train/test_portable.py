@@ -17,7 +17,7 @@ from transformers import AutoModelForImageTextToText, AutoProcessor
 
 from data.config import load
 from tests.helpers.runs import train
-from tests.helpers.videos import run_command
+from tests.helpers.videos import call_command
 from train.batches.frames import normalise
 from train.inference.config import MergeConfig
 from train.inference.generate import generation_prompt
@@ -181,7 +181,7 @@ def test_what_is_said_twice_is_the_same(folders, tmp_path):
 @pytest.mark.slow
 def test_the_command_prints_a_request(folders, world):
     video = str(next((world.parent / "videos").glob("*.mp4")))
-    done = run_command(
+    done = call_command(
         "scripts/describe.py", video, f"adapter={folders['merged']}", "format=request"
     )
     assert done.returncode == 0, done.stderr

@@ -19,7 +19,7 @@ from data.target import clock
 from data.window import Window
 from tests.helpers.judge import judging
 from tests.helpers.runs import train
-from tests.helpers.videos import run_command
+from tests.helpers.videos import call_command
 from train.chat import PictureQuestion
 from train.teacher.command import ANSWERS, CAPTIONS, FAILED, RECORD, caption_videos
 from train.teacher.config import CaptionConfig
@@ -243,11 +243,11 @@ def test_by_the_command(films, tmp_path):
             f"teacher.base_url={server.url}",
             "workers=1",
         ]
-        done = run_command("scripts/caption.py", *argv, "teacher.model=m", "frames.px=96")
+        done = call_command("scripts/caption.py", *argv, "teacher.model=m", "frames.px=96")
         assert done.returncode == 1 and "4 of 5 videos told" in done.stdout, done.stderr
         server.status = 400  # refuses each question: each video has its reason
         argv[1] = f"out={tmp_path}/refused"
-        done = run_command("scripts/caption.py", *argv, "teacher.model=m", "frames.px=96")
+        done = call_command("scripts/caption.py", *argv, "teacher.model=m", "frames.px=96")
         assert done.returncode == 2 and "no video could be told" in done.stderr
         assert any("answers 400" in one["why"] for one in lines(tmp_path / "refused" / FAILED))
     for more, said in (
@@ -256,7 +256,7 @@ def test_by_the_command(films, tmp_path):
         (["teacher.model=m", "source=finevideo"], "captions are for files"),
         (["adapter=r", "teacher.hint=x"], "teacher.hint: the teacher is adapter=r"),
     ):
-        done = run_command("scripts/caption.py", *argv[:2], *more)
+        done = call_command("scripts/caption.py", *argv[:2], *more)
         assert done.returncode == 2 and said in done.stderr and "Traceback" not in done.stderr, (
             done.stderr
         )
