@@ -337,7 +337,6 @@ def test_a_real_step_holds_what_was_planned(tmp_path, more):
         "frames=4",
         *more,
         f"json={tmp_path}/plan.json",
-        timeout_s=900,
     )
     assert done.returncode == 0, done.stderr[-2000:]
     told = json.loads((tmp_path / "plan.json").read_text())
