@@ -1,6 +1,7 @@
 """Time one training step as ratios: TRL's own SFTTrainer, ours, ours with cached features, ours packed.
 
 python scripts/bench_step.py                            256M shapes, LoRA: 5 minutes on 2 cores
+python scripts/bench_step.py model=500M frames=64 steps=0 unequal=false  counts FLOPs: half an hour
 python scripts/bench_step.py model=500M frames=16 json=out.json       (with a GPU)
 """
 

@@ -42,7 +42,9 @@ class BenchStepConfig(BenchConfig):
         description="frames per video; in a batch of three, also half and a quarter of it",
     )
     answer_tokens: int = Field(default=100, ge=2, description="tokens of an answer")
-    steps: int = Field(default=2, ge=1, description="timed steps, after one warm-up step")
+    steps: int = Field(
+        default=2, ge=0, description="timed steps, after one warm-up step; 0: only count FLOPs"
+    )
     unequal: bool = Field(default=True, description="also a batch of three, padded and packed")
     dtype: Literal["auto", "bf16", "fp16", "fp32"] = Field(
         default="auto", description="precision, as model.dtype"

@@ -20,11 +20,11 @@ from train.memory.live_bytes import LiveBytes, count_weights
 
 @dataclass(frozen=True)
 class Cost:
-    """The cost of one step."""
+    """The cost of one step; of one that was only counted, FLOPs alone."""
 
-    seconds: float
-    peak_bytes: int
     tflop: float
+    seconds: float | None = None
+    peak_bytes: int | None = None
 
 
 class StepClock(TrainerCallback):
@@ -40,6 +40,19 @@ class StepClock(TrainerCallback):
         self.seconds.append(_now() - self._started)
 
 
+class CountedStep(TrainerCallback):
+    """Counts the FLOPs of a step of the real loop."""
+
+    def __init__(self) -> None:
+        self.count = LiveBytes()
+
+    def on_step_begin(self, *_: Any, **__: Any) -> None:
+        self.count.__enter__()
+
+    def on_step_end(self, *_: Any, **__: Any) -> None:
+        self.count.__exit__(None, None, None)
+
+
 def _now() -> float:
     if torch.cuda.is_available():
         torch.cuda.synchronize()
@@ -47,7 +60,13 @@ def _now() -> float:
 
 
 def cost_of(trainer: SFTTrainer, config: BenchStepConfig) -> Cost:
-    """The median time of whole steps in the real loop, and the bytes and FLOPs of one more step."""
+    """The median time of whole steps in the real loop, and the bytes and FLOPs of one more step. Without steps to be
+    timed, the FLOPs of the first one."""
+    if not config.steps:
+        counted = CountedStep()
+        trainer.add_callback(counted)
+        trainer.train()
+        return Cost(counted.count.flop / 1e12)
     clock = StepClock()
     trainer.add_callback(clock)
     trainer.train()
@@ -65,4 +84,4 @@ def cost_of(trainer: SFTTrainer, config: BenchStepConfig) -> Cost:
         trainer.training_step(model, batch)
     del trainer, model
     gc.collect()
-    return Cost(seconds, bytes_.peak, bytes_.flop / 1e12)
+    return Cost(bytes_.flop / 1e12, seconds, bytes_.peak)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from dataclasses import asdict
 from functools import partial
 from pathlib import Path
 from tempfile import TemporaryDirectory
@@ -51,6 +52,7 @@ from train.run.state import ordering
 from train.sections import ModelKeys
 
 SECONDS_A_FRAME = 2.0
+IN_WORDS = {"tflop": "FLOPs", "seconds": "time", "peak_bytes": "memory"}
 
 
 def measure(config: BenchStepConfig) -> dict[str, float]:
@@ -64,7 +66,8 @@ def measure(config: BenchStepConfig) -> dict[str, float]:
         k = config.frames
 
         def samples(processor: SmolVLMProcessor) -> list[dict[str, Any]]:
-            return [_sample(processor, k, config.answer_tokens, seed) for seed in range(2)]
+            count = 2 if config.steps else 1
+            return [_sample(processor, k, config.answer_tokens, seed) for seed in range(count)]
 
         equal = samples(processor)
         unequal = [
@@ -84,25 +87,29 @@ def measure(config: BenchStepConfig) -> dict[str, float]:
             costs["three unequal, stock"] = stock(unequal)
             costs["three unequal, padded"] = run(unequal, batch=3)
             costs["three unequal, packed"] = run(unequal, pack=True)
-        error = gradient_error(keys, processor, precision, equal[0])
-    return _report(config, precision, costs, error) | {"fewer_tokens": tokens}
+        figures = _report(config, precision, costs) | {"fewer_tokens": tokens}
+        if config.steps:
+            error = gradient_error(keys, processor, precision, equal[0])
+            say(
+                f"gradients with our forward and with the stock forward: relative difference {error:.1e}"
+            )
+            figures["gradient_relative_error"] = error
+    return figures
 
 
 def _report(
-    config: BenchStepConfig, precision: Precision, costs: dict[str, Cost], error: float
+    config: BenchStepConfig, precision: Precision, costs: dict[str, Cost]
 ) -> dict[str, float]:
-    figures: dict[str, float] = {"gradient_relative_error": error}
+    figures: dict[str, float] = {}
     say(
         f"{config.model} shapes, LoRA, {config.frames} frames, {precision.compute} on {precision.device}"
     )
     say("| step | seconds | peak MiB | TFLOP |\n|---|---|---|---|")
     for name, cost in costs.items():
-        say(f"| {name} | {cost.seconds:.2f} | {cost.peak_bytes / 2**20:,.0f} | {cost.tflop:.3f} |")
-        figures |= {
-            f"{name}/seconds": cost.seconds,
-            f"{name}/peak_bytes": cost.peak_bytes,
-            f"{name}/tflop": cost.tflop,
-        }
+        taken = "" if cost.seconds is None else f"{cost.seconds:.2f}"
+        peak = "" if cost.peak_bytes is None else f"{cost.peak_bytes / 2**20:,.0f}"
+        say(f"| {name} | {taken} | {peak} | {cost.tflop:.3f} |")
+        figures |= {f"{name}/{what}": value for what, value in _measured(cost).items()}
     for a, b in (
         ("stock", "ours"),
         ("stock", "ours, cached"),
@@ -113,18 +120,16 @@ def _report(
     ):
         if b not in costs:
             continue
-        one, other = costs[a], costs[b]
-        ratios = {
-            "seconds": one.seconds / other.seconds,
-            "peak_bytes": one.peak_bytes / other.peak_bytes,
-            "tflop": one.tflop / other.tflop,
-        }
+        one, other = _measured(costs[a]), _measured(costs[b])
+        ratios = {what: value / other[what] for what, value in one.items()}
         figures |= {f"{a} ÷ {b}/{what}": ratio for what, ratio in ratios.items()}
-        say(
-            f"{a} ÷ {b}: {ratios['seconds']:.2f} in time, {ratios['peak_bytes']:.2f} in memory, {ratios['tflop']:.2f} in FLOPs"
-        )
-    say(f"gradients with our forward and with the stock forward: relative difference {error:.1e}")
+        said = ", ".join(f"{ratio:.2f} in {IN_WORDS[what]}" for what, ratio in ratios.items())
+        say(f"{a} ÷ {b}: {said}")
     return figures
+
+
+def _measured(cost: Cost) -> dict[str, float]:
+    return {what: value for what, value in asdict(cost).items() if value is not None}
 
 
 def _sample(
