@@ -307,6 +307,19 @@ def test_a_run_that_cannot_fit_is_refused_with_what_would(
     assert "plan: 0." in capsys.readouterr().out
 
 
+def test_attention_is_counted_where_torch_has_no_formula_for_it():
+    """Two products of all pairs of tokens forward; five backward, as the scores are computed again."""
+    heads, tokens, width = 3, 40, 16
+    q, k, v = (torch.zeros(1, heads, tokens, width, requires_grad=True) for _ in range(3))
+    count = LiveBytes()
+    with count:
+        out = torch.nn.functional.scaled_dot_product_attention(q, k, v, is_causal=True)
+        forward = count.flop
+        out.sum().backward()
+    product = 2 * heads * tokens**2 * width
+    assert (forward, count.flop) == (2 * product, 7 * product)
+
+
 def test_out_of_memory_says_what_was_planned_and_what_to_change(monkeypatch):
     config = load(TrainConfig, ["model.name=tiny", "train.method=qlora", "train.batch=8"])
     shape = shape_of(config.model)

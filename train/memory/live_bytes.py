@@ -12,6 +12,19 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 from transformers import SmolVLMForConditionalGeneration
 
+aten = torch.ops.aten
+FLOPS = {
+    **flop_registry,
+    aten._scaled_dot_product_flash_attention_for_cpu: flop_registry[
+        aten._scaled_dot_product_flash_attention
+    ],
+    aten._scaled_dot_product_flash_attention_for_cpu_backward: flop_registry[
+        aten._scaled_dot_product_flash_attention_backward
+    ],
+}
+"""Torch's formulas. It has none for attention on the CPU, where steps are planned, so that a GPU's stands for it: as torch
+counts, all pairs of tokens, also those that a causal kernel leaves out."""
+
 
 class LiveBytes(TorchDispatchMode):
     """Counts the bytes of live storages, each under the part that was running when it was allocated.
@@ -82,7 +95,7 @@ class LiveBytes(TorchDispatchMode):
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         kwargs = kwargs or {}
         out = func(*args, **kwargs)
-        if (count := flop_registry.get(func._overloadpacket)) is not None:
+        if (count := FLOPS.get(func._overloadpacket)) is not None:
             self.flop += count(*args, **kwargs, out_val=out)
         for one in out if isinstance(out, (tuple, list)) else (out,):
             if isinstance(one, torch.Tensor) and one.untyped_storage()._cdata not in self.live:
