@@ -22,7 +22,7 @@ from data.storage import atomic
 from data.video.h264 import write_h264
 
 BUDGET = 16
-SMALL_FRAMES, SIDE = 64, 4
+SMALL_FRAMES = 64
 SECONDS = 120
 RATE = 30
 SIZES = {"1080p": (1920, 1080), "360p": (640, 360)}
@@ -122,8 +122,8 @@ def _timed_peer(path: str) -> float:
 
 def _select(path: str, threads: int, speed: str = "exact", small_frames: int = 0) -> None:
     """Our selection, including the encoding of the JPEGs."""
-    keys = {"max": BUDGET, "speed": speed, "fast": small_frames, "fast_grid": SIDE}
-    choose_frames(path, FrameKeys.model_validate(keys), threads=threads)
+    keys = FrameKeys.model_validate({"max": BUDGET, "speed": speed, "fast": small_frames})
+    choose_frames(path, keys, threads=threads)
 
 
 def _fastest(runs: dict[str, Callable[[], object]], repeat: int) -> dict[str, float]:

@@ -174,7 +174,7 @@ def _identity(config: PrepareConfig, sources: Sequence[SourceKeys]) -> Manifest:
     """Everything that decides the content of the shards: runs of equal identity write the same bytes."""
     from data.prepared.shards import FORMAT_VERSION
 
-    identity = {
+    return {
         "format_version": FORMAT_VERSION,
         "sources": catalog.describe_sources(sources),
         "policy": policy_record(config.frames),
@@ -182,7 +182,6 @@ def _identity(config: PrepareConfig, sources: Sequence[SourceKeys]) -> Manifest:
         "min_s": config.min_s,
         "shard_rows": config.shard_rows,
     }
-    return dict(json.loads(json.dumps(identity)))
 
 
 def _existing_manifest(out: Folder) -> Manifest:

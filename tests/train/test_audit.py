@@ -200,7 +200,7 @@ def test_an_audit_by_a_model_that_was_trained_on_is_not_continued(run, world, tm
     audit(keys(own, world, tmp_path / "out", "limit=2"))
     weights = own / "adapter_model.safetensors"
     save_file({name: t + 0.01 for name, t in load_file(weights).items()}, weights)
-    with pytest.raises(UserError, match="model differs"):
+    with pytest.raises(UserError, match=r"an audit made otherwise \(model differs\)"):
         audit(keys(own, world, tmp_path / "out", "limit=2"))
 
 

@@ -78,5 +78,5 @@ def test_evaluate_and_describe_take_it(world, run, tmp_path):
     evaluate(load(EvaluateConfig, [*keys, f"out={out}", "compress=0.5"]))
     from data.errors import UserError
 
-    with pytest.raises(UserError, match=r"made otherwise \(generate differs\)"):
+    with pytest.raises(UserError, match=r"answers made otherwise \(generate differs\)"):
         evaluate(load(EvaluateConfig, [*keys, f"out={out}", "compress=0.25"]))

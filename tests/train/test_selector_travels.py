@@ -71,7 +71,7 @@ def test_what_is_merged_and_pushed_has_it(place):
 
 def test_another_selector_of_the_same_name_is_refused(place, tmp_path):
     folder = made(place / "selector-of-mine", 2)
-    with pytest.raises(UserError, match="holds a dataset made otherwise"):
+    with pytest.raises(UserError, match=r"holds a dataset made otherwise \(policy differs\)"):
         prepare(keys_of(place, folder, "world"))
     frames = read_policy(place / "run").frames.model_copy(update={"selector": str(folder)})
     with pytest.raises(UserError, match="is another one") as caught:

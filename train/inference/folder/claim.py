@@ -30,7 +30,7 @@ def identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[str
         del model["base"]
     if model["weights"]:
         del model["model"]
-    about = {
+    return {
         **model,
         "dtype": config.model.dtype,
         "policy": policy_record(keys),
@@ -43,7 +43,6 @@ def identity(config: DescribeConfig, run: SavedRun, keys: FrameKeys) -> dict[str
         "server": config.server is not None,
         "compress": config.compress,
     }
-    return dict(json.loads(json.dumps(about)))
 
 
 def claim(out: Path, about: dict[str, Any], *, overwrite: bool) -> None:
