@@ -21,7 +21,7 @@ from train.config import TrainConfig
 from train.inference.generate import answer
 from train.memory import plan as planning
 from train.memory.config import CARDS
-from train.memory.estimate import BatchShape, estimate
+from train.memory.estimate import BatchShape, estimate, estimates
 from train.memory.live_bytes import LiveBytes, count_weights
 from train.memory.plan import batch_shape, batch_shape_of_data, out_of_memory_explained, plan
 from train.memory.shapes import SHAPES, shape_of
@@ -76,6 +76,7 @@ def estimate_of_little(*argv):
     [
         ["recipe=qlora"], ["recipe=lora", "lora.dora=true"], ["recipe=full"], ["recipe=full_2b", "train.accumulate=1"],
         ["recipe=lora", "train.offload=true"], ["recipe=lora", "eval.generate_every=2"], ["recipe=lora", "train.checkpointing=false"],
+        ["recipe=long"], ["recipe=full", "train.checkpointing=false"],
     ],
 )  # fmt: skip
 def test_layers_that_only_count_take_what_layers_take(argv, monkeypatch):
@@ -83,10 +84,18 @@ def test_layers_that_only_count_take_what_layers_take(argv, monkeypatch):
     config = load(TrainConfig, [*argv, "model.name=HuggingFaceTB/SmolVLM2-256M-Video-Instruct"])
     load_ = BatchShape(20, 1600, 200, 2)
     quick = estimate(shape_of(config.model), config, load_, BF16)
-    monkeypatch.setattr("train.memory.estimate.pretend_between", lambda layers, bytes_: [])
+    monkeypatch.setattr("train.memory.estimate.pretend_between", lambda *_, checkpointing: [])
     monkeypatch.setattr("train.memory.estimate.run_each_kind_once", lambda layers, bytes_: None)
     whole = estimate(shape_of(config.model), config, load_, BF16)
     assert quick == whole
+
+
+@pytest.mark.slow
+def test_batches_planned_with_one_model_are_planned_as_alone():
+    config = load(TrainConfig, ["recipe=long", "eval.generate_every=2", "eval.batch=2"])
+    loads = [BatchShape(4, 400, 50, batch) for batch in (3, 1)]
+    together = estimates(shape_of(config.model), config, loads, BF16)
+    assert together == [estimate(shape_of(config.model), config, one, BF16) for one in loads]
 
 
 @pytest.mark.slow
@@ -258,6 +267,8 @@ def test_the_command(tmp_path):
     told = json.loads((tmp_path / "plan.json").read_text())
     assert told["fits"] and told["card_gib"] == CARDS["t4"].gib and told["frames"] == 8
     assert told["peak_gib"] == pytest.approx(sum(told["parts"].values()), abs=0.01)
+    assert told["without_checkpointing_tflop"] < told["tflop"]
+    assert "train.checkpointing=false fits too" in done.stdout
     assert "fits" in done.stdout and "at 20 TFLOP/s (assumed" in done.stdout
 
 

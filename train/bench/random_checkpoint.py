@@ -1,11 +1,13 @@
 """A checkpoint folder with a published model's shapes, ids and processor values, but random weights.
 
-The learned merges of its tokenizer are not available offline. A byte-level tokenizer of the same size and
-with the same special ids stands in: text becomes bytes, everything else is as published.
+The learned merges of its tokenizer are not available offline. A byte-level tokenizer of the same size and with the same
+special ids stands in: the words of the stock prompt are tokens, so that a frame costs what it costs, other text becomes
+bytes, and everything else is as published.
 """
 
 from __future__ import annotations
 
+import re
 from pathlib import Path
 from typing import Any
 
@@ -18,6 +20,10 @@ from transformers import (
     SmolVLMImageProcessor,
     SmolVLMProcessor,
     SmolVLMVideoProcessor,
+)
+from transformers.models.smolvlm.processing_smolvlm import (
+    DEFAULT_VIDEO_INTRO,
+    FRAME_TIMESTAMP_MESSAGE,
 )
 
 from train.memory.shapes import shape_of
@@ -44,12 +50,13 @@ def build(name: str, folder: Path, seed: int = 0, tokens: int | None = None) -> 
 
 
 def tokenizer(shape: SmolVLMConfig) -> PreTrainedTokenizerFast:
-    """Bytes, words that are never used, and the special tokens at the published ids."""
+    """Bytes, the words of the stock prompt, words that are never used, and the special tokens at the published ids."""
     specials = ["<|endoftext|>", "<|im_start|>", "<|im_end|>"]
     alphabet = sorted(pre_tokenizers.ByteLevel.alphabet())
-    unused = BASE_TOKENS - len(specials) - len(alphabet)
-    words = [*specials, *alphabet, *(f"unused{i}" for i in range(unused))]
-    core = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=[]))
+    merges = _merges(DEFAULT_VIDEO_INTRO + FRAME_TIMESTAMP_MESSAGE + "User Assistant")
+    made = [*specials, *alphabet, *("".join(pair) for pair in merges)]
+    words = [*made, *(f"unused{i}" for i in range(BASE_TOKENS - len(made)))]
+    core = Tokenizer(models.BPE(vocab={word: i for i, word in enumerate(words)}, merges=merges))
     core.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=False)
     core.decoder = decoders.ByteLevel()
     if shape.image_token_id == 49190:
@@ -81,6 +88,15 @@ def tokenizer(shape: SmolVLMConfig) -> PreTrainedTokenizerFast:
             "global_image_token": "<global-img>",
         },
     )
+
+
+def _merges(text: str) -> list[tuple[str, str]]:
+    """Merges that make a token of each word, with the space before it: of its first two bytes, of these and the third, …"""
+    pairs: dict[tuple[str, str], None] = {}
+    for word in re.findall(" ?[A-Za-z]+", text):
+        bytes_ = word.replace(" ", "Ġ")
+        pairs |= {(bytes_[:i], bytes_[i]): None for i in range(1, len(bytes_))}
+    return list(pairs)
 
 
 def processor(shape: SmolVLMConfig) -> SmolVLMProcessor:

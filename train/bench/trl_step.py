@@ -83,6 +83,9 @@ def measure(config: BenchStepConfig) -> dict[str, float]:
         costs["ours, cached"] = run(equal, cached=True)
         costs["ours, fewer tokens"] = run_fewer()
         costs["ours, fewer tokens, cached"] = run_fewer(cached=True)
+        costs["ours, fewer tokens, cached, no checkpointing"] = run_fewer(
+            cached=True, checkpointing=False
+        )
         if config.unequal:
             costs["three unequal, stock"] = stock(unequal)
             costs["three unequal, padded"] = run(unequal, batch=3)
@@ -114,6 +117,7 @@ def _report(
         ("stock", "ours"),
         ("stock", "ours, cached"),
         ("stock", "ours, fewer tokens, cached"),
+        ("stock", "ours, fewer tokens, cached, no checkpointing"),
         ("ours, cached", "ours, fewer tokens, cached"),
         ("three unequal, padded", "three unequal, packed"),
         ("three unequal, stock", "three unequal, packed"),
@@ -216,6 +220,7 @@ def _ours(
     batch: int = 1,
     pack: bool = False,
     cached: bool = False,
+    checkpointing: bool = True,
 ) -> Cost:
     """Cost of our trainer on samples that are in memory, so that only the step is measured. A connector with fewer
     tokens trains too, so that the tower's features are cached, not its own."""
@@ -227,6 +232,7 @@ def _ours(
         "train.accumulate=1",
         f"train.batch={batch}",
         f"train.pack={str(pack).lower()}",
+        f"train.checkpointing={str(checkpointing).lower()}",
         f"train.steps={1 + config.steps}",
         "data.workers=0",
         "train.save_every=1000",

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 import contextlib
 import math
-import os
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -27,12 +27,10 @@ from train.memory.live_bytes import (
 from train.memory.meta_model import NESTED_BLOCK, build_on_meta, move_meta_to_fake_cpu
 from train.memory.repeated_layers import pretend_between
 from train.model.muon import trains_by_muon
-from train.model.sharding import gathered_bytes, sharding
+from train.model.sharding import gathered_bytes
 from train.run.state import devices
 from train.sections import EvalKeys, Method, OptimKeys
 
-STATES = ("gradients", "optimizer")
-WEIGHTS = ("weights", "adapter")
 SMALL_STATE = 4096
 """Tensors with fewer elements keep 32-bit states in an 8-bit optimizer (bitsandbytes)."""
 
@@ -88,57 +86,71 @@ def estimate(
     Args:
         compute: precision of activations and frozen weights, as `train.model.load.pick_precision` says.
     """
+    return estimates(shape, config, [load], compute)[0]
+
+
+def estimates(
+    shape: SmolVLMConfig, config: TrainConfig, loads: Sequence[BatchShape], compute: torch.dtype
+) -> list[Estimate]:
+    """`estimate` of each batch, with one model for all: building it takes as long as a step. All are cached, or none is."""
     model, trained = build_on_meta(shape, config, compute)
     with FakeTensorMode():
         move_meta_to_fake_cpu(trained)
         bytes_ = LiveBytes()
-        describes = config.eval.generate_every is not None
-        count_weights(
-            trained, bytes_, without_tower=load.cached and config.leaves_tower_out(devices())
-        )
-        _count_optimizer(trained, bytes_, config.optim, config.train.accumulate)
-        connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
+        without_tower = loads[0].cached and config.leaves_tower_out(devices())
+        count_weights(trained, bytes_, without_tower=without_tower)
+        _count_optimizer(trained, bytes_, config.optim)
         run_each_kind_once(model.model.vision_model.encoder.layers, bytes_)
-        batch = _batch(model, load, compute, connector_trains=connector_trains)
-        for tensor in batch.values():
-            bytes_.track(tensor, "inputs")
-        with attribute_to_modules(model, bytes_):
-            kept: list[torch.Tensor] = []
-            if config.train.checkpointing:
-                kept = pretend_between(model.model.text_model.layers, bytes_)
-            step(trained, batch, bytes_, compute, offload=config.train.offload, kept=kept)
-        parts = bytes_.parts_at_peak()
-        mask = 0
-        if load.samples > 1 and load.packed_tokens:
-            # a dense boolean mask, and what the attention kernel converts it to
-            mask = load.packed_tokens**2 * (1 + compute.itemsize)
-            parts["attention mask"] = mask
-        if load.branches > 1:
-            mask = load.batch * load.tokens**2 * (1 + compute.itemsize)
-            parts["attention mask"] = mask
-        reference = _reference_bytes(trained, config.train.method) if load.reference else 0
-        if reference:
-            parts["reference"] = reference
-        peak = bytes_.peak + mask + reference
-        loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
-        if loaded > peak:  # the vision tower is loaded before it leaves the device
-            peak, parts = loaded, {"weights": loaded}
-        training = Estimate(
-            peak,
-            parts,
-            bytes_.flop / 1e12,
-            gradient_bytes=sum(p.nbytes for p in trained.parameters() if p.requires_grad),
-            gathered_bytes=gathered_bytes(trained),
-        )
-        if not describes:
-            return training
-        del batch
-        _generate(model, trained, config.eval, load, bytes_, compute)
-        parts = bytes_.parts_at_peak() | ({"reference": reference} if reference else {})
-        describing = replace(
-            training, peak_bytes=bytes_.peak + reference, parts=parts, describing=True
-        )
-        return max(training, describing, key=lambda e: e.peak_bytes)
+        layers = model.model.text_model.layers
+        kept = pretend_between(layers, bytes_, checkpointing=config.train.checkpointing)
+        return [_of_batch(model, trained, config, one, compute, bytes_, kept) for one in loads]
+
+
+def _of_batch(
+    model: SmolVLMForConditionalGeneration,
+    trained: torch.nn.Module,
+    config: TrainConfig,
+    load: BatchShape,
+    compute: torch.dtype,
+    bytes_: LiveBytes,
+    kept: list[torch.Tensor],
+) -> Estimate:
+    _clear_gradients(trained.train(), bytes_, config.train.accumulate)
+    bytes_.flop = 0
+    bytes_.reset_peak()
+    connector_trains = any(p.requires_grad for p in model.model.connector.parameters())
+    batch = _batch(model, load, compute, connector_trains=connector_trains)
+    for tensor in batch.values():
+        bytes_.track(tensor, "inputs")
+    with attribute_to_modules(model, bytes_):
+        step(trained, batch, bytes_, compute, offload=config.train.offload, kept=kept)
+    pairs = 0  # of tokens, in a dense boolean mask and in what the attention kernel converts it to
+    if load.samples > 1 and load.packed_tokens:
+        pairs = load.packed_tokens**2
+    elif load.branches > 1:
+        pairs = load.batch * load.tokens**2
+    mask = pairs * (1 + compute.itemsize)
+    reference = _reference_bytes(trained, config.train.method) if load.reference else 0
+    more = {"attention mask": mask, "reference": reference}
+    parts = bytes_.parts_at_peak() | {name: size for name, size in more.items() if size}
+    peak = bytes_.peak + mask + reference
+    loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
+    if loaded > peak:  # the vision tower is loaded before it leaves the device
+        peak, parts = loaded, {"weights": loaded}
+    training = Estimate(
+        peak,
+        parts,
+        bytes_.flop / 1e12,
+        gradient_bytes=sum(p.nbytes for p in trained.parameters() if p.requires_grad),
+        gathered_bytes=gathered_bytes(trained),
+    )
+    if config.eval.generate_every is None:
+        return training
+    del batch
+    _generate(model, trained, config.eval, load, bytes_, compute)
+    parts = bytes_.parts_at_peak() | ({"reference": reference} if reference else {})
+    describing = replace(training, peak_bytes=bytes_.peak + reference, parts=parts, describing=True)
+    return max(training, describing, key=lambda e: e.peak_bytes)
 
 
 def _reference_bytes(trained: torch.nn.Module, method: Method) -> int:
@@ -240,11 +252,17 @@ def _batch(
     return batch
 
 
-def _count_optimizer(
-    trained: torch.nn.Module, bytes_: LiveBytes, optim: OptimKeys, accumulate: int
-) -> None:
-    """Count Adam's two moments (Muon has one) and, with gradient accumulation, the gradients of earlier forward passes.
-    A hook counts new gradients."""
+def _clear_gradients(trained: torch.nn.Module, bytes_: LiveBytes, accumulate: int) -> None:
+    """Leave no gradients or, with gradient accumulation, those of earlier forward passes."""
+    for p in trained.parameters():
+        p.grad = None
+        if p.requires_grad and accumulate > 1:
+            p.grad = torch.zeros_like(p)
+            bytes_.track(p.grad, "gradients")
+
+
+def _count_optimizer(trained: torch.nn.Module, bytes_: LiveBytes, optim: OptimKeys) -> None:
+    """Count Adam's two moments (Muon has one). A hook counts new gradients."""
     kept: list[torch.Tensor] = []
     for name, p in trained.named_parameters():
         if not p.requires_grad:
@@ -260,9 +278,6 @@ def _count_optimizer(
         if size:
             kept.append(torch.empty(size, dtype=torch.uint8))
             bytes_.track(kept[-1], "optimizer")
-        if accumulate > 1:
-            p.grad = torch.zeros_like(p)
-            bytes_.track(p.grad, "gradients")
         p.register_post_accumulate_grad_hook(lambda p: bytes_.track(p.grad, "gradients"))
     trained._kept_states = kept  # type: ignore[assignment]  # they live as long as the model
 
@@ -282,18 +297,3 @@ def _offloaded(trained: torch.nn.Module) -> contextlib.AbstractContextManager[An
         return torch.empty_strided(kept[0], kept[1], dtype=kept[2])
 
     return torch.autograd.graph.saved_tensors_hooks(pack, unpack)
-
-
-def per_device(whole: Estimate) -> Estimate:
-    """The estimate for one device. Activations are not divided: each device has its own videos."""
-    how, devices = sharding(), int(os.environ.get("WORLD_SIZE", "1"))
-    if how is None and devices == 1:
-        return whole
-    if how is None:  # DDP copies gradients into buckets to send them
-        parts = {**whole.parts, "DDP buckets": whole.gradient_bytes}
-        return replace(whole, parts=parts, peak_bytes=sum(parts.values()))
-    shared = STATES if how == "ZeRO-2" else (*WEIGHTS, *STATES)
-    parts = {n: -(-size // devices) if n in shared else size for n, size in whole.parts.items()}
-    if how != "ZeRO-2":
-        parts["gathered weights"] = whole.gathered_bytes
-    return replace(whole, parts=parts, peak_bytes=sum(parts.values()))

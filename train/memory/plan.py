@@ -10,7 +10,6 @@ from typing import Any
 
 import psutil
 import torch
-from tqdm import tqdm
 from transformers import SmolVLMConfig
 
 from data.config import GIB
@@ -18,7 +17,8 @@ from data.errors import UserError
 from train.batches.survey import Survey
 from train.config import TrainConfig
 from train.early_checks import check_context
-from train.memory.estimate import BatchShape, Estimate, estimate, per_device
+from train.memory.devices import per_device
+from train.memory.estimate import BatchShape, Estimate, estimates
 from train.memory.shapes import shape_of
 from train.model.connector import tokens_of
 from train.model.load import Precision
@@ -27,7 +27,7 @@ from train.sections import DataKeys, ModelKeys, TrainKeys
 
 OVERHEAD_GIB = 0.7
 """CUDA context, kernels' workspaces and what the allocator cannot use."""
-TEXT_TOKENS, TOKENS_BESIDE_A_FRAME = 60, 12
+TEXT_TOKENS, TOKENS_BESIDE_A_FRAME = 60, 13
 """Tokens of a prompt without its frames; tokens of a frame's timestamp and markers."""
 FRAME_COUNTS = (16, 32, 64)
 
@@ -108,9 +108,20 @@ def plan(
     Raises:
         UserError: data.max_tokens exceeds the model's context.
     """
+    return plans(shape, config, [load], compute)[0]
+
+
+def plans(
+    shape: SmolVLMConfig, config: TrainConfig, loads: Sequence[BatchShape], compute: torch.dtype
+) -> list[MemoryPlan]:
+    """`plan` of each batch, sooner than one after another."""
     positions: Any = shape.text_config
     check_context(config.data, positions.max_position_embeddings)
-    return MemoryPlan(shape, compute, load, per_device(estimate(shape, config, load, compute)))
+    found = estimates(shape, config, loads, compute)
+    return [
+        MemoryPlan(shape, compute, load, per_device(one))
+        for load, one in zip(loads, found, strict=True)
+    ]
 
 
 def largest(
@@ -127,18 +138,36 @@ def largest(
     """
     alone = _with(config, "train", pack=False, batch=1)
     steps_only = _with(alone, "eval", generate_every=None)
-    found: dict[int, int] = {}
-    for frames in tqdm(FRAME_COUNTS, desc="largest batches", unit="frame count", leave=False):
+    loads = []
+    for frames in FRAME_COUNTS:
         load = batch_shape(alone.train, alone.data, shape, frames, answer_tokens)
         if load.frames < frames:
             break
-        two, three = (plan(shape, steps_only, replace(load, batch=b), compute) for b in (2, 3))
+        loads.append(load)
+    if not loads:
+        return {}
+    steps = plans(
+        shape, steps_only, [replace(load, batch=b) for load in loads for b in (2, 3)], compute
+    )
+    found: dict[int, int] = {}
+    for load, two, three in zip(loads, steps[::2], steps[1::2], strict=True):
         more = three.peak_gib - two.peak_gib
-        found[frames] = max(0, math.floor((gib - two.peak_gib) / more) + 2)
-        describes = config.eval.generate_every is not None
-        if describes and plan(shape, alone, load, compute).peak_gib > gib:
-            found[frames] = 0
+        found[load.frames] = max(0, math.floor((gib - two.peak_gib) / more) + 2)
+    if config.eval.generate_every is not None:
+        for load, one in zip(loads, plans(shape, alone, loads, compute), strict=True):
+            if one.peak_gib > gib:
+                found[load.frames] = 0
     return found
+
+
+def without_checkpointing(
+    shape: SmolVLMConfig, config: TrainConfig, load: BatchShape, compute: torch.dtype, gib: float
+) -> MemoryPlan | None:
+    """The plan without gradient checkpointing, which spares FLOPs; None: it does not fit, or the run has none."""
+    if not config.train.checkpointing:
+        return None
+    found = plan(shape, _with(config, "train", checkpointing=False), load, compute)
+    return found if found.peak_gib <= gib else None
 
 
 def advice(

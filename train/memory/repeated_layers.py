@@ -1,9 +1,9 @@
-"""Run only the first and the last of a language model's identical layers, and count the others alike.
+"""Run only the first two and the last of a language model's identical layers, and count the others alike.
 
-With gradient checkpointing a layer keeps its input and autocast's casts of its weights, and it runs again
-in the backward pass. So the first layer is measured in forward and the last one in backward. The layers
-between them do not run: the measured bytes and FLOPs are counted for each. A step of a model with 24
-layers is planned in a fifth of the time, with the same result to the byte.
+The second layer is measured in forward, for what it leaves behind too, and the last one in backward. Those between them do
+not run: the measured bytes and FLOPs are counted for each. With gradient checkpointing a layer leaves autocast's casts
+of its weights, which live as long as autocast; without, activations too, which live until its backward pass. A step of a
+model with 24 layers is planned in a fifth of the time, with the same result to the byte.
 """
 
 from __future__ import annotations
@@ -16,28 +16,32 @@ import torch
 from train.memory.live_bytes import LiveBytes
 
 
-def pretend_between(layers: torch.nn.ModuleList, bytes_: LiveBytes) -> list[torch.Tensor]:
-    """Replace the layers between the first and the last by stand-ins; only for a step with gradient
-    checkpointing. Returns a list of what autocast keeps, to be emptied where autocast ends."""
+def pretend_between(
+    layers: torch.nn.ModuleList, bytes_: LiveBytes, *, checkpointing: bool
+) -> list[torch.Tensor]:
+    """Replace the layers between the second and the last by stand-ins. Returns a list of what autocast alone keeps, to be
+    emptied where autocast ends."""
     kept: list[torch.Tensor] = []
-    if len(layers) < 4:
+    if len(layers) < 5:
         return kept
-    took = _Cost(bytes_, kept)
+    took = _Cost(bytes_, kept if checkpointing else None)
     for i, layer in enumerate(layers):
-        if 0 < i < len(layers) - 1:
+        if 1 < i < len(layers) - 1:
             layers[i] = _StandIn(layer, took)
-        else:
-            layers[i] = _MeasuredLayer(layer, took, forward=i == 0)
+        elif i > 0:  # the first may see what no other does: embeddings, which may not train
+            layers[i] = _MeasuredLayer(layer, took, forward=i == 1)
     return kept
 
 
 class _Cost:
-    """Bytes and FLOPs measured in the layers that run."""
+    """Bytes and FLOPs measured in the layers that run. `kept` takes what they leave; None: autograd does."""
 
-    def __init__(self, bytes_: LiveBytes, kept: list[torch.Tensor]):
+    def __init__(self, bytes_: LiveBytes, kept: list[torch.Tensor] | None):
         self.bytes, self.kept = bytes_, kept
         self.left = self.flop = self.room_back = self.flop_back = 0
-        self.room = 0
+        self.room = self.input = 0
+        self.keeps_input: bool | None = None
+        """Whether autograd keeps the measured layer's input; the next layer looks."""
 
     def enter_backward(self) -> None:
         self._apart = self.bytes.apart()
@@ -62,6 +66,7 @@ class _MeasuredLayer(torch.nn.Module):
             out = self.layer(_BackwardHook.apply(x, self._took.leave_backward), *more, **named)
             return _BackwardHook.apply(out, self._took.enter_backward)
         bytes_, before = self._took.bytes, self._took.bytes.now
+        self._took.input, self._took.keeps_input = x.untyped_storage()._cdata, None
         with bytes_.apart() as found:
             y: torch.Tensor = self.layer(x, *more, **named)
         self._took.room, self._took.flop = found[0]
@@ -80,30 +85,35 @@ class _StandIn(torch.nn.Module):
         if not torch.is_grad_enabled():
             return self.layer(x, *more, **named)
         took = self._took
+        if took.keeps_input is None:
+            took.keeps_input = took.input in took.bytes.live
         took.bytes.passed(took.room, took.flop)
-        if took.left > 0:
-            took.kept.append(torch.empty(took.left, dtype=torch.uint8))
+        left = torch.empty(max(0, took.left), dtype=torch.uint8)
+        if took.kept is not None:
+            took.kept.append(left)
+            left = left.new_empty(0)
         trains = [p for p in self.layer.parameters() if p.requires_grad]
-        return _StandInFunction.apply(x, took, trains)
+        return _StandInFunction.apply(x, left, took, trains)
 
 
 class _StandInFunction(torch.autograd.Function):
     @staticmethod
-    def forward(ctx: Any, x: torch.Tensor, took: _Cost, trains: list[torch.Tensor]) -> torch.Tensor:
-        ctx.save_for_backward(x)
+    def forward(
+        ctx: Any, x: torch.Tensor, left: torch.Tensor, took: _Cost, trains: list[torch.Tensor]
+    ) -> torch.Tensor:
+        ctx.save_for_backward(left, *([x] if took.keeps_input else ()))
         ctx.took, ctx.trains = took, trains
         return torch.empty_like(x)
 
     @staticmethod
-    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None]:
+    def backward(ctx: Any, *gradients: torch.Tensor) -> tuple[torch.Tensor, None, None, None]:
         took = ctx.took
         took.bytes.passed(took.room_back, took.flop_back)
-        (x,) = ctx.saved_tensors
         for p in ctx.trains:
             if p.grad is None:
                 p.grad = torch.empty_like(p)
                 took.bytes.track(p.grad, "gradients")
-        return torch.empty_like(x), None, None
+        return torch.empty_like(gradients[0]), None, None, None
 
 
 class _BackwardHook(torch.autograd.Function):

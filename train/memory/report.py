@@ -10,7 +10,14 @@ from data.prepared.shards import read_manifest
 from data.storage import is_url
 from train.console import say
 from train.memory.config import CARDS, PlanConfig, check_plan
-from train.memory.plan import advice, batch_shape, describe_batch, largest, plan
+from train.memory.plan import (
+    advice,
+    batch_shape,
+    describe_batch,
+    largest,
+    plan,
+    without_checkpointing,
+)
 from train.memory.shapes import shape_of
 from train.model.load import DTYPES
 
@@ -46,6 +53,12 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         f"{', while generating for held-out videos' * found.estimate.describing}"
     )
     would: list[str] = []
+    faster = without_checkpointing(shape, config, load, compute, card.gib) if fits else None
+    if faster is not None:
+        less = 1 - faster.estimate.tflop / found.estimate.tflop
+        say(
+            f"train.checkpointing=false fits too, at {faster.peak_gib:.2f} GiB, and takes {less:.0%} fewer FLOPs"
+        )
     if not fits:
         would = advice(shape, config, load, compute, card.gib)
         say("it would with " + ", or ".join(would) if would else "no known change makes it fit")
@@ -81,6 +94,8 @@ def show_plan(config: PlanConfig) -> dict[str, Any]:
         "row": load.packed_tokens,
         "tokens": load.tokens,
         "would_fit": would,
+        "without_checkpointing_gib": None if faster is None else round(faster.peak_gib, 3),
+        "without_checkpointing_tflop": None if faster is None else round(faster.estimate.tflop, 3),
         "largest_batch": {str(k): b for k, b in batches.items()},
         "tflop": round(found.estimate.tflop, 3),
         "tflops": tflops,
