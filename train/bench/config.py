@@ -30,6 +30,7 @@ class BenchPlanConfig(BenchConfig):
     tokens: int | None = Field(
         default=None, ge=1, description="tokens a frame (null: the model's own)"
     )
+    checkpointing: bool = Field(default=True, description="gradient checkpointing")
 
 
 class BenchStepConfig(BenchConfig):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import gc
+from collections.abc import Sequence
 from pathlib import Path
 from tempfile import TemporaryDirectory
 from typing import Literal
@@ -32,7 +33,8 @@ def measure(config: BenchPlanConfig) -> dict[str, float]:
         for size, method in tqdm(rows, desc="real steps", unit="model"):
             folder = random_checkpoint.build(MODELS[size], Path(work) / size)
             for frames in config.frames:
-                found = both(MODELS[size], folder, method, frames, config.tokens)
+                more = [f"train.checkpointing={str(config.checkpointing).lower()}"]
+                found = both(MODELS[size], folder, method, frames, config.tokens, more)
                 name = f"{size}/{method}/{frames}"
                 figures[f"{name}/planned_mib"] = round(found[0] / MIB, 1)
                 figures[f"{name}/counted_mib"] = round(found[1] / MIB, 1)
@@ -54,16 +56,23 @@ def both(
     method: Method | Literal["connector"],
     frames: int,
     tokens: int | None = None,
+    more: Sequence[str] = (),
 ) -> tuple[int, int]:
     """Bytes at the peak of one step: planned, and counted while a real one runs.
 
     Args:
         tokens: of a frame (None: the model's own).
+        more: further keys.
     """
     precision = Precision("cpu", torch.float32)
     alone = ("optim.lr=0", "optim.lr_connector=1e-3") if method == "connector" else ()
     real = ready(
-        name, folder, "full" if method == "connector" else method, precision, tokens, alone
+        name,
+        folder,
+        "full" if method == "connector" else method,
+        precision,
+        tokens,
+        (*more, *alone),
     )
     load = batch_shape(real.config.train, real.config.data, real.shape, frames, 100)
     counted = count(real, batch_of(real.shape, load))

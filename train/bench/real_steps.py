@@ -84,7 +84,8 @@ def batch_of(shape: SmolVLMConfig, load: BatchShape, seed: int = 0) -> dict[str,
     vision: Any = shape.vision_config
     side = vision.image_size
     each = tokens_of(shape)
-    ids = torch.randint(3, 1000, (load.batch, load.tokens), generator=draw)
+    ids = torch.randint(3, 100, (load.batch, load.tokens), generator=draw)
+    ids[ids == shape.image_token_id] = shape.image_token_id + 1
     ids[:, : load.frames * each] = shape.image_token_id
     start = torch.arange(load.batch)[:, None] * load.tokens + load.tokens - 1 - load.answer_tokens
     answers = (start + torch.arange(load.answer_tokens)).flatten()

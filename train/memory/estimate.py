@@ -24,7 +24,12 @@ from train.memory.live_bytes import (
     count_weights,
     run_each_kind_once,
 )
-from train.memory.meta_model import NESTED_BLOCK, build_on_meta, move_meta_to_fake_cpu
+from train.memory.meta_model import (
+    NESTED_BLOCK,
+    WITHOUT_MASK,
+    build_on_meta,
+    move_meta_to_fake_cpu,
+)
 from train.memory.repeated_layers import pretend_between
 from train.model.muon import trains_by_muon
 from train.model.sharding import gathered_bytes
@@ -115,6 +120,9 @@ def _of_batch(
     bytes_: LiveBytes,
     kept: list[torch.Tensor],
 ) -> Estimate:
+    if config.model.attention != "eager":
+        several = load.branches > 1 or (load.packed_tokens is not None and load.samples > 1)
+        model.set_attn_implementation("sdpa" if several else WITHOUT_MASK)
     _clear_gradients(trained.train(), bytes_, config.train.accumulate)
     bytes_.flop = 0
     bytes_.reset_peak()
@@ -124,16 +132,9 @@ def _of_batch(
         bytes_.track(tensor, "inputs")
     with attribute_to_modules(model, bytes_):
         step(trained, batch, bytes_, compute, offload=config.train.offload, kept=kept)
-    pairs = 0  # of tokens, in a dense boolean mask and in what the attention kernel converts it to
-    if load.samples > 1 and load.packed_tokens:
-        pairs = load.packed_tokens**2
-    elif load.branches > 1:
-        pairs = load.batch * load.tokens**2
-    mask = pairs * (1 + compute.itemsize)
     reference = _reference_bytes(trained, config.train.method) if load.reference else 0
-    more = {"attention mask": mask, "reference": reference}
-    parts = bytes_.parts_at_peak() | {name: size for name, size in more.items() if size}
-    peak = bytes_.peak + mask + reference
+    beside = {"reference": reference} if reference else {}
+    parts, peak = bytes_.parts_at_peak() | beside, bytes_.peak + reference
     loaded = sum(t.nbytes for t in (*trained.parameters(), *trained.buffers()))
     if loaded > peak:  # the vision tower is loaded before it leaves the device
         peak, parts = loaded, {"weights": loaded}
@@ -148,7 +149,7 @@ def _of_batch(
         return training
     del batch
     _generate(model, trained, config.eval, load, bytes_, compute)
-    parts = bytes_.parts_at_peak() | ({"reference": reference} if reference else {})
+    parts = bytes_.parts_at_peak() | beside
     describing = replace(training, peak_bytes=bytes_.peak + reference, parts=parts, describing=True)
     return max(training, describing, key=lambda e: e.peak_bytes)
 

@@ -5,12 +5,17 @@ from __future__ import annotations
 from typing import Any
 
 import torch
-from transformers import SmolVLMConfig, SmolVLMForConditionalGeneration
+from transformers import AttentionInterface, SmolVLMConfig, SmolVLMForConditionalGeneration
+from transformers.integrations.sdpa_attention import sdpa_attention_forward
 
 from train.config import TrainConfig
 from train.memory.training_model import four_bits, prepare_for_training
 from train.model.load import weights_dtype
 
+WITHOUT_MASK = "sdpa_without_mask"
+"""`sdpa` for which transformers makes no mask. It makes none for rows of one sample either, but cannot tell from tensors
+without values that they are."""
+AttentionInterface.register(WITHOUT_MASK, sdpa_attention_forward)
 BLOCK, NESTED_BLOCK = 64, 256
 """A block of 64 4-bit weights shares a scale; a block of 256 scales shares a second-level scale."""
 
