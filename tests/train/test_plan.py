@@ -1,5 +1,6 @@
 """The plan: right figures, clear refusals, and what to change."""
 
+import itertools
 import json
 from dataclasses import replace
 from types import SimpleNamespace
@@ -433,6 +434,13 @@ def test_the_bench_of_a_gpu_needs_one():
 
 
 @pytest.mark.slow
+def test_the_keys_of_every_case_of_a_card_are_taken():
+    keys = BenchGpuConfig()
+    for size, method in itertools.product(keys.models, keys.methods):
+        case = gpu.GpuCase(size, method, 16, False, BF16)
+        assert gpu.settings_of(case)[0].train.method == method
+
+
 def test_the_bench_of_a_card_plans_once_and_outlives_a_case(monkeypatch):
     """The loop around the cases, with a card that only answers questions: one plan serves ours and TRL's
     way, an error of one case is its row, and the figures are written after each."""

@@ -167,12 +167,11 @@ def settings_of(case: GpuCase) -> tuple[TrainConfig, SmolVLMConfig, BatchShape]:
     argv = [
         f"model.name={MODELS[case.size]}",
         f"train.method={case.method}",
-        "lora.r=8",
-        "lora.alpha=16",
-        "lora.dropout=0",
         "train.accumulate=1",
     ]
-    if case.method == "full":
+    if case.method != "full":
+        argv += ["lora.r=8", "lora.alpha=16", "lora.dropout=0"]
+    else:
         argv += ["model.dtype=bf16", "optim.name=paged_adamw_8bit"] if case.size == "2.2B" else []
     config = load(TrainConfig, argv)
     shape = shape_of(ModelKeys(name=MODELS[case.size]))
