@@ -102,7 +102,10 @@ def read_state(folder: Path) -> RunState | None:
         went_on_from = tuple(stored.pop("went_on_from", ()))
         return RunState(**stored, order=order, parts=parts, went_on_from=went_on_from)
     except (KeyError, TypeError):
-        raise UserError(f"{file}: not the state of a run of this version") from None
+        raise UserError(
+            f"{file}: not the state of a run of this version; go on with the version that wrote it, or give another "
+            "train.output"
+        ) from None
 
 
 def write_state(folder: Path, state: RunState) -> None:
