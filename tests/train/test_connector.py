@@ -231,4 +231,4 @@ def test_what_fits_is_a_table(capsys):
     figures = what_fits(BenchTokensConfig(models=("500M",), frames=(64, 128)))
     assert figures["500M/64x64/cached_tflop"] / figures["500M/64x16/cached_tflop"] >= 3.5
     assert "500M/128x64/gib" not in figures  # more than the context holds
-    assert "| 500M | 128 × 16 | 3,944 |" in capsys.readouterr().out
+    assert "| 500M | 128 × 16 | 4,072 |" in capsys.readouterr().out
