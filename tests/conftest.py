@@ -3,12 +3,20 @@ import os
 os.environ["HF_HUB_OFFLINE"] = "1"  # before any library reads it
 os.environ["TOKENIZERS_PARALLELISM"] = "false"
 
+import gc
 from pathlib import Path
 
 import pytest
 
 ROOT = Path(__file__).resolve().parents[1]
 REAL_CLIPS = ROOT.parent / "shared" / "videos"
+
+
+def pytest_collection_finish() -> None:
+    """The libraries, imported by now, stay: the full collection at the end of each training need not go through them,
+    which takes half a second."""
+    gc.collect()
+    gc.freeze()
 
 
 @pytest.fixture(scope="session")

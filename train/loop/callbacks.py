@@ -168,13 +168,20 @@ class RunPage(TrainerCallback):
     def on_save(
         self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
     ) -> None:
+        if not control.should_training_stop:  # else it is written at the end, which follows
+            self._write(state)
+
+    def on_train_end(
+        self, args: TrainingArguments, state: TrainerState, control: TrainerControl, **_: Any
+    ) -> None:
+        self._write(state)
+
+    def _write(self, state: TrainerState) -> None:
         if state.is_world_process_zero:
             try:
                 write_page(self._folder, self._held)
             except Exception as error:  # noqa: BLE001 - a picture is no reason to stop
                 warn(f"note: {PAGE} was not written ({type(error).__name__}: {first_line(error)})")
-
-    on_train_end = on_save
 
 
 class RestoreSamplerEpoch(TrainerCallback):
