@@ -60,3 +60,13 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> Path:
         )
     )
     return folder / "prepared"
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory):
+    """Runs commands in forks."""
+    from tests.helpers.commands import Commands
+
+    commands = Commands(tmp_path_factory.mktemp("server"))
+    yield commands
+    commands.close()

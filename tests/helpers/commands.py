@@ -25,13 +25,22 @@ class Commands:
 
     def run(self, command, argv, **how):
         """What became of it: `killed`, or its exit `code` and what it `said` when it refused."""
-        asked = {"command": command, "argv": list(map(str, argv)), "log": str(self._log), **how}
-        print(json.dumps(asked), file=self._server.stdin, flush=True)
-        told = json.loads(self._server.stdout.readline())
+        told = self._ask(command=command, argv=argv, **how)
         assert told.get("killed", True) and told.get("code") in (None, 0, 2), self._log.read_text()[
             -3000:
         ]
         return told
+
+    def ranks(self, count, script, argv, **environment):
+        """What so many processes of a script print, as torch's launcher would start them; each must end well."""
+        told = self._ask(script=script, argv=argv, ranks=count, environment=environment)
+        assert told == {"code": 0}, self.said[-3000:]
+        return self.said
+
+    def _ask(self, *, argv, **request):
+        asked = {"argv": list(map(str, argv)), "log": str(self._log), **request}
+        print(json.dumps(asked), file=self._server.stdin, flush=True)
+        return json.loads(self._server.stdout.readline())
 
     @property
     def writes(self):

@@ -42,9 +42,17 @@ def start(processes, world, out, *more, steps=4, batch=1, script="train/sft.py",
     )
 
 
-def run(*arguments, **named):
+def launched(*arguments, **named):
     process = start(*arguments, **named)
     said, errors = process.communicate(timeout=300)
     assert process.returncode == 0, errors[-3000:]
     assert "destroy_process_group" not in errors  # torch's complaint of one that was left open
     return said
+
+
+def forked(
+    server, processes, world, out, *more, steps=4, batch=1, script="train/sft.py", **environment
+):
+    """The same without a launcher and the seconds that its processes import for."""
+    argv = keys(world, out, processes, steps, batch, *more)
+    return server.ranks(processes, script, argv, **environment)

@@ -1,11 +1,15 @@
 """Commands in forks of one process that has the heavy imports behind it: a request a line, as JSON, in; what
-became of it out. Started with `crash.so` loaded before libc, a fork can be killed at any of its writes."""
+became of it out. Started with `crash.so` loaded before libc, a fork can be killed at any of its writes. Several forks
+of one command are the ranks of a group, as a launcher starts them."""
 
 import contextlib
 import ctypes
 import json
 import os
+import runpy
+import socket
 import sys
+from multiprocessing.connection import wait
 from pathlib import Path
 
 sys.path.insert(0, str(Path.cwd()))
@@ -81,31 +85,79 @@ def die_after_a_batch():
     describe.append = append
 
 
+def run_script(request):
+    """A script as a launcher starts it: with its own arguments and environment."""
+    os.environ |= request["environment"]
+    sys.argv = [request["script"], *request["argv"]]
+    try:
+        runpy.run_path(request["script"], run_name="__main__")
+    except SystemExit as end:
+        return {"code": int(end.code or 0)}
+    return {"code": 0}
+
+
+def ranks_of(request):
+    """A request for each rank, with what torch's launcher tells it."""
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    count = str(request["ranks"])
+    group = {
+        "WORLD_SIZE": count,
+        "LOCAL_WORLD_SIZE": count,
+        "MASTER_ADDR": "127.0.0.1",
+        "MASTER_PORT": str(port),
+    }
+    for rank in map(str, range(request["ranks"])):
+        of_rank = {"RANK": rank, "LOCAL_RANK": rank}
+        yield {**request, "environment": {**request["environment"], **group, **of_rank}}
+
+
+def fork(request):
+    """Begin a request in a fork: where its answer is to be read, and its number."""
+    ends = os.pipe()
+    child = os.fork()
+    if child:
+        os.close(ends[1])
+        return os.fdopen(ends[0]), child
+    log = os.open(request["log"], os.O_WRONLY | os.O_CREAT | os.O_APPEND)
+    os.dup2(log, 1)
+    os.dup2(log, 2)
+    code = 1
+    try:
+        told = run_script(request) if "script" in request else run(request)
+        os.write(ends[1], json.dumps(told).encode())
+        code = 0
+    finally:
+        sys.stdout.flush()
+        os._exit(code)
+
+
+def outcome(child, pipe):
+    """What a fork told, or whether it was killed."""
+    with pipe:
+        told = pipe.read()
+    _, status = os.waitpid(child, 0)
+    killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9
+    return json.loads(told) if told else {"killed": killed}
+
+
 def main():
     answers = os.fdopen(os.dup(1), "w")
     for line in sys.stdin:
         request = json.loads(line)
-        ends = os.pipe()
-        child = os.fork()
-        if child == 0:
-            with open(request["log"], "w") as log:  # noqa: PTH123
-                os.dup2(log.fileno(), 1)
-                os.dup2(log.fileno(), 2)
-            code = 1
-            try:
-                told = run(request)
-                os.write(ends[1], json.dumps(told).encode())
-                code = 0
-            finally:
-                sys.stdout.flush()
-                os._exit(code)
-        os.close(ends[1])
-        with os.fdopen(ends[0]) as pipe:
-            told = pipe.read()
-        _, status = os.waitpid(child, 0)
-        killed = os.WIFSIGNALED(status) and os.WTERMSIG(status) == 9
+        Path(request["log"]).write_text("")
+        forks = dict(fork(one) for one in (ranks_of(request) if "ranks" in request else [request]))
+        told = []
+        while forks:
+            for pipe in wait(list(forks)):
+                told.append(outcome(forks.pop(pipe), pipe))
+            told.sort(key=lambda one: one.get("code") == 0)  # a wrong one first
+            if told[0].get("code") != 0:  # the others would wait for it
+                for child in forks.values():
+                    os.kill(child, 9)
         with contextlib.suppress(BrokenPipeError):
-            print(told or json.dumps({"killed": killed}), file=answers, flush=True)
+            print(json.dumps(told[0]), file=answers, flush=True)
 
 
 if __name__ == "__main__":

@@ -11,7 +11,7 @@ import torch
 import yaml
 from safetensors.torch import load_file
 
-from tests.helpers.processes import alone, run, start
+from tests.helpers.processes import alone, forked, launched, start
 from tests.helpers.runs import losses
 from tests.helpers.videos import ROOT
 from train.inference.generate import load_run
@@ -27,9 +27,10 @@ def held_out(out):
 
 
 @pytest.mark.parametrize("how", [[], ["train.pack=true", "train.pack_tokens=450"], list(FEWER)])
-def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
+def test_two_processes_have_the_losses_of_one(world, tmp_path, server, how):
     alone(world, tmp_path / "one", *how)
-    said = run(2, world, tmp_path / "two", *how)
+    two = 2, world, tmp_path / "two", *how
+    said = forked(server, *two) if how else launched(*two)
     assert "× 2 devices" in said and said.count("held-out completion loss") == 1
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")
     assert list(one) == [1, 2, 3, 4]
@@ -37,11 +38,11 @@ def test_two_processes_have_the_losses_of_one(world, tmp_path, how):
     assert held_out(tmp_path / "one") == pytest.approx(held_out(tmp_path / "two"), rel=1e-4)
 
 
-def test_held_out_figures_do_not_follow_from_how_videos_are_dealt(world, tmp_path):
+def test_held_out_figures_do_not_follow_from_how_videos_are_dealt(world, tmp_path, server):
     """Five videos by two on two processes: three are seen twice, beside others, and count once."""
     alone(world, tmp_path / "one", batch=1)
     alone(world, tmp_path / "pairs", batch=2)
-    run(2, world, tmp_path / "two", batch=2)
+    forked(server, 2, world, tmp_path / "two", batch=2)
     before = [held_out(tmp_path / n)[0] for n in ("one", "pairs", "two")]
     assert before == pytest.approx([before[0]] * 3, rel=1e-6)  # of the same weights
     assert held_out(tmp_path / "pairs") == pytest.approx(held_out(tmp_path / "two"), rel=1e-5)
@@ -86,13 +87,13 @@ def settings(file):
     ("method", "more"),
     [("lora", ()), ("qlora", ()), ("full", ()), ("lora", FEWER), ("full", FEWER[:1])],
 )
-def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, method, more):
+def test_shards_train_alike_and_one_process_loads_them(world, tmp_path, server, method, more):
     """The head's gradients too, which trl's fused head and accelerate's groups would leave apart."""
     how = [f"train.method={method}", "train.save_every=2", *more]
     alone(world, tmp_path / "one", *how)
-    said = run(
-        2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml")
-    )
+    said = forked(
+        server, 2, world, tmp_path / "two", *how, script="tests/slow/sharded.py", **settings("fsdp2.yaml")
+    )  # fmt: skip
     assert said.count("in {'DTensor'}") == 2 and "trained as FSDP" in said
     assert said.count("whole on each device: 0 numbers") == 2
     one, two = losses(tmp_path / "one"), losses(tmp_path / "two")

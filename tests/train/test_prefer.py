@@ -216,9 +216,9 @@ def test_a_resumed_run_ends_as_one_that_was_not_stopped(
 
 
 @pytest.mark.slow
-def test_two_processes_have_the_losses_of_one(world, pairs, run, place):
+def test_two_processes_have_the_losses_of_one(world, pairs, run, place, server):
     one, two = (
-        processes.run(n, world, place / f"on-{n}", f"model.name={run}", f"pairs={pairs}", "prefer.method=dpo+sft", script="train/prefer.py")
+        processes.forked(server, n, world, place / f"on-{n}", f"model.name={run}", f"pairs={pairs}", "prefer.method=dpo+sft", script="train/prefer.py")
         and place / f"on-{n}"
         for n in (1, 2)
     )  # fmt: skip
@@ -349,9 +349,9 @@ def test_a_resumed_run_of_groups_samples_what_it_would_have(world, tiny_folder, 
 
 
 @pytest.mark.slow
-def test_groups_on_two_processes(world, tiny_folder, place):
+def test_groups_on_two_processes(world, tiny_folder, place, server):
     how = ["data.target=paragraph", "prefer.method=grpo", "prefer.answers=3", "prefer.max_new_tokens=8"]  # fmt: skip
-    said = processes.run(2, world, place / "grpo-2", f"model.name={tiny_folder}", *how, steps=2, script="train/prefer.py")  # fmt: skip
+    said = processes.forked(server, 2, world, place / "grpo-2", f"model.name={tiny_folder}", *how, steps=2, script="train/prefer.py")  # fmt: skip
     assert "1 − reward" in said
     assert list(rows(place / "grpo-2", "reward")) == [1, 2]
 
