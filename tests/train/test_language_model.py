@@ -4,8 +4,11 @@ import pytest
 import torch
 from transformers import LlamaForCausalLM
 
+from data.config import load
 from data.errors import UserError
 from train.bench import language_model
+from train.bench.config_trained import BenchStagesConfig
+from train.config import TrainConfig
 from train.model import tiny
 from train.model.load import load_processor
 from train.sections import ModelKeys
@@ -38,3 +41,18 @@ def test_it_says_what_its_language_model_says(tmp_path):
 def test_a_missing_file_is_one_line(tmp_path):
     with pytest.raises(UserError, match="no such file"):
         language_model.read(tmp_path / "none.gguf")
+
+
+@pytest.mark.parametrize("method", ["full", "lora"])
+@pytest.mark.parametrize("lr", [None, 2e-4])
+@pytest.mark.parametrize("connector_alone", [True, False])
+def test_a_stage_of_the_bench_has_keys_that_training_takes(method, lr, connector_alone):
+    stages = BenchStagesConfig(method=method, lr=lr, batch=3)
+    keys = stages.keys_of(connector_alone=connector_alone)
+    config = load(TrainConfig, ["recipe=demo", *keys])
+    assert config.train.batch == 3
+    trains = config.optim.rates()
+    if connector_alone:
+        assert trains == {"vision": 0, "connector": stages.lr_connector, "llm": 0}
+    else:
+        assert trains["llm"] > 0 and trains["connector"] > 0 and config.train.method == method

@@ -108,15 +108,36 @@ class BenchStagesConfig(SeedsConfig):
     held_out: int = Field(default=200, ge=1, description="of each, held out")
     frames: int = Field(default=6, ge=1, description="maximum frames per video")
     steps: int = Field(default=700, ge=20, description="training steps of all stages together")
+    batch: int = Field(default=16, ge=1, description="videos per step")
+    method: Literal["full", "lora"] = Field(
+        default="full",
+        description="lora: adapters on the language model, beside them the connector whole, in bf16",
+    )
     lr: float | None = Field(
-        default=None, gt=0, description="learning rate of whole training (null: the demo's)"
+        default=None, gt=0, description="learning rate of training all (null: the demo's)"
     )
     lr_connector: float = Field(default=4e-3, gt=0, description="of the connector alone")
     work: str = Field(default="prepared/stages", description="where videos and runs are kept")
 
-    def rates(self) -> tuple[str, ...]:
-        """Keys of whole training."""
-        return () if self.lr is None else (f"optim.lr={self.lr}", "optim.name=adamw")
+    def keys_of(self, *, connector_alone: bool) -> list[str]:
+        """Of a stage: what trains, how fast, on how many videos a step."""
+        keys = [f"train.batch={self.batch}"]
+        if self.lr is not None or self.method == "lora":
+            keys += ["optim.name=adamw"]  # the demo's Muon is for whole matrices
+        if connector_alone:
+            return [
+                *keys,
+                "optim.lr=0",
+                "optim.lr_vision=0",
+                f"optim.lr_connector={self.lr_connector}",
+            ]
+        if self.lr is not None or self.method == "lora":
+            keys += [f"optim.lr={self.lr or 1e-3}"]
+        if self.method == "lora":
+            keys += ["train.method=lora", "lora.r=32", "lora.alpha=32", "lora.targets=llm"]
+            keys += ["lora.dropout=0", "lora.connector=true", "optim.lr_vision=null"]
+            keys += ["model.dtype=bf16"]
+        return keys
 
 
 Way = Literal["windows", "tenths", "own_clock", "one_pass"]

@@ -41,7 +41,6 @@ from train.run.files import METRICS, read_rows
 SHORT_S = (2.0, 4.0)
 """Length of a clip of one scene."""
 EVAL_SHARE = 0.1
-ONLY_CONNECTOR = ("optim.lr=0", "optim.lr_vision=0", "optim.lr_connector={connector}")
 
 
 @dataclass(frozen=True)
@@ -50,20 +49,20 @@ class Stage:
 
     data: str
     share: float
-    keys: tuple[str, ...] = ()
+    connector_alone: bool = False
 
 
 WAYS: Mapping[str, tuple[Stage, ...]] = {
     "at once": (Stage("dense", 1.0),),
-    "connector, then all": (Stage("dense", 0.15, ONLY_CONNECTOR), Stage("dense", 0.85)),
+    "connector, then all": (Stage("dense", 0.15, connector_alone=True), Stage("dense", 0.85)),
     "short clips, then dense": (Stage("short", 0.3), Stage("dense", 0.7)),
     "connector, short, dense": (
-        Stage("short", 0.15, ONLY_CONNECTOR),
+        Stage("short", 0.15, connector_alone=True),
         Stage("short", 0.25),
         Stage("dense", 0.6),
     ),
     "connector, short, dense with a fifth short": (
-        Stage("short", 0.15, ONLY_CONNECTOR),
+        Stage("short", 0.15, connector_alone=True),
         Stage("short", 0.25),
         Stage("mixed", 0.6),
     ),
@@ -159,8 +158,7 @@ def train_and_describe(config: BenchStagesConfig, way: str, seed: int) -> Told:
                 f"data.eval_share={EVAL_SHARE}",
                 f"data.eval_max={config.held_out}",
                 f"eval.also={config.work}/short",
-                *config.rates(),
-                *(key.format(connector=config.lr_connector) for key in stage.keys),
+                *config.keys_of(connector_alone=stage.connector_alone),
             ],
         )
         model = out
