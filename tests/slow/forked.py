@@ -152,12 +152,12 @@ def main():
         while forks:
             for pipe in wait(list(forks)):
                 told.append(outcome(forks.pop(pipe), pipe))
-            told.sort(key=lambda one: one.get("code") == 0)  # a wrong one first
-            if told[0].get("code") != 0:  # the others would wait for it
+            if any(one.get("code") != 0 for one in told):  # the others would wait for it
                 for child in forks.values():
                     os.kill(child, 9)
         with contextlib.suppress(BrokenPipeError):
-            print(json.dumps(told[0]), file=answers, flush=True)
+            first_wrong = min(told, key=lambda one: one.get("code") == 0)
+            print(json.dumps(first_wrong), file=answers, flush=True)
 
 
 if __name__ == "__main__":

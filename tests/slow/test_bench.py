@@ -110,11 +110,11 @@ def test_learned_choice_beside_rules(built, tmp_path):
     assert "| busy | rank (allocate) |" in said and "| busy | best subset |" in said
 
 
-def test_quarters_of_a_frame_beside_whole_ones(tmp_path):
-    """Each way is trained for a few steps, which teach no reading, and reads signs."""
-    keys = ["parts=tiles", "seeds=0", "videos=40", "steps=3", "prewarm_steps=20", "workers=1"]
+def test_small_text_is_read_in_quarters_of_a_frame(tmp_path):
+    keys = ["parts=tiles", "seeds=0", "videos=500", "steps=220", "prewarm_steps=450"]
     figures, said = figures_of("bench_tokens", tmp_path, *keys, f"work={tmp_path}/work")
-    assert all(0 <= figures[f"signs/tiles={n}"] < 0.5 for n in (0, 1)), said
+    whole, tiled = (figures[f"signs/tiles={n}"] for n in (0, 1))
+    assert tiled > 0.5 and tiled - whole > 0.15, said
 
 
 def test_what_the_papers_do_otherwise(tmp_path):
@@ -188,13 +188,15 @@ def test_stages_beside_training_at_once(tmp_path):
         "steps=20",
         "prewarm_steps=20",
         "workers=1",
-        'ways=["at once", "connector, then all", "connector, short, dense with a fifth short"]',
+        'ways=["at once", "mixed at once", "connector, then all", "connector, short, dense"]',
         f"work={tmp_path}/work",
     ]
     figures, said = figures_of("bench_stages", tmp_path, *keys)
     assert figures["at once_minus_at once/scene_f1"] == 0
-    assert figures["at once/short_loss"] > 0
-    assert figures["connector, short, dense with a fifth short/short_loss"] > 0
+    assert all(
+        figures[f"{way}/short_loss"] > 0
+        for way in ("at once", "mixed at once", "connector, short, dense")
+    )
     assert "| connector, then all |" in said
 
 

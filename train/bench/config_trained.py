@@ -114,26 +114,26 @@ class BenchStagesConfig(SeedsConfig):
         description="lora: adapters on the language model, beside them the connector whole, in bf16",
     )
     lr: float | None = Field(
-        default=None, gt=0, description="learning rate of training all (null: the demo's)"
+        default=None,
+        gt=0,
+        description="learning rate of training all (null: the demo's, or 1e-3 of adapters)",
     )
     lr_connector: float = Field(default=4e-3, gt=0, description="of the connector alone")
     work: str = Field(default="prepared/stages", description="where videos and runs are kept")
 
     def keys_of(self, *, connector_alone: bool) -> list[str]:
         """Of a stage: what trains, how fast, on how many videos a step."""
+        adapters = self.method == "lora"
+        lr = self.lr or (1e-3 if adapters else None)
         keys = [f"train.batch={self.batch}"]
-        if self.lr is not None or self.method == "lora":
+        if lr is not None:
             keys += ["optim.name=adamw"]  # the demo's Muon is for whole matrices
         if connector_alone:
-            return [
-                *keys,
-                "optim.lr=0",
-                "optim.lr_vision=0",
-                f"optim.lr_connector={self.lr_connector}",
-            ]
-        if self.lr is not None or self.method == "lora":
-            keys += [f"optim.lr={self.lr or 1e-3}"]
-        if self.method == "lora":
+            rate = f"optim.lr_connector={self.lr_connector}"
+            return [*keys, "optim.lr=0", "optim.lr_vision=0", rate]
+        if lr is not None:
+            keys += [f"optim.lr={lr}"]
+        if adapters:
             keys += ["train.method=lora", "lora.r=32", "lora.alpha=32", "lora.targets=llm"]
             keys += ["lora.dropout=0", "lora.connector=true", "optim.lr_vision=null"]
             keys += ["model.dtype=bf16"]
