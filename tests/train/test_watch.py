@@ -1,11 +1,8 @@
 """Descriptions while training: to the same logs, in the time allowed, and the best checkpoint kept."""
 
 import json
-import os
 import shutil
 import sqlite3
-import subprocess
-import sys
 from contextlib import closing
 
 import pytest
@@ -13,8 +10,9 @@ from tensorboard.backend.event_processing.event_accumulator import EventAccumula
 
 from data.config import load
 from data.errors import UserError
+from tests.helpers import processes
 from tests.helpers.judge import judging
-from tests.helpers.videos import ROOT, run_command
+from tests.helpers.videos import run_command
 from train import sft
 from train.config import TrainConfig
 from train.evaluation import in_training
@@ -260,35 +258,10 @@ def test_keys_that_do_not_fit(given, words):
 
 
 @pytest.mark.slow
-def test_two_processes_share_the_work(world, tmp_path):
+def test_two_processes_share_the_work(world, tmp_path, server):
     """Each describes its part; all know the same scores, or they would keep different checkpoints."""
-    launch = [
-        sys.executable,
-        "-m",
-        "torch.distributed.run",
-        "--standalone",
-        "--nproc_per_node",
-        "2",
-        "train/sft.py",
-    ]
-    argv = [
-        "train.method=lora",
-        "model.name=tiny",
-        f"data.path={world}",
-        "data.eval_share=0.2",
-        "data.workers=0",
-        "train.steps=2",
-        "train.accumulate=1",
-        "eval.generate_every=1",
-        "eval.samples=3",
-        "eval.max_new_tokens=12",
-        "eval.best=soda_c",
-        f"train.output={tmp_path}/o",
-    ]
-    done = subprocess.run(
-        [*launch, *argv], cwd=ROOT, env={**os.environ, "OMP_NUM_THREADS": "1"}, capture_output=True, text=True, timeout=300
-    )  # fmt: skip
-    assert done.returncode == 0, done.stderr[-3000:]
+    keys = ["eval.generate_every=1", "eval.samples=3", "eval.max_new_tokens=12", "eval.best=soda_c"]
+    processes.forked(server, 2, world, tmp_path / "o", *keys, steps=2)
     found = rows(tmp_path / "o")
     assert list(found) == [0, 1, 2] and {r["eval_described"] for r in found.values()} == {3}
     said = [json.loads(line) for line in (tmp_path / "o/samples.jsonl").read_text().splitlines()]
