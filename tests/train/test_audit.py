@@ -1,5 +1,6 @@
 """The audit of labels: what frames are worth to a model, which rows are doubtful, marks that curation follows."""
 
+import dataclasses
 import io
 import json
 import shutil
@@ -16,6 +17,7 @@ from data.curation.command import curate
 from data.curation.config import CurateConfig
 from data.errors import UserError
 from data.prepared.dataset import Prepared
+from data.target import span
 from tests.helpers.browser import Browser
 from tests.helpers.runs import train
 from tests.helpers.videos import call_command
@@ -26,7 +28,7 @@ from train.audit.rank import doubts
 from train.batches.swapped import GREY, others_of
 from train.inference import worth
 from train.inference.answer_loss import Case, Describer
-from train.inference.worth import Worth, moved, worths
+from train.inference.worth import Worth, moved, of_times, worths
 from train.run.saved import read_run
 from train.sections import DataKeys
 
@@ -45,8 +47,10 @@ def keys(run, world, out, *argv):
 # --- which rows are doubtful -------------------------------------------------------------------
 
 
-def row(name, own=1.0, blank=2.0, other=3.0, away=1.2, moved_s=2.0):
-    return Worth(name, own, blank, other, away, moved_s)
+def row(
+    name, own=1.0, blank=2.0, other=3.0, away=1.2, moved_s=2.0, times=1.5, tokens=50, length_s=9.0
+):
+    return Worth(name, own, blank, other, away, moved_s, times, tokens, length_s)
 
 
 def test_what_sticks_out_comes_first_with_its_reason():
@@ -59,13 +63,32 @@ def test_what_sticks_out_comes_first_with_its_reason():
         row("blank", own=2.2, other=3.1, away=2.4),
         row("another", own=2.0, blank=2.6, other=1.9, away=2.2),
         row("late", own=1.1, away=0.4, moved_s=-2.0),
+        row("times", times=2.5),
     ]
     found = doubts([*usual[:20], *wrong, *usual[20:]])
-    assert {one.worth.id for one in found[:3]} == {"blank", "another", "late"}
-    reasons = {one.worth.id: one.reason for one in found[:3]}
+    assert {one.worth.id for one in found[:4]} == {"blank", "another", "late", "times"}
+    reasons = {one.worth.id: one.reason for one in found[:4]}
     assert "worth -0.20 nats" in reasons["blank"]
     assert "of another video" in reasons["another"] and "2 s earlier" in reasons["late"]
-    assert min(one.deviations for one in found[:3]) > 3 > max(one.deviations for one in found[10:])
+    assert "expects other times (2.50 nats" in reasons["times"]
+    assert min(one.deviations for one in found[:4]) > 3 > max(one.deviations for one in found[10:])
+
+
+def test_losses_are_compared_with_those_of_texts_as_long():
+    """The times of a long video are hard to tell; those of a short one that are as hard stand out."""
+    rng = np.random.default_rng(1)
+    usual = [
+        row(
+            f"{i:02d}", own=1 + s / 20 + e, times=2 + s / 10 + e, tokens=int(20 + 3 * s), length_s=s
+        )
+        for i, (s, e) in enumerate(
+            zip(rng.uniform(4, 40, 60), rng.normal(0, 0.05, 60), strict=True)
+        )
+    ]
+    hard = max(usual, key=lambda one: one.length_s)
+    short = dataclasses.replace(hard, id="short", tokens=35, length_s=5.0)
+    found = doubts([*usual, short])
+    assert found[0].worth.id == "short" and found[0].deviations > 2 * found[1].deviations
 
 
 @settings(max_examples=50)
@@ -73,7 +96,7 @@ def test_what_sticks_out_comes_first_with_its_reason():
 def test_every_row_is_ranked(losses):
     worths = [row(str(i), own=loss) for i, loss in enumerate(losses)]
     found = doubts(
-        [*worths, *(Worth(f"untimed {i}", v, 1, 1, None, 0) for i, v in enumerate(losses))]
+        [*worths, *(row(f"untimed {i}", v, 1, 1, None, 0, None) for i, v in enumerate(losses))]
     )
     assert len(found) == 2 * len(losses)
     far = [one.deviations for one in found]
@@ -113,6 +136,22 @@ def test_losses_are_those_of_the_frames_they_name(run, world):
     (last,) = worths(describer, rows, rows["video_id"], batch=2, start=2)
     assert (last.id, last.moved_s) == (found[2].id, found[2].moved_s)
     assert last.other == pytest.approx(found[2].other, abs=1e-5)
+
+
+def test_times_have_losses_of_their_own(run, world):
+    """Those of the tokens between its digits and of none of its words."""
+    describer = Describer.load(read_run(run))
+    first = Prepared.open(world).rows()[0]
+    (found,) = worths(describer, [first], [first["video_id"]], batch=4)
+    features = describer.features([frame["bytes"] for frame in first["frames"]])
+    (answer,) = describer.token_losses([Case(first, features, tuple(range(len(features))))])
+    tokenizer = describer.processor.tokenizer
+    timed = of_times(answer.ids.tolist(), tokenizer)
+    said = [tokenizer.decode([i]).strip() for i, t in zip(answer.ids, timed, strict=True) if t]
+    events = [span(e["start_s"], e["end_s"]) for e in first["events"]]
+    assert "".join(said) == "".join(t for pair in events for t in pair)
+    assert found.times == pytest.approx(float(answer.losses[timed].mean()), abs=1e-5)
+    assert found.tokens == len(answer.ids) and found.length_s == first["end_s"]
 
 
 @given(st.lists(st.sampled_from("abc"), max_size=12))

@@ -25,7 +25,7 @@ from train.evaluation.intervals import bootstrap, interval, mean
 from train.evaluation.systems import kept_out
 from train.inference.answer_loss import Describer
 from train.inference.identity import model_identity
-from train.inference.worth import Worth, measured
+from train.inference.worth import VERSION, Worth, measured
 from train.run.files import read_rows
 from train.run.saved import SavedRun, read_run
 
@@ -44,6 +44,7 @@ def audit(config: AuditConfig) -> dict[str, Any]:
     dataset = Prepared.open(config.data.path)
     keys = resolved(config)
     made = {
+        "version": VERSION,
         "run": str(config.run),
         "model": model_identity(run),
         "dataset": {"path": dataset.path, "sha256": dataset.sha256},

@@ -22,7 +22,7 @@ from train.evaluation.results import AnswerLoss
 from train.inference.answer_loss import Describer
 from train.inference.generate import processor_of
 from train.inference.identity import model_identity
-from train.inference.worth import Worth, measured
+from train.inference.worth import VERSION, Worth, measured
 from train.run.files import read_rows
 from train.run.saved import SavedRun
 from train.sections import DataKeys
@@ -55,7 +55,7 @@ def answer_losses(
         digest.update(json.dumps([row["id"], name, answer]).encode())
         if _is_told(row, processor, run.data):
             usable.append(i)
-    about = {**model_identity(run), "dtype": dtype, "rows": digest.hexdigest()}
+    about = {"version": VERSION, **model_identity(run), "dtype": dtype, "rows": digest.hexdigest()}
     lines = read_rows(file)
     done = lines[1:] if lines and lines[0] == about and not overwrite else []
     write_atomically(file, "".join(json.dumps(line) + "\n" for line in (about, *done)))

@@ -39,6 +39,16 @@ class Case:
 
 
 @dataclass(frozen=True)
+class TokenLosses:
+    """Of one answer, its end among them."""
+
+    ids: torch.Tensor
+    """(A,) of the tokens."""
+    losses: torch.Tensor
+    """(A,) in nats."""
+
+
+@dataclass(frozen=True)
 class Describer:
     """A run's model."""
 
@@ -78,11 +88,16 @@ class Describer:
         Raises:
             UserError: a loss is not finite.
         """
+        return torch.stack([one.losses.mean() for one in self.token_losses(cases, batch)])
+
+    def token_losses(self, cases: Sequence[Case], batch: int | None = None) -> list[TokenLosses]:
+        """Of each answer, as `losses`."""
         size = batch or len(cases)
-        return torch.cat([self._losses(cases[i : i + size]) for i in range(0, len(cases), size)])
+        parts = [cases[i : i + size] for i in range(0, len(cases), size)]
+        return [one for part in parts for one in self._token_losses(part)]
 
     @torch.inference_mode()
-    def _losses(self, cases: Sequence[Case]) -> torch.Tensor:
+    def _token_losses(self, cases: Sequence[Case]) -> list[TokenLosses]:
         samples = [self._sample(case) for case in cases]
         batch = collate(samples, self.processor.tokenizer.pad_token_id)
         device, body = self.model.device, self._base.model
@@ -91,18 +106,17 @@ class Describer:
             attention_mask=batch["attention_mask"].to(device),
             **{forward.FEATURES: forward.as_mm_outputs(batch["features"].to(device))},
         ).last_hidden_state  # (C, T, H)
-        places = batch["answers"].to(device)  # (A,) in the flattened batch
-        logits = self._base.lm_head(hidden.flatten(0, 1)[places]).float()  # (A, V)
-        each = functional.cross_entropy(
-            logits, batch["shift_labels"][0].to(device), reduction="none"
-        )
-        owner = places // hidden.shape[1]
-        total = torch.zeros(len(cases), device=device).index_add_(0, owner, each)
-        losses = (total / owner.bincount(minlength=len(cases))).cpu()
-        if not torch.isfinite(losses).all():
-            bad = cases[int((~torch.isfinite(losses)).nonzero()[0])].row["id"]
-            raise UserError(f"{bad}: the loss of its answer is not finite; try model.dtype=fp32")
-        return losses
+        places, ids = batch["answers"], batch["shift_labels"][0]  # (A,) in the flattened batch
+        logits = self._base.lm_head(hidden.flatten(0, 1)[places.to(device)]).float()  # (A, V)
+        each = functional.cross_entropy(logits, ids.to(device), reduction="none").cpu()  # (A,)
+        counts = (places // hidden.shape[1]).bincount(minlength=len(cases)).tolist()
+        found = list(map(TokenLosses, ids.split(counts), each.split(counts)))
+        for case, one in zip(cases, found, strict=True):
+            if not torch.isfinite(one.losses.mean()):
+                raise UserError(
+                    f"{case.row['id']}: the loss of its answer is not finite; try model.dtype=fp32"
+                )
+        return found
 
     def _sample(self, case: Case) -> dict[str, object]:
         """In the form that `collate` takes; if not all of its frames fit, the last ones are left out."""

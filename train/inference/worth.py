@@ -1,5 +1,5 @@
 """What are a video's frames worth to a model? The loss of the row's own answer with its frames, with blank ones, with
-another video's, and with its times moved.
+another video's, and with its times moved; of the first, that of its times alone.
 
 A model that looks loses much when it is shown something else. A row that loses nothing may have the text of another
 video; one that gains by moving its times may have them wrong.
@@ -11,21 +11,26 @@ import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from functools import lru_cache
+from itertools import accumulate, pairwise
 from pathlib import Path
 from typing import Any
 
 import torch
 from datasets import Dataset
 from tqdm import tqdm
+from transformers import PreTrainedTokenizerBase
 
 from train.batches.frames import frame_size_px
 from train.batches.swapped import blank, others_of, spread
 from train.inference.answer_loss import Case, Describer
+from train.metrics.degeneration import TIMES
 
 MOVED_S = (-4.0, -2.0, 2.0, 4.0)
 """By how much the times of events are moved."""
 LEAST_S = 0.5
 """Shortest that a moved event becomes."""
+VERSION = 2
+"""Of these figures, where they are kept in a file."""
 
 
 @dataclass(frozen=True)
@@ -43,6 +48,12 @@ class Worth:
     """With its own, the times of its events moved, the lowest; None: it has no times to move."""
     moved_s: float
     """By how much, in seconds."""
+    times: float | None
+    """With its own, of the tokens that tell times; None: there are none."""
+    tokens: int
+    """Of the answer."""
+    length_s: float
+    """Of what the row shows of the video."""
 
     @property
     def worth(self) -> float:
@@ -124,11 +135,30 @@ def _worth(
     ]
     steps_s = [step_s for step_s in MOVED_S if moves and row["events"]]
     cases += [Case(moved(row, step_s), features, every) for step_s in steps_s]
-    own, without, other, *rest = describer.losses(cases, batch).tolist()
+    found = describer.token_losses(cases, batch)
+    own, without, other, *rest = (float(one.losses.mean()) for one in found)
     best = min(range(len(rest)), key=lambda i: rest[i], default=None)
-    if best is None:
-        return Worth(str(row["id"]), own, without, other, None, 0.0)
-    return Worth(str(row["id"]), own, without, other, rest[best], steps_s[best])
+    told = found[0].losses[of_times(found[0].ids.tolist(), describer.processor.tokenizer)]
+    return Worth(
+        str(row["id"]),
+        own,
+        without,
+        other,
+        None if best is None else rest[best],
+        0.0 if best is None else steps_s[best],
+        float(told.mean()) if len(told) else None,
+        len(found[0].ids),
+        float(row["end_s"]) - float(row["start_s"]),
+    )
+
+
+def of_times(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[bool]:
+    """Which tokens of an answer are part of a time, as `00:07`."""
+    pieces = tokenizer.convert_ids_to_tokens(list(ids))  # a digit is written as itself in them
+    ends = list(accumulate(map(len, pieces), initial=0))
+    told = [found.span() for found in TIMES.finditer("".join(pieces))]
+    spans = pairwise(ends)
+    return [any(start < high and low < end for low, high in told) for start, end in spans]
 
 
 def moved(row: Mapping[str, Any], step_s: float) -> dict[str, Any]:
