@@ -6,6 +6,7 @@ videos have exact labels, which the ways learn from, or are rewarded by; further
 
 from __future__ import annotations
 
+import shutil
 import time
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -36,7 +37,7 @@ from train.evaluation.records import Prediction
 from train.evaluation.scoring import score
 from train.preference.command import prefer
 from train.preference.config import PreferConfig, SampleConfig
-from train.preference.pairs import RECORD
+from train.preference.pairs import ANSWERS, RECORD
 from train.preference.sample import sample
 
 START = "SFT alone"
@@ -143,7 +144,9 @@ def start(config: BenchPreferConfig, case: PoorLabels, seed: int) -> None:
 
 def make_pairs(config: BenchPreferConfig, case: PoorLabels, seed: int) -> None:
     """Answers of the start to the exact set, as pairs of each kind that a way needs."""
-    for kind in sorted({WAYS[way].pairs or "" for way in config.ways} - {""}):
+    wanted = {WAYS[way].pairs for way in config.ways}
+    first = _run(config, case, seed, "pairs sampled")
+    for kind in [kind for kind in PAIRS if kind in wanted]:
         out = _run(config, case, seed, f"pairs {kind}")
         if (out / RECORD).exists():
             continue
@@ -162,10 +165,14 @@ def make_pairs(config: BenchPreferConfig, case: PoorLabels, seed: int) -> None:
         ]
         if kind == "worse":
             argv = [one for one in argv if not one.startswith("generate.")]
+        spent = 0.0
+        if kind == "both" and (first / ANSWERS).exists():  # the same answers, and made worse ones
+            shutil.copy(first / ANSWERS, out / ANSWERS)
+            spent = float((first / "seconds").read_text())
         begun = time.process_time()
         with quietly(out / "log.txt"):
             sample(load(SampleConfig, argv))
-        (out / "seconds").write_text(str(time.process_time() - begun))
+        (out / "seconds").write_text(str(spent + time.process_time() - begun))
 
 
 def go_on(config: BenchPreferConfig, case: PoorLabels, seed: int, way: str) -> Gone:
