@@ -1,7 +1,8 @@
 """Is it worth training in stages? Ways of training with equal steps in all: scores, and what is forgotten.
 
 python scripts/bench_stages.py                         a tiny model, 3 seeds: 2 hours on 2 cores
-python scripts/bench_stages.py language_model=SmolLM2-135M-Instruct.Q4_1.gguf       a pretrained one, on a GPU
+python scripts/bench_stages.py language_model=SmolLM2-135M-Instruct.Q4_1.gguf method=lora
+                                                       a pretrained one, adapters on it, in bf16: best on a GPU
 """
 
 import sys
