@@ -13,6 +13,7 @@ from data.pages.render import script_values, write_page
 from data.sample import events_of
 from data.target import target
 from train.audit.rank import Doubt
+from train.inference.worth import Worth
 from train.sections import DataKeys
 
 HERE = Path(__file__).parent
@@ -41,7 +42,18 @@ def _cards(found: Sequence[Doubt], rows: Dataset, keys: DataKeys) -> Iterator[di
             "id": one.worth.id,
             "deviations": one.deviations,
             "reason": one.reason,
-            "worth": one.worth,
+            "losses": [(name, loss) for name, loss in _losses(one.worth) if loss is not None],
             "text": target(events_of(row), row["description"], keys.target, keys.clock)[0],
             **sheet_values(row["frames"], row["times_s"], FRAME_PX),
         }
+
+
+def _losses(one: Worth) -> list[tuple[str, float | None]]:
+    """Of an answer, by what it was asked with."""
+    return [
+        ("its frames", one.own),
+        ("blank ones", one.blank),
+        ("another video's", one.other),
+        ("its frames, of times alone", one.times),
+        (f"its times {one.moved_s:+g} s", one.moved),
+    ]

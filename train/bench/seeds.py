@@ -116,7 +116,8 @@ def with_interval(figures: Mapping[str, float], key: str) -> str:
 def tiny_run(
     base: str | Path, dataset: str | Path, out: Path, *, steps: int, seed: int, more: Sequence[str]
 ) -> None:
-    """Train the model `base` on a dataset by the demo's recipe, unless `out` holds the finished run. `more`: keys."""
+    """Train the model `base` on a dataset by the demo's recipe, unless `out` holds the finished run. `more`: keys. What
+    frames are worth to it is not asked."""
     if (out / "run.json").exists():
         return
     keys = load(
@@ -128,6 +129,7 @@ def tiny_run(
             "data.workers=0",
             f"train.steps={steps}",
             f"train.eval_every={steps}",
+            "eval.worth=false",
             f"train.output={out}",
             f"train.seed={seed}",
             *more,
@@ -140,8 +142,8 @@ def tiny_run(
 
 def train_from_base(work: str, dataset: str | Path, out: Path, *, steps: int, seed: int) -> None:
     """`tiny_run` from the model that all settings of a seed start from."""
-    more = ["data.eval_share=0.02", "eval.worth=false"]
-    tiny_run(f"{work}/base-{seed}", dataset, out, steps=steps, seed=seed, more=more)
+    base, more = f"{work}/base-{seed}", ["data.eval_share=0.02"]
+    tiny_run(base, dataset, out, steps=steps, seed=seed, more=more)
 
 
 @contextlib.contextmanager

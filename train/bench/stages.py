@@ -158,7 +158,6 @@ def train_and_describe(config: BenchStagesConfig, way: str, seed: int) -> Told:
                 f"data.eval_share={EVAL_SHARE}",
                 f"data.eval_max={config.held_out}",
                 f"eval.also={config.work}/short",
-                "eval.worth=false",
                 *config.keys_of(connector_alone=stage.connector_alone),
             ],
         )

@@ -47,6 +47,11 @@ class TokenLosses:
     losses: torch.Tensor
     """(A,) in nats."""
 
+    @property
+    def mean(self) -> torch.Tensor:
+        """() of the whole answer."""
+        return self.losses.mean()
+
 
 @dataclass(frozen=True)
 class Describer:
@@ -88,7 +93,7 @@ class Describer:
         Raises:
             UserError: a loss is not finite.
         """
-        return torch.stack([one.losses.mean() for one in self.token_losses(cases, batch)])
+        return torch.stack([one.mean for one in self.token_losses(cases, batch)])
 
     def token_losses(self, cases: Sequence[Case], batch: int | None = None) -> list[TokenLosses]:
         """Of each answer, as `losses`."""
@@ -112,7 +117,7 @@ class Describer:
         counts = (places // hidden.shape[1]).bincount(minlength=len(cases)).tolist()
         found = list(map(TokenLosses, ids.split(counts), each.split(counts)))
         for case, one in zip(cases, found, strict=True):
-            if not torch.isfinite(one.losses.mean()):
+            if not torch.isfinite(one.mean):
                 raise UserError(
                     f"{case.row['id']}: the loss of its answer is not finite; try model.dtype=fp32"
                 )

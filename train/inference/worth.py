@@ -136,7 +136,7 @@ def _worth(
     steps_s = [step_s for step_s in MOVED_S if moves and row["events"]]
     cases += [Case(moved(row, step_s), features, every) for step_s in steps_s]
     found = describer.token_losses(cases, batch)
-    own, without, other, *rest = (float(one.losses.mean()) for one in found)
+    own, without, other, *rest = (float(one.mean) for one in found)
     best = min(range(len(rest)), key=lambda i: rest[i], default=None)
     told = found[0].losses[of_times(found[0].ids.tolist(), describer.processor.tokenizer)]
     return Worth(
@@ -152,13 +152,12 @@ def _worth(
     )
 
 
-def of_times(ids: Sequence[int], tokenizer: PreTrainedTokenizerBase) -> list[bool]:
+def of_times(ids: list[int], tokenizer: PreTrainedTokenizerBase) -> list[bool]:
     """Which tokens of an answer are part of a time, as `00:07`."""
-    pieces = tokenizer.convert_ids_to_tokens(list(ids))  # a digit is written as itself in them
+    pieces = tokenizer.convert_ids_to_tokens(ids)  # a digit is written as itself in them
     ends = list(accumulate(map(len, pieces), initial=0))
     told = [found.span() for found in TIMES.finditer("".join(pieces))]
-    spans = pairwise(ends)
-    return [any(start < high and low < end for low, high in told) for start, end in spans]
+    return [any(start < high and low < end for low, high in told) for start, end in pairwise(ends)]
 
 
 def moved(row: Mapping[str, Any], step_s: float) -> dict[str, Any]:
