@@ -48,9 +48,18 @@ def keys(run, world, out, *argv):
 
 
 def row(
-    name, own=1.0, blank=2.0, other=3.0, away=1.2, moved_s=2.0, times=1.5, tokens=50, length_s=9.0
+    name,
+    own=1.0,
+    blank=2.0,
+    other=3.0,
+    away=1.2,
+    moved_s=2.0,
+    times=1.5,
+    fit=0.4,
+    tokens=50,
+    length_s=9.0,
 ):
-    return Worth(name, own, blank, other, away, moved_s, times, tokens, length_s)
+    return Worth(name, own, blank, other, away, moved_s, times, fit, tokens, length_s)
 
 
 def test_what_sticks_out_comes_first_with_its_reason():
@@ -64,14 +73,23 @@ def test_what_sticks_out_comes_first_with_its_reason():
         row("another", own=2.0, blank=2.6, other=1.9, away=2.2),
         row("late", own=1.1, away=0.4, moved_s=-2.0),
         row("times", times=2.5),
+        row("elsewhere", fit=-0.2),
     ]
     found = doubts([*usual[:20], *wrong, *usual[20:]])
-    assert {one.worth.id for one in found[:4]} == {"blank", "another", "late", "times"}
-    reasons = {one.worth.id: one.reason for one in found[:4]}
+    assert {one.worth.id for one in found[:5]} == {one.id for one in wrong}
+    reasons = {one.worth.id: one.reason for one in found[:5]}
+    assert "change elsewhere" in reasons["elsewhere"]
     assert "worth -0.20 nats" in reasons["blank"]
     assert "of another video" in reasons["another"] and "2 s earlier" in reasons["late"]
     assert "expects other times (2.50 nats" in reasons["times"]
-    assert min(one.deviations for one in found[:4]) > 3 > max(one.deviations for one in found[10:])
+    assert min(one.deviations for one in found[:5]) > 3 > max(one.deviations for one in found[10:])
+
+
+def test_times_that_have_nothing_to_do_with_pictures_say_nothing():
+    fits = np.random.default_rng(0).permutation(np.linspace(-0.5, 0.5, 50))
+    worths = [row(f"{i:02d}", own=1 + i / 100, fit=fit) for i, fit in enumerate(fits.tolist())]
+    without = doubts([dataclasses.replace(one, fit=None) for one in worths])
+    assert [one.deviations for one in doubts(worths)] == [one.deviations for one in without]
 
 
 def test_losses_are_compared_with_those_of_texts_as_long():
@@ -94,9 +112,12 @@ def test_losses_are_compared_with_those_of_texts_as_long():
 @settings(max_examples=50)
 @given(st.lists(st.floats(0, 9), max_size=12))
 def test_every_row_is_ranked(losses):
-    worths = [row(str(i), own=loss) for i, loss in enumerate(losses)]
+    worths = [row(str(i), own=loss, fit=loss / 9 - 0.5) for i, loss in enumerate(losses)]
     found = doubts(
-        [*worths, *(row(f"untimed {i}", v, 1, 1, None, 0, None) for i, v in enumerate(losses))]
+        [
+            *worths,
+            *(row(f"untimed {i}", v, 1, 1, None, 0, None, None) for i, v in enumerate(losses)),
+        ]
     )
     assert len(found) == 2 * len(losses)
     far = [one.deviations for one in found]
@@ -249,7 +270,7 @@ EVIL = "</td><script>console.error('run')</script><img src=x onerror=\"console.e
 def test_rows_are_marked_in_a_real_browser(world, tmp_path):
     rows = Prepared.open(world).rows().select(range(3))
     found = doubts([row(name) for name in rows["id"]])
-    made = {"run": EVIL, "dataset": {"path": EVIL}, "audited": 3, "listed": 3}
+    made = {"run": EVIL, "dataset": {"path": EVIL}, "audited": 3, "listed": 3, "times_fit": 0.9}
     numbers = dict.fromkeys(("worth", "worth_low", "worth_high", "own", "blank", "other"), 1.0)
     page = tmp_path / "page.html"
     write_page_of(page, found, rows, DataKeys(), {**made, **numbers})

@@ -18,7 +18,7 @@ from data.prepared.dataset import Prepared
 from data.storage import write_atomically
 from train.audit.config import AuditConfig
 from train.audit.page import write_page_of
-from train.audit.rank import Doubt, doubts
+from train.audit.rank import Doubt, doubts, share_that_fits
 from train.batches.survey import survey
 from train.console import say
 from train.evaluation.intervals import bootstrap, interval, mean
@@ -101,9 +101,10 @@ def _rows(config: AuditConfig, run: SavedRun, dataset: Prepared, describer: Desc
 
 
 def summary(found: list[Worth]) -> dict[str, Any]:
-    """Mean losses, and what frames are worth, with a 95 % interval over rows."""
+    """Mean losses, what frames are worth, with a 95 % interval over rows, and how many rows' times fit their pictures."""
     worth = mean("worth", np.array([one.worth for one in found]))
     low, high = interval(bootstrap([worth])[:, 0])
+    fits = [one.fit for one in found if one.fit is not None]
     return {
         **{
             name: float(np.mean([asdict(one)[name] for one in found]))
@@ -112,6 +113,7 @@ def summary(found: list[Worth]) -> dict[str, Any]:
         "worth": worth.value,
         "worth_low": low,
         "worth_high": high,
+        "times_fit": share_that_fits(np.array(fits)) if fits else None,
     }
 
 
@@ -122,9 +124,12 @@ def _line(one: Doubt) -> str:
 
 def report(record: Mapping[str, Any]) -> str:
     """What was found, for people."""
+    timed = ""
+    if record["times_fit"] is not None:
+        timed = f"the times of {record['times_fit']:.0%} fit the changes of their pictures (by chance 50 %)\n"
     return (
         f"{record['audited']:,} rows: their frames are worth {record['worth']:.3f} nats a token "
         f"[{record['worth_low']:.3f}, {record['worth_high']:.3f}] (answer loss {record['own']:.3f}, with blank frames "
-        f"{record['blank']:.3f}, with another video's {record['other']:.3f})\n"
+        f"{record['blank']:.3f}, with another video's {record['other']:.3f})\n{timed}"
         f"{record['listed']:,} rows are doubtful"
     )

@@ -42,6 +42,7 @@ def _cards(found: Sequence[Doubt], rows: Dataset, keys: DataKeys) -> Iterator[di
             "id": one.worth.id,
             "deviations": one.deviations,
             "reason": one.reason,
+            "fit": one.worth.fit,
             "losses": [(name, loss) for name, loss in _losses(one.worth) if loss is not None],
             "text": target(events_of(row), row["description"], keys.target, keys.clock)[0],
             **sheet_values(row["frames"], row["times_s"], FRAME_PX),

@@ -1,5 +1,6 @@
 """What are a video's frames worth to a model? The loss of the row's own answer with its frames, with blank ones, with
-another video's, and with its times moved; of the first, that of its times alone.
+another video's, and with its times moved; of the first, that of its times alone. Beside them, whether its times fit its
+pictures, which no model is asked.
 
 A model that looks loses much when it is shown something else. A row that loses nothing may have the text of another
 video; one that gains by moving its times may have them wrong.
@@ -20,6 +21,7 @@ from datasets import Dataset
 from tqdm import tqdm
 from transformers import PreTrainedTokenizerBase
 
+from data.curation.times import fit_of
 from train.batches.frames import frame_size_px
 from train.batches.swapped import blank, others_of, spread
 from train.inference.answer_loss import Case, Describer
@@ -29,13 +31,13 @@ MOVED_S = (-4.0, -2.0, 2.0, 4.0)
 """By how much the times of events are moved."""
 LEAST_S = 0.5
 """Shortest that a moved event becomes."""
-VERSION = 2
+VERSION = 3
 """Of these figures, where they are kept in a file."""
 
 
 @dataclass(frozen=True)
 class Worth:
-    """Losses of a row's answer, in nats a token."""
+    """Losses of a row's answer, in nats a token, and whether its times fit its pictures."""
 
     id: str
     own: float
@@ -50,6 +52,8 @@ class Worth:
     """By how much, in seconds."""
     times: float | None
     """With its own, of the tokens that tell times; None: there are none."""
+    fit: float | None
+    """How much better its times fit the changes of its pictures than other times would (`data.curation.times`)."""
     tokens: int
     """Of the answer."""
     length_s: float
@@ -75,7 +79,7 @@ def worths(
 
     Args:
         videos: `video_id` of each row.
-        moves: also with the times of the events moved.
+        moves: also with the times of the events moved, and whether they fit the pictures.
 
     Raises:
         UserError: a loss is not finite.
@@ -147,6 +151,7 @@ def _worth(
         None if best is None else rest[best],
         0.0 if best is None else steps_s[best],
         float(told.mean()) if len(told) else None,
+        fit_of(row) if moves else None,
         len(found[0].ids),
         float(row["end_s"]) - float(row["start_s"]),
     )
