@@ -2,7 +2,7 @@
 
 import numpy as np
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from data.sample import Event
@@ -99,6 +99,7 @@ def test_the_judge_counts_by_its_weight():
 
 
 @settings(max_examples=200)
+@example([Event(0, 1, "a red ball"), Event(0, 1, "the door opens")], "swapped", 0)
 @given(events(least=2), st.sampled_from(sorted(WORSE)), st.integers(0, 2**32 - 1))
 def test_a_timeline_made_worse_is_worse_and_parses(true, maker, seed):
     true = [e for i, e in enumerate(true) if e not in true[:i]]
@@ -120,4 +121,5 @@ def test_what_cannot_be_made_worse_is_said_so():
     whole = Window(0.0, LENGTH_S)
     assert WORSE["dropped"](one, whole, rng) is None
     assert WORSE["swapped"]([*one, Event(5, 9, "a ball")], whole, rng) is None
+    assert WORSE["swapped"]([*one, Event(0.2, 5, "a door")], whole, rng) is None
     assert WORSE["shifted"](one, Window(0.0, 5.0), rng) is not None

@@ -7,11 +7,13 @@ at the wrong time, or again and again.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping, Sequence
-from itertools import pairwise
+from dataclasses import replace
+from itertools import combinations, pairwise
 
 import numpy as np
 
 from data.sample import Event
+from data.target import span
 from data.window import Window
 from train.preference.config import Maker
 
@@ -36,19 +38,19 @@ def dropped(events: Sequence[Event], shown: Window, rng: np.random.Generator) ->
 
 def swapped(events: Sequence[Event], shown: Window, rng: np.random.Generator) -> list[Event] | None:
     """The texts of two scenes are exchanged; the times stay."""
-    unlike = [
-        (i, k)
-        for i in range(len(events))
-        for k in range(i + 1, len(events))
-        if events[i].text != events[k].text
-    ]
-    if not unlike:
-        return None
-    i, k = unlike[int(rng.integers(len(unlike)))]
-    changed = list(events)
-    changed[i] = Event(events[i].start_s, events[i].end_s, events[k].text)
-    changed[k] = Event(events[k].start_s, events[k].end_s, events[i].text)
-    return changed
+    exchanged = []
+    for i, k in combinations(range(len(events)), 2):
+        changed = list(events)
+        changed[i] = replace(events[i], text=events[k].text)
+        changed[k] = replace(events[k], text=events[i].text)
+        if _told(changed) != _told(events):  # not where both are at one time
+            exchanged.append(changed)
+    return exchanged[int(rng.integers(len(exchanged)))] if exchanged else None
+
+
+def _told(events: Sequence[Event]) -> list[tuple[tuple[str, str], str]]:
+    """What is told when, whatever the order."""
+    return sorted((span(e.start_s, e.end_s), e.text) for e in events)
 
 
 def shifted(events: Sequence[Event], shown: Window, rng: np.random.Generator) -> list[Event] | None:
