@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 from data.curation.looks import looks_of, reduced
+from data.selection.grids import is_whole
 
 TURNS = 8
 CHANGED = 0.5
@@ -21,7 +22,7 @@ CHANGED = 0.5
 
 def fit_of(row: Mapping[str, Any]) -> float | None:
     """How much better the times of a row fit the changes of its pictures than turned ones: -1 … 1, about 0 where they
-    have nothing to do with each other. None: there is one frame, or no event begins or ends within the row.
+    have nothing to do with each other. None: there is one whole frame, or no event begins or ends within the row.
 
     Args:
         row: a prepared row, its frames as {"bytes": a JPEG}.
@@ -29,12 +30,13 @@ def fit_of(row: Mapping[str, Any]) -> float | None:
     low, high = float(row["start_s"]), float(row["end_s"])
     ends_s = np.array([t for e in row["events"] for t in (e["start_s"], e["end_s"])], float)
     ends_s = ends_s[(ends_s > low) & (ends_s < high)]  # (E,)
-    if len(row["times_s"]) < 2 or not len(ends_s):
+    whole = [i for i, reason in enumerate(row["reasons"]) if is_whole(reason)]
+    if len(whole) < 2 or not len(ends_s):
         return None
-    looks = np.stack([looks_of(reduced(frame["bytes"])) for frame in row["frames"]])  # (M, 96)
+    looks = np.stack([looks_of(reduced(row["frames"][i]["bytes"])) for i in whole])  # (M, 96)
     cosines = (looks[1:] * looks[:-1]).sum(axis=1)  # (M - 1,)
     changes = np.clip((1 - cosines) / CHANGED, 0, 1)
-    times_s = np.asarray(row["times_s"], float)
+    times_s = np.array([row["times_s"][i] for i in whole], float)
     own, *turned = (
         _agreement(changes, times_s, low + (ends_s - low + (high - low) * k / TURNS) % (high - low))
         for k in range(TURNS)

@@ -36,6 +36,7 @@ def row(events, times_s=TIMES_S):
         "end_s": END_S,
         "times_s": [START_S + t for t in times_s],
         "frames": [{"bytes": PICTURES[scene]} for scene in scenes],
+        "reasons": ["shot"] * len(scenes),
         "events": [{"start_s": START_S + a, "end_s": START_S + b, "text": "x"} for a, b in events],
     }
 
@@ -66,6 +67,17 @@ def test_times_of_which_none_is_within_say_nothing(events):
 def test_a_fit_is_within_bounds(events):
     found = fit_of(row([(min(e), max(e)) for e in events]))
     assert found is None or -1 <= found <= 1
+
+
+def test_quarters_and_grids_are_no_change():
+    whole, added = row(scenes()), {"bytes": picture(9)}
+    more = {
+        **whole,
+        "frames": [f for frame in whole["frames"] for f in (frame, added)],
+        "reasons": [r for _ in whole["frames"] for r in ("shot", "upper left")],
+        "times_s": np.repeat(whole["times_s"], 2).tolist(),
+    }
+    assert fit_of(more) == fit_of(whole)
 
 
 def test_frames_of_one_picture_fit_nothing():
