@@ -143,12 +143,12 @@ def test_what_the_papers_do_otherwise(tmp_path):
 
 
 def test_planted_labels_are_audited(tmp_path):
-    """Every part runs, and counts what was planted; a model of a few steps finds nothing."""
+    """Every part runs, and counts what was planted. A model of a few steps knows nothing; the pictures tell."""
     keys = ["shares=0.2", "seeds=0", "videos=40", "held_out=4", "steps=2", "prewarm_steps=20"]
     keys += ["workers=1", f"work={tmp_path}/work"]
     figures, said = figures_of("bench_audit", tmp_path, *keys)
     assert len(json.loads((tmp_path / "work/bad-0.2/bad.json").read_text())) == 8
-    assert 0 <= figures["0.2/auc/seed_0"] <= 1 and 0 <= figures["0.2/recall"] <= 1
+    assert figures["0.2/auc/seed_0"] >= 0.7 and 0 <= figures["0.2/recall"] <= 1
     assert figures["blind/seed_0/worth_low"] <= 0.05 and figures["blind/seed_0/worth_high"] >= -0.05
     assert "| 20% | gained |" in said
 

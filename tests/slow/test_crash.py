@@ -1,6 +1,6 @@
 """Killed at a write, fsync, rename or removal, whichever it is: the same command ends with the bytes of a quiet run.
 
-By default at every second of the kinds of write to each file (a checkpoint counts as one), where a kill at an fsync is
+By default at every third of the kinds of write to each file (a checkpoint counts as one), where a kill at an fsync is
 one after the write before it, and one within a file that is still to get its name is one before the rename; CRASH=kinds:
 at each kind; CRASH=all: at every single write (half an hour).
 """
@@ -51,7 +51,7 @@ def chosen(writes):
     }
     middles = [found[len(found) // 2] for found in kinds.values() if len(found) > 20]
     every = sorted({found[-1] for found in kinds.values()} | set(middles))
-    return every if asked == "kinds" else every[::2]
+    return every if asked == "kinds" else every[::3]
 
 
 def test_prepare(commands, tmp_path):
