@@ -4,7 +4,7 @@ between two videos or shifted in time."""
 from __future__ import annotations
 
 import json
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -15,7 +15,7 @@ from data.curation.command import curate
 from data.curation.config import CurateConfig
 from data.offline.prepare import prepare
 from data.prepared.dataset import Prepared
-from train.audit.command import audit
+from train.audit.command import LIST, LOSSES, audit
 from train.audit.config import AuditConfig
 from train.audit.rank import doubts
 from train.bench.bad_labels import bad_path, plant, write_grey
@@ -52,6 +52,8 @@ class Found:
 
     auc: float
     """Probability that a bad row ranks before a good one."""
+    of_model: float
+    """The same by the signs of the model alone."""
     listed: int
     right: int
     """Listed rows that are bad."""
@@ -102,13 +104,14 @@ def compare_audit(config: BenchAuditConfig) -> dict[str, float]:
 def _found(config: BenchAuditConfig, of: dict[tuple[float, int], Found]) -> dict[str, float]:
     figures: dict[str, float] = {}
     lines = [
-        "| bad labels | AUC of the list, each seed | listed | of them bad | of all bad ones |",
-        "|---|---|---|---|---|",
+        "| bad labels | AUC of the list, each seed | by the model's signs alone | listed | of them bad | of all bad ones |",
+        "|---|---|---|---|---|---|",
     ]
     for share in config.shares:
         every = [of[share, seed] for seed in config.seeds]
         for seed, one in zip(config.seeds, every, strict=True):
             figures[f"{share:g}/auc/seed_{seed}"] = one.auc
+            figures[f"{share:g}/auc_of_model/seed_{seed}"] = one.of_model
             figures[f"{share:g}/worth/seed_{seed}"] = one.worth
         listed, right, bad = (
             sum(getattr(one, name) for one in every) for name in ("listed", "right", "bad")
@@ -118,9 +121,11 @@ def _found(config: BenchAuditConfig, of: dict[tuple[float, int], Found]) -> dict
             f"{share:g}/precision": right / max(1, listed),
             f"{share:g}/recall": right / max(1, bad),
         }
-        aucs = ", ".join(f"{one.auc:.3f}" for one in every)
+        aucs, of_model = (
+            ", ".join(f"{getattr(one, name):.3f}" for one in every) for name in ("auc", "of_model")
+        )
         lines.append(
-            f"| {share:.0%} | {aucs} | {listed} | {right / max(1, listed):.3f} | {right / max(1, bad):.3f} |"
+            f"| {share:.0%} | {aucs} | {of_model} | {listed} | {right / max(1, listed):.3f} | {right / max(1, bad):.3f} |"
         )
     say("\n".join(lines))
     return figures
@@ -168,15 +173,20 @@ def train_and_audit(config: BenchAuditConfig, share: float, seed: int) -> Found:
     with quietly(run / "audit.txt"):
         keys = [f"run={run}", f"data.path={data}", f"out={out}", "shown=0", "batch=16"]
         record = audit(load(AuditConfig, keys))
-        listed = [row["id"] for row in read_rows(out / "doubtful.jsonl")]
+        listed = [row["id"] for row in read_rows(out / LIST)]
         marks = out / "marks.jsonl"
         marks.write_text("".join(json.dumps({"id": i, "mark": "drop"}) + "\n" for i in listed))
         keys = [f"data.path={data}", f"out={kept}", f"marks={marks}", "copies=keep", "workers=1"]
         curate(load(CurateConfig, [*keys, "overwrite=true"]))
-    ranked = [one.worth.id for one in doubts([Worth(**r) for r in read_rows(out / "losses.jsonl")])]
+    worths = [Worth(**row) for row in read_rows(out / LOSSES)]
     bad = set(json.loads((data / "bad.json").read_text()))
+
+    def ranked(worths: list[Worth]) -> float:
+        return auc([one.worth.id in bad for one in doubts(worths)])
+
     return Found(
-        auc([name in bad for name in ranked]),
+        ranked(worths),
+        ranked([replace(one, fit=None) for one in worths]),
         len(listed),
         len(bad & set(listed)),
         len(bad),
