@@ -117,4 +117,4 @@ def _reason(why: np.ndarray, one: Worth) -> str:
         return f"with its times {abs(one.moved_s):g} s {way} it fits by {one.own - one.moved:+.2f} nats: the times may be off"
     if sign == 3:
         return f"the model expects other times ({one.times:.2f} nats a token of a time): they may be off"
-    return "its pictures change elsewhere than its events begin and end: the times may be off"
+    return "its pictures change elsewhere than its events begin and end: the times may be off, or the text of another video"
