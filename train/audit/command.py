@@ -104,7 +104,6 @@ def summary(found: list[Worth]) -> dict[str, Any]:
     """Mean losses, what frames are worth, with a 95 % interval over rows, and how many rows' times fit their pictures."""
     worth = mean("worth", np.array([one.worth for one in found]))
     low, high = interval(bootstrap([worth])[:, 0])
-    fits = [one.fit for one in found if one.fit is not None]
     return {
         **{
             name: float(np.mean([asdict(one)[name] for one in found]))
@@ -113,7 +112,7 @@ def summary(found: list[Worth]) -> dict[str, Any]:
         "worth": worth.value,
         "worth_low": low,
         "worth_high": high,
-        "times_fit": share_that_fits(np.array(fits)) if fits else None,
+        "times_fit": share_that_fits(found),
     }
 
 

@@ -50,7 +50,7 @@ def doubts(worths: Sequence[Worth]) -> list[Doubt]:
     if timed.any():
         told = [one for one in worths if one.times is not None]
         times[timed] = _deviations(_beyond_usual(np.array([one.times for one in told]), told))
-    unfit = _unfit([one.fit for one in worths])
+    unfit = _unfit(worths)
     whole = _deviations(_beyond_usual(own, worths))
     far = np.linalg.norm(np.maximum([whole, times, moved, unfit], 0.0), axis=0)  # (R,)
     why = np.stack(
@@ -81,20 +81,22 @@ def _beyond_usual(losses: np.ndarray, worths: Sequence[Worth]) -> np.ndarray:
     return beyond
 
 
-def _unfit(fits: Sequence[float | None]) -> np.ndarray:
+def _unfit(worths: Sequence[Worth]) -> np.ndarray:
     """(R,) deviations of how little times fit, by the share of rows in which they fit: 1 if all do, 0 if half of them
     do, as by chance."""
-    known = np.array([fit is not None for fit in fits])
-    found = np.zeros(len(fits))
-    if known.any():
-        values = np.array([fit for fit in fits if fit is not None])
-        found[known] = max(0.0, 2 * share_that_fits(values) - 1) * _deviations(-values)
+    found = np.zeros(len(worths))
+    if share := share_that_fits(worths):
+        known = np.array([one.fit is not None for one in worths])
+        fits = np.array([one.fit for one in worths if one.fit is not None])
+        found[known] = max(0.0, 2 * share - 1) * _deviations(-fits)
     return found
 
 
-def share_that_fits(fits: np.ndarray) -> float:
-    """Of rows, those whose own times fit the changes of their pictures better than other times would."""
-    return float((fits > 0).mean())
+def share_that_fits(worths: Sequence[Worth]) -> float | None:
+    """Of rows, those whose own times fit the changes of their pictures better than other times would. None: no row has
+    times that can be compared."""
+    fits = [one.fit > 0 for one in worths if one.fit is not None]
+    return float(np.mean(fits)) if fits else None
 
 
 def _deviations(sign: np.ndarray) -> np.ndarray:

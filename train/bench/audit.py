@@ -113,17 +113,16 @@ def _found(config: BenchAuditConfig, of: dict[tuple[float, int], Found]) -> dict
             figures[f"{share:g}/auc/seed_{seed}"] = one.auc
             figures[f"{share:g}/auc_of_model/seed_{seed}"] = one.of_model
             figures[f"{share:g}/worth/seed_{seed}"] = one.worth
-        listed, right, bad = (
-            sum(getattr(one, name) for one in every) for name in ("listed", "right", "bad")
-        )
+        listed = sum(one.listed for one in every)
+        right = sum(one.right for one in every)
+        bad = sum(one.bad for one in every)
         figures |= {
             f"{share:g}/listed": listed,
             f"{share:g}/precision": right / max(1, listed),
             f"{share:g}/recall": right / max(1, bad),
         }
-        aucs, of_model = (
-            ", ".join(f"{getattr(one, name):.3f}" for one in every) for name in ("auc", "of_model")
-        )
+        aucs = ", ".join(f"{one.auc:.3f}" for one in every)
+        of_model = ", ".join(f"{one.of_model:.3f}" for one in every)
         lines.append(
             f"| {share:.0%} | {aucs} | {of_model} | {listed} | {right / max(1, listed):.3f} | {right / max(1, bad):.3f} |"
         )

@@ -38,12 +38,12 @@ def dropped(events: Sequence[Event], shown: Window, rng: np.random.Generator) ->
 
 def swapped(events: Sequence[Event], shown: Window, rng: np.random.Generator) -> list[Event] | None:
     """The texts of two scenes are exchanged; the times stay."""
-    exchanged = []
+    told, exchanged = _told(events), []
     for i, k in combinations(range(len(events)), 2):
         changed = list(events)
         changed[i] = replace(events[i], text=events[k].text)
         changed[k] = replace(events[k], text=events[i].text)
-        if _told(changed) != _told(events):  # not where both are at one time
+        if _told(changed) != told:  # not where both are at one time
             exchanged.append(changed)
     return exchanged[int(rng.integers(len(exchanged)))] if exchanged else None
 
